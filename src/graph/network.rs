@@ -1,0 +1,199 @@
+//! The graph itself: a list of tensors, and a list of nodes in execution order.
+
+use std::collections::HashMap;
+
+use super::{DType, Init, Op, Role, Spec, Tensor, TensorId};
+
+/// Why a graph cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation does not accept its inputs.
+    #[error("{node}: {op} of {inputs}: {problem}")]
+    Shape {
+        /// Name of the node.
+        node: String,
+        /// Kind of operation.
+        op: &'static str,
+        /// Shapes of the inputs.
+        inputs: String,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// Differentiation met an operation that has no gradient.
+    #[error("{node}: {op} has no gradient{hint}")]
+    NoGradient {
+        /// Name of the node.
+        node: String,
+        /// Kind of operation.
+        op: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// A tensor name is used twice.
+    #[error("two tensors of the graph are named {0}")]
+    DuplicateName(String),
+}
+
+/// Identifies a node: its position in [`Graph::nodes`].
+pub type NodeId = usize;
+
+/// One operation applied to tensors.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where in the network it stands, for messages and profiles: `layer1.0.conv2`.
+    pub name: String,
+    /// The operation.
+    pub op: Op,
+    /// Tensors read.
+    pub inputs: Vec<TensorId>,
+    /// Persistent tensors read and written in place: running statistics, weights under the optimiser.
+    pub updates: Vec<TensorId>,
+    /// Tensors written, each by this node alone.
+    pub outputs: Vec<TensorId>,
+}
+
+/// A network, or a whole training step: tensors and nodes in execution order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    tensors: Vec<Tensor>,
+    nodes: Vec<Node>,
+    by_name: HashMap<String, TensorId>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All tensors; a [`TensorId`] is a position in this list.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// All nodes, in execution order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One tensor.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.index()]
+    }
+
+    /// Shape, layout and element type of one tensor.
+    pub fn spec(&self, id: TensorId) -> &Spec {
+        &self.tensor(id).spec
+    }
+
+    /// The tensor of that name.
+    pub fn find(&self, name: &str) -> Option<TensorId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Ids of all tensors, in order of creation.
+    pub fn ids(&self) -> impl Iterator<Item = TensorId> + use<> {
+        (0..self.tensors.len() as u32).map(TensorId)
+    }
+
+    /// Ids of all parameters and states, in order of creation.
+    pub fn persistent(&self) -> impl Iterator<Item = TensorId> + '_ {
+        self.ids().filter(|&id| self.tensor(id).role.is_persistent())
+    }
+
+    /// Adds a tensor.
+    pub fn add_tensor(&mut self, name: impl Into<String>, spec: Spec, role: Role) -> Result<TensorId, Error> {
+        let name = name.into();
+        let id = TensorId(self.tensors.len() as u32);
+        if self.by_name.insert(name.clone(), id).is_some() {
+            return Err(Error::DuplicateName(name));
+        }
+        self.tensors.push(Tensor { name, spec, role });
+        Ok(id)
+    }
+
+    /// Adds an input, fed before each run.
+    pub fn input(&mut self, name: &str, spec: Spec) -> Result<TensorId, Error> {
+        self.add_tensor(name, spec, Role::Input)
+    }
+
+    /// Adds a learned parameter.
+    pub fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
+        self.add_tensor(name, spec, Role::Parameter(init))
+    }
+
+    /// Adds a persistent f32 tensor that is not learned.
+    pub fn state(&mut self, name: String, spec: Spec, init: f32) -> Result<TensorId, Error> {
+        debug_assert_eq!(spec.dtype, DType::F32);
+        self.add_tensor(name, spec, Role::State(Init::Constant(init)))
+    }
+
+    /// Appends a forward node and returns its outputs.
+    pub fn apply(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: &[TensorId],
+        updates: &[TensorId],
+    ) -> Result<Vec<TensorId>, Error> {
+        self.push(name, op.into(), inputs, updates, Role::Activation)
+    }
+
+    /// Appends a node with one output, and returns that.
+    pub fn apply1(&mut self, name: &str, op: impl Into<Op>, inputs: &[TensorId]) -> Result<TensorId, Error> {
+        Ok(self.apply(name, op, inputs, &[])?[0])
+    }
+
+    /// Appends a node whose outputs play `role`.
+    pub(super) fn push(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[TensorId],
+        updates: &[TensorId],
+        role: Role,
+    ) -> Result<Vec<TensorId>, Error> {
+        let specs: Vec<&Spec> = inputs.iter().chain(updates).map(|&id| self.spec(id)).collect();
+        let inferred = op.rule().infer(&specs).map_err(|problem| Error::Shape {
+            node: name.to_owned(),
+            op: op.rule().name(),
+            inputs: specs.iter().map(|s| format!("{:?}", s.shape)).collect::<Vec<_>>().join(", "),
+            problem,
+        })?;
+        let kind = op.rule().name();
+        let outputs = inferred
+            .into_iter()
+            .enumerate()
+            .map(|(i, spec)| self.add_tensor(format!("{name}/{kind}:{i}#{}", self.nodes.len()), spec, role))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.nodes.push(Node {
+            name: name.to_owned(),
+            op,
+            inputs: inputs.to_vec(),
+            updates: updates.to_vec(),
+            outputs: outputs.clone(),
+        });
+        Ok(outputs)
+    }
+
+    /// The node that writes each tensor, if one does.
+    pub fn producers(&self) -> HashMap<TensorId, NodeId> {
+        self.nodes.iter().enumerate().flat_map(|(i, n)| n.outputs.iter().map(move |&t| (t, i))).collect()
+    }
+
+    /// The nodes that read each tensor, in order.
+    pub fn consumers(&self) -> HashMap<TensorId, Vec<NodeId>> {
+        let mut readers: HashMap<TensorId, Vec<NodeId>> = HashMap::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            for &t in node.inputs.iter().chain(&node.updates) {
+                readers.entry(t).or_default().push(i);
+            }
+        }
+        readers
+    }
+
+    /// Replaces the nodes, for rewrites. They must be in an order in which every tensor is written before it is read.
+    pub(super) fn set_nodes(&mut self, nodes: Vec<Node>) {
+        self.nodes = nodes;
+    }
+}

@@ -1,0 +1,221 @@
+//! Convolution of NHWC maps with HWIO kernels, and its two gradients.
+
+use super::{Activation, Rule, map, no_gradient, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{Error, Node, Spec};
+
+/// What happens to a convolution's sum before it is stored: `activation((sum + bias) * gate + shortcut)`.
+/// Each present part is one more input, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// Per output channel, `[Co]`.
+    pub bias: bool,
+    /// Squeeze-and-excitation gate, per image and channel, `[N, Co]`.
+    pub gate: bool,
+    /// Residual, same shape as the output.
+    pub shortcut: bool,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl Epilogue {
+    /// The bare sum.
+    pub const NONE: Self = Self { bias: false, gate: false, shortcut: false, activation: Activation::Identity };
+
+    fn parts(&self) -> usize {
+        usize::from(self.bias) + usize::from(self.gate) + usize::from(self.shortcut)
+    }
+}
+
+/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * w[ky, kx, i, o]`.
+///
+/// Inputs: x `[N, H, W, Ci]`, w `[KH, KW, Ci, Co]`, then the epilogue's parts. Output `[N, OH, OW, Co]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Step of the window, the same in both directions.
+    pub stride: usize,
+    /// Zeros around the map, the same on every side.
+    pub padding: usize,
+    /// Channel groups. Only 1 is supported: ResNet-RS needs no more.
+    pub groups: usize,
+    /// Fused work on the result.
+    pub epilogue: Epilogue,
+}
+
+impl Conv2d {
+    /// A plain convolution.
+    pub fn new(stride: usize, padding: usize) -> Self {
+        Self { stride, padding, groups: 1, epilogue: Epilogue::NONE }
+    }
+}
+
+/// Output length of a window that slides over `length`, or why there is none.
+fn windows(length: usize, kernel: usize, stride: usize, padding: usize) -> Result<usize, String> {
+    let padded = length + 2 * padding;
+    if stride == 0 || kernel == 0 || padded < kernel {
+        return Err(format!(
+            "a window of {kernel} with stride {stride} does not fit {length} pixels padded by {padding}"
+        ));
+    }
+    Ok((padded - kernel) / stride + 1)
+}
+
+impl Rule for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2 + self.epilogue.parts())?;
+        if self.groups != 1 {
+            return Err(format!("{} channel groups are not supported, only 1", self.groups));
+        }
+        let [n, h, w, ci] = map(inputs[0])?;
+        let [kh, kw, wi, co] = map(inputs[1])?;
+        if wi != ci {
+            return Err(format!("the kernel takes {wi} channels, the map has {ci}"));
+        }
+        let output = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, co];
+        let mut parts = inputs[2..].iter();
+        let mut part = |present: bool| if present { parts.next() } else { None };
+        if let Some(bias) = part(self.epilogue.bias) {
+            same("bias", &bias.shape, &[co])?;
+        }
+        if let Some(gate) = part(self.epilogue.gate) {
+            same("gate", &gate.shape, &[n, co])?;
+        }
+        if let Some(shortcut) = part(self.epilogue.shortcut) {
+            same("shortcut", &shortcut.shape, &output)?;
+        }
+        Ok(vec![Spec::channels(output)])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        let kernel = &inputs[1].shape;
+        outputs[0].elements() as u64 * (kernel[0] * kernel[1] * kernel[2]) as u64
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        if self.epilogue != Epilogue::NONE {
+            return Err(no_gradient(node, " once its epilogue is fused; differentiate before fusion"));
+        }
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let shape = back.graph.spec(w).shape.clone();
+        let weight_grad = Conv2dWeightGrad { stride: self.stride, padding: self.padding, kernel: [shape[0], shape[1]] };
+        let dw = back.emit(node, weight_grad, &[x, dy])?[0];
+        back.accumulate(node, w, dw)?;
+        if back.needs(x) {
+            let [_, h, width, _] = map(back.graph.spec(x)).unwrap_or_default();
+            let (stride, padding) = (self.stride, self.padding);
+            back.accumulate_with(node, x, |addend| {
+                (Conv2dInputGrad { stride, padding, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`Conv2d`] with respect to its map:
+/// `dx[n, y, x, i] = sum over (ky, kx, o) that reach it of dy[n, (y + padding - ky) / stride, ..., o] * w[ky, kx, i, o]`.
+///
+/// Inputs: dy `[N, OH, OW, Co]`, w `[KH, KW, Ci, Co]`, and, with `addend`, a gradient `[N, H, W, Ci]` to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dInputGrad {
+    /// Stride of the convolution.
+    pub stride: usize,
+    /// Padding of the convolution.
+    pub padding: usize,
+    /// Height and width of the convolution's input, which the stride alone does not determine.
+    pub size: [usize; 2],
+    /// Whether a third input is added: another path's gradient of the same map.
+    pub addend: bool,
+}
+
+impl Rule for Conv2dInputGrad {
+    fn name(&self) -> &'static str {
+        "conv2d_input_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2 + usize::from(self.addend))?;
+        let [n, oh, ow, co] = map(inputs[0])?;
+        let [kh, kw, ci, wo] = map(inputs[1])?;
+        let [h, w] = self.size;
+        same(
+            "dy",
+            &[oh, ow, co],
+            &[windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, wo],
+        )?;
+        if self.addend {
+            same("addend", &inputs[2].shape, &[n, h, w, ci])?;
+        }
+        Ok(vec![Spec::channels([n, h, w, ci])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        let kernel = &inputs[1].shape;
+        inputs[0].elements() as u64 * (kernel[0] * kernel[1] * kernel[2]) as u64
+    }
+
+    /// The kernel with its channel dimensions exchanged, so that the gradient reads it as the forward pass does.
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        inputs[1].bytes()
+    }
+}
+
+/// Gradient of [`Conv2d`] with respect to its kernel:
+/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]`.
+///
+/// Inputs: x `[N, H, W, Ci]`, dy `[N, OH, OW, Co]`. Output `[KH, KW, Ci, Co]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dWeightGrad {
+    /// Stride of the convolution.
+    pub stride: usize,
+    /// Padding of the convolution.
+    pub padding: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+}
+
+impl Conv2dWeightGrad {
+    /// Into how many runs of consecutive images the sum is split. Each run has its own partial result, added in
+    /// order afterwards, so that the outcome does not depend on which finishes first.
+    ///
+    /// Enough to give some 256 workgroups of 64 x 64 results, and enough that a run's maps stay below the binding limit.
+    pub fn splits(&self, x: &Spec, dy: &Spec) -> usize {
+        let images = x.shape[0].max(1);
+        let tiles = self.kernel[0] * self.kernel[1] * x.last().div_ceil(64) * dy.last().div_ceil(64);
+        let for_occupancy = 256usize.div_ceil(tiles);
+        let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
+        let images_bound = (super::MAX_BINDING_BYTES / image_bytes).max(1) as usize;
+        let for_binding = images.div_ceil(images_bound);
+        let wanted = for_occupancy.max(for_binding).min(images);
+        images.div_ceil(images.div_ceil(wanted))
+    }
+}
+
+impl Rule for Conv2dWeightGrad {
+    fn name(&self) -> &'static str {
+        "conv2d_weight_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let [n, h, w, ci] = map(inputs[0])?;
+        let [dn, oh, ow, co] = map(inputs[1])?;
+        let [kh, kw] = self.kernel;
+        let expected = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?];
+        same("dy", &[dn, oh, ow], &expected)?;
+        Ok(vec![Spec::weights([kh, kw, ci, co])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        outputs[0].elements() as u64 * inputs[1].rows() as u64
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        let splits = self.splits(inputs[0], inputs[1]) as u64;
+        if splits > 1 { splits * outputs[0].bytes() } else { 0 }
+    }
+}

@@ -1,0 +1,126 @@
+//! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
+
+use super::{Activation, Rule, features, no_gradient, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{Error, Node, Spec};
+
+/// `y = activation(x * w + b)`.
+///
+/// Inputs: x `[N, Ci]`, w `[Ci, Co]` (or a 1x1 convolution's `[1, 1, Ci, Co]`, the same bytes), b `[Co]`. Output `[N, Co]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Linear {
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl Rule for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 3)?;
+        let [n, ci] = features(inputs[0])?;
+        let w = match *inputs[1].shape.as_slice() {
+            [i, o] | [1, 1, i, o] => [i, o],
+            _ => return Err(format!("expected weights [Ci, Co] or [1, 1, Ci, Co], got {:?}", inputs[1].shape)),
+        };
+        if w[0] != ci {
+            return Err(format!("the weights take {} features, the input has {ci}", w[0]));
+        }
+        same("bias", &inputs[2].shape, &[w[1]])?;
+        Ok(vec![Spec::channels([n, w[1]])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        (inputs[0].elements() * outputs[0].last()) as u64
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let y = node.outputs[0];
+        let Some(mut dy) = back.gradient_of(y) else { return Ok(()) };
+        match self.activation {
+            Activation::Identity => {}
+            Activation::Silu => return Err(no_gradient(node, " with SiLU, whose derivative its result does not tell")),
+            activation => dy = back.emit(node, ActivationGrad { activation }, &[y, dy])?[0],
+        }
+        let (x, w, b) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        let gradients = back.emit(node, LinearWeightGrad, &[x, dy])?;
+        back.accumulate(node, w, gradients[0])?;
+        back.accumulate(node, b, gradients[1])?;
+        if back.needs(x) {
+            let dx = back.emit(node, LinearInputGrad, &[dy, w])?[0];
+            back.accumulate(node, x, dx)?;
+        }
+        Ok(())
+    }
+}
+
+/// `dx = dy * transpose(w)`. Inputs: dy `[N, Co]`, w `[Ci, Co]`. Output `[N, Ci]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinearInputGrad;
+
+impl Rule for LinearInputGrad {
+    fn name(&self) -> &'static str {
+        "linear_input_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let [n, co] = features(inputs[0])?;
+        let [ci, wo] = features(inputs[1])?;
+        same("dy", &[co], &[wo])?;
+        Ok(vec![Spec::channels([n, ci])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        (inputs[0].elements() * outputs[0].last()) as u64
+    }
+}
+
+/// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw `[Ci, Co]`, db `[Co]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinearWeightGrad;
+
+impl Rule for LinearWeightGrad {
+    fn name(&self) -> &'static str {
+        "linear_weight_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let [n, ci] = features(inputs[0])?;
+        let [dn, co] = features(inputs[1])?;
+        same("dy", &[dn], &[n])?;
+        Ok(vec![Spec::weights([ci, co]), Spec::channels([co])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        (outputs[0].elements() * inputs[0].shape[0]) as u64
+    }
+}
+
+/// `dx = dy * activation'`, the derivative taken from the result y: ReLU and sigmoid allow that.
+///
+/// Inputs: y `[N, C]`, dy `[N, C]`. Output `[N, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActivationGrad {
+    /// Activation of the forward node: ReLU or sigmoid.
+    pub activation: Activation,
+}
+
+impl Rule for ActivationGrad {
+    fn name(&self) -> &'static str {
+        "activation_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        if !matches!(self.activation, Activation::Relu | Activation::Sigmoid) {
+            return Err(format!("the result of {:?} does not tell its derivative", self.activation));
+        }
+        let shape = features(inputs[0])?;
+        same("dy", &inputs[1].shape, &shape)?;
+        Ok(vec![Spec::channels(shape)])
+    }
+}

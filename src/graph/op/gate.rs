@@ -1,0 +1,180 @@
+//! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
+
+use super::{Activation, Rule, features, map, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{DType, Error, Node, Spec};
+
+/// `y = activation(x * gate + shortcut)`: squeeze-and-excitation's scaling, the residual addition and its activation.
+///
+/// Inputs: x `[N, H, W, C]`, then, where present, gate `[N, C]` and shortcut `[N, H, W, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ScaleAdd {
+    /// Whether x is scaled per image and channel.
+    pub gate: bool,
+    /// Whether a shortcut is added.
+    pub shortcut: bool,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl ScaleAdd {
+    /// The plain sum of two maps.
+    pub const ADD: Self = Self { gate: false, shortcut: true, activation: Activation::Identity };
+}
+
+fn scale_add_shape(inputs: &[&Spec], gate: bool, shortcut: bool) -> Result<[usize; 4], String> {
+    super::arity(inputs, 1 + usize::from(gate) + usize::from(shortcut))?;
+    let shape = map(inputs[0])?;
+    if gate {
+        same("gate", &inputs[1].shape, &[shape[0], shape[3]])?;
+    }
+    if shortcut {
+        same("shortcut", &inputs[1 + usize::from(gate)].shape, &shape)?;
+    }
+    Ok(shape)
+}
+
+impl Rule for ScaleAdd {
+    fn name(&self) -> &'static str {
+        "scale_add"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        Ok(vec![Spec::channels(scale_add_shape(inputs, self.gate, self.shortcut)?)])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let grad = ScaleAddGrad { gate: self.gate, shortcut: self.shortcut, activation: self.activation };
+        if !grad.gate && grad.activation == Activation::Identity {
+            for &tensor in &node.inputs {
+                back.accumulate(node, tensor, dy)?;
+            }
+            return Ok(());
+        }
+        let inputs: Vec<_> = std::iter::once(dy).chain(node.inputs.iter().copied()).collect();
+        let gradients = back.emit(node, grad, &inputs)?;
+        back.accumulate(node, node.inputs[0], gradients[0])?;
+        if self.gate {
+            back.accumulate(node, node.inputs[1], gradients[1])?;
+        }
+        if self.shortcut {
+            // Without a gate both paths receive the same gradient, stored once.
+            let gradient = if self.gate { gradients[2] } else { gradients[0] };
+            back.accumulate(node, node.inputs[1 + usize::from(self.gate)], gradient)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`ScaleAdd`]. With `d = dy * activation'(x * gate + shortcut)`: `dx = d * gate`,
+/// `dgate = sum over H, W of d * x`, `dshortcut = d`.
+///
+/// Inputs: dy, then those of the forward node. Outputs: dx; with a gate dgate `[N, C]`, and dshortcut if there is a
+/// shortcut as well (without a gate it equals dx).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ScaleAddGrad {
+    /// As in the forward node.
+    pub gate: bool,
+    /// As in the forward node.
+    pub shortcut: bool,
+    /// As in the forward node.
+    pub activation: Activation,
+}
+
+impl Rule for ScaleAddGrad {
+    fn name(&self) -> &'static str {
+        "scale_add_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let [dy, rest @ ..] = inputs else { return Err("takes dy first".into()) };
+        let shape = scale_add_shape(rest, self.gate, self.shortcut)?;
+        same("dy", &dy.shape, &shape)?;
+        let mut outputs = vec![Spec::channels(shape)];
+        if self.gate {
+            outputs.push(Spec::channels([shape[0], shape[3]]));
+            if self.shortcut {
+                outputs.push(Spec::channels(shape));
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+/// Which elements are dropped together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropoutScope {
+    /// Each element on its own: dropout.
+    Element,
+    /// A whole row, that is one sample: stochastic depth.
+    Sample,
+}
+
+/// `y = x * mask / (1 - rate)`, the mask 0 with probability `rate`, else 1.
+///
+/// Inputs: x `[N, C]`, clock `[2]` (u32: seed, step). The mask is a hash of seed, step, `stream` and position (see
+/// `shaders/shared/random.wgsl`), so that the backward pass, which applies the same operation to the gradient, repeats it.
+/// Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability of zero, in `[0, 1)`.
+    pub rate: f32,
+    /// What is dropped together.
+    pub scope: DropoutScope,
+    /// Distinguishes the dropouts of one network.
+    pub stream: u32,
+}
+
+impl Rule for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let shape = features(inputs[0])?;
+        same("clock", &inputs[1].shape, &[2])?;
+        if inputs[1].dtype != DType::U32 {
+            return Err("the clock holds u32: seed, step".into());
+        }
+        if !(0.0..1.0).contains(&self.rate) {
+            return Err(format!("the rate must lie in [0, 1), got {}", self.rate));
+        }
+        Ok(vec![Spec::channels(shape)])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let (x, clock) = (node.inputs[0], node.inputs[1]);
+        if back.needs(x) {
+            let dx = back.emit(node, *self, &[dy, clock])?[0];
+            back.accumulate(node, x, dx)?;
+        }
+        Ok(())
+    }
+}
+
+/// A feature matrix `[N, C]` with one value everywhere. No inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fill {
+    /// Rows and channels.
+    pub shape: [usize; 2],
+    /// The value.
+    pub value: f32,
+}
+
+impl Rule for Fill {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 0)?;
+        Ok(vec![Spec::channels(self.shape)])
+    }
+
+    fn gradient(&self, _node: &Node, _back: &mut Backward<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}

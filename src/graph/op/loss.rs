@@ -1,0 +1,62 @@
+//! Softmax cross-entropy with label smoothing.
+
+use super::{Rule, features, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{DType, Error, Node, Spec};
+
+/// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
+/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`.
+///
+/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K). Outputs: the mean `[1]`, each row's loss `[N]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxCrossEntropy {
+    /// Share of the target spread evenly over all classes, in `[0, 1)`.
+    pub label_smoothing: f32,
+}
+
+fn check(inputs: &[&Spec]) -> Result<[usize; 2], String> {
+    super::arity(inputs, 2)?;
+    let shape = features(inputs[0])?;
+    same("labels", &inputs[1].shape, &[shape[0]])?;
+    if inputs[1].dtype != DType::U32 {
+        return Err("labels are u32".into());
+    }
+    Ok(shape)
+}
+
+impl Rule for SoftmaxCrossEntropy {
+    fn name(&self) -> &'static str {
+        "softmax_cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let [n, _] = check(inputs)?;
+        Ok(vec![Spec::plain([1], DType::F32), Spec::plain([n], DType::F32)])
+    }
+
+    /// The mean is where differentiation starts, so its own gradient is 1.
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let grad = SoftmaxCrossEntropyGrad { label_smoothing: self.label_smoothing };
+        let dlogits = back.emit(node, grad, &node.inputs)?[0];
+        back.accumulate(node, node.inputs[0], dlogits)
+    }
+}
+
+/// Gradient of [`SoftmaxCrossEntropy`]'s mean: `(softmax(logits) - t) / N`.
+///
+/// Inputs: logits `[N, K]`, labels `[N]`. Output `[N, K]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxCrossEntropyGrad {
+    /// As in the forward node.
+    pub label_smoothing: f32,
+}
+
+impl Rule for SoftmaxCrossEntropyGrad {
+    fn name(&self) -> &'static str {
+        "softmax_cross_entropy_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        Ok(vec![Spec::channels(check(inputs)?)])
+    }
+}

@@ -1,0 +1,162 @@
+//! Operations: one file a family, each with its shape rule, cost, workspace and gradient.
+//!
+//! The kernels of a family stand in `kernels/` and `shaders/` under the same name, its CPU twin in `reference/`.
+
+mod conv;
+mod dense;
+mod gate;
+mod input;
+mod loss;
+mod norm;
+mod optim;
+mod pool;
+
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
+pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
+pub use input::Standardize;
+pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
+pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Reduction};
+pub use optim::SgdMomentum;
+pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad};
+
+use super::autodiff::Backward;
+use super::{Error, Node, Spec};
+
+/// Largest range that one shader binding covers: what every WebGPU device grants. Operations on larger
+/// tensors run over slices, so a plan does not depend on the adapter.
+pub const MAX_BINDING_BYTES: u64 = 128 << 20;
+
+/// Work of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for the rest, as the field counts.
+    pub macs: u64,
+    /// Bytes that must be read and written at least once.
+    pub bytes: u64,
+}
+
+/// Activation function applied to a node's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// None.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * sigmoid(x)`, also known as Swish.
+    Silu,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+}
+
+/// What the graph knows of an operation.
+pub trait Rule {
+    /// Name for messages and profiles.
+    fn name(&self) -> &'static str;
+
+    /// Shapes of the outputs, given those of the inputs followed by those of the updated tensors; or what is wrong with them.
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String>;
+
+    /// Multiply-accumulates, for the operations that are counted.
+    fn macs(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        0
+    }
+
+    /// Bytes of scratch memory that the kernels need while the node runs.
+    fn workspace_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        0
+    }
+
+    /// Appends the nodes that turn the gradients of `node`'s outputs into those of its inputs.
+    fn gradient(&self, node: &Node, _back: &mut Backward<'_>) -> Result<(), Error> {
+        Err(no_gradient(node, ""))
+    }
+}
+
+fn no_gradient(node: &Node, hint: &'static str) -> Error {
+    Error::NoGradient { node: node.name.clone(), op: node.op.rule().name(), hint }
+}
+
+/// Checks the number of inputs.
+fn arity(inputs: &[&Spec], expected: usize) -> Result<(), String> {
+    if inputs.len() == expected { Ok(()) } else { Err(format!("takes {expected} tensors, got {}", inputs.len())) }
+}
+
+/// Checks that two shapes agree.
+fn same(what: &str, got: &[usize], expected: &[usize]) -> Result<(), String> {
+    if got == expected { Ok(()) } else { Err(format!("{what} must have shape {expected:?}, got {got:?}")) }
+}
+
+/// The four dimensions of a map `[N, H, W, C]`.
+fn map(spec: &Spec) -> Result<[usize; 4], String> {
+    spec.shape.as_slice().try_into().map_err(|_| format!("expected a map [N, H, W, C], got {:?}", spec.shape))
+}
+
+/// The two dimensions of a feature matrix `[N, C]`.
+fn features(spec: &Spec) -> Result<[usize; 2], String> {
+    spec.shape.as_slice().try_into().map_err(|_| format!("expected features [N, C], got {:?}", spec.shape))
+}
+
+macro_rules! operations {
+    ($($name:ident),* $(,)?) => {
+        /// An operation with its settings.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs, reason = "each variant wraps the documented struct of the same name")]
+        pub enum Op { $($name($name)),* }
+
+        impl Op {
+            /// What the graph knows of it.
+            pub fn rule(&self) -> &dyn Rule {
+                match self { $(Op::$name(op) => op),* }
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(op: $name) -> Self { Op::$name(op) }
+        })*
+    };
+}
+
+operations!(
+    Standardize,
+    Conv2d,
+    Conv2dInputGrad,
+    Conv2dWeightGrad,
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormInference,
+    FoldBatchNorm,
+    ScaleAdd,
+    ScaleAddGrad,
+    GlobalAvgPool,
+    GlobalAvgPoolGrad,
+    AvgPool2x2,
+    AvgPool2x2Grad,
+    Linear,
+    LinearInputGrad,
+    LinearWeightGrad,
+    ActivationGrad,
+    Dropout,
+    Fill,
+    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropyGrad,
+    SgdMomentum,
+);
+
+impl Node {
+    /// The node's work, from its shapes.
+    pub fn cost(&self, graph: &super::Graph) -> Cost {
+        let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
+        let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
+        let written_in_place: u64 = self.updates.iter().map(|&t| graph.spec(t).bytes()).sum();
+        let moved: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();
+        Cost { macs: self.op.rule().macs(&inputs, &outputs), bytes: moved + written_in_place }
+    }
+
+    /// Bytes of scratch memory that the node's kernels need while it runs.
+    pub fn workspace_bytes(&self, graph: &super::Graph) -> u64 {
+        let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
+        let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
+        self.op.rule().workspace_bytes(&inputs, &outputs)
+    }
+}

@@ -1,0 +1,157 @@
+//! Batch normalisation: training forward and backward, inference, and folding into a convolution.
+
+use super::{Activation, Rule, map, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{Error, Node, Spec};
+
+/// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reduction {
+    /// Rows of the map: `N * H * W`.
+    pub rows: usize,
+    /// Rows in every chunk but perhaps the last: a multiple of 16, so that a chunk starts 256-byte aligned.
+    pub chunk_rows: usize,
+    /// Number of chunks.
+    pub chunks: usize,
+}
+
+impl Reduction {
+    /// At most 256 chunks: plenty of parallel work with few partial results to merge.
+    pub fn over(map: &Spec) -> Self {
+        let rows = map.rows();
+        let chunk_rows = rows.div_ceil(256).next_multiple_of(16).max(16);
+        Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
+    }
+
+    /// Two partial results per chunk and channel.
+    fn workspace_bytes(map: &Spec) -> u64 {
+        (Self::over(map).chunks * 2 * map.groups() * 16) as u64
+    }
+}
+
+/// Normalisation by the batch's own statistics: `y = activation((x - mean) / sqrt(var + eps) * gamma + beta)`, mean and
+/// biased variance per channel over `N * H * W`.
+///
+/// Inputs: x `[N, H, W, C]`, gamma `[C]`, beta `[C]`. Updates: running mean, running variance, by
+/// `new = (1 - momentum) * old + momentum * batch`, with the unbiased variance, as PyTorch does.
+/// Outputs: y, batch mean `[C]`, `1 / sqrt(var + eps)` `[C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub eps: f32,
+    /// Weight of the new batch in the running statistics (PyTorch's convention; TF's momentum 0 is 1 here).
+    pub momentum: f32,
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+/// Checks a map followed by vectors of its channels.
+fn map_and_vectors(inputs: &[&Spec], names: &[&str]) -> Result<[usize; 4], String> {
+    super::arity(inputs, 1 + names.len())?;
+    let shape = map(inputs[0])?;
+    for (vector, name) in inputs[1..].iter().zip(names) {
+        same(name, &vector.shape, &[shape[3]])?;
+    }
+    Ok(shape)
+}
+
+impl Rule for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let shape = map_and_vectors(inputs, &["gamma", "beta", "running mean", "running variance"])?;
+        if inputs[0].rows() < 2 {
+            return Err("statistics need at least 2 values per channel; use a larger batch or resolution".into());
+        }
+        Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        Reduction::workspace_bytes(inputs[0])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let (x, gamma, beta) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        let inputs = [x, dy, gamma, beta, node.outputs[1], node.outputs[2]];
+        let gradients = back.emit(node, BatchNormGrad { activation: self.activation }, &inputs)?;
+        for (tensor, gradient) in [x, gamma, beta].into_iter().zip(gradients) {
+            back.accumulate(node, tensor, gradient)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`BatchNorm`]. With `d = dy * activation'`, and `xhat` the normalised map:
+/// `dbeta = sum d`, `dgamma = sum d * xhat`, `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`, `M = N * H * W`.
+///
+/// Inputs: x, dy, gamma, beta, batch mean, `1 / sqrt(var + eps)`. Outputs: dx, dgamma, dbeta.
+/// The activation's derivative is recomputed from x, so its input is never stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormGrad {
+    /// Activation of the forward node.
+    pub activation: Activation,
+}
+
+impl Rule for BatchNormGrad {
+    fn name(&self) -> &'static str {
+        "batch_norm_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 6)?;
+        same("dy", &inputs[1].shape, &inputs[0].shape)?;
+        let vectors = [inputs[0], inputs[2], inputs[3], inputs[4], inputs[5]];
+        let shape = map_and_vectors(&vectors, &["gamma", "beta", "mean", "inverse deviation"])?;
+        Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        Reduction::workspace_bytes(inputs[0])
+    }
+}
+
+/// Normalisation by the running statistics: `y = activation((x - mean) / sqrt(var + eps) * gamma + beta)`.
+///
+/// Inputs: x `[N, H, W, C]`, gamma, beta, mean, variance, each `[C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormInference {
+    /// Added to the variance.
+    pub eps: f32,
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl Rule for BatchNormInference {
+    fn name(&self) -> &'static str {
+        "batch_norm_inference"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "variance"])?;
+        Ok(vec![Spec::channels(shape)])
+    }
+}
+
+/// Folds a [`BatchNormInference`] into the convolution before it: `w' = w * s`, `b' = beta - mean * s`,
+/// `s = gamma / sqrt(var + eps)` per output channel.
+///
+/// Inputs: w `[KH, KW, Ci, Co]`, gamma, beta, mean, variance, each `[Co]`. Outputs: w', b' `[Co]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoldBatchNorm {
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl Rule for FoldBatchNorm {
+    fn name(&self) -> &'static str {
+        "fold_batch_norm"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "variance"])?;
+        Ok(vec![Spec::weights(shape), Spec::channels([shape[3]])])
+    }
+}

@@ -1,0 +1,111 @@
+//! Average pools: over the whole map, and 2x2 with stride 2.
+
+use super::{Rule, features, map, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{Error, Node, Spec};
+
+/// Mean over height and width: `[N, H, W, C]` to `[N, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GlobalAvgPool;
+
+impl Rule for GlobalAvgPool {
+    fn name(&self) -> &'static str {
+        "global_avg_pool"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1)?;
+        let [n, _, _, c] = map(inputs[0])?;
+        Ok(vec![Spec::channels([n, c])])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let x = node.inputs[0];
+        let [_, h, w, _] = map(back.graph.spec(x)).unwrap_or_default();
+        back.accumulate_with(node, x, |addend| {
+            (GlobalAvgPoolGrad { size: [h, w], addend: addend.is_some() }.into(), vec![dy])
+        })
+    }
+}
+
+/// Gradient of [`GlobalAvgPool`]: `dx = dy / (H * W)` everywhere, plus the addend.
+///
+/// Inputs: dy `[N, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GlobalAvgPoolGrad {
+    /// Height and width of the pooled map.
+    pub size: [usize; 2],
+    /// Whether another path's gradient of the same map is added.
+    pub addend: bool,
+}
+
+impl Rule for GlobalAvgPoolGrad {
+    fn name(&self) -> &'static str {
+        "global_avg_pool_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1 + usize::from(self.addend))?;
+        let [n, c] = features(inputs[0])?;
+        let shape = [n, self.size[0], self.size[1], c];
+        if self.addend {
+            same("addend", &inputs[1].shape, &shape)?;
+        }
+        Ok(vec![Spec::channels(shape)])
+    }
+}
+
+/// Mean over 2x2 windows with stride 2; at odd sizes the last window is cut short and averages what it covers
+/// (ceil mode without counting padding), as timm's ResNet-D shortcut does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AvgPool2x2;
+
+impl Rule for AvgPool2x2 {
+    fn name(&self) -> &'static str {
+        "avg_pool_2x2"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1)?;
+        let [n, h, w, c] = map(inputs[0])?;
+        Ok(vec![Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c])])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let x = node.inputs[0];
+        let [_, h, w, _] = map(back.graph.spec(x)).unwrap_or_default();
+        back.accumulate_with(node, x, |addend| {
+            (AvgPool2x2Grad { size: [h, w], addend: addend.is_some() }.into(), vec![dy])
+        })
+    }
+}
+
+/// Gradient of [`AvgPool2x2`]: each pixel receives its window's gradient over the window's pixel count, plus the addend.
+///
+/// Inputs: dy `[N, OH, OW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AvgPool2x2Grad {
+    /// Height and width of the pooled map.
+    pub size: [usize; 2],
+    /// Whether another path's gradient of the same map is added.
+    pub addend: bool,
+}
+
+impl Rule for AvgPool2x2Grad {
+    fn name(&self) -> &'static str {
+        "avg_pool_2x2_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1 + usize::from(self.addend))?;
+        let [n, oh, ow, c] = map(inputs[0])?;
+        let [h, w] = self.size;
+        same("dy", &[oh, ow], &[h.div_ceil(2), w.div_ceil(2)])?;
+        if self.addend {
+            same("addend", &inputs[1].shape, &[n, h, w, c])?;
+        }
+        Ok(vec![Spec::channels([n, h, w, c])])
+    }
+}

@@ -1,0 +1,164 @@
+//! Tensors: shape, element type, storage layout and the part they play.
+
+/// Channels travel in groups of this many, so that a channel group is one `vec4` in a shader.
+pub const LANES: usize = 4;
+
+/// Element type of a tensor in GPU memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE 754 binary32.
+    F32,
+    /// Unsigned 32-bit: labels, counters, and pixels packed as RGBA, 8 bits each, red lowest.
+    U32,
+}
+
+/// How a tensor's logical shape is laid out in memory, row-major in every case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// As the shape says, no padding: labels, scalars, counters.
+    Plain,
+    /// The last dimension holds channels and is padded to a multiple of [`LANES`]:
+    /// maps `[N, H, W, C]`, features `[N, C]`, per-channel vectors `[C]`.
+    Channels,
+    /// The last two dimensions are input and output channels, both padded to a multiple of [`LANES`]
+    /// with zeros: convolution kernels `[KH, KW, Ci, Co]`, linear weights `[Ci, Co]`.
+    Weights,
+}
+
+/// Initial values of a parameter (fact sheet 2.2, column timm).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Every element the same.
+    Constant(f32),
+    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`: Kaiming, fan-out, gain for ReLU.
+    KaimingFanOut,
+    /// Uniform in `[-bound, bound)`.
+    Uniform {
+        /// Half the width of the interval.
+        bound: f32,
+    },
+}
+
+/// The part a tensor plays, which decides how long it lives and who fills it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// Fed from outside before each run.
+    Input,
+    /// Learned; persists between runs.
+    Parameter(Init),
+    /// Not learned, but persists between runs: running statistics, optimiser momenta.
+    State(Init),
+    /// Result of a forward node.
+    Activation,
+    /// Result of a backward node.
+    Gradient,
+}
+
+impl Role {
+    /// Whether the tensor outlives a run.
+    pub fn is_persistent(self) -> bool {
+        matches!(self, Role::Parameter(_) | Role::State(_))
+    }
+}
+
+/// Identifies a tensor within its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub(super) u32);
+
+impl TensorId {
+    /// Position in [`super::Graph::tensors`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Shape, layout and element type: what shape inference computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Logical dimensions, outermost first; maps are NHWC, convolution kernels HWIO.
+    pub shape: Vec<usize>,
+    /// How the shape lies in memory.
+    pub layout: Layout,
+    /// Element type.
+    pub dtype: DType,
+}
+
+impl Spec {
+    /// An f32 tensor whose last dimension holds channels.
+    pub fn channels(shape: impl Into<Vec<usize>>) -> Self {
+        Self { shape: shape.into(), layout: Layout::Channels, dtype: DType::F32 }
+    }
+
+    /// An f32 tensor whose last two dimensions are input and output channels.
+    pub fn weights(shape: impl Into<Vec<usize>>) -> Self {
+        Self { shape: shape.into(), layout: Layout::Weights, dtype: DType::F32 }
+    }
+
+    /// An unpadded tensor.
+    pub fn plain(shape: impl Into<Vec<usize>>, dtype: DType) -> Self {
+        Self { shape: shape.into(), layout: Layout::Plain, dtype }
+    }
+
+    /// Number of logical elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Dimensions in memory, padding included.
+    pub fn storage_shape(&self) -> Vec<usize> {
+        let padded = match self.layout {
+            Layout::Plain => 0,
+            Layout::Channels => 1,
+            Layout::Weights => 2,
+        };
+        let first_padded = self.shape.len().saturating_sub(padded);
+        let pad = |(i, &d): (usize, &usize)| if i >= first_padded { d.next_multiple_of(LANES) } else { d };
+        self.shape.iter().enumerate().map(pad).collect()
+    }
+
+    /// Bytes in GPU memory, padding included (every element type has 4 bytes).
+    pub fn bytes(&self) -> u64 {
+        self.storage_shape().iter().map(|&d| d as u64).product::<u64>() * 4
+    }
+
+    /// Elements of the last dimension.
+    pub fn last(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The last dimension in groups of [`LANES`].
+    pub fn groups(&self) -> usize {
+        self.last().div_ceil(LANES)
+    }
+
+    /// Product of all dimensions but the last: pixels of a map, rows of a feature matrix.
+    pub fn rows(&self) -> usize {
+        self.elements() / self.last().max(1)
+    }
+}
+
+/// A tensor of a graph.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Unique within the graph. Parameters and statistics carry timm's names.
+    pub name: String,
+    /// Shape, layout, element type.
+    pub spec: Spec,
+    /// The part it plays.
+    pub role: Role,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_follows_the_layout() {
+        let map = Spec::channels([2, 5, 7, 3]);
+        assert_eq!(map.storage_shape(), [2, 5, 7, 4]);
+        assert_eq!(map.bytes(), 2 * 5 * 7 * 4 * 4);
+        assert_eq!(map.rows(), 70);
+        assert_eq!(Spec::weights([3, 3, 3, 10]).storage_shape(), [3, 3, 4, 12]);
+        assert_eq!(Spec::plain([3], DType::U32).bytes(), 12);
+    }
+}

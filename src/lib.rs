@@ -1,0 +1,3 @@
+//! ResNet-RS on any GPU.
+pub mod graph;
+pub mod models;
