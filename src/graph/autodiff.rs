@@ -74,14 +74,15 @@ pub fn differentiate(
     let forward = graph.nodes().to_vec();
     let mut needed: HashSet<TensorId> =
         graph.ids().filter(|&id| matches!(graph.tensor(id).role, Role::Parameter(_))).collect();
-    let mut first_reader: HashMap<TensorId, usize> = HashMap::new();
-    for (i, node) in forward.iter().enumerate() {
+    // Per node, the parameters that no earlier node reads: their gradients are complete once the node's rule has run.
+    let mut completes: Vec<Vec<TensorId>> = Vec::with_capacity(forward.len());
+    let mut read: HashSet<TensorId> = HashSet::new();
+    for node in &forward {
         if node.inputs.iter().any(|t| needed.contains(t)) {
             needed.extend(&node.outputs);
         }
-        for &input in &node.inputs {
-            first_reader.entry(input).or_insert(i);
-        }
+        let is_parameter = |t: TensorId| matches!(graph.tensor(t).role, Role::Parameter(_));
+        completes.push(node.inputs.iter().copied().filter(|&t| is_parameter(t) && read.insert(t)).collect());
     }
     let mut back = Backward { graph, gradients: HashMap::new(), needed };
     let Some(last) = forward.iter().rposition(|n| n.outputs.first() == Some(&loss)) else {
@@ -89,16 +90,12 @@ pub fn differentiate(
     };
     for (i, node) in forward.iter().enumerate().take(last + 1).rev() {
         let seeded = i == last;
-        if !seeded && !node.outputs.iter().any(|&t| back.gradient_of(t).is_some()) {
-            continue;
+        if seeded || node.outputs.iter().any(|&t| back.gradient_of(t).is_some()) {
+            node.op.rule().gradient(node, &mut back)?;
         }
-        node.op.rule().gradient(node, &mut back)?;
-        for &parameter in &node.inputs {
-            let complete = first_reader.get(&parameter) == Some(&i);
-            if complete && matches!(back.graph.tensor(parameter).role, Role::Parameter(_)) {
-                if let Some(gradient) = back.gradient_of(parameter) {
-                    use_gradient(back.graph, parameter, gradient)?;
-                }
+        for &parameter in &completes[i] {
+            if let Some(gradient) = back.gradient_of(parameter) {
+                use_gradient(back.graph, parameter, gradient)?;
             }
         }
     }

@@ -13,6 +13,14 @@ pub struct Linear {
     pub activation: Activation,
 }
 
+/// The input and output features of a layer's weights.
+fn weights(spec: &Spec) -> Result<[usize; 2], String> {
+    match *spec.shape.as_slice() {
+        [i, o] | [1, 1, i, o] => Ok([i, o]),
+        _ => Err(format!("expected weights [Ci, Co] or [1, 1, Ci, Co], got {:?}", spec.shape)),
+    }
+}
+
 impl Rule for Linear {
     fn name(&self) -> &'static str {
         "linear"
@@ -21,10 +29,7 @@ impl Rule for Linear {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 3)?;
         let [n, ci] = features(inputs[0])?;
-        let w = match *inputs[1].shape.as_slice() {
-            [i, o] | [1, 1, i, o] => [i, o],
-            _ => return Err(format!("expected weights [Ci, Co] or [1, 1, Ci, Co], got {:?}", inputs[1].shape)),
-        };
+        let w = weights(inputs[1])?;
         if w[0] != ci {
             return Err(format!("the weights take {} features, the input has {ci}", w[0]));
         }
@@ -45,7 +50,8 @@ impl Rule for Linear {
             activation => dy = back.emit(node, ActivationGrad { activation }, &[y, dy])?[0],
         }
         let (x, w, b) = (node.inputs[0], node.inputs[1], node.inputs[2]);
-        let gradients = back.emit(node, LinearWeightGrad, &[x, dy])?;
+        let pointwise = back.graph.spec(w).shape.len() == 4;
+        let gradients = back.emit(node, LinearWeightGrad { pointwise }, &[x, dy])?;
         back.accumulate(node, w, gradients[0])?;
         back.accumulate(node, b, gradients[1])?;
         if back.needs(x) {
@@ -56,7 +62,7 @@ impl Rule for Linear {
     }
 }
 
-/// `dx = dy * transpose(w)`. Inputs: dy `[N, Co]`, w `[Ci, Co]`. Output `[N, Ci]`.
+/// `dx = dy * transpose(w)`. Inputs: dy `[N, Co]`, w `[Ci, Co]` or `[1, 1, Ci, Co]`. Output `[N, Ci]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinearInputGrad;
 
@@ -68,7 +74,7 @@ impl Rule for LinearInputGrad {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
         let [n, co] = features(inputs[0])?;
-        let [ci, wo] = features(inputs[1])?;
+        let [ci, wo] = weights(inputs[1])?;
         same("dy", &[co], &[wo])?;
         Ok(vec![Spec::channels([n, ci])])
     }
@@ -78,9 +84,12 @@ impl Rule for LinearInputGrad {
     }
 }
 
-/// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw `[Ci, Co]`, db `[Co]`.
+/// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw, shaped as w, and db `[Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LinearWeightGrad;
+pub struct LinearWeightGrad {
+    /// Whether w is a 1x1 convolution's `[1, 1, Ci, Co]` rather than `[Ci, Co]`; the elements are the same.
+    pub pointwise: bool,
+}
 
 impl Rule for LinearWeightGrad {
     fn name(&self) -> &'static str {
@@ -92,7 +101,8 @@ impl Rule for LinearWeightGrad {
         let [n, ci] = features(inputs[0])?;
         let [dn, co] = features(inputs[1])?;
         same("dy", &[dn], &[n])?;
-        Ok(vec![Spec::weights([ci, co]), Spec::channels([co])])
+        let dw = if self.pointwise { Spec::weights([1, 1, ci, co]) } else { Spec::weights([ci, co]) };
+        Ok(vec![dw, Spec::channels([co])])
     }
 
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {

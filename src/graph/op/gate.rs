@@ -2,7 +2,7 @@
 
 use super::{Activation, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
-use crate::graph::{DType, Error, Node, Spec};
+use crate::graph::{DType, Error, Layout, Node, Spec};
 
 /// `y = activation(x * gate + shortcut)`: squeeze-and-excitation's scaling, the residual addition and its activation.
 ///
@@ -25,6 +25,10 @@ impl ScaleAdd {
 fn scale_add_shape(inputs: &[&Spec], gate: bool, shortcut: bool) -> Result<[usize; 4], String> {
     super::arity(inputs, 1 + usize::from(gate) + usize::from(shortcut))?;
     let shape = map(inputs[0])?;
+    // Kernels have four dimensions, too, but other padding: autodiff meets them where two nodes share weights.
+    if inputs.iter().any(|spec| spec.layout != Layout::Channels) {
+        return Err("weights cannot be summed; give each node weights of its own".into());
+    }
     if gate {
         same("gate", &inputs[1].shape, &[shape[0], shape[3]])?;
     }

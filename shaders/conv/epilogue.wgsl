@@ -1,0 +1,27 @@
+// What happens to a convolution's sum before it is stored. Absent parts bind nothing and cost nothing.
+#set binding = namespace(next=4)
+#if bias
+@group(0) @binding({{ binding.next }}) var<storage, read> bias: array<{{ unit }}>;
+#set binding.next = binding.next + 1
+#endif
+#if gate
+@group(0) @binding({{ binding.next }}) var<storage, read> gate: array<{{ unit }}>;
+#set binding.next = binding.next + 1
+#endif
+#if shortcut
+@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<{{ unit }}>;
+#endif
+
+fn finish(sum: {{ unit }}, image: u32, column: u32, at: u32) -> {{ unit }} {
+    var v = sum;
+#if bias
+    v += bias[column];
+#endif
+#if gate
+    v *= gate[image * walk.out_units + column];
+#endif
+#if shortcut
+    v += shortcut[at];
+#endif
+    return activate(v);
+}

@@ -1,0 +1,35 @@
+// How a convolution walks over its input. One form serves the forward pass and the input gradient.
+//
+// A dispatch computes a grid of output pixels. Grid pixel (gy, gx) of image n is stored at
+// (gy * out_step + out_y0, gx * out_step + out_x0). Its tap (ty, tx) reads input pixel
+//     (gy * in_step + in_y0 + ty * tap_step, gx * in_step + in_x0 + tx * tap_step)
+// times kernel row kernel_y0 + ty * kernel_step and column kernel_x0 + tx * kernel_step.
+//
+// Forward: in_step = stride, in_y0 = -padding, all other steps 1. Input gradient: output pixels of equal remainder
+// (y mod stride, x mod stride) see the same kernel taps, every stride-th, walked backwards; each such phase is one
+// dispatch, and no work is spent on the zeros that a stride would interleave.
+struct Walk {
+    pixels: u32,        // images * grid_h * grid_w
+    grid_h: u32,
+    grid_w: u32,
+    out_h: u32,
+    out_w: u32,
+    out_step: u32,
+    out_y0: u32,
+    out_x0: u32,
+    in_h: u32,
+    in_w: u32,
+    in_step: i32,
+    in_y0: i32,
+    in_x0: i32,
+    tap_step: i32,
+    taps_h: u32,
+    taps_w: u32,
+    kernel_y0: u32,
+    kernel_x0: u32,
+    kernel_step: u32,
+    kernel_w: u32,
+    in_groups: u32,     // input channels / 4
+    out_units: u32,     // output channels, in units of this kernel's lane type
+    column_blocks: u32, // workgroups side by side along the output channels
+}

@@ -1,0 +1,92 @@
+// Weight gradient of a convolution in registers alone, for CPU adapters.
+//
+// A workgroup takes one tap, {{ groups }} groups of 4 input channels and {{ lanes * cols }} {{ unit }} of output channels, and
+// walks over the pixels of its run of images. Reads of x are the same for all lanes, reads of dy are contiguous along
+// the lanes; a lane keeps {{ 4 * groups }} x {{ cols }} sums.
+//
+// x: [N, H, W, Ci] in vec4; dy: [N, OH, OW, Co], partial: [splits, KH, KW, Ci, Co] in {{ unit }}.
+#include "conv/weight_grad.wgsl"
+
+@group(0) @binding(0) var<uniform> g: Geometry;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> dy: array<{{ unit }}>;
+@group(0) @binding(3) var<storage, read_write> partial: array<{{ unit }}>;
+
+// First and one past the last output position whose tap lies inside the input.
+fn reach(tap: u32, size: u32, outputs: u32) -> vec2<u32> {
+    let first = (max(g.padding, tap) - tap + g.stride - 1u) / g.stride;
+    let limit = size + g.padding;
+    if (limit <= tap) {
+        return vec2<u32>(0u, 0u);
+    }
+    return vec2<u32>(first, min(outputs, (limit - tap + g.stride - 1u) / g.stride));
+}
+
+@compute @workgroup_size({{ lanes }})
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    var block = workgroup.y * workgroups.x + workgroup.x;
+    let column = block % g.column_blocks * {{ lanes * cols }}u + lane;
+    block /= g.column_blocks;
+    let first_group = block % g.row_blocks * {{ groups }}u;
+    block /= g.row_blocks;
+    let taps = g.kernel_h * g.kernel_w;
+    let tap = block % taps;
+    let split = block / taps;
+    let first_image = split * g.images_per_split;
+    if (first_image >= g.images) {
+        return;
+    }
+    let last_image = min(first_image + g.images_per_split, g.images);
+    let ys = reach(tap / g.kernel_w, g.in_h, g.out_h);
+    let xs = reach(tap % g.kernel_w, g.in_w, g.out_w);
+#for c in range(cols)
+    let read{{ c }} = min(column + {{ c * lanes }}u, g.out_units - 1u);
+#endfor
+#for i in range(groups)
+    let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
+#endfor
+#for r in range(4 * groups)
+#for c in range(cols)
+    var sum{{ r }}_{{ c }} = {{ unit }}(0.0);
+#endfor
+#endfor
+    for (var n = first_image; n < last_image; n++) {
+        for (var oy = ys.x; oy < ys.y; oy++) {
+            let iy = oy * g.stride + tap / g.kernel_w - g.padding;
+            let ix = xs.x * g.stride + tap % g.kernel_w - g.padding;
+            var at = ((n * g.in_h + iy) * g.in_w + ix) * g.in_groups;
+            var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_units;
+            for (var ox = xs.x; ox < xs.y; ox++) {
+#for c in range(cols)
+                let d{{ c }} = dy[out + read{{ c }}];
+#endfor
+#for i in range(groups)
+                let a{{ i }} = x[at + group{{ i }}];
+#endfor
+#for r in range(4 * groups)
+#for c in range(cols)
+                sum{{ r }}_{{ c }} += {{ unit }}(a{{ r // 4 }}.{{ xyzw[r % 4] }}) * d{{ c }};
+#endfor
+#endfor
+                at += g.stride * g.in_groups;
+                out += g.out_units;
+            }
+        }
+    }
+
+    let result = ((g.first_split + split) * taps + tap) * g.in_groups * 4u;
+#for r in range(4 * groups)
+    if (first_group + {{ r // 4 }}u < g.in_groups) {
+        let row = (result + (first_group * 4u) + {{ r }}u) * g.out_units;
+#for c in range(cols)
+        if (column + {{ c * lanes }}u < g.out_units) {
+            partial[row + column + {{ c * lanes }}u] = sum{{ r }}_{{ c }};
+        }
+#endfor
+    }
+#endfor
+}

@@ -1,0 +1,32 @@
+// y = activation(x * w + b). x: [N, Ci], w: [Ci, Co], b: [Co], y: [N, Co], in vec4. i: a vec4 of y.
+// Neighbouring invocations read neighbouring weights; with few rows the weights are what takes time.
+#include "shared/each.wgsl"
+#include "shared/activation.wgsl"
+
+struct Params {
+    count: u32,      // vec4 in y
+    in_groups: u32,  // Ci / 4
+    out_groups: u32, // Co / 4
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+
+fn each(i: u32) {
+    let o = i % p.out_groups;
+    let row = i / p.out_groups * p.in_groups;
+    var sum = b[o];
+    var at = o;
+    for (var k = 0u; k < p.in_groups; k++) {
+        let v = x[row + k];
+        sum += v.x * w[at];
+        sum += v.y * w[at + p.out_groups];
+        sum += v.z * w[at + 2u * p.out_groups];
+        sum += v.w * w[at + 3u * p.out_groups];
+        at += 4u * p.out_groups;
+    }
+    y[i] = activate(sum);
+}

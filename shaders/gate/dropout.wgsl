@@ -1,0 +1,35 @@
+// y = x * mask / (1 - rate): dropout of single elements, or of whole samples for stochastic depth.
+// The mask depends on seed, step, stream and position alone, so the backward pass repeats it.
+//
+// x, y: [N, C] in vec4, clock: seed, step. i: a vec4 of x.
+#include "shared/each.wgsl"
+#include "shared/random.wgsl"
+
+struct Params {
+    count: u32,     // vec4 in x
+    groups: u32,    // C / 4
+    channels: u32,  // C without padding: positions count real elements only
+    stream: u32,
+    threshold: u32, // rate * 2^24: an element survives if its 24 random bits reach it
+    scale: f32,     // 1 / (1 - rate)
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> clock: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+
+fn kept(position: u32) -> f32 {
+    let bits = random_bits(clock[0], clock[1], p.stream, position) >> 8u;
+    return select(0.0, p.scale, bits >= p.threshold);
+}
+
+fn each(i: u32) {
+    let n = i / p.groups;
+#if per_sample
+    y[i] = x[i] * kept(n);
+#else
+    let c = n * p.channels + i % p.groups * 4u;
+    y[i] = x[i] * vec4<f32>(kept(c), kept(c + 1u), kept(c + 2u), kept(c + 3u));
+#endif
+}

@@ -1,0 +1,55 @@
+// Gradient of y = activation(x * gate + shortcut). With d = dy * activation'(x * gate + shortcut):
+//     dx = d * gate, dgate = sum over H, W of d * x, dshortcut = d.
+//
+// x, shortcut and their gradients: [N, H, W, C], gate, dgate: [N, C], in vec4.
+#if gate
+// i: a channel group of an image, whose pixels the invocation walks, since it alone adds up dgate.
+#else
+// i: a vec4 of x. Without a gate dx is dshortcut as well.
+#endif
+#include "shared/each.wgsl"
+#include "shared/activation_grad.wgsl"
+
+struct Params {
+    count: u32,  // invocations
+    groups: u32, // C / 4
+    pixels: u32, // H * W
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
+#if gate
+@group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> dgate: array<vec4<f32>>;
+#endif
+#if shortcut
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<vec4<f32>>;
+#if gate
+@group(0) @binding(7) var<storage, read_write> dshortcut: array<vec4<f32>>;
+#endif
+#endif
+
+#if gate
+fn each(i: u32) {
+    let scale = gate[i];
+    var sum = vec4<f32>(0.0);
+    var at = i / p.groups * p.pixels * p.groups + i % p.groups;
+    for (var pixel = 0u; pixel < p.pixels; pixel++) {
+        let v = x[at];
+        let d = dy[at] * activation_derivative(v * scale{{ " + shortcut[at]" if shortcut else "" }});
+        sum += d * v;
+        dx[at] = d * scale;
+#if shortcut
+        dshortcut[at] = d;
+#endif
+        at += p.groups;
+    }
+    dgate[i] = sum;
+}
+#else
+fn each(i: u32) {
+    dx[i] = dy[i] * activation_derivative(x[i]{{ " + shortcut[i]" if shortcut else "" }});
+}
+#endif

@@ -1,0 +1,33 @@
+// Gradient of the mean softmax cross-entropy: dz = (softmax(z) - t) / N, t = (1 - smoothing) * onehot(label) + smoothing / K.
+//
+// z, dz: [N, K] in f32 with rows of `stride`, labels: [N]. i: a row. Padding receives 0.
+#include "shared/each.wgsl"
+
+struct Params {
+    count: u32,     // N
+    classes: u32,   // K
+    stride: u32,    // K padded
+    smoothing: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> z: array<f32>;
+@group(0) @binding(2) var<storage, read> labels: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dz: array<f32>;
+
+fn each(i: u32) {
+    let row = i * p.stride;
+    var largest = z[row];
+    for (var k = 1u; k < p.classes; k++) {
+        largest = max(largest, z[row + k]);
+    }
+    var exponentials = 0.0;
+    for (var k = 0u; k < p.classes; k++) {
+        exponentials += exp(z[row + k] - largest);
+    }
+    for (var k = 0u; k < p.stride; k++) {
+        let softmax = exp(z[row + k] - largest) / exponentials;
+        let target_probability = p.smoothing / f32(p.classes) + select(0.0, 1.0 - p.smoothing, k == labels[i]);
+        dz[row + k] = select(0.0, (softmax - target_probability) / f32(p.count), k < p.classes);
+    }
+}

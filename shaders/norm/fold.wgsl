@@ -1,0 +1,31 @@
+// Folds batch norm by running statistics into the convolution before it: w' = w * s, b' = beta - mean * s,
+// s = gamma / sqrt(variance + eps) per output channel.
+//
+// w: [KH * KW * Ci, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of the bias for each output group.
+#include "shared/each.wgsl"
+
+struct Params {
+    count: u32,   // vec4 in w and in the bias
+    weights: u32, // vec4 in w
+    groups: u32,  // Co / 4
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gamma: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> beta: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> mean: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> variance: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> folded: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> bias: array<vec4<f32>>;
+
+fn each(i: u32) {
+    let c = i % p.groups;
+    let s = gamma[c] / sqrt(variance[c] + p.eps);
+    if (i < p.weights) {
+        folded[i] = w[i] * s;
+    } else {
+        bias[c] = beta[c] - mean[c] * s;
+    }
+}

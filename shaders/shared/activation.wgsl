@@ -1,0 +1,12 @@
+// The activation function of this kernel, chosen when its text is made, and its derivative at the same argument.
+fn activate(x: {{ unit }}) -> {{ unit }} {
+#if activation == "relu"
+    return max(x, {{ unit }}(0.0));
+#elif activation == "silu"
+    return x / (1.0 + exp(-x));
+#elif activation == "sigmoid"
+    return 1.0 / (1.0 + exp(-x));
+#else
+    return x;
+#endif
+}

@@ -1,0 +1,248 @@
+//! A graph on a device, ready to run again and again.
+
+use std::collections::HashMap;
+
+use super::{Error, ParameterStore, layout};
+use crate::gpu::{Buffer, Dispatch, Gpu, Submission};
+use crate::graph::plan::{Home, MemoryPlan};
+use crate::graph::{DType, Graph, NodeId, Role, TensorId};
+use crate::kernels::{self, Kernel, Launch, Place};
+
+/// Work after which a submission is cut, so that none runs into the watchdog of Windows, which resets a GPU that is
+/// busy for two seconds: half a second on a GPU of 0.2 TFLOP/s and 20 GB/s, slower than any in use.
+const SUBMISSION_FLOPS: u64 = 100_000_000_000;
+const SUBMISSION_BYTES: u64 = 10_000_000_000;
+
+/// Uniform blocks start at multiples of this: WebGPU's default `min_uniform_buffer_offset_alignment`.
+const PARAMS_STRIDE: u64 = 256;
+
+/// How a session is prepared.
+#[derive(Default)]
+pub struct SessionOptions<'a> {
+    /// Told how many of how many pipelines are compiled.
+    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+}
+
+/// Time of one node.
+#[derive(Clone, Debug)]
+pub struct NodeTime {
+    /// The node.
+    pub node: NodeId,
+    /// Its kernels' time in milliseconds on the adapter's own clock.
+    pub milliseconds: f64,
+}
+
+/// A graph bound to a device.
+pub struct Session {
+    gpu: Gpu,
+    graph: Graph,
+    plan: MemoryPlan,
+    buffers: HashMap<TensorId, Buffer>,
+    setup: Vec<Dispatch>,
+    /// Dispatches in groups that are submitted together.
+    submissions: Vec<Vec<Dispatch>>,
+    /// Node of each dispatch of `submissions`, flattened.
+    nodes: Vec<NodeId>,
+    in_flight: Option<Submission>,
+}
+
+impl Session {
+    /// Plans memory, compiles kernels and binds everything. Parameters and states are those of the store, which must
+    /// hold all that the graph names. `outputs` can be read after a run.
+    ///
+    /// # Errors
+    /// If the plan does not fit the device, or a shader is refused. Nothing stays allocated then.
+    pub fn new(
+        store: &ParameterStore,
+        graph: Graph,
+        outputs: &[TensorId],
+        options: &SessionOptions<'_>,
+    ) -> Result<Self, Error> {
+        let gpu = store.gpu().clone();
+        let plan = MemoryPlan::new(&graph, outputs);
+        let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
+        let mut launches: Vec<(NodeId, Launch)> = Vec::new();
+        for &node in &order {
+            launches.extend(kernels::lower(&graph, node, gpu.family())?.into_iter().map(|l| (node, l)));
+        }
+
+        let mut kernels: Vec<&Kernel> = launches.iter().map(|(_, l)| &l.kernel).collect();
+        kernels.sort();
+        kernels.dedup();
+        let sources: Vec<_> = kernels.iter().map(|k| k.source()).collect();
+        let pipelines = gpu.compile(&sources, options.progress.unwrap_or(&|_, _| {}))?;
+        let pipelines: HashMap<&Kernel, _> = kernels.into_iter().zip(pipelines).collect();
+
+        let slots =
+            plan.slots.iter().enumerate().map(|(i, &bytes)| gpu.allocate(&format!("activations, slot {i}"), bytes));
+        let slots = slots.collect::<Result<Vec<_>, _>>()?;
+        let mut buffers = HashMap::new();
+        for (id, home) in plan.homes() {
+            let tensor = graph.tensor(id);
+            let buffer = match home {
+                Home::Slot(slot) => slots[slot].clone(),
+                Home::Own if tensor.role.is_persistent() => store.buffer(&tensor.name).cloned().ok_or_else(|| {
+                    Error::Tensor { tensor: tensor.name.clone(), problem: "is not in the parameter store" }
+                })?,
+                Home::Own => gpu.allocate(&tensor.name, tensor.spec.bytes())?,
+            };
+            buffers.insert(id, buffer);
+        }
+
+        let params = gpu.allocate_uniform("kernel parameters", PARAMS_STRIDE * launches.len().max(1) as u64)?;
+        let mut block = vec![0u8; params.bytes() as usize];
+        let mut dispatches = Vec::with_capacity(launches.len());
+        for (i, (node, launch)) in launches.iter().enumerate() {
+            let at = i as u64 * PARAMS_STRIDE;
+            let words: &[u8] = bytemuck::cast_slice(&launch.params);
+            block[at as usize..at as usize + words.len()].copy_from_slice(words);
+            let mut ranges = vec![(&params, at, PARAMS_STRIDE)];
+            for view in &launch.views {
+                let buffer = match view.place {
+                    Place::Tensor(t) => &buffers[&t],
+                    Place::Workspace => &slots[plan.workspaces[node]],
+                };
+                ranges.push((buffer, view.offset, view.bytes));
+            }
+            dispatches.push(gpu.bind(&pipelines[&launch.kernel], &ranges, launch.workgroups)?);
+        }
+        gpu.upload(&[(&params, 0, &block)])?;
+
+        let in_setup = |node: &NodeId| plan.setup.contains(node);
+        let setup_len = launches.iter().filter(|(node, _)| in_setup(node)).count();
+        let steps = dispatches.split_off(setup_len);
+        let nodes: Vec<NodeId> = launches[setup_len..].iter().map(|(node, _)| *node).collect();
+        let submissions = cut(&graph, steps, &nodes);
+        Ok(Self { gpu, graph, plan, buffers, setup: dispatches, submissions, nodes, in_flight: None })
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The memory plan.
+    pub fn plan(&self) -> &MemoryPlan {
+        &self.plan
+    }
+
+    /// Computes what depends on parameters alone. To be called once they are loaded, and again whenever they change.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        if !self.setup.is_empty() {
+            self.gpu.submit(&self.setup)?;
+        }
+        Ok(())
+    }
+
+    /// Feeds f32 inputs and u32 inputs in one upload. Each must have as many elements as its tensor's shape.
+    pub fn feed(&self, floats: &[(TensorId, &[f32])], words: &[(TensorId, &[u32])]) -> Result<(), Error> {
+        let mut packed: Vec<(&Buffer, Vec<u8>)> = Vec::with_capacity(floats.len() + words.len());
+        for &(id, values) in floats {
+            let buffer = self.input_buffer(id, DType::F32)?;
+            packed.push((buffer, layout::pack(self.graph.tensor(id), values)?));
+        }
+        for &(id, values) in words {
+            let buffer = self.input_buffer(id, DType::U32)?;
+            layout::check_length(self.graph.tensor(id), values.len())?;
+            packed.push((buffer, bytemuck::cast_slice(values).to_vec()));
+        }
+        let writes: Vec<(&Buffer, u64, &[u8])> =
+            packed.iter().map(|(buffer, bytes)| (*buffer, 0, &bytes[..])).collect();
+        Ok(self.gpu.upload(&writes)?)
+    }
+
+    fn input_buffer(&self, id: TensorId, dtype: DType) -> Result<&Buffer, Error> {
+        let tensor = self.graph.tensor(id);
+        layout::check_dtype(tensor, dtype)?;
+        if tensor.role != Role::Input {
+            return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an input" });
+        }
+        self.buffer(id)
+    }
+
+    fn buffer(&self, id: TensorId) -> Result<&Buffer, Error> {
+        self.buffers.get(&id).ok_or_else(|| Error::Tensor {
+            tensor: self.graph.tensor(id).name.clone(),
+            problem: "is not used by this network",
+        })
+    }
+
+    /// Runs all nodes. Returns when they are submitted; at most one earlier run is still under way then, so that the
+    /// CPU prepares the next batch meanwhile and never runs ahead further.
+    pub fn run(&mut self) -> Result<(), Error> {
+        let mut last = None;
+        for group in &self.submissions {
+            last = Some(self.gpu.submit(group)?);
+        }
+        if let Some(previous) = std::mem::replace(&mut self.in_flight, last) {
+            self.gpu.wait(&previous)?;
+        }
+        Ok(())
+    }
+
+    /// Runs all nodes and measures each with the adapter's own clock; `None` if it has none.
+    pub fn run_timed(&mut self) -> Result<Option<Vec<NodeTime>>, Error> {
+        let dispatches: Vec<&Dispatch> = self.submissions.iter().flatten().collect();
+        let Some(times) = self.gpu.submit_timed(&dispatches)? else { return Ok(None) };
+        let mut per_node: Vec<NodeTime> = Vec::new();
+        for (&node, milliseconds) in self.nodes.iter().zip(times) {
+            match per_node.last_mut().filter(|n| n.node == node) {
+                Some(last) => last.milliseconds += milliseconds,
+                None => per_node.push(NodeTime { node, milliseconds }),
+            }
+        }
+        Ok(Some(per_node))
+    }
+
+    /// Waits for all runs and reads an output's logical values.
+    pub fn read(&self, output: TensorId) -> Result<Vec<f32>, Error> {
+        self.read_later(output)?.wait()
+    }
+
+    /// Starts reading an output of the last run; the values can be had after later runs have been submitted.
+    pub fn read_later(&self, output: TensorId) -> Result<PendingRead, Error> {
+        let tensor = self.graph.tensor(output);
+        layout::check_dtype(tensor, DType::F32)?;
+        let kept = self.plan.home(output) == Some(Home::Own);
+        if !kept {
+            return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an output of this session" });
+        }
+        let download = self.gpu.download(&[(self.buffer(output)?, 0, tensor.spec.bytes())])?;
+        Ok(PendingRead { download, spec: tensor.spec.clone() })
+    }
+}
+
+/// An output on its way from the GPU.
+pub struct PendingRead {
+    download: crate::gpu::Download,
+    spec: crate::graph::Spec,
+}
+
+impl PendingRead {
+    /// Waits for the values.
+    pub fn wait(self) -> Result<Vec<f32>, Error> {
+        let bytes = self.download.wait()?;
+        Ok(layout::unpack(&self.spec, &bytes[0]))
+    }
+}
+
+/// Groups dispatches so that each group stays below the work of one submission.
+fn cut(graph: &Graph, dispatches: Vec<Dispatch>, nodes: &[NodeId]) -> Vec<Vec<Dispatch>> {
+    let mut groups = vec![Vec::new()];
+    let (mut flops, mut bytes) = (0, 0);
+    for (dispatch, &node) in dispatches.into_iter().zip(nodes) {
+        let launches = nodes.iter().filter(|&&n| n == node).count() as u64;
+        let cost = graph.nodes()[node].cost(graph);
+        flops += 2 * cost.macs / launches;
+        bytes += cost.bytes / launches;
+        if let Some(group) = groups.last_mut() {
+            group.push(dispatch);
+        }
+        if flops >= SUBMISSION_FLOPS || bytes >= SUBMISSION_BYTES {
+            groups.push(Vec::new());
+            (flops, bytes) = (0, 0);
+        }
+    }
+    groups.retain(|g| !g.is_empty());
+    groups
+}

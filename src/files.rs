@@ -1,0 +1,234 @@
+//! Reading and writing whole files. A write either succeeds as a whole or leaves what stood there before.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use tempfile::Builder;
+
+/// Temporary files end in this, so that [`remove_leftovers`] knows them.
+const TEMPORARY: &str = ".partial";
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The path leads to a folder, a pipe or a device.
+    #[error("cannot read {}: it is not a regular file; give the path of a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file or folder cannot be written.
+    #[error("cannot write {}: {source}; {}", path.display(), advice(source))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+}
+
+/// What to do about a write that failed.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "free some space or choose another --out"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "choose another --out, where you may write",
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "create its folder first or choose another --out",
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => "give the path of a file",
+        _ => "check the disk or choose another --out",
+    }
+}
+
+/// Opens a regular file and tells its length in bytes. Refuses folders, and pipes and devices, which may never end.
+pub(crate) fn open(path: &Path) -> Result<(File, u64), Error> {
+    let about = fs::metadata(path).map_err(|e| Error::read(path, e))?;
+    if !about.is_file() {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
+    let file = File::open(path).map_err(|e| Error::read(path, e))?;
+    Ok((file, about.len()))
+}
+
+/// Reads a text file.
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
+    let (file, _) = open(path)?;
+    io::read_to_string(file).map_err(|e| Error::read(path, e))
+}
+
+/// Creates a folder and those above it.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).and_then(|()| sync_folder(&folder_of(path))).map_err(|e| Error::write(path, e))
+}
+
+/// Writes a file so that a crash, a kill or a full disk at any moment leaves either the old file or the new one:
+/// under a temporary name in the same folder, synced, then renamed.
+pub(crate) fn write_atomic(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error> {
+    replace(path, write).map_err(|e| Error::write(path, e))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let folder = folder_of(path);
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).suffix(TEMPORARY);
+    // The crate's default is a private file; weights are as public as the user's umask says.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let (file, temporary) = builder.tempfile_in(&folder)?.into_parts();
+
+    let mut writer = BufWriter::new(file);
+    write(&mut writer)?;
+    writer.flush()?;
+    writer.get_ref().sync_all()?;
+    drop(writer);
+    temporary.persist(path).map_err(|e| e.error)?;
+    sync_folder(&folder)
+}
+
+/// Deletes the temporary files that killed writers left in a folder. Only for whoever alone writes there.
+pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), Error> {
+    let fail = |e| Error::write(folder, e);
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(TEMPORARY) {
+            fs::remove_file(entry.path()).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Makes renames and new names in a folder durable.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some network filesystems cannot sync a folder. The rename has happened all the same.
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+/// Windows writes directory changes to its journal and has no call to wait for them.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn writes_and_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        for text in ["first", "second, longer"] {
+            write_atomic(&path, |w| w.write_all(text.as_bytes())).unwrap();
+            assert_eq!(read_text(&path).unwrap(), text);
+        }
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn the_old_file_survives_a_writer_that_fails_half_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomic(&path, |w| w.write_all(b"old")).unwrap();
+        let error = write_atomic(&path, |w| {
+            w.write_all(&[b'x'; 100_000])?;
+            Err(ErrorKind::StorageFull.into())
+        })
+        .unwrap_err()
+        .to_string();
+        assert!(error.contains("a.txt") && error.contains("free some space"), "{error}");
+        assert_eq!(read_text(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["a.txt"], "no temporary file stays behind");
+    }
+
+    #[test]
+    fn messages_say_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        for (path, expected) in [
+            ("missing/a.txt", "create its folder first"),
+            ("file/a.txt", "create its folder first"),
+            ("", "give the path of a file"),
+            ("..", "give the path of a file"),
+        ] {
+            let error = write_atomic(&folder.path().join(path), |_| Ok(())).unwrap_err().to_string();
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem] {
+            assert!(Error::write(Path::new("a"), kind.into()).to_string().contains("choose another --out"));
+        }
+        let error = read_text(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn leftovers_go_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".a.txt.x1Y2z3.partial", ".hidden", "b.partial", "a.txt"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_leftovers(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), [".hidden", "a.txt", "b.partial"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_are_as_readable_as_the_umask_says() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write_atomic(&ours, |_| Ok(())).unwrap();
+        File::create(&plain).unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

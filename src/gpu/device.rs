@@ -1,0 +1,176 @@
+//! An open device: what it can do, what it has allocated, and whether it is still there.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Error;
+use super::adapter::{self, AdapterReport};
+use super::pipeline::Pipeline;
+use super::staging::Staging;
+
+/// Which kernels serve the matrix products of convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Registers only: for CPU adapters, where a barrier costs more than the reads it saves.
+    Registers,
+    /// Tiles in workgroup memory: for GPUs.
+    Tiles,
+}
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Index or part of the name of the adapter; without it `WGPU_ADAPTER_NAME`, else the fastest kind.
+    pub device: Option<String>,
+    /// Kernel family; by default chosen by the adapter's type.
+    pub family: Option<Family>,
+    /// Whether shaders check every index. For tests: it costs time and only finds bugs of this program.
+    pub checked_shaders: bool,
+    /// Refuse to allocate more than this many bytes.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// A GPU, ready to run networks. Cheap to clone; all clones are the same device.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) report: AdapterReport,
+    pub(super) limits: wgpu::Limits,
+    pub(super) family: Family,
+    pub(super) timestamps: bool,
+    pub(super) checked_shaders: bool,
+    pub(super) memory_limit_bytes: Option<u64>,
+    pub(super) allocated_bytes: AtomicU64,
+    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) staging: Staging,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl Gpu {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// If there is none, none matches, or the driver refuses.
+    pub fn new(options: &GpuOptions) -> Result<Self, Error> {
+        let (report, adapter) = adapter::select(options.device.as_deref())?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("resnet-rs"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_limits: wanted_limits(&adapter.limits()),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| Error::Open { adapter: report.name.clone(), reason: e.to_string() })?;
+        let gpu = Self::from_parts(report, device, queue, options);
+        gpu.watch();
+        Ok(gpu)
+    }
+
+    /// Uses a device that the application already has. Its error and device-lost handlers are left alone.
+    ///
+    /// Storage buffer bindings must reach 128 MiB and a stage must take 8 of them, which are WebGPU's default limits.
+    pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self::from_parts(AdapterReport::of(0, adapter), device, queue, &GpuOptions::default())
+    }
+
+    fn from_parts(report: AdapterReport, device: wgpu::Device, queue: wgpu::Queue, options: &GpuOptions) -> Self {
+        let by_type = if report.device_type == "Cpu" { Family::Registers } else { Family::Tiles };
+        let shared = Shared {
+            limits: device.limits(),
+            timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),
+            family: options.family.unwrap_or(by_type),
+            checked_shaders: options.checked_shaders,
+            memory_limit_bytes: options.memory_limit_bytes,
+            allocated_bytes: AtomicU64::new(0),
+            pipelines: Mutex::default(),
+            staging: Staging::default(),
+            failure: Arc::default(),
+            report,
+            device,
+            queue,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Turns what wgpu reports on its own into an error that the next call returns.
+    fn watch(&self) {
+        let keep_first = |failure: &Mutex<Option<Error>>, error: Error| {
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        };
+        let (failure, adapter) = (self.shared.failure.clone(), self.name().to_owned());
+        self.shared.device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            keep_first(&failure, Error::Device { adapter: adapter.clone(), message: e.to_string() });
+        }));
+        let (failure, adapter) = (self.shared.failure.clone(), self.name().to_owned());
+        self.shared.device.set_device_lost_callback(move |reason, message| {
+            let reason = if message.is_empty() { format!("{reason:?}") } else { message };
+            // The loss explains whatever errors came before it.
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Error::DeviceLost { adapter: adapter.clone(), reason });
+        });
+    }
+
+    /// The first thing that went wrong on the device, if anything has.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &*self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the device up, as a driver reset would: later work fails with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        self.shared.device.destroy();
+        // The callback runs from poll; the result only repeats that the device is gone.
+        let _ = self.shared.device.poll(wgpu::PollType::Poll);
+    }
+
+    /// Name of the adapter.
+    pub fn name(&self) -> &str {
+        &self.shared.report.name
+    }
+
+    /// Everything known of the adapter.
+    pub fn report(&self) -> &AdapterReport {
+        &self.shared.report
+    }
+
+    /// Kernel family in use.
+    pub fn family(&self) -> Family {
+        self.shared.family
+    }
+
+    /// Bytes of GPU memory that buffers of this device take now.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.shared.allocated_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("adapter", &self.shared.report).field("family", &self.shared.family).finish()
+    }
+}
+
+/// WebGPU's default limits, raised only where this program gains from it.
+fn wanted_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
+    let default = wgpu::Limits::default();
+    wgpu::Limits {
+        // Slots of a large training step hold whole activations; bindings into them stay at 128 MiB.
+        max_buffer_size: adapter.max_buffer_size.max(default.max_buffer_size).min((2 << 30) - 4),
+        max_storage_buffer_binding_size: default
+            .max_storage_buffer_binding_size
+            .min(adapter.max_storage_buffer_binding_size),
+        // The tiled kernels keep two 16 x 64 tiles of f32: 8 KiB, within the default of 16 KiB.
+        max_compute_workgroup_storage_size: default.max_compute_workgroup_storage_size,
+        ..default
+    }
+}

@@ -1,0 +1,97 @@
+//! The GPU floor: adapters, device, buffers, pipelines, submission. The only place that names wgpu.
+
+mod adapter;
+mod buffer;
+mod device;
+mod pipeline;
+mod queue;
+mod staging;
+
+pub use adapter::{AdapterReport, adapters};
+pub use buffer::Buffer;
+pub use device::{Family, Gpu, GpuOptions};
+pub(crate) use pipeline::Source;
+pub(crate) use queue::{Dispatch, Submission};
+pub(crate) use staging::Download;
+
+/// What can go wrong between the program and the GPU.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine has no adapter that wgpu can use.
+    #[error(
+        "no GPU adapter answers. Install a Vulkan driver (Debian: apt install libvulkan1 mesa-vulkan-drivers, which also \
+         brings a software adapter), or check WGPU_BACKEND if it is set"
+    )]
+    NoAdapter,
+    /// No adapter matches what was asked for.
+    #[error("no adapter matches {selector:?}; there are: {available}. Give an index or a part of the name")]
+    NoSuchAdapter {
+        /// What was asked for.
+        selector: String,
+        /// Names of all adapters.
+        available: String,
+    },
+    /// The adapter refuses to open.
+    #[error("cannot open {adapter}: {reason}. Try another adapter with --device (see resnet-rs devices)")]
+    Open {
+        /// Name of the adapter.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// One buffer would exceed what the adapter allows.
+    #[error("{what} takes {bytes} bytes in one buffer, {adapter} allows {limit}. Use a smaller batch or resolution")]
+    BufferTooLarge {
+        /// What the buffer is for.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// Name of the adapter.
+        adapter: String,
+        /// The adapter's limit in bytes.
+        limit: u64,
+    },
+    /// The GPU's memory, or the limit set by the user, is used up.
+    #[error(
+        "out of GPU memory: {what} needs {bytes} bytes, {allocated} are allocated already{limit}. Use a smaller batch or resolution"
+    )]
+    OutOfMemory {
+        /// What the buffer is for.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// Bytes that this program has allocated.
+        allocated: u64,
+        /// The limit, where the user set one.
+        limit: String,
+    },
+    /// A shader was refused: a bug of this program, or of the driver.
+    #[error("shader {name} was refused by {adapter}:\n{message}")]
+    Shader {
+        /// The shader and its settings.
+        name: String,
+        /// Name of the adapter.
+        adapter: String,
+        /// The compiler's words.
+        message: String,
+    },
+    /// The device is gone.
+    #[error(
+        "{adapter} was lost: {reason}. The driver reset it (a kernel ran too long, the card fell out of power saving, or \
+         the driver was updated); start again, with --resume if this was a training run"
+    )]
+    DeviceLost {
+        /// Name of the adapter.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// wgpu reported an error outside of any of the above.
+    #[error("{adapter}: {message}")]
+    Device {
+        /// Name of the adapter.
+        adapter: String,
+        /// wgpu's words.
+        message: String,
+    },
+}

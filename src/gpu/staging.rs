@@ -1,0 +1,169 @@
+//! The way into GPU memory and back: rings of mappable buffers, so that nothing is allocated in the steady state.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+
+use super::{Buffer, Error, Gpu};
+
+/// Size of one upload buffer. Weights of hundreds of megabytes pass through a few of these.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Upload buffers in flight before the next upload waits for the first.
+const CHUNKS: usize = 4;
+
+/// Mappable buffers that wait for their next use.
+pub(super) struct Staging {
+    uploads: Mutex<Uploads>,
+    reads: Mutex<Vec<wgpu::Buffer>>,
+}
+
+struct Uploads {
+    created: usize,
+    /// Buffers come back through here when the GPU has read them and they are mapped again.
+    returned: (Sender<wgpu::Buffer>, Receiver<wgpu::Buffer>),
+}
+
+impl Default for Staging {
+    fn default() -> Self {
+        Self { uploads: Mutex::new(Uploads { created: 0, returned: channel() }), reads: Mutex::default() }
+    }
+}
+
+/// Bytes on their way back from the GPU.
+pub(crate) struct Download {
+    gpu: Gpu,
+    staging: wgpu::Buffer,
+    lengths: Vec<u64>,
+    submission: wgpu::SubmissionIndex,
+}
+
+impl Gpu {
+    /// Copies bytes into buffers, in queue order: dispatches submitted earlier still see the old contents.
+    /// Offsets and lengths must be multiples of 4.
+    pub(crate) fn upload(&self, writes: &[(&Buffer, u64, &[u8])]) -> Result<(), Error> {
+        // Pieces no larger than a chunk, gathered until a chunk is full, so that a step's small inputs share one copy.
+        let mut gathered: Vec<(&Buffer, u64, &[u8])> = Vec::new();
+        let mut gathered_bytes = 0;
+        for &(buffer, offset, bytes) in writes {
+            for (i, piece) in bytes.chunks(CHUNK_BYTES).enumerate() {
+                if gathered_bytes + piece.len() > CHUNK_BYTES {
+                    self.upload_chunk(&std::mem::take(&mut gathered))?;
+                    gathered_bytes = 0;
+                }
+                gathered.push((buffer, offset + (i * CHUNK_BYTES) as u64, piece));
+                gathered_bytes += piece.len();
+            }
+        }
+        if gathered.is_empty() { Ok(()) } else { self.upload_chunk(&gathered) }
+    }
+
+    fn upload_chunk(&self, pieces: &[(&Buffer, u64, &[u8])]) -> Result<(), Error> {
+        self.check()?;
+        let staging = self.free_chunk()?;
+        let mut encoder = self.encoder();
+        let mut at = 0;
+        {
+            let mut view = staging.slice(..).get_mapped_range_mut().map_err(|e| self.device_error(&e))?;
+            for (buffer, offset, bytes) in pieces {
+                view.slice(at..at + bytes.len()).copy_from_slice(bytes);
+                encoder.copy_buffer_to_buffer(&staging, at as u64, buffer.raw(), *offset, bytes.len() as u64);
+                at += bytes.len();
+            }
+        }
+        staging.unmap();
+        self.shared.queue.submit([encoder.finish()]);
+        let sender = self.lock_uploads().returned.0.clone();
+        let returning = staging.clone();
+        staging.map_async(wgpu::MapMode::Write, .., move |mapped| {
+            // A failed mapping means a lost device, which check() reports; a closed channel means that the Gpu is gone.
+            if mapped.is_ok() {
+                let _ = sender.send(returning);
+            }
+        });
+        self.check()
+    }
+
+    fn free_chunk(&self) -> Result<wgpu::Buffer, Error> {
+        let mut uploads = self.lock_uploads();
+        loop {
+            if let Ok(buffer) = uploads.returned.1.try_recv() {
+                return Ok(buffer);
+            }
+            if uploads.created < CHUNKS {
+                uploads.created += 1;
+                return Ok(self.shared.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("upload staging"),
+                    size: CHUNK_BYTES as u64,
+                    usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: true,
+                }));
+            }
+            // The callbacks that return buffers run inside this poll and take no lock of ours.
+            self.wait_for(None)?;
+        }
+    }
+
+    /// Starts copying ranges `(buffer, offset, length)` back; the copy happens after everything submitted so far.
+    pub(crate) fn download(&self, ranges: &[(&Buffer, u64, u64)]) -> Result<Download, Error> {
+        self.check()?;
+        let total: u64 = ranges.iter().map(|r| r.2).sum();
+        let staging = self.read_buffer(total.max(16))?;
+        let mut encoder = self.encoder();
+        let mut at = 0;
+        for &(buffer, offset, length) in ranges {
+            encoder.copy_buffer_to_buffer(buffer.raw(), offset, &staging, at, length);
+            at += length;
+        }
+        let submission = self.shared.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        Ok(Download { gpu: self.clone(), staging, lengths: ranges.iter().map(|r| r.2).collect(), submission })
+    }
+
+    fn read_buffer(&self, bytes: u64) -> Result<wgpu::Buffer, Error> {
+        let mut free = self.shared.staging.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = free.iter().position(|b| b.size() >= bytes) {
+            return Ok(free.swap_remove(i));
+        }
+        free.clear();
+        let scope = self.shared.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.shared.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read-back staging"),
+            size: bytes.next_power_of_two().min(self.shared.limits.max_buffer_size).max(bytes),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(scope.pop()) {
+            None => Ok(buffer),
+            Some(_) => Err(Error::OutOfMemory {
+                what: "read-back staging".into(),
+                bytes,
+                allocated: self.allocated_bytes(),
+                limit: String::new(),
+            }),
+        }
+    }
+
+    fn lock_uploads(&self) -> std::sync::MutexGuard<'_, Uploads> {
+        self.shared.staging.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Download {
+    /// Waits for the copy and returns the bytes of each range.
+    pub(crate) fn wait(self) -> Result<Vec<Vec<u8>>, Error> {
+        let Self { gpu, staging, lengths, submission } = self;
+        gpu.wait_for(Some(submission))?;
+        let mut ranges = Vec::with_capacity(lengths.len());
+        {
+            let view = staging.slice(..).get_mapped_range().map_err(|e| gpu.device_error(&e))?;
+            let mut rest: &[u8] = &view;
+            for length in lengths {
+                let (range, tail) = rest.split_at(length as usize);
+                ranges.push(range.to_vec());
+                rest = tail;
+            }
+        }
+        staging.unmap();
+        gpu.shared.staging.reads.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
+        Ok(ranges)
+    }
+}

@@ -1,0 +1,248 @@
+//! Convolution and its gradients.
+
+use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
+use crate::gpu::Family;
+use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+
+/// What a lane of the register kernels keeps: `rows` pixels times `cols` units of output channels.
+#[derive(Clone, Copy, Debug)]
+struct RegisterTile {
+    /// `f32` or `vec4<f32>`.
+    unit: &'static str,
+    unit_channels: usize,
+    lanes: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl RegisterTile {
+    /// Wide layers give each lane whole vec4; narrow ones single channels, so that no lane idles.
+    fn for_channels(channels: usize) -> Self {
+        let vec4 = |cols| Self { unit: "vec4<f32>", unit_channels: 4, lanes: 8, rows: 8, cols };
+        let scalar = |cols| Self { unit: "f32", unit_channels: 1, lanes: 8, rows: 8, cols };
+        match channels {
+            0..=8 => scalar(1),
+            9..=16 => scalar(2),
+            17..=32 => vec4(1),
+            _ => vec4(2),
+        }
+    }
+
+    fn kernel(&self, template: &'static str) -> Kernel {
+        Kernel::new(template)
+            .with("unit", Setting::Text(self.unit))
+            .with("lanes", Setting::Number(self.lanes))
+            .with("cols", Setting::Number(self.cols))
+    }
+}
+
+/// One dispatch's way over the input; see `shaders/conv/walk.wgsl`.
+struct Walk {
+    images: usize,
+    grid: [usize; 2],
+    out: [usize; 2],
+    out_step: usize,
+    out_origin: [usize; 2],
+    input: [usize; 2],
+    in_step: usize,
+    in_origin: [i32; 2],
+    tap_step: i32,
+    taps: [usize; 2],
+    kernel_origin: [usize; 2],
+    kernel_step: usize,
+    kernel_w: usize,
+    in_groups: usize,
+    out_channels: usize,
+}
+
+impl Walk {
+    /// Whether some tap of some pixel lies outside the input.
+    fn leaves_input(&self) -> bool {
+        (0..2).any(|d| {
+            let last_pixel = (self.grid[d].max(1) - 1) * self.in_step;
+            let reach = (self.taps[d].max(1) as i32 - 1) * self.tap_step;
+            let lowest = self.in_origin[d] + reach.min(0);
+            let highest = self.in_origin[d] + last_pixel as i32 + reach.max(0);
+            lowest < 0 || highest >= self.input[d] as i32
+        })
+    }
+
+    fn launch(&self, family: Family, epilogue: &Epilogue, views: Vec<View>) -> Launch {
+        let pixels = self.images * self.grid[0] * self.grid[1];
+        let (kernel, unit_channels, block_units, block_pixels) = match family {
+            Family::Tiles => (Kernel::new("conv/tiles").with("unit", Setting::Text("vec4<f32>")), 4, 16, 64),
+            Family::Registers => {
+                let tile = RegisterTile::for_channels(self.out_channels);
+                let padded = Setting::Flag(self.leaves_input());
+                let kernel =
+                    tile.kernel("conv/registers").with("rows", Setting::Number(tile.rows)).with("padded", padded);
+                (kernel, tile.unit_channels, tile.lanes * tile.cols, tile.rows)
+            }
+        };
+        let kernel = kernel
+            .with("bias", Setting::Flag(epilogue.bias))
+            .with("gate", Setting::Flag(epilogue.gate))
+            .with("shortcut", Setting::Flag(epilogue.shortcut))
+            .with("activation", activation(epilogue.activation));
+        let out_units = self.out_channels / unit_channels;
+        let column_blocks = out_units.div_ceil(block_units);
+        let params = words![
+            pixels,
+            self.grid[0],
+            self.grid[1],
+            self.out[0],
+            self.out[1],
+            self.out_step,
+            self.out_origin[0],
+            self.out_origin[1],
+            self.input[0],
+            self.input[1],
+            self.in_step,
+            self.in_origin[0],
+            self.in_origin[1],
+            self.tap_step,
+            self.taps[0],
+            self.taps[1],
+            self.kernel_origin[0],
+            self.kernel_origin[1],
+            self.kernel_step,
+            self.kernel_w,
+            self.in_groups,
+            out_units,
+            column_blocks,
+        ];
+        Launch { kernel, views, params, workgroups: fold(pixels.div_ceil(block_pixels) * column_blocks) }
+    }
+}
+
+fn size(map: &Operand<'_>) -> [usize; 2] {
+    [map.spec.shape[1], map.spec.shape[2]]
+}
+
+fn padded_channels(map: &Operand<'_>) -> usize {
+    map.spec.groups() * 4
+}
+
+pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge> {
+    let (x, w, y) = (l.input(0), l.input(1), l.output(0));
+    let mut maps = vec![x, y];
+    // The gate and the shortcut have a batch dimension, too.
+    maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
+    for run in l.image_slices(&maps)? {
+        let walk = Walk {
+            images: run.len(),
+            grid: size(&y),
+            out: size(&y),
+            out_step: 1,
+            out_origin: [0, 0],
+            input: size(&x),
+            in_step: op.stride,
+            in_origin: [-(op.padding as i32); 2],
+            tap_step: 1,
+            taps: [w.spec.shape[0], w.spec.shape[1]],
+            kernel_origin: [0, 0],
+            kernel_step: 1,
+            kernel_w: w.spec.shape[1],
+            in_groups: x.spec.groups(),
+            out_channels: padded_channels(&y),
+        };
+        let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
+        if op.epilogue.bias {
+            views.push(l.input(2).whole());
+        }
+        views.extend(maps[2..].iter().map(|m| m.images(&run)));
+        l.launches.push(walk.launch(l.family, &op.epilogue, views));
+    }
+    Ok(())
+}
+
+pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
+    let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
+    let exchanged = l.workspace();
+    let count = w.vec4();
+    let exchange = Kernel::new("conv/exchange_channels");
+    l.each(exchange, vec![w.whole(), exchanged], count, words![dx.spec.groups(), padded_channels(&dy)]);
+
+    let addend = op.addend.then(|| l.input(2));
+    let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
+    let epilogue = Epilogue { shortcut: op.addend, ..Epilogue::NONE };
+    let kernel = [w.spec.shape[0], w.spec.shape[1]];
+    for run in l.image_slices(&maps)? {
+        for phase in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
+            // Along each axis: the first kernel row that this phase sees, how many it sees, and where the first one reads.
+            let first = phase.map(|p| (p + op.padding) % op.stride);
+            let taps = [0, 1].map(|d| kernel[d].saturating_sub(first[d]).div_ceil(op.stride));
+            let grid = [0, 1].map(|d| op.size[d].saturating_sub(phase[d]).div_ceil(op.stride));
+            if grid.contains(&0) {
+                continue;
+            }
+            let walk = Walk {
+                images: run.len(),
+                grid,
+                out: op.size,
+                out_step: op.stride,
+                out_origin: phase,
+                input: size(&dy),
+                in_step: 1,
+                in_origin: [0, 1].map(|d| ((phase[d] + op.padding - first[d]) / op.stride) as i32),
+                tap_step: -1,
+                taps,
+                kernel_origin: first,
+                kernel_step: op.stride,
+                kernel_w: kernel[1],
+                in_groups: dy.spec.groups(),
+                out_channels: padded_channels(&dx),
+            };
+            let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
+            views.extend(addend.map(|a| a.images(&run)));
+            l.launches.push(walk.launch(l.family, &epilogue, views));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
+    let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
+    let splits = op.splits(x.spec, dy.spec);
+    let images_per_split = x.spec.shape[0].div_ceil(splits);
+    let partial = if splits > 1 { l.workspace() } else { dw.whole() };
+    let [kh, kw] = op.kernel;
+    let (kernel, unit_channels, block_groups, block_units) = match l.family {
+        Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), 4, 16, 16),
+        Family::Registers => {
+            let tile = RegisterTile::for_channels(padded_channels(&dy));
+            let groups = if x.spec.groups() == 1 { 1 } else { 2 };
+            let kernel = tile.kernel("conv/weight_grad_registers").with("groups", Setting::Number(groups));
+            (kernel, tile.unit_channels, groups, tile.lanes * tile.cols)
+        }
+    };
+    let out_units = padded_channels(&dy) / unit_channels;
+    let row_blocks = x.spec.groups().div_ceil(block_groups);
+    let column_blocks = out_units.div_ceil(block_units);
+    for run in l.image_slices_by(&[x, dy], images_per_split)? {
+        let params = words![
+            run.len(),
+            images_per_split,
+            run.start / images_per_split,
+            x.spec.shape[1],
+            x.spec.shape[2],
+            dy.spec.shape[1],
+            dy.spec.shape[2],
+            kh,
+            kw,
+            op.stride,
+            op.padding,
+            x.spec.groups(),
+            out_units,
+            row_blocks,
+            column_blocks,
+        ];
+        let blocks = run.len().div_ceil(images_per_split) * kh * kw * row_blocks * column_blocks;
+        l.launch(kernel.clone(), vec![x.images(&run), dy.images(&run), partial], params, fold(blocks));
+    }
+    if splits > 1 {
+        let count = dw.vec4();
+        l.each(Kernel::new("conv/sum_splits"), vec![partial, dw.whole()], count, words![splits]);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Gates, dropped branches, and the residual addition.
+
+use super::{Kernel, Lowering, Operand, Setting, TooLarge, activation, words};
+use crate::graph::op::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
+
+pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLarge> {
+    let maps: Vec<Operand<'_>> =
+        [l.input(0), l.output(0)].into_iter().chain((1..l.node.inputs.len()).map(|i| l.input(i))).collect();
+    let kernel = Kernel::new("gate/scale_add")
+        .with("gate", Setting::Flag(op.gate))
+        .with("shortcut", Setting::Flag(op.shortcut))
+        .with("unit", Setting::Text("vec4<f32>"))
+        .with("activation", activation(op.activation));
+    let groups = maps[0].spec.groups();
+    let image_vec4 = maps[0].pixels() * groups;
+    for run in l.image_slices(&maps)? {
+        let views = maps.iter().map(|m| m.images(&run)).collect();
+        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words![groups, image_vec4]);
+    }
+    Ok(())
+}
+
+pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<(), TooLarge> {
+    let (dy, x, dx) = (l.input(0), l.input(1), l.output(0));
+    let mut maps = vec![dy, x, dx];
+    if op.gate {
+        maps.extend([l.input(2), l.output(1)]);
+    }
+    if op.shortcut {
+        maps.push(l.input(2 + usize::from(op.gate)));
+        if op.gate {
+            maps.push(l.output(2));
+        }
+    }
+    let kernel = Kernel::new("gate/scale_add_grad")
+        .with("gate", Setting::Flag(op.gate))
+        .with("shortcut", Setting::Flag(op.shortcut))
+        .with("activation", activation(op.activation));
+    let groups = x.spec.groups();
+    for run in l.image_slices(&maps)? {
+        let views = maps.iter().map(|m| m.images(&run)).collect();
+        let count = if op.gate { run.len() * groups } else { x.vec4_in(&run) };
+        l.each(kernel.clone(), views, count, words![groups, x.pixels()]);
+    }
+    Ok(())
+}
+
+pub(super) fn dropout(l: &mut Lowering<'_>, op: &Dropout) {
+    let (x, clock, y) = (l.input(0), l.input(1), l.output(0));
+    let threshold = (f64::from(op.rate) * f64::from(1u32 << 24)).ceil() as u32;
+    let scale = (1.0 / (1.0 - f64::from(op.rate))) as f32;
+    let kernel = Kernel::new("gate/dropout").with("per_sample", Setting::Flag(op.scope == DropoutScope::Sample));
+    let params = words![x.spec.groups(), x.spec.last(), op.stream, threshold, scale];
+    l.each(kernel, vec![x.whole(), clock.whole(), y.whole()], x.vec4(), params);
+}
+
+pub(super) fn fill(l: &mut Lowering<'_>, op: &Fill) {
+    let y = l.output(0);
+    l.each(Kernel::new("gate/fill"), vec![y.whole()], y.vec4(), words![op.value]);
+}

@@ -1,0 +1,283 @@
+//! From nodes to kernel launches: which shader, with which settings, on which ranges of memory.
+//!
+//! A file an operation family, each the twin of the folder of the same name in `shaders/`. Lowering needs no GPU: it is
+//! a pure function of the graph and the kernel family, so tests can enumerate every shader that any network uses.
+
+mod conv;
+mod dense;
+mod gate;
+mod input;
+mod loss;
+mod norm;
+mod optim;
+mod pool;
+mod source;
+
+use std::ops::Range;
+
+pub use source::{Kernel, Setting};
+
+use crate::gpu::Family;
+use crate::graph::op::MAX_BINDING_BYTES;
+use crate::graph::{Activation, Graph, Node, NodeId, Op, Spec, TensorId};
+
+/// Bindings start at multiples of this: WebGPU's default `min_storage_buffer_offset_alignment`.
+const OFFSET_ALIGNMENT_BYTES: u64 = 256;
+
+/// Why a node has no kernels.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "{node}: a single picture's tensor {shape:?} takes {bytes} bytes, more than the {MAX_BINDING_BYTES} that one shader binding \
+     covers. Use a smaller resolution"
+)]
+pub struct TooLarge {
+    /// Name of the node.
+    node: String,
+    /// Shape of the tensor.
+    shape: Vec<usize>,
+    /// Bytes of one picture's share of it.
+    bytes: u64,
+}
+
+/// One launch of a kernel.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The shader.
+    pub kernel: Kernel,
+    /// Ranges of memory for bindings 1, 2, ...; binding 0 is the parameter block.
+    pub views: Vec<View>,
+    /// The parameter block, 32-bit words.
+    pub params: Vec<u32>,
+    /// Workgroups along x, y, z.
+    pub workgroups: [u32; 3],
+}
+
+/// A range of a tensor's memory, or of the node's scratch memory.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Whose memory.
+    pub place: Place,
+    /// Where it starts, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+}
+
+/// Whose memory a view looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A tensor's.
+    Tensor(TensorId),
+    /// The node's scratch memory.
+    Workspace,
+}
+
+/// Kernel launches of one node, in order.
+pub fn lower(graph: &Graph, node: NodeId, family: Family) -> Result<Vec<Launch>, TooLarge> {
+    let node = &graph.nodes()[node];
+    let mut l = Lowering { graph, node, family, launches: Vec::new() };
+    match &node.op {
+        Op::Standardize(op) => input::standardize(&mut l, op)?,
+        Op::Conv2d(op) => conv::forward(&mut l, op)?,
+        Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
+        Op::Conv2dWeightGrad(op) => conv::weight_grad(&mut l, op)?,
+        Op::BatchNorm(op) => norm::batch_norm(&mut l, op),
+        Op::BatchNormGrad(op) => norm::batch_norm_grad(&mut l, op),
+        Op::BatchNormInference(op) => norm::batch_norm_inference(&mut l, op)?,
+        Op::FoldBatchNorm(op) => norm::fold_batch_norm(&mut l, op),
+        Op::ScaleAdd(op) => gate::scale_add(&mut l, op)?,
+        Op::ScaleAddGrad(op) => gate::scale_add_grad(&mut l, op)?,
+        Op::GlobalAvgPool(_) => pool::global_avg(&mut l)?,
+        Op::GlobalAvgPoolGrad(op) => pool::global_avg_grad(&mut l, op)?,
+        Op::AvgPool2x2(_) => pool::avg_2x2(&mut l)?,
+        Op::AvgPool2x2Grad(op) => pool::avg_2x2_grad(&mut l, op)?,
+        Op::Linear(op) => dense::linear(&mut l, op),
+        Op::LinearInputGrad(_) => dense::linear_input_grad(&mut l),
+        Op::LinearWeightGrad(_) => dense::linear_weight_grad(&mut l),
+        Op::ActivationGrad(op) => dense::activation_grad(&mut l, op),
+        Op::Dropout(op) => gate::dropout(&mut l, op),
+        Op::Fill(op) => gate::fill(&mut l, op),
+        Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(&mut l, op),
+        Op::SoftmaxCrossEntropyGrad(op) => loss::softmax_cross_entropy_grad(&mut l, op),
+        Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
+    }
+    Ok(l.launches)
+}
+
+/// A node on its way to launches.
+struct Lowering<'g> {
+    graph: &'g Graph,
+    node: &'g Node,
+    family: Family,
+    launches: Vec<Launch>,
+}
+
+/// A tensor as the lowering rules see it.
+#[derive(Clone, Copy)]
+struct Operand<'g> {
+    place: Place,
+    spec: &'g Spec,
+}
+
+impl<'g> Lowering<'g> {
+    fn operand(&self, id: TensorId) -> Operand<'g> {
+        Operand { place: Place::Tensor(id), spec: self.graph.spec(id) }
+    }
+
+    fn input(&self, i: usize) -> Operand<'g> {
+        self.operand(self.node.inputs[i])
+    }
+
+    fn output(&self, i: usize) -> Operand<'g> {
+        self.operand(self.node.outputs[i])
+    }
+
+    fn update(&self, i: usize) -> Operand<'g> {
+        self.operand(self.node.updates[i])
+    }
+
+    fn workspace(&self) -> View {
+        View { place: Place::Workspace, offset: 0, bytes: self.node.workspace_bytes(self.graph) }
+    }
+
+    fn launch(&mut self, kernel: Kernel, views: Vec<View>, params: Vec<u32>, workgroups: [u32; 3]) {
+        self.launches.push(Launch { kernel, views, params, workgroups });
+    }
+
+    /// Launches a kernel of `shared/each.wgsl`'s form over `count` elements; `count` becomes its first parameter.
+    fn each(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Vec<u32>) {
+        let mut all = vec![count as u32];
+        all.extend(params);
+        self.launch(kernel, views, all, fold(count.div_ceil(64)));
+    }
+
+    /// Runs of images such that each of the maps' shares fits one binding and starts at an allowed offset.
+    fn image_slices(&self, maps: &[Operand<'_>]) -> Result<Vec<Range<usize>>, TooLarge> {
+        self.image_slices_by(maps, 1)
+    }
+
+    /// The same, each run but the last a multiple of `unit` images.
+    fn image_slices_by(&self, maps: &[Operand<'_>], unit: usize) -> Result<Vec<Range<usize>>, TooLarge> {
+        let images = maps[0].spec.shape[0];
+        let fits = |n: usize| {
+            maps.iter().all(|m| {
+                let bytes = m.image_bytes() * n as u64;
+                bytes <= MAX_BINDING_BYTES && (n == images || bytes % OFFSET_ALIGNMENT_BYTES == 0)
+            })
+        };
+        let step =
+            (1..=images).rev().filter(|&n| n == images || n % unit == 0).find(|&n| fits(n)).ok_or_else(|| {
+                let largest = maps.iter().max_by_key(|m| m.image_bytes()).unwrap_or(&maps[0]);
+                TooLarge {
+                    node: self.node.name.clone(),
+                    shape: largest.spec.shape.clone(),
+                    bytes: largest.image_bytes(),
+                }
+            })?;
+        Ok((0..images).step_by(step).map(|first| first..(first + step).min(images)).collect())
+    }
+}
+
+impl Operand<'_> {
+    fn image_bytes(&self) -> u64 {
+        self.spec.bytes() / self.spec.shape[0].max(1) as u64
+    }
+
+    fn whole(&self) -> View {
+        View { place: self.place, offset: 0, bytes: self.spec.bytes() }
+    }
+
+    /// A run of the first dimension.
+    fn images(&self, run: &Range<usize>) -> View {
+        let bytes = self.image_bytes();
+        View { place: self.place, offset: bytes * run.start as u64, bytes: bytes * run.len() as u64 }
+    }
+
+    /// A run of rows: all dimensions but the last, taken as one.
+    fn rows(&self, run: &Range<usize>) -> View {
+        let bytes = self.spec.bytes() / self.spec.rows().max(1) as u64;
+        View { place: self.place, offset: bytes * run.start as u64, bytes: bytes * run.len() as u64 }
+    }
+
+    /// Number of `vec4` in a run of images.
+    fn vec4_in(&self, run: &Range<usize>) -> usize {
+        (self.image_bytes() * run.len() as u64 / 16) as usize
+    }
+
+    /// Number of `vec4` in memory.
+    fn vec4(&self) -> usize {
+        (self.spec.bytes() / 16) as usize
+    }
+
+    /// Height times width of a map.
+    fn pixels(&self) -> usize {
+        self.spec.shape[1] * self.spec.shape[2]
+    }
+}
+
+/// Spreads a number of workgroups over two dimensions, each within WebGPU's limit of 65,535. May overshoot.
+fn fold(workgroups: usize) -> [u32; 3] {
+    const LIMIT: usize = 65_535;
+    let y = workgroups.div_ceil(LIMIT).max(1);
+    [workgroups.div_ceil(y).max(1) as u32, y as u32, 1]
+}
+
+/// Name of an activation in shader settings.
+fn activation(activation: Activation) -> Setting {
+    Setting::Text(match activation {
+        Activation::Identity => "identity",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+        Activation::Sigmoid => "sigmoid",
+    })
+}
+
+/// A 32-bit word of a parameter block.
+trait Word {
+    fn word(self) -> u32;
+}
+
+impl Word for usize {
+    fn word(self) -> u32 {
+        self as u32
+    }
+}
+
+impl Word for i32 {
+    fn word(self) -> u32 {
+        self as u32
+    }
+}
+
+impl Word for u32 {
+    fn word(self) -> u32 {
+        self
+    }
+}
+
+impl Word for f32 {
+    fn word(self) -> u32 {
+        self.to_bits()
+    }
+}
+
+/// A parameter block from values of mixed types, in the order of the shader's struct.
+macro_rules! words {
+    ($($value:expr),* $(,)?) => { vec![$($crate::kernels::Word::word($value)),*] };
+}
+use words;
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn folded_dispatches_cover_everything_within_the_limit() {
+        for n in [0, 1, 65_535, 65_536, 1_000_000, 65_535 * 65_535] {
+            let [x, y, z] = fold(n);
+            assert!(x <= 65_535 && y <= 65_535 && z == 1);
+            assert!(x as usize * y as usize >= n, "{n}");
+            assert!((x as usize - 1) * (y as usize) < n.max(1), "{n}: no more than one workgroup of a row is idle");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Batch normalisation.
+
+use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
+use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Reduction};
+
+/// Runs of rows, each a whole number of chunks, that fit one binding.
+fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<usize>> {
+    let row_bytes = map.spec.bytes() / reduction.rows as u64;
+    let chunks = (MAX_BINDING_BYTES / (row_bytes * reduction.chunk_rows as u64)).max(1) as usize;
+    let step = chunks * reduction.chunk_rows;
+    (0..reduction.rows).step_by(step).map(|first| first..(first + step).min(reduction.rows)).collect()
+}
+
+/// Launches a kernel that leaves two sums per chunk and channel in the workspace.
+fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
+    let groups = maps[0].spec.groups();
+    for run in row_slices(&maps[0], reduction) {
+        let chunks = run.len().div_ceil(reduction.chunk_rows);
+        let first_chunk = run.start / reduction.chunk_rows;
+        let mut views: Vec<View> = maps.iter().map(|m| m.rows(&run)).collect();
+        views.extend(vectors);
+        views.push(l.workspace());
+        l.each(kernel.clone(), views, chunks * groups, words![groups, run.len(), reduction.chunk_rows, first_chunk]);
+    }
+}
+
+pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
+    let (x, y, mean, inverse_deviation) = (l.input(0), l.output(0), l.output(1).whole(), l.output(2).whole());
+    let (gamma, beta) = (l.input(1).whole(), l.input(2).whole());
+    let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
+    partial(l, &Kernel::new("norm/partial_statistics"), &[x], &[], &reduction);
+    let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
+    let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
+    l.each(Kernel::new("norm/merge_statistics"), views, groups, params);
+    for run in row_slices(&x, &reduction) {
+        let views = vec![x.rows(&run), gamma, beta, mean, inverse_deviation, y.rows(&run)];
+        l.each(normalize(false, activation(op.activation)), views, run.len() * groups, words![groups]);
+    }
+}
+
+fn normalize(from_variance: bool, activation: Setting) -> Kernel {
+    Kernel::new("norm/normalize")
+        .with("from_variance", Setting::Flag(from_variance))
+        .with("unit", Setting::Text("vec4<f32>"))
+        .with("activation", activation)
+}
+
+pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
+    let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
+    let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
+    let vectors: Vec<View> = (2..6).map(|i| l.input(i).whole()).collect();
+    let with_activation = |template| Kernel::new(template).with("activation", activation(op.activation));
+    partial(l, &with_activation("norm/partial_gradients"), &[x, dy], &vectors, &reduction);
+    let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
+    l.each(Kernel::new("norm/merge_gradients"), views, groups, words![reduction.chunks, reduction.rows as f32]);
+    for run in row_slices(&x, &reduction) {
+        let mut views = vec![x.rows(&run), dy.rows(&run)];
+        views.extend(&vectors);
+        views.extend([l.workspace(), dx.rows(&run)]);
+        l.each(with_activation("norm/input_gradient"), views, run.len() * groups, words![groups]);
+    }
+}
+
+pub(super) fn batch_norm_inference(l: &mut Lowering<'_>, op: &BatchNormInference) -> Result<(), TooLarge> {
+    let (x, y) = (l.input(0), l.output(0));
+    for run in l.image_slices(&[x, y])? {
+        let mut views = vec![x.images(&run)];
+        views.extend((1..5).map(|i| l.input(i).whole()));
+        views.push(y.images(&run));
+        let kernel = normalize(true, activation(op.activation));
+        l.each(kernel, views, x.vec4_in(&run), words![x.spec.groups(), op.eps]);
+    }
+    Ok(())
+}
+
+pub(super) fn fold_batch_norm(l: &mut Lowering<'_>, op: &FoldBatchNorm) {
+    let w = l.input(0);
+    let groups = w.spec.groups();
+    let mut views: Vec<View> = (0..5).map(|i| l.input(i).whole()).collect();
+    views.extend([l.output(0).whole(), l.output(1).whole()]);
+    l.each(Kernel::new("norm/fold"), views, w.vec4() + groups, words![w.vec4(), groups, op.eps]);
+}

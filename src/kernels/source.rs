@@ -1,0 +1,105 @@
+//! Shader text: the files of `shaders/` are templates, so that one kernel serves several tile sizes, element types and
+//! epilogues, inner loops are unrolled in the text (naga emits no loop a driver would unroll), and snippets are shared.
+//!
+//! The template language is Jinja's, by the `minijinja` crate; lines that start with `#` are statements.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use include_dir::{Dir, include_dir};
+use minijinja::{Environment, UndefinedBehavior, Value};
+
+use crate::gpu::Source;
+
+static SHADERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut env = Environment::new();
+    let syntax = minijinja::syntax::SyntaxConfig::builder()
+        .line_statement_prefix("#")
+        .trim_blocks(true)
+        .keep_trailing_newline(true)
+        .build();
+    env.set_syntax(syntax.unwrap_or_else(|e| unreachable!("fixed syntax: {e}")));
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_loader(|name| Ok(SHADERS.get_file(name).and_then(|f| f.contents_utf8()).map(str::to_owned)));
+    env.add_global("xyzw", Value::from(vec!["x", "y", "z", "w"]));
+    env
+});
+
+/// Value of a template variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Setting {
+    /// Whether a part is present.
+    Flag(bool),
+    /// A size.
+    Number(usize),
+    /// A name, for instance of a type.
+    Text(&'static str),
+}
+
+impl From<Setting> for Value {
+    fn from(setting: Setting) -> Self {
+        match setting {
+            Setting::Flag(flag) => flag.into(),
+            Setting::Number(number) => number.into(),
+            Setting::Text(text) => text.into(),
+        }
+    }
+}
+
+/// A shader file with its settings: what becomes one pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kernel {
+    template: &'static str,
+    settings: Vec<(&'static str, Setting)>,
+}
+
+impl Kernel {
+    /// The shader `shaders/TEMPLATE.wgsl` without settings.
+    pub(super) fn new(template: &'static str) -> Self {
+        Self { template, settings: Vec::new() }
+    }
+
+    /// Sets a template variable.
+    pub(super) fn with(mut self, name: &'static str, setting: Setting) -> Self {
+        self.settings.push((name, setting));
+        self
+    }
+
+    /// The shader's place below `shaders/`, without `.wgsl`.
+    pub fn template(&self) -> &'static str {
+        self.template
+    }
+
+    /// The shader's place and settings, for messages.
+    pub fn name(&self) -> String {
+        let settings: Vec<String> = self
+            .settings
+            .iter()
+            .filter_map(|(name, setting)| match setting {
+                Setting::Flag(false) => None,
+                Setting::Flag(true) => Some((*name).to_owned()),
+                Setting::Number(n) => Some(format!("{name}={n}")),
+                Setting::Text(t) => Some(format!("{name}={t}")),
+            })
+            .collect();
+        format!("{}.wgsl[{}]", self.template, settings.join(" "))
+    }
+
+    /// The shader's text with every template statement carried out.
+    ///
+    /// # Panics
+    /// If the template is wrong, which no input can cause: a test renders all of them.
+    pub fn wgsl(&self) -> String {
+        let file = format!("{}.wgsl", self.template);
+        let settings: BTreeMap<&str, Value> =
+            self.settings.iter().map(|&(name, setting)| (name, setting.into())).collect();
+        let render = || TEMPLATES.get_template(&file)?.render(Value::from(settings));
+        render().unwrap_or_else(|e| panic!("{}: {e:#}", self.name()))
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source { name: self.name(), wgsl: self.wgsl() }
+    }
+}

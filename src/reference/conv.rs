@@ -1,0 +1,118 @@
+//! Convolution and its two gradients.
+//!
+//! In all three the innermost loop runs over contiguous channels, and each element's sum has a fixed order whatever
+//! the number of threads.
+
+use rayon::prelude::*;
+
+use super::View;
+use super::activation::activate;
+use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
+
+/// `sum += factor * row`, element by element.
+fn add_scaled(sum: &mut [f64], factor: f64, row: &[f64]) {
+    for (s, r) in sum.iter_mut().zip(row) {
+        *s += factor * r;
+    }
+}
+
+/// Where the window at `out` reads with its `k`-th element, unless that lies in the padding.
+fn source(out: usize, k: usize, stride: usize, padding: usize, length: usize) -> Option<usize> {
+    (out * stride + k).checked_sub(padding).filter(|&at| at < length)
+}
+
+/// The window that reads `at` with its `k`-th element, if there is one: the inverse of [`source`].
+fn window(at: usize, k: usize, stride: usize, padding: usize, windows: usize) -> Option<usize> {
+    let offset = (at + padding).checked_sub(k)?;
+    (offset % stride == 0 && offset / stride < windows).then_some(offset / stride)
+}
+
+/// `y = activation((sum + bias) * gate + shortcut)`, the sum being
+/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * w[ky, kx, i, o]`.
+pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<f64> {
+    let (x, w) = (inputs[0], inputs[1]);
+    let ([_, height, width, ci], [kh, kw, _, co]) = (x.dims(), w.dims());
+    let [n, oh, ow] = [output[0], output[1], output[2]];
+
+    let epilogue = op.epilogue;
+    let mut parts = inputs[2..].iter().map(|part| part.data);
+    let mut part = |present: bool| if present { parts.next() } else { None };
+    let (bias, gate, shortcut) = (part(epilogue.bias), part(epilogue.gate), part(epilogue.shortcut));
+
+    let mut y = vec![0.0; n * oh * ow * co];
+    y.par_chunks_mut(ow * co).enumerate().for_each(|(row, y_row)| {
+        let (n, oy) = (row / oh, row % oh);
+        for ky in 0..kh {
+            let Some(iy) = source(oy, ky, op.stride, op.padding, height) else { continue };
+            for (kx, i) in (0..kw).flat_map(|kx| (0..ci).map(move |i| (kx, i))) {
+                let w_row = &w.data[((ky * kw + kx) * ci + i) * co..][..co];
+                for (ox, y_pixel) in y_row.chunks_exact_mut(co).enumerate() {
+                    let Some(ix) = source(ox, kx, op.stride, op.padding, width) else { continue };
+                    add_scaled(y_pixel, x.data[((n * height + iy) * width + ix) * ci + i], w_row);
+                }
+            }
+        }
+        for (i, y) in y_row.iter_mut().enumerate() {
+            let o = i % co;
+            let sum = *y + bias.map_or(0.0, |b| b[o]);
+            let scaled = sum * gate.map_or(1.0, |g| g[n * co + o]);
+            *y = activate(epilogue.activation, scaled + shortcut.map_or(0.0, |s| s[row * ow * co + i]));
+        }
+    });
+    y
+}
+
+/// `dx[n, y, x, i] = sum over the (ky, kx, o) that reach it of dy[n, oy, ox, o] * w[ky, kx, i, o]`, plus the addend.
+pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, inputs: &[View<'_>]) -> Vec<f64> {
+    let (dy, w) = (inputs[0], inputs[1]);
+    let ([n, oh, ow, co], [kh, kw, ci, _]) = (dy.dims(), w.dims());
+    let [height, width] = op.size;
+
+    // w[ky, kx, i, o] as w[ky, kx, o, i]: the output's channels become contiguous.
+    let mut swapped = vec![0.0; w.data.len()];
+    for (tap, block) in w.data.chunks_exact(ci * co).enumerate() {
+        for (i, row) in block.chunks_exact(co).enumerate() {
+            for (o, &value) in row.iter().enumerate() {
+                swapped[(tap * co + o) * ci + i] = value;
+            }
+        }
+    }
+
+    let mut dx = match inputs.get(2) {
+        Some(addend) => addend.data.to_vec(),
+        None => vec![0.0; n * height * width * ci],
+    };
+    dx.par_chunks_mut(width * ci).enumerate().for_each(|(row, dx_row)| {
+        let (n, y) = (row / height, row % height);
+        for ky in 0..kh {
+            let Some(oy) = window(y, ky, op.stride, op.padding, oh) else { continue };
+            for (kx, o) in (0..kw).flat_map(|kx| (0..co).map(move |o| (kx, o))) {
+                let w_row = &swapped[((ky * kw + kx) * co + o) * ci..][..ci];
+                for (x, dx_pixel) in dx_row.chunks_exact_mut(ci).enumerate() {
+                    let Some(ox) = window(x, kx, op.stride, op.padding, ow) else { continue };
+                    add_scaled(dx_pixel, dy.data[((n * oh + oy) * ow + ox) * co + o], w_row);
+                }
+            }
+        }
+    });
+    dx
+}
+
+/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]`.
+pub(super) fn conv2d_weight_grad(op: &Conv2dWeightGrad, x: View<'_>, dy: View<'_>) -> Vec<f64> {
+    let ([n, height, width, ci], [_, oh, ow, co]) = (x.dims(), dy.dims());
+    let [kh, kw] = op.kernel;
+    let mut dw = vec![0.0; kh * kw * ci * co];
+    dw.par_chunks_mut(co).enumerate().for_each(|(row, dw_row)| {
+        let (ky, kx, i) = (row / ci / kw, row / ci % kw, row % ci);
+        for (n, oy) in (0..n).flat_map(|n| (0..oh).map(move |oy| (n, oy))) {
+            let Some(iy) = source(oy, ky, op.stride, op.padding, height) else { continue };
+            for ox in 0..ow {
+                let Some(ix) = source(ox, kx, op.stride, op.padding, width) else { continue };
+                let dy_pixel = &dy.data[((n * oh + oy) * ow + ox) * co..][..co];
+                add_scaled(dw_row, x.data[((n * height + iy) * width + ix) * ci + i], dy_pixel);
+            }
+        }
+    });
+    dw
+}

@@ -1,0 +1,60 @@
+//! Softmax cross-entropy with label smoothing.
+
+use super::{Error, View};
+use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
+
+/// The logarithm of softmax. The maximum is subtracted first, so that no exponential overflows.
+fn log_softmax(logits: &[f64]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + logits.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
+    logits.iter().map(|z| z - log_sum).collect()
+}
+
+/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`.
+fn rows_and_targets<'a>(
+    node: &str,
+    smoothing: f32,
+    logits: View<'a>,
+    labels: View<'_>,
+) -> Result<Vec<(&'a [f64], Vec<f64>)>, Error> {
+    let (classes, smoothing) = (logits.channels(), f64::from(smoothing));
+    let rows = logits.data.chunks_exact(classes).zip(labels.data).enumerate();
+    rows.map(|(row, (logits, &label))| {
+        let mut target = vec![smoothing / classes as f64; classes];
+        let out_of_range = || Error::Label { node: node.to_owned(), row, label, classes };
+        *target.get_mut(label as usize).ok_or_else(out_of_range)? += 1.0 - smoothing;
+        Ok((logits, target))
+    })
+    .collect()
+}
+
+/// Per row `-sum over k of target[k] * log softmax(logits)[k]`. Returns the mean, and each row's.
+pub(super) fn softmax_cross_entropy(
+    op: &SoftmaxCrossEntropy,
+    node: &str,
+    logits: View<'_>,
+    labels: View<'_>,
+) -> Result<Vec<Vec<f64>>, Error> {
+    let rows = rows_and_targets(node, op.label_smoothing, logits, labels)?;
+    let losses: Vec<f64> = rows
+        .iter()
+        .map(|(logits, target)| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>())
+        .collect();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    Ok(vec![vec![mean], losses])
+}
+
+/// `(softmax(logits) - target) / N`.
+pub(super) fn softmax_cross_entropy_grad(
+    op: &SoftmaxCrossEntropyGrad,
+    node: &str,
+    logits: View<'_>,
+    labels: View<'_>,
+) -> Result<Vec<f64>, Error> {
+    let rows = rows_and_targets(node, op.label_smoothing, logits, labels)?;
+    let n = rows.len() as f64;
+    let gradient = |(logits, target): (&[f64], Vec<f64>)| {
+        log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) / n)
+    };
+    Ok(rows.into_iter().flat_map(gradient).collect())
+}

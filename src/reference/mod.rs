@@ -1,0 +1,124 @@
+//! The CPU twin: interprets a graph in f64, in plain loops that say the maths and nothing else.
+//!
+//! Every kernel is held against it, in the tests and on the user's own GPU. Values are logical: row-major as the shape
+//! says, maps NHWC, convolution kernels HWIO, without the padding that tensors carry in GPU memory. u32 tensors
+//! (pixels, labels, clock) are held as f64, which represents them exactly.
+//!
+//! Each file holds the twins of the operations of the same file in `graph/op`.
+
+mod activation;
+mod conv;
+mod dense;
+mod gate;
+mod input;
+mod loss;
+mod norm;
+mod optim;
+mod pool;
+pub(crate) mod random;
+mod values;
+
+pub use values::Values;
+use values::View;
+
+use crate::graph::{Graph, Node, Op};
+
+/// Why a graph cannot be interpreted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor is read that nobody has set or computed.
+    #[error("tensor {tensor} of shape {shape:?} has no value: set it before the run")]
+    Missing {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A tensor is given too many or too few values.
+    #[error(
+        "tensor {tensor} of shape {shape:?} takes {expected} values, got {got}: pass every element, without padding"
+    )]
+    Count {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Elements of that shape.
+        expected: usize,
+        /// Elements received.
+        got: usize,
+    },
+    /// A label names no class.
+    #[error(
+        "{node}: row {row} has label {label}, but labels must be below {classes}: check the data set's class count"
+    )]
+    Label {
+        /// Name of the loss node.
+        node: String,
+        /// Row of the batch.
+        row: usize,
+        /// The label.
+        label: f64,
+        /// Number of classes.
+        classes: usize,
+    },
+}
+
+/// Runs every node in order and keeps every result.
+///
+/// Inputs, parameters and states must be set in `values`. Tensors that a node updates (running statistics, parameters
+/// under the optimiser) are changed in place.
+///
+/// # Errors
+/// If a tensor that is read has no value, or the value of another graph's tensor; or if a label is out of range.
+pub fn run(graph: &Graph, values: &mut Values) -> Result<(), Error> {
+    for node in graph.nodes() {
+        for &id in &node.updates {
+            values.view(graph, id)?;
+        }
+        let mut updates: Vec<Vec<f64>> = node.updates.iter().map(|&id| values.take(id).unwrap_or_default()).collect();
+        let outputs = evaluate(graph, node, values, &mut updates);
+        for (&id, updated) in node.updates.iter().zip(updates) {
+            values.set(graph, id, updated)?;
+        }
+        for (&id, output) in node.outputs.iter().zip(outputs?) {
+            values.set(graph, id, output)?;
+        }
+    }
+    Ok(())
+}
+
+/// Finds the twin of a node's operation and returns its outputs.
+fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>]) -> Result<Vec<Vec<f64>>, Error> {
+    let inputs = node.inputs.iter().map(|&id| values.view(graph, id)).collect::<Result<Vec<View<'_>>, Error>>()?;
+    let x = inputs.as_slice();
+    let outputs = match &node.op {
+        Op::Standardize(op) => vec![input::standardize(op, x[0])],
+        Op::Conv2d(op) => vec![conv::conv2d(op, x, &graph.spec(node.outputs[0]).shape)],
+        Op::Conv2dInputGrad(op) => vec![conv::conv2d_input_grad(op, x)],
+        Op::Conv2dWeightGrad(op) => vec![conv::conv2d_weight_grad(op, x[0], x[1])],
+        Op::BatchNorm(op) => norm::batch_norm(op, x, updates),
+        Op::BatchNormGrad(op) => norm::batch_norm_grad(op, x),
+        Op::BatchNormInference(op) => vec![norm::batch_norm_inference(op, x)],
+        Op::FoldBatchNorm(op) => norm::fold_batch_norm(op, x),
+        Op::ScaleAdd(op) => vec![gate::scale_add(op, x)],
+        Op::ScaleAddGrad(op) => gate::scale_add_grad(op, x),
+        Op::GlobalAvgPool(_) => vec![pool::global_avg_pool(x[0])],
+        Op::GlobalAvgPoolGrad(op) => vec![pool::global_avg_pool_grad(op, x)],
+        Op::AvgPool2x2(_) => vec![pool::avg_pool_2x2(x[0])],
+        Op::AvgPool2x2Grad(op) => vec![pool::avg_pool_2x2_grad(op, x)],
+        Op::Linear(op) => vec![dense::linear(op, x)],
+        Op::LinearInputGrad(_) => vec![dense::linear_input_grad(x[0], x[1])],
+        Op::LinearWeightGrad(_) => dense::linear_weight_grad(x[0], x[1]),
+        Op::ActivationGrad(op) => vec![dense::activation_grad(op, x[0], x[1])],
+        Op::Dropout(op) => vec![gate::dropout(op, x[0], x[1])],
+        Op::Fill(op) => vec![gate::fill(op)],
+        Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(op, &node.name, x[0], x[1])?,
+        Op::SoftmaxCrossEntropyGrad(op) => vec![loss::softmax_cross_entropy_grad(op, &node.name, x[0], x[1])?],
+        Op::SgdMomentum(op) => {
+            optim::sgd_momentum(op, x[0], x[1], updates);
+            Vec::new()
+        }
+    };
+    Ok(outputs)
+}

@@ -1,0 +1,211 @@
+//! `RUN/checkpoint/state.safetensors`: everything a bit-exact resume needs, in one file that is replaced as a whole.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use super::Error;
+use crate::{
+    files,
+    weights::{self, HostTensor, StateDict},
+};
+
+const FORMAT: &str = "resnet-rs checkpoint";
+/// Raised whenever a checkpoint's content changes its meaning.
+const VERSION: u32 = 1;
+
+/// The state of a training run between two steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Steps done, which is the number of the next one.
+    pub step: u64,
+    /// Epochs done, validation included, which is the number of the epoch to go on with.
+    pub epoch: u64,
+    /// Highest validation top-1 so far, 0 to 1.
+    pub best_top1: Option<f64>,
+    /// The run's settings, TOML.
+    pub recipe: String,
+    /// The data, as given to `--data`.
+    pub data: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Parameters and BatchNorm statistics under timm's names, optimiser momenta under a prefix of their own. f32,
+    /// bit for bit.
+    pub tensors: BTreeMap<String, HostTensor>,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint of the run in a folder. A crash at any moment leaves the old one or the new one.
+    ///
+    /// # Errors
+    /// A tensor that holds a NaN or infinity, since a diverged state must not replace a good one; or the file cannot
+    /// be written.
+    pub fn write(&self, run: &Path) -> Result<(), Error> {
+        let path = path(run);
+        let mut metadata = BTreeMap::from(
+            [
+                ("format", FORMAT.to_owned()),
+                ("version", VERSION.to_string()),
+                ("step", self.step.to_string()),
+                ("epoch", self.epoch.to_string()),
+                ("recipe", self.recipe.clone()),
+                ("data", self.data.clone()),
+                ("classes", self.classes.to_string()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value)),
+        );
+        if let Some(top1) = self.best_top1 {
+            metadata.insert("best_top1".to_owned(), top1.to_string());
+        }
+        files::create_folder(&folder(run))?;
+        Ok(weights::write(&path, &self.tensors, &metadata)?)
+    }
+
+    /// Reads the checkpoint of the run in a folder.
+    ///
+    /// # Errors
+    /// No checkpoint there, or a file that is truncated, something else, or of another version.
+    pub fn read(run: &Path) -> Result<Self, Error> {
+        let path = path(run);
+        if !path.exists() {
+            return Err(Error::NoCheckpoint { path });
+        }
+        let StateDict { tensors, metadata } = StateDict::read(&path)?;
+        let metadata = Metadata { path: &path, entries: &metadata };
+        if metadata.entries.get("format").map(String::as_str) != Some(FORMAT) {
+            return Err(metadata.problem("it holds tensors, but no training state. For weights use --init".into()));
+        }
+        let version: u32 = metadata.required("version")?;
+        if version != VERSION {
+            return Err(metadata.problem(format!(
+                "it is of version {version} and this program reads version {VERSION}. Resume with the program that wrote it"
+            )));
+        }
+        Ok(Self {
+            step: metadata.required("step")?,
+            epoch: metadata.required("epoch")?,
+            best_top1: metadata.optional("best_top1")?,
+            recipe: metadata.required("recipe")?,
+            data: metadata.required("data")?,
+            classes: metadata.required("classes")?,
+            tensors,
+        })
+    }
+}
+
+/// The folder of a run's checkpoint.
+pub(super) fn folder(run: &Path) -> PathBuf {
+    run.join("checkpoint")
+}
+
+fn path(run: &Path) -> PathBuf {
+    folder(run).join("state.safetensors")
+}
+
+/// The strings that carry what is not a tensor.
+struct Metadata<'a> {
+    path: &'a Path,
+    entries: &'a BTreeMap<String, String>,
+}
+
+impl Metadata<'_> {
+    fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, Error> {
+        let parse = |text: &String| text.parse().map_err(|_| self.problem(format!("its {key} reads {text:?}")));
+        self.entries.get(key).map(parse).transpose()
+    }
+
+    fn required<T: FromStr>(&self, key: &str) -> Result<T, Error> {
+        self.optional(key)?.ok_or_else(|| self.problem(format!("it has no {key}")))
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Checkpoint { path: self.path.to_owned(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let tensor = |data: &[f32]| HostTensor { shape: vec![data.len()], data: data.to_vec() };
+        Checkpoint {
+            step: (1 << 60) + 1,
+            epoch: 3,
+            best_top1: Some(0.1 + 0.2),
+            recipe: "model = \"small\"\n# \u{e9}\n".into(),
+            data: "folder:C:\\pictures".into(),
+            classes: 10,
+            tensors: [
+                ("bn1.running_mean".to_owned(), tensor(&[-0.0, f32::from_bits(1), 0.1])),
+                ("momentum.fc.weight".to_owned(), tensor(&[f32::MAX, -f32::MIN_POSITIVE])),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn reads_back_to_the_bit() {
+        let run = tempfile::tempdir().unwrap();
+        for best_top1 in [None, Some(0.1 + 0.2)] {
+            let written = Checkpoint { best_top1, ..sample() };
+            written.write(run.path()).unwrap();
+            let read = Checkpoint::read(run.path()).unwrap();
+            assert_eq!(read, written);
+            assert_eq!(read.tensors["bn1.running_mean"].data[0].to_bits(), (-0.0f32).to_bits());
+        }
+    }
+
+    #[test]
+    fn a_diverged_state_does_not_replace_a_good_one() {
+        let run = tempfile::tempdir().unwrap();
+        sample().write(run.path()).unwrap();
+        let mut diverged = sample();
+        diverged.tensors.get_mut("momentum.fc.weight").unwrap().data[1] = f32::NAN;
+        let error = diverged.write(run.path()).unwrap_err().to_string();
+        assert!(error.contains("momentum.fc.weight") && error.contains("diverged"), "{error}");
+        assert_eq!(Checkpoint::read(run.path()).unwrap(), sample());
+    }
+
+    #[test]
+    fn what_cannot_be_resumed_says_why() {
+        let run = tempfile::tempdir().unwrap();
+        let error = |run: &Path| Checkpoint::read(run).unwrap_err().to_string();
+        assert!(error(run.path()).contains("nothing to resume"));
+
+        sample().write(run.path()).unwrap();
+        let path = path(run.path());
+        let good = fs::read(&path).unwrap();
+        for keep in [0, 7, 100, good.len() - 1] {
+            fs::write(&path, &good[..keep]).unwrap();
+            let error = error(run.path());
+            assert!(error.contains("state.safetensors"), "{error}");
+        }
+        let edit = |key: &str, value: Option<&str>| {
+            fs::write(&path, &good).unwrap();
+            let mut dict = StateDict::read(&path).unwrap();
+            match value {
+                Some(value) => dict.metadata.insert(key.into(), value.into()),
+                None => dict.metadata.remove(key),
+            };
+            dict.write(&path).unwrap();
+            error(run.path())
+        };
+        for (key, value, expected) in [
+            ("format", None, "no training state"),
+            ("format", Some("pt"), "no training state"),
+            ("version", Some("2"), "version 2 and this program reads version 1"),
+            ("step", Some("-1"), "its step reads \"-1\""),
+            ("best_top1", Some("high"), "its best_top1 reads"),
+            ("classes", None, "it has no classes"),
+        ] {
+            let error = edit(key, value);
+            assert!(error.contains(expected) && error.contains("state.safetensors"), "{error}");
+        }
+    }
+}

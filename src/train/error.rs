@@ -1,0 +1,103 @@
+//! What can go wrong around training.
+
+use std::path::PathBuf;
+
+use crate::{files, weights};
+
+/// Why a training run cannot start, go on or be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// A file of tensors cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The name given as recipe is neither built in nor a file.
+    #[error("no recipe {name}: give the path of a TOML file, or one of the built-in recipes paper, tpu and timm")]
+    UnknownRecipe {
+        /// What was given.
+        name: String,
+    },
+    /// A recipe is not valid TOML, or a value in it has the wrong type.
+    #[error("recipe {name}: {problem}")]
+    Toml {
+        /// The file or built-in name.
+        name: String,
+        /// The parser's message, with line and column.
+        problem: String,
+    },
+    /// A recipe sets something that does not exist.
+    #[error("recipe {name}: there is no setting {key}; did you mean {nearest}?")]
+    UnknownKey {
+        /// The file or built-in name.
+        name: String,
+        /// The key found.
+        key: String,
+        /// The existing key that resembles it most.
+        nearest: String,
+    },
+    /// A setting is out of its range.
+    #[error("--{setting} is {value}; it must be {range}")]
+    Range {
+        /// The flag, which is also the key in a recipe.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The values allowed.
+        range: &'static str,
+    },
+    /// Two settings exclude each other.
+    #[error("{problem}")]
+    Conflict {
+        /// Which settings, and what to do.
+        problem: &'static str,
+    },
+    /// The warm-up does not end before the run does.
+    #[error(
+        "the warm-up takes {warmup} steps, but the whole run has {total}: lower --warmup-epochs or --warmup-steps, \
+         or raise --epochs"
+    )]
+    Warmup {
+        /// Steps of the warm-up.
+        warmup: u64,
+        /// Steps of the run.
+        total: u64,
+    },
+    /// A line of the metrics file is not one that training writes.
+    #[error("{}, line {line}: {problem}; delete that line or choose another --out", path.display())]
+    Metrics {
+        /// The metrics file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The folder holds no checkpoint.
+    #[error("{} does not exist: there is nothing to resume. Name the folder given as --out, or start without --resume", path.display())]
+    NoCheckpoint {
+        /// Where the checkpoint should be.
+        path: PathBuf,
+    },
+    /// The checkpoint cannot be used.
+    #[error("{} is not a checkpoint this version can resume: {problem}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The curves could not be drawn.
+    #[error("cannot draw the training curves: {problem}")]
+    Draw {
+        /// The plotter's message.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(super) fn toml(name: &str, error: impl ToString) -> Self {
+        Self::Toml { name: name.to_owned(), problem: error.to_string().trim_end().to_owned() }
+    }
+}

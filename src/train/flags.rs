@@ -1,0 +1,165 @@
+//! The keys of a recipe, once for the command line and for TOML files.
+
+use clap::{Args, Command};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::{Augment, Decay, Error, Schedule};
+
+/// Settings that a command line or a TOML file gives; the others keep their value.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[command(next_help_heading = "Recipe", allow_negative_numbers = true)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RecipeFlags {
+    /// Model to train: small, resnet-rs-50 ... [default: small]
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
+    #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
+    pub depths: Option<[usize; 4]>,
+    /// Multiplier of the channel counts [default: the model's]
+    #[arg(long, value_name = "FACTOR")]
+    pub width: Option<f32>,
+    /// Side of the training pictures, px [default: the data's]
+    #[arg(long, value_name = "PX")]
+    pub res: Option<u32>,
+    /// Passes over the training data [default: 10]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u32>,
+    /// Pictures in a step [default: 64]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// Peak learning rate [default: 0.1]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Epochs of linear warm-up [default: 0.5]
+    #[arg(long, value_name = "N", conflicts_with = "warmup_steps")]
+    pub warmup_epochs: Option<f64>,
+    /// Steps of linear warm-up, instead of epochs
+    #[arg(long, value_name = "N")]
+    pub warmup_steps: Option<u64>,
+    /// How the learning rate falls [default: cosine]
+    #[arg(long)]
+    pub schedule: Option<Schedule>,
+    /// Momentum of SGD [default: 0.9]
+    #[arg(long, value_name = "RATE")]
+    pub momentum: Option<f64>,
+    /// Nesterov momentum [default: true]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub nesterov: Option<bool>,
+    /// Weight decay [default: 5e-4]
+    #[arg(long, value_name = "RATE")]
+    pub weight_decay: Option<f64>,
+    /// What decays: all parameters, or kernels without BatchNorm and biases [default: kernels]
+    #[arg(long, hide_possible_values = true, value_name = "all|kernels")]
+    pub decay: Option<Decay>,
+    /// Target probability spread over all classes [default: 0.1]
+    #[arg(long, value_name = "RATE")]
+    pub label_smoothing: Option<f64>,
+    /// Dropout before the classifier [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub dropout: Option<f64>,
+    /// Stochastic depth: rate at the last block [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub drop_path: Option<f64>,
+    /// Weight of the new batch in BatchNorm's running statistics [default: 0.1]
+    #[arg(long, value_name = "RATE")]
+    pub bn_momentum: Option<f64>,
+    /// How pictures are varied; standard is crops and flips [default: standard]
+    #[arg(long, hide_possible_values = true, value_name = "none|standard")]
+    pub augment: Option<Augment>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// A new order of pictures each epoch [default: true]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub shuffle: Option<bool>,
+    /// Stop after this many steps; the schedule still spans all epochs
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+}
+
+fn parse_depths(text: &str) -> Result<[usize; 4], String> {
+    let depths: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    depths.ok().and_then(|d| d.try_into().ok()).ok_or_else(|| "expected four numbers such as 2,2,2,2".into())
+}
+
+impl RecipeFlags {
+    /// Reads the text of a recipe called `name`.
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, Error> {
+        let settings: Table = text.parse().map_err(|e| Error::toml(name, e))?;
+        let known = Self::keys();
+        if let Some(key) = settings.keys().find(|key| !known.contains(key)) {
+            let nearest = known.iter().min_by_key(|known| edits(known, key)).cloned().unwrap_or_default();
+            return Err(Error::UnknownKey { name: name.to_owned(), key: key.clone(), nearest });
+        }
+        toml::from_str(text).map_err(|e| Error::toml(name, e))
+    }
+
+    /// Every setting, by the name of its flag.
+    fn keys() -> Vec<String> {
+        let command = Self::augment_args(Command::new("recipe"));
+        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+    }
+}
+
+/// Levenshtein distance: the fewest insertions, deletions and replacements that turn one word into the other.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{super::Recipe, *};
+
+    #[test]
+    fn help_states_the_real_defaults() {
+        let defaults = Table::try_from(Recipe::default()).unwrap();
+        let command = RecipeFlags::augment_args(Command::new("train"));
+        for arg in command.get_arguments() {
+            let (key, help) = (arg.get_long().unwrap(), arg.get_help().unwrap().to_string());
+            let stated = help.split_once("[default: ").map(|(_, rest)| rest.trim_end_matches(']'));
+            let actual = defaults.get(key).map(|v| v.as_str().map_or(v.to_string(), str::to_owned));
+            match (stated, actual) {
+                (Some(stated), Some(actual)) if stated == actual => {}
+                (Some(stated), Some(actual)) => {
+                    assert_eq!(stated.parse::<f64>().unwrap(), actual.parse::<f64>().unwrap(), "{key}")
+                }
+                (Some(stated), None) => assert!(stated.ends_with("'s"), "{key}: {stated}"),
+                (None, actual) => assert_eq!(actual, None, "{key}"),
+            }
+        }
+        assert_eq!(RecipeFlags::keys().len(), 22);
+    }
+
+    #[test]
+    fn every_key_is_a_setting() {
+        let optional = ["depths", "width", "res", "warmup-steps", "max-steps"];
+        let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
+        known.extend(optional.map(str::to_owned));
+        let mut keys = RecipeFlags::keys();
+        known.sort();
+        keys.sort();
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn edit_distances() {
+        for (a, b, expected) in
+            [("", "", 0), ("", "abc", 3), ("btach", "batch", 2), ("kitten", "sitting", 3), ("lr", "lr", 0)]
+        {
+            assert_eq!((edits(a, b), edits(b, a)), (expected, expected), "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Weights on disk and in host memory: safetensors in and out, under timm's names, in PyTorch's dimension order.
+
+mod file;
+mod header;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub(crate) use file::write;
+
+use crate::files;
+
+/// One tensor as weight files hold it: PyTorch's dimension order, f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Length of each dimension, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements, row-major: as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// Tensors by name, sorted, and the file's string metadata.
+#[derive(Clone, Debug, Default)]
+pub struct StateDict {
+    /// Tensors under timm's names: `layer1.0.conv1.weight`.
+    pub tensors: BTreeMap<String, HostTensor>,
+    /// Free text that travels with them.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Why weights cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file itself cannot be opened, read or written.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// The file's framing or header is not that of a safetensors file.
+    #[error("{} is not a usable safetensors file: {problem}; fetch or export it again", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// One tensor's entry in the header contradicts the file.
+    #[error("{}: tensor {tensor}: {problem}; fetch or export the file again", path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor's elements are of a type that weights do not come in.
+    #[error("{}: tensor {tensor} holds {dtype}; weights are read as F32, F16, BF16 or F64: convert it to one of these", path.display())]
+    DType {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Its element type, as safetensors calls it.
+        dtype: String,
+    },
+    /// A value to be written is NaN or infinite.
+    #[error(
+        "{} was not written: tensor {tensor} holds {value} at element {element}. The training has diverged: \
+         lower --lr or lengthen the warm-up. An older file of that name is unchanged", path.display()
+    )]
+    NotFinite {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Index of the first such element, row-major.
+        element: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A tensor to be written has more or fewer elements than its shape says.
+    #[error("{} was not written: tensor {tensor} of shape {shape:?} holds {elements} elements", path.display())]
+    Shape {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Number of elements found.
+        elements: usize,
+    },
+    /// A metadata entry that must be a whole number is not.
+    #[error("{} was not written: metadata {key} is {value:?}, not a whole number", path.display())]
+    Metadata {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The entry's key.
+        key: &'static str,
+        /// The entry's value.
+        value: String,
+    },
+}

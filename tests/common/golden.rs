@@ -1,0 +1,33 @@
+//! The golden files: results of PyTorch and timm, computed in f64 and stored in f32.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden");
+
+/// The seed that the golden files' weights and pictures were made with.
+pub(crate) const SEED: u32 = 1;
+
+/// The scale of the last batch norm of each residual branch in the golden files.
+pub(crate) const BRANCH_GAMMA: f32 = 0.2;
+
+/// The tensors of a golden file by name, elements in PyTorch's order. `None`, with a line that says so, without the files.
+pub(crate) fn load(case: &str) -> Option<BTreeMap<String, Vec<f32>>> {
+    let path = Path::new(DIRECTORY).join(format!("{case}.safetensors"));
+    if !path.exists() {
+        eprintln!("skipped: there is no golden file {}", path.display());
+        return None;
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    Some(file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data()))).collect())
+}
+
+/// Asserts that no element differs by more than `tolerance` times the largest expected element.
+pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f32], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}: number of elements");
+    let largest = want.iter().fold(0.0, |max: f64, w| max.max(f64::from(w.abs())));
+    let error = got.iter().zip(want).map(|(g, w)| (g - f64::from(*w)).abs()).fold(0.0, f64::max);
+    assert!(error <= tolerance * largest, "{what}: off by {error:e}, largest expected element {largest:e}");
+}

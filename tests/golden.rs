@@ -1,0 +1,214 @@
+//! The reference against PyTorch and timm: whole networks, whole training steps.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/golden.rs"]
+mod golden;
+#[path = "common/synth.rs"]
+mod synth;
+
+use golden::{BRANCH_GAMMA, SEED, assert_close, load};
+use resnet_rs::graph::op::SgdMomentum;
+use resnet_rs::graph::{Graph, Role, Spec, TensorId, autodiff, fuse};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::reference::{Values, run};
+
+/// f64 on both sides; f32 only in the files, and in constants such as 0.1, which PyTorch holds in f64.
+const TOLERANCE: f64 = 1e-5;
+
+const TRAINING: Mode = Mode::Training { label_smoothing: 0.1 };
+
+fn widen(values: Vec<f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
+}
+
+/// The synthetic parameters and running statistics; momenta start at zero.
+fn weights(graph: &Graph) -> Values {
+    let mut values = Values::new();
+    for id in graph.persistent() {
+        let tensor = graph.tensor(id);
+        let made = if tensor.name.ends_with(".momentum") {
+            vec![0.0; tensor.spec.elements()]
+        } else {
+            widen(synth::parameter(&tensor.name, &tensor.spec.shape, SEED, BRANCH_GAMMA))
+        };
+        values.set(graph, id, made).unwrap();
+    }
+    values
+}
+
+fn pictures(name: &str, batch: usize, size: usize) -> Vec<f64> {
+    widen(synth::images(name, [batch, 3, size, size], SEED))
+}
+
+fn preset(name: &str) -> Config {
+    Preset::find(name).unwrap().config(1000)
+}
+
+fn small() -> Config {
+    Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
+}
+
+/// The first image's first 8 channels of an NHWC map, as NCHW.
+fn corner(graph: &Graph, values: &Values, map: TensorId) -> Vec<f64> {
+    let [_, h, w, c] = graph.spec(map).shape[..] else { panic!("not a map") };
+    let data = values.get(map).unwrap();
+    (0..8).flat_map(|channel| (0..h * w).map(move |pixel| data[pixel * c + channel])).collect()
+}
+
+fn infer(depth: usize, size: usize) {
+    let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
+    let mut net =
+        Network::build(&preset(&format!("resnetrs{depth}")), 2, [size; 2], Input::Tensor, Mode::Inference).unwrap();
+    let mut values = weights(&net.graph);
+    values.set(&net.graph, net.input, pictures("input", 2, size)).unwrap();
+    run(&net.graph, &mut values).unwrap();
+    assert_close("logits", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+    if depth != 50 {
+        return;
+    }
+    for (name, &map) in ["stem", "layer1", "layer2", "layer3", "layer4"].iter().zip(&net.stages) {
+        assert_close(name, &corner(&net.graph, &values, map), &want[*name], TOLERANCE);
+    }
+    fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+    run(&net.graph, &mut values).unwrap();
+    assert_close("logits after fusion", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+}
+
+#[test]
+fn logits_of_every_depth() {
+    for depth in [50, 101, 152, 200, 270, 350, 420] {
+        infer(depth, 64);
+    }
+}
+
+/// 75 pixels: odd maps in every stage, so the shortcut's pool cuts its last window short.
+#[test]
+fn logits_of_odd_pictures() {
+    infer(50, 75);
+}
+
+/// One step's loss, gradients and running statistics.
+fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> (Network, Values, Gradients) {
+    let mut net = Network::build(config, batch, [size; 2], Input::Tensor, TRAINING).unwrap();
+    let ends = net.training.unwrap();
+    let mut gradients = Gradients::new();
+    autodiff::differentiate(&mut net.graph, ends.loss, |_, parameter, gradient| {
+        gradients.push((parameter, gradient));
+        Ok(())
+    })
+    .unwrap();
+    let mut values = weights(&net.graph);
+    values.set(&net.graph, net.input, pictures("input", batch, size)).unwrap();
+    values.set(&net.graph, ends.clock, vec![0.0, 0.0]).unwrap();
+    values.set(&net.graph, ends.labels, labels.to_vec()).unwrap();
+    run(&net.graph, &mut values).unwrap();
+    (net, values, gradients)
+}
+
+/// Each parameter with its gradient.
+type Gradients = Vec<(TensorId, TensorId)>;
+
+fn small_labels() -> Vec<f64> {
+    (0..8).map(|i| f64::from(i * 7 % 10)).collect()
+}
+
+#[test]
+fn small_training_step() {
+    let Some(want) = load("train_small_step") else { return };
+    let (net, values, gradients) = training_step(&small(), 8, 32, &small_labels());
+    assert_close("logits", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+    assert_close("loss", values.get(net.training.unwrap().loss).unwrap(), &want["loss"], TOLERANCE);
+    for &(parameter, gradient) in &gradients {
+        let tensor = net.graph.tensor(parameter);
+        let key = format!("grad.{}", tensor.name);
+        let expected = synth::from_torch(&tensor.spec.shape, &want[&key]);
+        assert_close(&key, values.get(gradient).unwrap(), &expected, TOLERANCE);
+    }
+    assert_eq!(gradients.len(), want.keys().filter(|k| k.starts_with("grad.")).count());
+    let states = || net.graph.ids().filter(|&id| matches!(net.graph.tensor(id).role, Role::State(_)));
+    for id in states() {
+        let key = format!("after_forward.{}", net.graph.tensor(id).name);
+        assert_close(&key, values.get(id).unwrap(), &want[&key], TOLERANCE);
+    }
+    assert_eq!(states().count(), want.keys().filter(|k| k.starts_with("after_forward.")).count());
+}
+
+#[test]
+fn gradients_of_resnet_rs_50() {
+    let Some(want) = load("train_rs50_64") else { return };
+    let (net, values, gradients) = training_step(&preset("resnetrs50"), 4, 64, &[0.0, 211.0, 422.0, 633.0]);
+    let gradient_of = |parameter: TensorId| {
+        let &(_, gradient) = gradients.iter().find(|(p, _)| *p == parameter).unwrap();
+        values.get(gradient).unwrap()
+    };
+    assert_close("loss", values.get(net.training.unwrap().loss).unwrap(), &want["loss"], TOLERANCE);
+    for name in ["conv1.0.weight", "layer3.2.se.fc1.bias", "fc.bias"] {
+        let id = net.graph.find(name).unwrap();
+        let expected = synth::from_torch(&net.graph.spec(id).shape, &want[&format!("{name}.grad")]);
+        assert_close(name, gradient_of(id), &expected, TOLERANCE);
+    }
+    // Parameters of the graph and of the PyTorch module come in different orders, so compare the norms sorted.
+    let norm = |&(p, _): &(TensorId, TensorId)| gradient_of(p).iter().map(|g| g * g).sum::<f64>().sqrt();
+    let mut norms: Vec<f64> = gradients.iter().map(norm).collect();
+    let mut expected = want["grad_norms"].clone();
+    norms.sort_by(f64::total_cmp);
+    expected.sort_by(f32::total_cmp);
+    for (got, want) in norms.iter().zip(&expected) {
+        assert_close("gradient norm", &[*got], &[*want], TOLERANCE);
+    }
+    assert_eq!(norms.len(), expected.len());
+}
+
+/// Ten steps of SGD as PyTorch takes them, then evaluation with the running statistics.
+fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
+    let Some(want) = load(case) else { return };
+    let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
+    let ends = net.training.unwrap();
+    let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
+    autodiff::differentiate(&mut net.graph, ends.loss, |g, parameter, gradient| {
+        let tensor = g.tensor(parameter).clone();
+        let decays = decay_vectors || tensor.spec.shape.len() > 1;
+        let weight_decay = if decays { 4e-5 } else { 0.0 };
+        let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, 0.0)?;
+        let sgd = SgdMomentum { momentum: 0.9, nesterov, weight_decay };
+        g.apply(&tensor.name, sgd, &[gradient, lr], &[parameter, velocity]).map(drop)
+    })
+    .unwrap();
+
+    let mut values = weights(&net.graph);
+    values.set(&net.graph, ends.clock, vec![0.0, 0.0]).unwrap();
+    values.set(&net.graph, ends.labels, small_labels()).unwrap();
+    values.set(&net.graph, lr, vec![0.001]).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..10 {
+        values.set(&net.graph, net.input, pictures(&format!("input{step}"), 8, 32)).unwrap();
+        run(&net.graph, &mut values).unwrap();
+        losses.extend(values.get(ends.loss).unwrap());
+    }
+    assert_close("losses", &losses, &want["losses"], TOLERANCE);
+    for name in ["conv1.0.weight", "fc.weight", "layer4.0.bn3.running_var"] {
+        let id = net.graph.find(name).unwrap();
+        let expected = synth::from_torch(&net.graph.spec(id).shape, &want[name]);
+        assert_close(name, values.get(id).unwrap(), &expected, TOLERANCE);
+    }
+
+    let eval = Network::build(&small(), 8, [32; 2], Input::Tensor, Mode::Inference).unwrap();
+    let mut trained = Values::new();
+    for id in eval.graph.persistent() {
+        let source = net.graph.find(&eval.graph.tensor(id).name).unwrap();
+        trained.set(&eval.graph, id, values.get(source).unwrap().to_vec()).unwrap();
+    }
+    trained.set(&eval.graph, eval.input, pictures("input", 8, 32)).unwrap();
+    run(&eval.graph, &mut trained).unwrap();
+    assert_close("logits after training", trained.get(eval.logits).unwrap(), &want["eval_logits"], TOLERANCE);
+}
+
+#[test]
+fn ten_steps_of_sgd() {
+    ten_steps("train_small_sgd", false, true);
+}
+
+#[test]
+fn ten_steps_of_nesterov() {
+    ten_steps("train_small_nesterov", true, false);
+}
