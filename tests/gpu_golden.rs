@@ -11,8 +11,9 @@ mod synth;
 use golden::{BRANCH_GAMMA, SEED, assert_close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
-use resnet_rs::graph::{Graph, fuse};
-use resnet_rs::models::{Input, Mode, Network, Preset};
+use resnet_rs::graph::{Graph, TensorId, autodiff, fuse};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::train::{Decay, Optimizer, Step};
 
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;
@@ -68,4 +69,139 @@ fn resnet_rs_50_at_both_sizes_with_both_families() {
         infer(gpu, 50, 64);
         infer(gpu, 50, 75);
     });
+}
+
+/// One training step's graph whose gradients stay readable, instead of being consumed by an optimiser.
+fn gradients(gpu: &Gpu, config: &Config, batch: usize, size: usize, labels: &[u32]) -> (Session, ParameterStore, Named) {
+    let mode = Mode::Training { label_smoothing: 0.1 };
+    let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
+    let ends = net.training.unwrap();
+    let mut gradients = Vec::new();
+    autodiff::differentiate(&mut net.graph, ends.loss, |g, parameter, gradient| {
+        gradients.push((g.tensor(parameter).name.clone(), gradient));
+        Ok(())
+    })
+    .unwrap();
+    let outputs: Vec<_> = gradients.iter().map(|(_, g)| *g).chain([ends.loss, net.logits]).collect();
+    let store = synthetic(gpu, &net.graph);
+    let mut session = Session::new(&store, net.graph, &outputs, &SessionOptions::default()).unwrap();
+    session.prepare().unwrap();
+    let pictures = synth::images("input", [batch, 3, size, size], SEED);
+    session.feed(&[(net.input, &pictures)], &[(ends.labels, labels)]).unwrap();
+    session.run().unwrap();
+    gradients.push(("loss".into(), ends.loss));
+    gradients.push(("logits".into(), net.logits));
+    (session, store, gradients)
+}
+
+type Named = Vec<(String, TensorId)>;
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Relative L2 distance.
+fn distance(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let difference = norm(got.iter().zip(want).map(|(g, w)| f64::from(*g) - f64::from(*w)));
+    difference / norm(want.iter().map(|w| f64::from(*w)))
+}
+
+#[test]
+fn small_training_step() {
+    let Some(want) = load("train_small_step") else { return };
+    let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
+    adapters::on_each(|gpu| {
+        let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();
+        let (session, store, named) = gradients(gpu, &config, 8, 32, &labels);
+        let mut worst: f64 = 0.0;
+        for (name, id) in &named {
+            let is_gradient = !["loss", "logits"].contains(&&name[..]);
+            let key = if is_gradient { format!("grad.{name}") } else { name.clone() };
+            let shape = &session.graph().spec(*id).shape;
+            let expected = if is_gradient { synth::from_torch(shape, &want[&key]) } else { want[&key].clone() };
+            let error = distance(&session.read(*id).unwrap(), &expected);
+            assert!(error <= 1e-4, "{key}: relative error {error:e}");
+            worst = worst.max(error);
+        }
+        for tensor in store.tensors().filter(|t| t.name.contains(".running_")) {
+            let got = widen(store.read(&tensor.name).unwrap());
+            assert_close(&tensor.name, &got, &want[&format!("after_forward.{}", tensor.name)], 1e-5);
+        }
+        eprintln!("worst relative gradient error {worst:e}");
+    });
+}
+
+#[test]
+fn gradients_of_resnet_rs_50() {
+    let Some(want) = load("train_rs50_64") else { return };
+    let config = Preset::find("resnetrs50").unwrap().config(1000);
+    adapters::on_each(|gpu| {
+        let (session, _store, named) = gradients(gpu, &config, 4, 64, &[0, 211, 422, 633]);
+        let read = |name: &str| {
+            let (_, id) = named.iter().find(|(n, _)| n == name).unwrap();
+            (session.graph().spec(*id).shape.clone(), session.read(*id).unwrap())
+        };
+        for name in ["conv1.0.weight", "layer3.2.se.fc1.bias", "fc.bias"] {
+            let (shape, got) = read(name);
+            let error = distance(&got, &synth::from_torch(&shape, &want[&format!("{name}.grad")]));
+            // A pre-activation within rounding of zero takes the other side of its ReLU than in f64, and with 16 values a
+            // channel in the last stage that moves a whole gradient tensor; the f64 reference meets 1e-5 here.
+            assert!(error <= 5e-3, "{name}: relative error {error:e}");
+        }
+        // Parameters of the graph and of the PyTorch module come in different orders, so compare the norms sorted.
+        let parameters = named.iter().filter(|(n, _)| n != "loss" && n != "logits");
+        let mut norms: Vec<f64> = parameters.map(|(n, _)| norm(read(n).1.into_iter().map(f64::from))).collect();
+        let mut expected: Vec<f64> = want["grad_norms"].iter().map(|&n| f64::from(n)).collect();
+        norms.sort_by(f64::total_cmp);
+        expected.sort_by(f64::total_cmp);
+        assert_eq!(norms.len(), expected.len());
+        for (got, want) in norms.iter().zip(&expected) {
+            assert!((got - want).abs() <= 2e-3 * want, "gradient norm {got} instead of {want}");
+        }
+    });
+}
+
+/// Ten optimiser steps as PyTorch takes them; then the losses, some weights, and logits by running statistics.
+fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
+    let Some(want) = load(case) else { return };
+    let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
+    adapters::on_each(|gpu| {
+        let optimizer = Optimizer { momentum: 0.9, nesterov, weight_decay: 4e-5, decay };
+        let step = Step::build(&config, 8, [32; 2], Input::Tensor, 0.1, &optimizer).unwrap();
+        let store = synthetic(gpu, &step.graph);
+        let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+        session.prepare().unwrap();
+        let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();
+        let mut losses = Vec::new();
+        for s in 0..10 {
+            let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
+            session.feed(&[(step.input, &pictures), (step.lr, &[0.001])], &[(step.labels, &labels)]).unwrap();
+            session.run().unwrap();
+            losses.extend(session.read(step.loss).unwrap());
+        }
+        assert_close("losses", &widen(losses), &want["losses"], 1e-3);
+        for name in ["conv1.0.weight", "fc.weight", "layer4.0.bn3.running_var"] {
+            let id = session.graph().find(name).unwrap();
+            let expected = synth::from_torch(&session.graph().spec(id).shape, &want[name]);
+            assert_close(name, &widen(store.read(name).unwrap()), &expected, 1e-4);
+        }
+        let mut eval = Network::build(&config, 8, [32; 2], Input::Tensor, Mode::Inference).unwrap();
+        fuse::for_inference(&mut eval.graph, &[eval.logits]).unwrap();
+        let mut session = Session::new(&store, eval.graph, &[eval.logits], &SessionOptions::default()).unwrap();
+        session.prepare().unwrap();
+        session.feed(&[(eval.input, &synth::images("input", [8, 3, 32, 32], SEED))], &[]).unwrap();
+        session.run().unwrap();
+        assert_close("logits", &widen(session.read(eval.logits).unwrap()), &want["eval_logits"], 1e-3);
+    });
+}
+
+#[test]
+fn ten_steps_of_sgd() {
+    ten_steps("train_small_sgd", false, Decay::All);
+}
+
+#[test]
+fn ten_steps_of_nesterov() {
+    ten_steps("train_small_nesterov", true, Decay::Kernels);
 }

@@ -10,13 +10,11 @@ fn log_softmax(logits: &[f64]) -> Vec<f64> {
     logits.iter().map(|z| z - log_sum).collect()
 }
 
+/// A row of logits, and its target.
+type Row<'a> = (&'a [f64], Vec<f64>);
+
 /// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`.
-fn rows_and_targets<'a>(
-    node: &str,
-    smoothing: f32,
-    logits: View<'a>,
-    labels: View<'_>,
-) -> Result<Vec<(&'a [f64], Vec<f64>)>, Error> {
+fn rows_and_targets<'a>(node: &str, smoothing: f32, logits: View<'a>, labels: View<'_>) -> Result<Vec<Row<'a>>, Error> {
     let (classes, smoothing) = (logits.channels(), f64::from(smoothing));
     let rows = logits.data.chunks_exact(classes).zip(labels.data).enumerate();
     rows.map(|(row, (logits, &label))| {
@@ -53,8 +51,7 @@ pub(super) fn softmax_cross_entropy_grad(
 ) -> Result<Vec<f64>, Error> {
     let rows = rows_and_targets(node, op.label_smoothing, logits, labels)?;
     let n = rows.len() as f64;
-    let gradient = |(logits, target): (&[f64], Vec<f64>)| {
-        log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) / n)
-    };
+    let gradient =
+        |(logits, target): Row<'_>| log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) / n);
     Ok(rows.into_iter().flat_map(gradient).collect())
 }

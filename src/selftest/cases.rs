@@ -1,0 +1,306 @@
+//! The op suite: the cases that every kernel family on every adapter is held against, by the tests and by
+//! `resnet-rs selftest`.
+//!
+//! # Tolerance
+//! A case compares tensors with the reference's, each with its accumulation length K: how many products or sums of
+//! order one an element adds up. Rounding to f32 at each of K steps is a random walk, so
+//! `|error| <= c * sqrt(K) * 2^-24 * scale` with a small constant c, where `scale` is the reference tensor's largest
+//! magnitude, but at least 1: terms are of order one, so a sum that happens to cancel is no more precise. The fed values
+//! are chosen such that the results are well conditioned: rounding those values once more stays within c = 2.
+
+mod block;
+mod draft;
+mod ops;
+mod random;
+
+use ops::{Join, Layer, Window};
+pub use random::random;
+
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
+use crate::graph::{Activation, Graph, Spec, TensorId};
+
+/// One graph with values to feed and tensors to compare.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The operation and its shapes.
+    pub name: String,
+    /// The graph.
+    pub graph: Graph,
+    /// Elements of inputs, parameters and states, logical and row-major; each is exact in the tensor's own type.
+    pub feeds: Vec<(TensorId, Vec<f64>)>,
+    /// Tensors to compare after one run, each with its accumulation length K.
+    pub compare: Vec<(TensorId, f64)>,
+}
+
+const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Sigmoid];
+
+/// A fixed list that covers every operation and every branch of its kernels.
+pub fn standard() -> Vec<Case> {
+    let mut cases = convolutions();
+    cases.extend(epilogues());
+    cases.extend(norms());
+    cases.extend(joins());
+    cases.extend(pools());
+    cases.extend(dense());
+    cases.extend(rest());
+    cases.extend([block::inference(false, 0), block::inference(true, 0), block::training_step(0)]);
+    cases
+}
+
+fn window(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> Window {
+    Window { input, kernel: [kernel, kernel], out, stride, padding }
+}
+
+fn convolutions() -> Vec<Case> {
+    let mut windows = Vec::new();
+    for kernel in [1, 3] {
+        for (ci, co) in [(3, 8), (16, 64), (64, 16), (68, 132)] {
+            windows.extend([(1, kernel / 2), (2, kernel / 2)].map(|(s, p)| window([2, 9, 7, ci], kernel, co, s, p)));
+        }
+        for c in [8, 64] {
+            let steps = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2)];
+            windows.extend(steps.map(|(s, p)| window([2, 8, 7, c], kernel, c, s, p)));
+        }
+    }
+    windows.extend([
+        // The classic stem, even and oblong kernels.
+        window([1, 21, 20, 3], 7, 8, 2, 3),
+        window([2, 6, 5, 5], 2, 7, 2, 0),
+        Window { kernel: [1, 3], ..window([2, 6, 5, 5], 0, 7, 1, 1) },
+        // Single pixels, single channels.
+        window([1, 1, 1, 1], 1, 1, 1, 0),
+        window([1, 1, 1, 5], 3, 3, 1, 1),
+        window([2, 1, 1, 260], 3, 20, 2, 1),
+        // Pixels one short of, equal to and one past a tile of 64.
+        window([1, 7, 9, 12], 1, 36, 1, 0),
+        window([1, 8, 8, 12], 1, 36, 1, 0),
+        window([1, 5, 13, 12], 1, 36, 1, 0),
+        // Long sums over channels, and over pixels.
+        window([2, 4, 4, 2048], 1, 64, 1, 0),
+        window([1, 4, 4, 512], 3, 64, 1, 1),
+        window([2, 48, 48, 16], 1, 20, 1, 0),
+        window([2, 40, 40, 12], 3, 12, 1, 1),
+        // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
+        window([5, 3, 3, 8], 3, 8, 1, 1),
+        window([7, 2, 2, 132], 3, 132, 1, 1),
+    ]);
+    let of_window = |(i, &w): (usize, &Window)| {
+        [ops::conv2d(w, Epilogue::NONE, 0), ops::conv2d_input_grad(w, i % 2 == 1, 0), ops::conv2d_weight_grad(w, 0)]
+    };
+    windows.iter().enumerate().flat_map(of_window).collect()
+}
+
+/// Every epilogue, on a kernel that stays within the map and one that leaves it.
+fn epilogues() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for activation in ACTIVATIONS {
+        for parts in 0..8 {
+            let (bias, gate, shortcut) = (parts & 1 != 0, parts & 2 != 0, parts & 4 != 0);
+            let epilogue = Epilogue { bias, gate, shortcut, activation };
+            cases.push(ops::conv2d(window([2, 5, 3, 6], 1, 10, 1, 0), epilogue, 0));
+            cases.push(ops::conv2d(window([2, 5, 3, 6], 3, 40, 2, 1), epilogue, 0));
+        }
+    }
+    let all = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Relu };
+    cases.push(ops::conv2d(window([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
+    cases
+}
+
+fn norms() -> Vec<Case> {
+    // Rows: 2; 15, 16 and 17, around one chunk; several chunks, the last cut short; more than 256 chunks of 16.
+    let shapes = [[1, 1, 2, 3], [1, 3, 5, 8], [1, 4, 4, 5], [17, 1, 1, 4], [2, 9, 7, 66], [2, 50, 50, 6]];
+    let mut cases = Vec::new();
+    for (i, shape) in shapes.into_iter().enumerate() {
+        let activation = ACTIVATIONS[i % 4];
+        cases.push(ops::batch_norm(shape, activation, 0.0, 0));
+        cases.push(ops::batch_norm_grad(shape, activation, 0));
+        cases.push(ops::batch_norm_inference(shape, activation, 0));
+    }
+    for activation in ACTIVATIONS {
+        cases.push(ops::batch_norm([3, 6, 5, 10], activation, 0.5, 0));
+        cases.push(ops::batch_norm_grad([3, 6, 5, 10], activation, 0));
+        cases.push(ops::batch_norm_inference([3, 1, 5, 10], activation, 0));
+    }
+    cases.push(ops::batch_norm([2, 50, 50, 6], Activation::Identity, 8.0, 0));
+    cases.extend([[1, 1, 3, 5], [3, 3, 6, 9], [1, 1, 64, 132]].map(|kernel| ops::fold_batch_norm(kernel, 0)));
+    cases
+}
+
+fn joins() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for activation in ACTIVATIONS {
+        for (gate, shortcut) in [(false, false), (true, false), (false, true), (true, true)] {
+            let join = Join { gate, shortcut, activation };
+            cases.push(ops::scale_add([2, 5, 3, 6], join, 0));
+            cases.push(ops::scale_add_grad([2, 5, 3, 6], join, 0));
+        }
+    }
+    let join = Join { gate: true, shortcut: true, activation: Activation::Relu };
+    for shape in [[1, 1, 1, 1], [3, 1, 1, 70], [2, 40, 41, 20]] {
+        cases.push(ops::scale_add(shape, join, 0));
+        cases.push(ops::scale_add_grad(shape, join, 0));
+    }
+    let element = |rate, stream| Dropout { rate, scope: DropoutScope::Element, stream };
+    let sample = |rate, stream| Dropout { rate, scope: DropoutScope::Sample, stream };
+    cases.extend([
+        ops::dropout([3, 70], element(0.0, 0), [1, 0], 0),
+        ops::dropout([3, 70], element(0.25, 1), [4_000_000_000, 7], 0),
+        ops::dropout([1, 2049], element(0.9, 2), [2, 100_000], 0),
+        ops::dropout([64, 5], sample(0.3, 40), [3, 1], 0),
+        ops::fill([3, 6], 1.0, 0),
+        ops::fill([1, 130], -0.5, 0),
+    ]);
+    cases
+}
+
+fn pools() -> Vec<Case> {
+    let shapes = [[1, 1, 1, 3], [2, 2, 2, 4], [2, 3, 5, 6], [1, 7, 8, 130], [1, 64, 65, 8]];
+    let of_shape = |shape| {
+        [
+            ops::global_avg_pool(shape, 0),
+            ops::global_avg_pool_grad(shape, false, 0),
+            ops::global_avg_pool_grad(shape, true, 0),
+            ops::avg_pool_2x2(shape, 0),
+            ops::avg_pool_2x2_grad(shape, false, 0),
+            ops::avg_pool_2x2_grad(shape, true, 0),
+        ]
+    };
+    shapes.into_iter().flat_map(of_shape).collect()
+}
+
+fn dense() -> Vec<Case> {
+    let layer = |rows, input, out, pointwise| Layer { rows, input, out, pointwise };
+    let layers = [
+        layer(1, 1, 1, false),
+        layer(1, 3, 5, true),
+        layer(4, 64, 10, false),
+        layer(33, 68, 132, true),
+        layer(2, 1024, 1000, false),
+    ];
+    let mut cases = Vec::new();
+    for (i, layer) in layers.into_iter().enumerate() {
+        cases.push(ops::linear(layer, ACTIVATIONS[i % 4], 0));
+        cases.push(ops::linear_input_grad(layer, 0));
+        cases.push(ops::linear_weight_grad(layer, 0));
+    }
+    cases.extend(
+        ACTIVATIONS.map(|activation| ops::linear(Layer { rows: 5, input: 7, out: 9, pointwise: true }, activation, 0)),
+    );
+    for shape in [[1, 1], [5, 70]] {
+        cases.push(ops::activation_grad(shape, Activation::Relu, 0));
+        cases.push(ops::activation_grad(shape, Activation::Sigmoid, 0));
+    }
+    cases
+}
+
+/// Input, loss and optimiser.
+fn rest() -> Vec<Case> {
+    let mut cases = vec![ops::standardize([1, 1, 1], 0), ops::standardize([2, 5, 7], 0)];
+    for (shape, smoothing, magnitude) in
+        [([1, 2], 0.0, 1.0), ([3, 10], 0.1, 1.0), ([70, 7], 0.1, 4.0), ([8, 1000], 0.1, 1.0), ([6, 10], 0.1, 100.0)]
+    {
+        cases.push(ops::loss(shape, smoothing, magnitude, 0));
+        cases.push(ops::loss_grad(shape, smoothing, magnitude, 0));
+    }
+    for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
+        let sgd = SgdMomentum { momentum, nesterov, weight_decay };
+        cases.push(ops::sgd_momentum(Spec::channels([7]), sgd, 0));
+        cases.push(ops::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
+    }
+    cases
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::graph::DType;
+    use crate::reference::{Values, run};
+
+    fn reference(case: &Case, feeds: &[(TensorId, Vec<f64>)]) -> Values {
+        let mut values = Values::new();
+        for (id, elements) in feeds {
+            values.set(&case.graph, *id, elements.clone()).unwrap();
+        }
+        run(&case.graph, &mut values).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        values
+    }
+
+    fn everything() -> impl Iterator<Item = Case> {
+        standard().into_iter().chain((0..20).flat_map(random))
+    }
+
+    #[test]
+    fn both_lists_cover_every_operation() {
+        for list in [standard(), random(1)] {
+            let kinds: HashSet<&str> =
+                list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
+            assert_eq!(kinds.len(), 23, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn cases_are_distinct_small_and_exact() {
+        let mut names = HashSet::new();
+        for case in standard() {
+            assert!(names.insert(case.name.clone()), "{} stands twice", case.name);
+        }
+        for case in everything() {
+            let macs: u64 = case.graph.nodes().iter().map(|node| node.cost(&case.graph).macs).sum();
+            let elements: usize = case.graph.tensors().iter().map(|t| t.spec.elements()).sum();
+            assert!(macs <= 20_000_000 && elements <= 1_500_000, "{}: {macs} MACs, {elements} elements", case.name);
+            assert!(!case.compare.is_empty() && case.compare.iter().all(|(_, k)| *k >= 1.0), "{}", case.name);
+            for (id, elements) in &case.feeds {
+                let exact = |v: f64| match case.graph.spec(*id).dtype {
+                    DType::F32 => f64::from(v as f32) == v,
+                    DType::U32 => f64::from(v as u32) == v,
+                };
+                assert!(elements.iter().all(|&v| exact(v)), "{}: {}", case.name, case.graph.tensor(*id).name);
+            }
+        }
+    }
+
+    #[test]
+    fn results_are_finite_and_not_all_zero() {
+        let mut alive = HashSet::new();
+        for (i, case) in everything().enumerate() {
+            let values = reference(&case, &case.feeds);
+            let results: Vec<f64> = case.compare.iter().flat_map(|(id, _)| values.get(*id).unwrap()).copied().collect();
+            assert!(results.iter().all(|v| v.is_finite()), "{}", case.name);
+            let kind = case.graph.nodes()[0].op.rule().name();
+            if results.iter().any(|&v| v != 0.0) {
+                alive.insert(kind);
+            } else {
+                // A random case may be a single pixel behind a ReLU, or a single dropped sample.
+                assert!(i >= standard().len(), "{}: all zero", case.name);
+            }
+        }
+        assert_eq!(alive.len(), 23, "{alive:?}");
+    }
+
+    /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no
+    /// division by a small deviation, no gradient at the kink of a ReLU.
+    #[test]
+    fn results_are_well_conditioned() {
+        let half_ulp = 2f64.powi(-24);
+        for case in everything() {
+            let mut rounded = case.feeds.clone();
+            for (id, elements) in rounded.iter_mut().filter(|(id, _)| case.graph.spec(*id).dtype == DType::F32) {
+                let up = |i| draft::bits(1, &case.graph.tensor(*id).name, i) & 1 == 0;
+                for (i, v) in elements.iter_mut().enumerate() {
+                    *v *= if up(i) { 1.0 + half_ulp } else { 1.0 - half_ulp };
+                }
+            }
+            let (exact, moved) = (reference(&case, &case.feeds), reference(&case, &rounded));
+            for (id, k) in &case.compare {
+                let (a, b) = (exact.get(*id).unwrap(), moved.get(*id).unwrap());
+                let scale = a.iter().fold(1.0, |max: f64, v| max.max(v.abs()));
+                let error = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                let tolerance = 2.0 * k.sqrt() * half_ulp * scale;
+                assert!(error <= tolerance, "{}: off by {error:e}, tolerated {tolerance:e}", case.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Many operations in one graph: a bottleneck with squeeze-and-excitation and a classifier, in inference, fused, and as a
+//! whole training step. What a node leaves in padding lanes meets the next node here.
+
+use super::Case;
+use super::draft::Draft;
+use crate::graph::op::{
+    AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool, Linear, ScaleAdd,
+    SgdMomentum, SoftmaxCrossEntropy,
+};
+use crate::graph::{Activation, DType, Role, Spec, TensorId, autodiff, fuse};
+
+/// Smooth activations throughout: behind a ReLU, a value within rounding of 0 would flip a gradient.
+const ACTIVATION: Activation = Activation::Silu;
+
+/// About twenty reductions of about a hundred terms each lie between a step's ends.
+const K: usize = 2000;
+
+struct Block {
+    draft: Draft,
+    training: bool,
+}
+
+impl Block {
+    fn conv_bn(&mut self, name: &str, x: TensorId, kernel: usize, out: usize, op: Conv2d, act: Activation) -> TensorId {
+        let channels = self.draft.graph.spec(x).last();
+        let w = self.draft.parameter(&format!("{name}.w"), Spec::weights([kernel, kernel, channels, out]), |_, v| v);
+        let y = self.draft.apply(op, &[x, w], &[])[0];
+        let vector = Spec::channels([out]);
+        let gamma = self.draft.parameter(&format!("{name}.gamma"), vector.clone(), |_, v| 1.0 + 0.5 * v);
+        let beta = self.draft.parameter(&format!("{name}.beta"), vector.clone(), |_, v| 0.5 * v);
+        let mean = self.draft.state(&format!("{name}.mean"), vector.clone(), |_, v| 0.1 * v);
+        let var = self.draft.state(&format!("{name}.var"), vector, |_, v| 1.0 + 0.5 * v);
+        if self.training {
+            let op = BatchNorm { eps: 1e-5, momentum: 0.1, activation: act };
+            self.draft.apply(op, &[y, gamma, beta], &[mean, var])[0]
+        } else {
+            self.draft.apply(BatchNormInference { eps: 1e-5, activation: act }, &[y, gamma, beta, mean, var], &[])[0]
+        }
+    }
+
+    fn linear(&mut self, name: &str, x: TensorId, weights: Spec, activation: Activation) -> TensorId {
+        let bias = Spec::channels([weights.last()]);
+        let w = self.draft.parameter(&format!("{name}.w"), weights, |_, v| v);
+        let b = self.draft.parameter(&format!("{name}.b"), bias, |_, v| 0.5 * v);
+        self.draft.apply(Linear { activation }, &[x, w, b], &[])[0]
+    }
+
+    /// Channel counts that are no multiples of 4, odd maps. Returns the logits.
+    fn build(&mut self) -> TensorId {
+        let x = self.draft.input("x", Spec::channels([3, 7, 5, 6]));
+        let y = self.conv_bn("conv1", x, 1, 5, Conv2d::new(1, 0), ACTIVATION);
+        let y = self.conv_bn("conv2", y, 3, 5, Conv2d::new(2, 1), ACTIVATION);
+        let y = self.conv_bn("conv3", y, 1, 9, Conv2d::new(1, 0), Activation::Identity);
+        let gate = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
+        let gate = self.linear("reduce", gate, Spec::weights([1, 1, 9, 3]), Activation::Sigmoid);
+        let mut gate = self.linear("excite", gate, Spec::weights([1, 1, 3, 9]), Activation::Sigmoid);
+        if self.training {
+            let clock = self.draft.integers("clock", vec![2], |i, _| [9, 4][i]);
+            let drop_path = Dropout { rate: 0.25, scope: DropoutScope::Sample, stream: 0 };
+            gate = self.draft.apply(drop_path, &[gate, clock], &[])[0];
+        }
+        let shortcut = self.draft.apply(AvgPool2x2, &[x], &[])[0];
+        let shortcut = self.conv_bn("shortcut", shortcut, 1, 9, Conv2d::new(1, 0), Activation::Identity);
+        let join = ScaleAdd { gate: true, shortcut: true, activation: ACTIVATION };
+        let y = self.draft.apply(join, &[y, gate, shortcut], &[])[0];
+        let y = self.conv_bn("conv4", y, 3, 9, Conv2d::new(1, 1), Activation::Identity);
+        let y = self.draft.apply(ScaleAdd { activation: ACTIVATION, ..ScaleAdd::ADD }, &[y, y], &[])[0];
+        let pooled = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
+        self.linear("classifier", pooled, Spec::weights([9, 5]), Activation::Identity)
+    }
+}
+
+/// The block with running statistics, as built or after fusion.
+pub(super) fn inference(fused: bool, seed: u32) -> Case {
+    let mut block = Block { draft: Draft::new(seed), training: false };
+    let logits = block.build();
+    let mut draft = block.draft;
+    if fused {
+        draft.rewrite(|graph| fuse::for_inference(graph, &[logits]));
+    }
+    draft.compare(logits, K);
+    draft.case(format!("block in inference{}", if fused { ", fused" } else { "" }))
+}
+
+/// The block's training step: loss, gradients, optimiser, running statistics.
+pub(super) fn training_step(seed: u32) -> Case {
+    let mut block = Block { draft: Draft::new(seed), training: true };
+    let logits = block.build();
+    let mut draft = block.draft;
+    let labels = draft.integers("labels", vec![3], |_, bits| bits % 5);
+    let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels], &[])[0];
+    let lr = draft.input_with("lr", Spec::plain([1], DType::F32), |_, _| 0.5);
+    let parameters: Vec<TensorId> =
+        draft.graph.persistent().filter(|&id| matches!(draft.graph.tensor(id).role, Role::Parameter(_))).collect();
+    let momenta: Vec<(TensorId, TensorId)> = parameters
+        .into_iter()
+        .map(|p| {
+            let (name, spec) = (format!("{}.momentum", draft.graph.tensor(p).name), draft.graph.spec(p).clone());
+            (p, draft.state(&name, spec, |_, v| 0.1 * v))
+        })
+        .collect();
+    let sgd = SgdMomentum { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
+    draft.rewrite(|graph| {
+        autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
+            let velocity = momenta.iter().filter(|(p, _)| *p == parameter).map(|(_, v)| *v);
+            let updates: Vec<TensorId> = std::iter::once(parameter).chain(velocity).collect();
+            graph.apply("sgd", sgd, &[gradient, lr], &updates).map(drop)
+        })
+    });
+    draft.compare(loss, K);
+    let persistent: Vec<TensorId> = draft.graph.persistent().collect();
+    for id in persistent {
+        draft.compare(id, K);
+    }
+    draft.case("block in a training step".into())
+}

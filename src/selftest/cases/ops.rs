@@ -1,0 +1,358 @@
+//! Makers of single-operation cases: shapes in, a fed graph out.
+
+use super::Case;
+use super::draft::Draft;
+use crate::graph::op::{
+    ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
+    Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear,
+    LinearInputGrad, LinearWeightGrad, ScaleAdd, ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy,
+    SoftmaxCrossEntropyGrad, Standardize,
+};
+use crate::graph::{Activation, DType, Spec};
+
+/// What an activation adds to K. WGSL allows an exponential an error of 3 + 2|x| units in the last place.
+fn roundings(activation: Activation) -> usize {
+    match activation {
+        Activation::Identity | Activation::Relu => 0,
+        Activation::Silu | Activation::Sigmoid => 16,
+    }
+}
+
+/// A multiple of `1 / per_unit`, a power of two, so that products of a few such numbers are exact in f32.
+///
+/// The derivative of ReLU jumps at 0. Where it is recomputed from sums and products of these, f32 and f64 agree on the
+/// side; an offset of half the finest step keeps the sum away from 0.
+fn grid(v: f64, per_unit: f64) -> f64 {
+    (v * per_unit).floor() / per_unit
+}
+
+/// A convolution's shapes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// `[N, H, W, Ci]`.
+    pub(super) input: [usize; 4],
+    pub(super) kernel: [usize; 2],
+    pub(super) out: usize,
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+}
+
+impl Window {
+    fn label(&self) -> String {
+        let ([n, h, w, ci], [kh, kw]) = (self.input, self.kernel);
+        format!("{kh}x{kw} stride {} padding {} of {n}x{h}x{w}x{ci} to {}", self.stride, self.padding, self.out)
+    }
+
+    fn output(&self) -> [usize; 4] {
+        let length = |d: usize| (self.input[1 + d] + 2 * self.padding - self.kernel[d]) / self.stride + 1;
+        [self.input[0], length(0), length(1), self.out]
+    }
+
+    fn weights(&self) -> Spec {
+        Spec::weights([self.kernel[0], self.kernel[1], self.input[3], self.out])
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// K: taps times input channels, and one for each part of the epilogue.
+pub(super) fn conv2d(window: Window, epilogue: Epilogue, seed: u32) -> Case {
+    let mut parts = String::new();
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.weights())];
+    if epilogue.bias {
+        parts += " + bias";
+        inputs.push(draft.input("bias", Spec::channels([window.out])));
+    }
+    if epilogue.gate {
+        parts += " * gate";
+        inputs.push(draft.input("gate", Spec::channels([window.input[0], window.out])));
+    }
+    if epilogue.shortcut {
+        parts += " + shortcut";
+        inputs.push(draft.input("shortcut", Spec::channels(window.output())));
+    }
+    let op = Conv2d { epilogue, ..Conv2d::new(window.stride, window.padding) };
+    let k = window.taps() * window.input[3] + 3 + roundings(epilogue.activation);
+    draft.node(op, &inputs, &[], &[k]);
+    draft.case(format!("conv2d {}{parts}, {:?}", window.label(), epilogue.activation))
+}
+
+/// K: taps times output channels, and the addend.
+pub(super) fn conv2d_input_grad(window: Window, addend: bool, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("dy", Spec::channels(window.output())), draft.input("w", window.weights())];
+    if addend {
+        inputs.push(draft.input("addend", Spec::channels(window.input)));
+    }
+    let size = [window.input[1], window.input[2]];
+    let op = Conv2dInputGrad { stride: window.stride, padding: window.padding, size, addend };
+    draft.node(op, &inputs, &[], &[window.taps() * window.out + 1]);
+    draft.case(format!("conv2d_input_grad {}{}", window.label(), if addend { " + addend" } else { "" }))
+}
+
+/// K: output pixels of the whole batch.
+pub(super) fn conv2d_weight_grad(window: Window, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = [draft.input("x", Spec::channels(window.input)), draft.input("dy", Spec::channels(window.output()))];
+    let op = Conv2dWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
+    draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
+    draft.case(format!("conv2d_weight_grad {}", window.label()))
+}
+
+fn label([n, h, w, c]: [usize; 4]) -> String {
+    format!("{n}x{h}x{w}x{c}")
+}
+
+/// K: pixels of the batch, and the handful of operations of an element. Rows alternate around `offset` by at least 0.5, so that no channel's deviation is tiny; a
+/// large offset shows whether the variance survives cancellation.
+pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64, seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
+    let side = |i: usize| if i / shape[3] % 2 == 1 { 0.75 } else { -0.75 };
+    let x = draft.input_with("x", Spec::channels(shape), |i, v| offset + side(i) + 0.25 * v);
+    let inputs = [x, draft.input("gamma", vector.clone()), draft.input("beta", vector.clone())];
+    let updates = [draft.state("mean", vector.clone(), |_, v| v), draft.state("var", vector, |_, v| 1.0 + 0.5 * v)];
+    let k = Spec::channels(shape).rows() + 8 + roundings(activation);
+    draft.node(BatchNorm { eps: 1e-5, momentum: 0.1, activation }, &inputs, &updates, &[k; 5]);
+    draft.case(format!("batch_norm {} around {offset}, {activation:?}", label(shape)))
+}
+
+/// K: pixels of the batch, and the handful of operations of an element.
+pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
+    let inputs = [
+        draft.input_with("x", Spec::channels(shape), |_, v| grid(v, 64.0)),
+        draft.input("dy", Spec::channels(shape)),
+        draft.input_with("gamma", vector.clone(), |_, v| grid(v, 16.0)),
+        draft.input_with("beta", vector.clone(), |_, v| grid(v, 16.0) + 1.0 / 8192.0),
+        draft.input_with("mean", vector.clone(), |_, v| grid(v, 64.0)),
+        draft.input_with("inverse", vector, |_, v| grid(1.25 + 0.75 * v, 4.0)),
+    ];
+    let k = Spec::channels(shape).rows() + 8 + roundings(activation);
+    draft.node(BatchNormGrad { activation }, &inputs, &[], &[k; 3]);
+    draft.case(format!("batch_norm_grad {}, {activation:?}", label(shape)))
+}
+
+/// K: the handful of operations of an element.
+pub(super) fn batch_norm_inference(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
+    let mut inputs = vec![draft.input("x", Spec::channels(shape))];
+    inputs.extend(["gamma", "beta", "mean"].map(|name| draft.input(name, vector.clone())));
+    inputs.push(draft.input_with("var", vector, |_, v| 1.0 + 0.5 * v));
+    draft.node(BatchNormInference { eps: 1e-5, activation }, &inputs, &[], &[6 + roundings(activation)]);
+    draft.case(format!("batch_norm_inference {}, {activation:?}", label(shape)))
+}
+
+/// K: the handful of operations of an element.
+pub(super) fn fold_batch_norm(kernel: [usize; 4], seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([kernel[3]]));
+    let mut inputs = vec![draft.input("w", Spec::weights(kernel))];
+    inputs.extend(["gamma", "beta", "mean"].map(|name| draft.input(name, vector.clone())));
+    inputs.push(draft.input_with("var", vector, |_, v| 1.0 + 0.5 * v));
+    draft.node(FoldBatchNorm { eps: 1e-5 }, &inputs, &[], &[6; 2]);
+    draft.case(format!("fold_batch_norm {}", label(kernel)))
+}
+
+/// What a join reads besides x.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Join {
+    pub(super) gate: bool,
+    pub(super) shortcut: bool,
+    pub(super) activation: Activation,
+}
+
+impl Join {
+    fn inputs(self, draft: &mut Draft, shape: [usize; 4]) -> Vec<crate::graph::TensorId> {
+        let mut inputs = vec![draft.input_with("x", Spec::channels(shape), |_, v| grid(v, 64.0))];
+        if self.gate {
+            let gate = Spec::channels([shape[0], shape[3]]);
+            inputs.push(draft.input_with("gate", gate, |_, v| grid(v, 64.0)));
+        }
+        if self.shortcut {
+            let shortcut = |_, v| grid(v, 64.0) + 1.0 / 8192.0;
+            inputs.push(draft.input_with("shortcut", Spec::channels(shape), shortcut));
+        }
+        inputs
+    }
+
+    fn label(self, shape: [usize; 4]) -> String {
+        let gate = if self.gate { " * gate" } else { "" };
+        let shortcut = if self.shortcut { " + shortcut" } else { "" };
+        format!("{}{gate}{shortcut}, {:?}", label(shape), self.activation)
+    }
+}
+
+/// K: product and sum.
+pub(super) fn scale_add(shape: [usize; 4], join: Join, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = join.inputs(&mut draft, shape);
+    let op = ScaleAdd { gate: join.gate, shortcut: join.shortcut, activation: join.activation };
+    draft.node(op, &inputs, &[], &[2 + roundings(join.activation)]);
+    draft.case(format!("scale_add {}", join.label(shape)))
+}
+
+/// K: a few products for the maps, the pixels of one image for the gate.
+pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
+    inputs.extend(join.inputs(&mut draft, shape));
+    let op = ScaleAddGrad { gate: join.gate, shortcut: join.shortcut, activation: join.activation };
+    let own = 3 + roundings(join.activation);
+    draft.node(op, &inputs, &[], &[own, shape[1] * shape[2] + own, own]);
+    draft.case(format!("scale_add_grad {}", join.label(shape)))
+}
+
+/// K: pixels of one image.
+pub(super) fn global_avg_pool(shape: [usize; 4], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels(shape));
+    draft.node(GlobalAvgPool, &[x], &[], &[shape[1] * shape[2]]);
+    draft.case(format!("global_avg_pool {}", label(shape)))
+}
+
+/// K: quotient and addend.
+pub(super) fn global_avg_pool_grad(shape: [usize; 4], addend: bool, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("dy", Spec::channels([shape[0], shape[3]]))];
+    if addend {
+        inputs.push(draft.input("addend", Spec::channels(shape)));
+    }
+    draft.node(GlobalAvgPoolGrad { size: [shape[1], shape[2]], addend }, &inputs, &[], &[2]);
+    draft.case(format!("global_avg_pool_grad {}{}", label(shape), if addend { " + addend" } else { "" }))
+}
+
+/// K: the window.
+pub(super) fn avg_pool_2x2(shape: [usize; 4], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels(shape));
+    draft.node(AvgPool2x2, &[x], &[], &[4]);
+    draft.case(format!("avg_pool_2x2 {}", label(shape)))
+}
+
+/// K: quotient and addend.
+pub(super) fn avg_pool_2x2_grad(shape: [usize; 4], addend: bool, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let [n, h, w, c] = shape;
+    let mut inputs = vec![draft.input("dy", Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c]))];
+    if addend {
+        inputs.push(draft.input("addend", Spec::channels(shape)));
+    }
+    draft.node(AvgPool2x2Grad { size: [h, w], addend }, &inputs, &[], &[2]);
+    draft.case(format!("avg_pool_2x2_grad {}{}", label(shape), if addend { " + addend" } else { "" }))
+}
+
+/// A linear layer's shapes: rows, input and output features, and whether its weights are a 1x1 convolution's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layer {
+    pub(super) rows: usize,
+    pub(super) input: usize,
+    pub(super) out: usize,
+    pub(super) pointwise: bool,
+}
+
+impl Layer {
+    fn weights(self) -> Spec {
+        if self.pointwise { Spec::weights([1, 1, self.input, self.out]) } else { Spec::weights([self.input, self.out]) }
+    }
+
+    fn label(self) -> String {
+        let weights = if self.pointwise { ", 1x1 kernel" } else { "" };
+        format!("{}x{} to {}{weights}", self.rows, self.input, self.out)
+    }
+}
+
+/// K: input features.
+pub(super) fn linear(layer: Layer, activation: Activation, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels([layer.rows, layer.input]));
+    let inputs = [x, draft.input("w", layer.weights()), draft.input("b", Spec::channels([layer.out]))];
+    draft.node(Linear { activation }, &inputs, &[], &[layer.input + 1 + roundings(activation)]);
+    draft.case(format!("linear {}, {activation:?}", layer.label()))
+}
+
+/// K: output features.
+pub(super) fn linear_input_grad(layer: Layer, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = [draft.input("dy", Spec::channels([layer.rows, layer.out])), draft.input("w", layer.weights())];
+    draft.node(LinearInputGrad, &inputs, &[], &[layer.out]);
+    draft.case(format!("linear_input_grad {}", layer.label()))
+}
+
+/// K: rows.
+pub(super) fn linear_weight_grad(layer: Layer, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels([layer.rows, layer.input]));
+    let dy = draft.input("dy", Spec::channels([layer.rows, layer.out]));
+    draft.node(LinearWeightGrad { pointwise: layer.pointwise }, &[x, dy], &[], &[layer.rows; 2]);
+    draft.case(format!("linear_weight_grad {}", layer.label()))
+}
+
+/// K: a few products.
+pub(super) fn activation_grad(shape: [usize; 2], activation: Activation, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = [draft.input("y", Spec::channels(shape)), draft.input("dy", Spec::channels(shape))];
+    draft.node(ActivationGrad { activation }, &inputs, &[], &[3]);
+    draft.case(format!("activation_grad {shape:?}, {activation:?}"))
+}
+
+/// K: one product.
+pub(super) fn dropout(shape: [usize; 2], op: Dropout, clock: [u32; 2], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels(shape));
+    let clock_id = draft.integers("clock", vec![2], |i, _| clock[i]);
+    draft.node(op, &[x, clock_id], &[], &[1]);
+    let scope = if op.scope == DropoutScope::Element { "element" } else { "sample" };
+    draft.case(format!("dropout {shape:?} by {scope}, rate {}, stream {}, clock {clock:?}", op.rate, op.stream))
+}
+
+/// K: nothing is added up.
+pub(super) fn fill(shape: [usize; 2], value: f32, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    draft.node(Fill { shape, value }, &[], &[], &[1]);
+    draft.case(format!("fill {shape:?} with {value}"))
+}
+
+/// K: classes, and rows for the mean. Logits lie in `[-magnitude, magnitude)`.
+pub(super) fn loss([rows, classes]: [usize; 2], label_smoothing: f32, magnitude: f64, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = [
+        draft.input_with("logits", Spec::channels([rows, classes]), |_, v| magnitude * v),
+        draft.integers("labels", vec![rows], |_, bits| bits % classes as u32),
+    ];
+    let each = classes + roundings(Activation::Sigmoid);
+    draft.node(SoftmaxCrossEntropy { label_smoothing }, &inputs, &[], &[each + rows, each]);
+    draft.case(format!("softmax_cross_entropy {rows}x{classes} within {magnitude}, smoothing {label_smoothing}"))
+}
+
+/// K: classes.
+pub(super) fn loss_grad([rows, classes]: [usize; 2], label_smoothing: f32, magnitude: f64, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let inputs = [
+        draft.input_with("logits", Spec::channels([rows, classes]), |_, v| magnitude * v),
+        draft.integers("labels", vec![rows], |_, bits| bits % classes as u32),
+    ];
+    let op = SoftmaxCrossEntropyGrad { label_smoothing };
+    draft.node(op, &inputs, &[], &[classes + roundings(Activation::Sigmoid)]);
+    draft.case(format!("softmax_cross_entropy_grad {rows}x{classes} within {magnitude}, smoothing {label_smoothing}"))
+}
+
+/// K: the handful of operations of an element.
+pub(super) fn sgd_momentum(spec: Spec, op: SgdMomentum, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let label = format!("sgd_momentum {:?}, {op:?}", spec.shape);
+    let inputs = [draft.input("grad", spec.clone()), draft.input("lr", Spec::plain([1], DType::F32))];
+    let updates = [draft.parameter("p", spec.clone(), |_, v| v), draft.state("v", spec, |_, v| v)];
+    draft.node(op, &inputs, &updates, &[6; 2]);
+    draft.case(label)
+}
+
+/// K: the handful of operations of an element.
+pub(super) fn standardize(shape: [usize; 3], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let pixels = draft.integers("pixels", shape.to_vec(), |_, bits| bits);
+    let op = Standardize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    draft.node(op, &[pixels], &[], &[4]);
+    draft.case(format!("standardize {shape:?}"))
+}

@@ -1,0 +1,110 @@
+//! Cases with shapes drawn from a seed.
+
+use super::draft::bits;
+use super::ops::{self, Join, Layer, Window};
+use super::{ACTIVATIONS, Case};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
+use crate::graph::{Activation, Spec};
+
+/// A random case of each operation, from a seed: odd sizes, channel counts that are no multiples of 4, single pixels,
+/// single pictures, every stride and padding.
+pub fn random(seed: u64) -> Vec<Case> {
+    let seed = bits(seed as u32, "seed", (seed >> 32) as usize);
+    let d = &mut Draw { seed, drawn: 0 };
+    let (smoothing, classes) = (d.number(0, 3) as f32 / 10.0, d.number(2, 90));
+    let sgd = SgdMomentum {
+        momentum: d.number(0, 9) as f32 / 10.0,
+        nesterov: d.flag(),
+        weight_decay: d.number(0, 3) as f32 / 10.0,
+    };
+    vec![
+        ops::standardize([d.length(4), d.length(9), d.length(9)], seed),
+        ops::conv2d(d.window(), d.epilogue(), seed),
+        ops::conv2d_input_grad(d.window(), d.flag(), seed),
+        ops::conv2d_weight_grad(d.window(), seed),
+        ops::batch_norm(d.batch(), d.activation(), 0.0, seed),
+        ops::batch_norm_grad(d.batch(), d.activation(), seed),
+        ops::batch_norm_inference(d.map(), d.activation(), seed),
+        ops::fold_batch_norm([d.number(1, 4), d.number(1, 4), d.length(70), d.length(70)], seed),
+        ops::scale_add(d.map(), d.join(), seed),
+        ops::scale_add_grad(d.map(), d.join(), seed),
+        ops::global_avg_pool(d.map(), seed),
+        ops::global_avg_pool_grad(d.map(), d.flag(), seed),
+        ops::avg_pool_2x2(d.map(), seed),
+        ops::avg_pool_2x2_grad(d.map(), d.flag(), seed),
+        ops::linear(d.layer(), d.activation(), seed),
+        ops::linear_input_grad(d.layer(), seed),
+        ops::linear_weight_grad(d.layer(), seed),
+        ops::activation_grad(d.features(), if d.flag() { Activation::Relu } else { Activation::Sigmoid }, seed),
+        ops::dropout(d.features(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
+        ops::fill(d.features(), 0.5, seed),
+        ops::loss([d.length(9), classes], smoothing, 4.0, seed),
+        ops::loss_grad([d.length(9), classes], smoothing, 4.0, seed),
+        ops::sgd_momentum(Spec::weights([d.number(1, 3), d.number(1, 3), d.length(70), d.length(70)]), sgd, seed),
+    ]
+}
+
+/// Small numbers drawn from a seed, one after the other.
+struct Draw {
+    seed: u32,
+    drawn: usize,
+}
+
+impl Draw {
+    /// A number from `low` to `high`, both included.
+    fn number(&mut self, low: usize, high: usize) -> usize {
+        self.drawn += 1;
+        low + bits(self.seed, "draw", self.drawn) as usize % (high - low + 1)
+    }
+
+    fn flag(&mut self) -> bool {
+        self.number(0, 1) == 1
+    }
+
+    fn activation(&mut self) -> Activation {
+        ACTIVATIONS[self.number(0, 3)]
+    }
+
+    /// A length that is 1 a fifth of the time.
+    fn length(&mut self, high: usize) -> usize {
+        if self.number(0, 4) == 0 { 1 } else { self.number(1, high) }
+    }
+
+    fn map(&mut self) -> [usize; 4] {
+        [self.length(4), self.length(9), self.length(9), self.length(70)]
+    }
+
+    /// A map of at least two pixels, as batch statistics need.
+    fn batch(&mut self) -> [usize; 4] {
+        let [n, h, w, c] = self.map();
+        [n + 1, h, w, c]
+    }
+
+    fn window(&mut self) -> Window {
+        let ([n, h, w, c], kernel) = (self.map(), [self.number(1, 4), self.number(1, 4)]);
+        let (stride, padding) = (self.number(1, 3), self.number(0, 2));
+        let input = [n, h.max(kernel[0]), w.max(kernel[1]), c];
+        Window { input, kernel, out: self.length(70), stride, padding }
+    }
+
+    fn epilogue(&mut self) -> Epilogue {
+        Epilogue { bias: self.flag(), gate: self.flag(), shortcut: self.flag(), activation: self.activation() }
+    }
+
+    fn join(&mut self) -> Join {
+        Join { gate: self.flag(), shortcut: self.flag(), activation: self.activation() }
+    }
+
+    fn layer(&mut self) -> Layer {
+        Layer { rows: self.length(9), input: self.length(90), out: self.length(90), pointwise: self.flag() }
+    }
+
+    fn features(&mut self) -> [usize; 2] {
+        [self.length(9), self.length(90)]
+    }
+
+    fn dropout(&mut self) -> Dropout {
+        let scope = if self.flag() { DropoutScope::Element } else { DropoutScope::Sample };
+        Dropout { rate: self.number(0, 9) as f32 / 10.0, scope, stream: self.number(0, 100) as u32 }
+    }
+}
