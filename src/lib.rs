@@ -1,4 +1,6 @@
 //! ResNet-RS on any GPU.
+pub mod cli;
+pub mod data;
 pub mod exec;
 pub mod files;
 pub mod gpu;
@@ -6,5 +8,16 @@ pub mod graph;
 pub mod kernels;
 pub mod models;
 pub mod reference;
+pub mod selftest;
+pub mod summary;
 pub mod train;
 pub mod weights;
+
+mod classifier;
+mod error;
+mod inference;
+
+pub use classifier::{Classifier, Guess, Prediction};
+pub use error::Error;
+pub use gpu::{Gpu, GpuOptions};
+pub use inference::Inference;

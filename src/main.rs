@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `resnet-rs`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    resnet_rs::cli::main()
+}

@@ -72,7 +72,13 @@ fn resnet_rs_50_at_both_sizes_with_both_families() {
 }
 
 /// One training step's graph whose gradients stay readable, instead of being consumed by an optimiser.
-fn gradients(gpu: &Gpu, config: &Config, batch: usize, size: usize, labels: &[u32]) -> (Session, ParameterStore, Named) {
+fn gradients(
+    gpu: &Gpu,
+    config: &Config,
+    batch: usize,
+    size: usize,
+    labels: &[u32],
+) -> (Session, ParameterStore, Named) {
     let mode = Mode::Training { label_smoothing: 0.1 };
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
     let ends = net.training.unwrap();

@@ -2,11 +2,14 @@
 //
 //     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]
 //
-// The images are split into runs; each run writes a whole dw of its own, and sum_splits adds them in order.
+// The sum is cut into runs of consecutive lines: several whole images, or a part of one. Each run writes a whole dw of its own,
+// and conv/sum_runs adds them in order.
 struct Geometry {
     images: u32,
-    images_per_split: u32,
-    first_split: u32,   // where this dispatch's results start in the array of partial results
+    run_images: u32,    // images in a run
+    runs_per_image: u32, // more than 1 only where run_images is 1
+    run_lines: u32,     // lines of an image in a run
+    first_run: u32,     // where this dispatch's results start in the array of partial results
     in_h: u32,
     in_w: u32,
     out_h: u32,
@@ -19,4 +22,16 @@ struct Geometry {
     out_units: u32,
     row_blocks: u32,    // workgroups along the input channels
     column_blocks: u32, // workgroups along the output channels
+}
+
+// Images of a run: first and one past the last.
+fn run_images(run: u32) -> vec2<u32> {
+    let first = min(run / g.runs_per_image * g.run_images, g.images);
+    return vec2<u32>(first, min(first + g.run_images, g.images));
+}
+
+// Lines of each of them: first and one past the last.
+fn run_lines(run: u32) -> vec2<u32> {
+    let first = min(run % g.runs_per_image * g.run_lines, g.out_h);
+    return vec2<u32>(first, min(first + g.run_lines, g.out_h));
 }

@@ -1,10 +1,10 @@
 // Weight gradient of a convolution in registers alone, for CPU adapters.
 //
 // A workgroup takes one tap, {{ groups }} groups of 4 input channels and {{ lanes * cols }} {{ unit }} of output channels, and
-// walks over the pixels of its run of images. Reads of x are the same for all lanes, reads of dy are contiguous along
+// walks over the pixels of its run. Reads of x are the same for all lanes, reads of dy are contiguous along
 // the lanes; a lane keeps {{ 4 * groups }} x {{ cols }} sums.
 //
-// x: [N, H, W, Ci] in vec4; dy: [N, OH, OW, Co], partial: [splits, KH, KW, Ci, Co] in {{ unit }}.
+// x: [N, H, W, Ci] in vec4; dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co] in {{ unit }}.
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
@@ -35,12 +35,12 @@ fn main(
     block /= g.row_blocks;
     let taps = g.kernel_h * g.kernel_w;
     let tap = block % taps;
-    let split = block / taps;
-    let first_image = split * g.images_per_split;
-    if (first_image >= g.images) {
+    let run = block / taps;
+    let images = run_images(run);
+    if (images.x >= images.y) {
         return;
     }
-    let last_image = min(first_image + g.images_per_split, g.images);
+    let lines = run_lines(run);
     let ys = reach(tap / g.kernel_w, g.in_h, g.out_h);
     let xs = reach(tap % g.kernel_w, g.in_w, g.out_w);
 #for c in range(cols)
@@ -54,8 +54,8 @@ fn main(
     var sum{{ r }}_{{ c }} = {{ unit }}(0.0);
 #endfor
 #endfor
-    for (var n = first_image; n < last_image; n++) {
-        for (var oy = ys.x; oy < ys.y; oy++) {
+    for (var n = images.x; n < images.y; n++) {
+        for (var oy = max(ys.x, lines.x); oy < min(ys.y, lines.y); oy++) {
             let iy = oy * g.stride + tap / g.kernel_w - g.padding;
             let ix = xs.x * g.stride + tap % g.kernel_w - g.padding;
             var at = ((n * g.in_h + iy) * g.in_w + ix) * g.in_groups;
@@ -78,7 +78,7 @@ fn main(
         }
     }
 
-    let result = ((g.first_split + split) * taps + tap) * g.in_groups * 4u;
+    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
 #for r in range(4 * groups)
     if (first_group + {{ r // 4 }}u < g.in_groups) {
         let row = (result + (first_group * 4u) + {{ r }}u) * g.out_units;

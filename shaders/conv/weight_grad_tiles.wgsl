@@ -1,11 +1,11 @@
 // Weight gradient of a convolution by tiles in workgroup memory, for GPUs: for each tap the matrix product
 // (input channels x pixels) x (pixels x output channels).
 //
-// A workgroup of 64 threads takes one tap, 64 input channels, 64 output channels and one run of images, 16 pixels at a
+// A workgroup of 64 threads takes one tap, 64 input channels, 64 output channels and one run, 16 pixels at a
 // time. Both maps are contiguous along their channels, so both tiles are copied as they lie: 256 contiguous bytes a
 // pixel. Thread (ty, tx) of 8 x 8 keeps 8 x 8 sums: input channels 4 ty + {0..3, 32..35}, output groups tx + {0, 8}.
 //
-// x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [splits, KH, KW, Ci, Co], all in vec4.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
@@ -29,12 +29,12 @@ fn main(
     block /= g.row_blocks;
     let taps = g.kernel_h * g.kernel_w;
     let tap = block % taps;
-    let split = block / taps;
+    let run = block / taps;
     // Uniform over the workgroup; a workgroup past the end has no pixels and stores nothing.
-    let first_image = min(split * g.images_per_split, g.images);
-    let last_image = min(first_image + g.images_per_split, g.images);
-    let image_pixels = g.out_h * g.out_w;
-    let last_pixel = last_image * image_pixels;
+    let images = run_images(run);
+    let lines = run_lines(run);
+    let first_pixel = (images.x * g.out_h + lines.x) * g.out_w;
+    let last_pixel = select(first_pixel, ((images.y - 1u) * g.out_h + lines.y) * g.out_w, images.x < images.y);
 
     let tx = thread % 8u;
     let ty = thread / 8u;
@@ -48,7 +48,7 @@ fn main(
     var sum{{ r }}_0 = vec4<f32>(0.0);
     var sum{{ r }}_1 = vec4<f32>(0.0);
 #endfor
-    for (var m = first_image * image_pixels; m < last_pixel; m += 16u) {
+    for (var m = first_pixel; m < last_pixel; m += 16u) {
         workgroupBarrier();
 #for i in range(4)
         let pixel{{ i }} = min(m + load_pixel + {{ 4 * i }}u, last_pixel - 1u);
@@ -75,10 +75,10 @@ fn main(
 #endfor
         }
     }
-    if (first_image >= last_image) {
+    if (images.x >= images.y) {
         return;
     }
-    let result = ((g.first_split + split) * taps + tap) * g.in_groups * 4u;
+    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
 #for r in range(8)
     if (first_group + ty + {{ 8 * (r // 4) }}u < g.in_groups) {
         let row = (result + (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u) * g.out_units;

@@ -3,7 +3,8 @@
 //
 // x, shortcut and their gradients: [N, H, W, C], gate, dgate: [N, C], in vec4.
 #if gate
-// i: a channel group of an image, whose pixels the invocation walks, since it alone adds up dgate.
+// Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
+// them. i: a channel group of a chunk of an image's pixels, which the invocation walks.
 #else
 // i: a vec4 of x. Without a gate dx is dshortcut as well.
 #endif
@@ -13,7 +14,11 @@
 struct Params {
     count: u32,  // invocations
     groups: u32, // C / 4
+#if gate
     pixels: u32, // H * W
+    chunk_pixels: u32,
+    chunks: u32, // per image
+#endif
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -33,10 +38,14 @@ struct Params {
 
 #if gate
 fn each(i: u32) {
-    let scale = gate[i];
+    let c = i % p.groups;
+    let chunk = i / p.groups % p.chunks;
+    let n = i / p.groups / p.chunks;
+    let scale = gate[n * p.groups + c];
+    let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
-    var at = i / p.groups * p.pixels * p.groups + i % p.groups;
-    for (var pixel = 0u; pixel < p.pixels; pixel++) {
+    for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
+        let at = (n * p.pixels + pixel) * p.groups + c;
         let v = x[at];
         let d = dy[at] * activation_derivative(v * scale{{ " + shortcut[at]" if shortcut else "" }});
         sum += d * v;
@@ -44,7 +53,6 @@ fn each(i: u32) {
 #if shortcut
         dshortcut[at] = d;
 #endif
-        at += p.groups;
     }
     dgate[i] = sum;
 }

@@ -1,10 +1,16 @@
-// Mean over height and width. x: [N, H, W, C], y: [N, C], in vec4. i: a vec4 of y.
+// Mean over height and width. Maps of one chunk are done in one step; larger ones leave each chunk's sum, and
+// pool/sum_chunks adds them.
+//
+// x: [N, H, W, C], y: [N, C] or the chunks' sums [N, chunks, C], in vec4. i: a vec4 of y.
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // vec4 in y
-    groups: u32, // C / 4
-    pixels: u32, // H * W
+    count: u32,        // vec4 in y
+    groups: u32,       // C / 4
+    pixels: u32,       // H * W
+    chunk_pixels: u32,
+    chunks: u32,       // per image
+    scale: f32,        // 1 / (H * W) in one step, 1 for chunks' sums
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -12,11 +18,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 fn each(i: u32) {
+    let chunk = i / p.groups % p.chunks;
+    let n = i / p.groups / p.chunks;
+    let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
-    var at = i / p.groups * p.pixels * p.groups + i % p.groups;
-    for (var pixel = 0u; pixel < p.pixels; pixel++) {
-        sum += x[at];
-        at += p.groups;
+    for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
+        sum += x[(n * p.pixels + pixel) * p.groups + i % p.groups];
     }
-    y[i] = sum / f32(p.pixels);
+    y[i] = sum * p.scale;
 }

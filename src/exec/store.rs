@@ -63,11 +63,37 @@ impl ParameterStore {
         Ok(self.gpu.upload(&[(buffer, 0, &bytes)])?)
     }
 
+    /// Writes several tensors' logical values.
+    pub fn load(&self, values: &[(String, Vec<f32>)]) -> Result<(), Error> {
+        values.iter().try_for_each(|(name, values)| self.write(name, values))
+    }
+
     /// Reads a tensor's logical values.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let (tensor, buffer) = self.entry(name)?;
         let bytes = self.gpu.download(&[(buffer, 0, tensor.spec.bytes())])?.wait()?;
         Ok(layout::unpack(&tensor.spec, &bytes[0]))
+    }
+
+    /// Reads the logical values of all tensors that `wanted` picks, a few dozen megabytes at a time.
+    pub fn read_all(&self, wanted: impl Fn(&Tensor) -> bool) -> Result<Vec<(&Tensor, Vec<f32>)>, Error> {
+        const GROUP_BYTES: u64 = 64 << 20;
+        let entries: Vec<&(Tensor, Buffer)> = self.entries.values().filter(|(tensor, _)| wanted(tensor)).collect();
+        let mut values = Vec::with_capacity(entries.len());
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |(tensor, _): &&&(Tensor, Buffer)| {
+                bytes += tensor.spec.bytes();
+                bytes <= GROUP_BYTES
+            };
+            let (group, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let ranges: Vec<_> = group.iter().map(|(tensor, buffer)| (buffer, 0, tensor.spec.bytes())).collect();
+            let read = self.gpu.download(&ranges)?.wait()?;
+            values.extend(group.iter().zip(read).map(|((tensor, _), bytes)| (tensor, layout::unpack(&tensor.spec, &bytes))));
+            rest = tail;
+        }
+        Ok(values)
     }
 
     fn entry(&self, name: &str) -> Result<&(Tensor, Buffer), Error> {

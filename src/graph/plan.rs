@@ -35,7 +35,12 @@ pub struct Bytes {
 impl Bytes {
     /// Everything that is allocated.
     pub fn total(&self) -> u64 {
-        self.parameters + self.state + self.own + self.slots
+        self.parameters + self.state + self.total_without_parameters()
+    }
+
+    /// What one more session over the same parameters and states takes.
+    pub fn total_without_parameters(&self) -> u64 {
+        self.own + self.slots
     }
 }
 

@@ -203,9 +203,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let splits = op.splits(x.spec, dy.spec);
-    let images_per_split = x.spec.shape[0].div_ceil(splits);
-    let partial = if splits > 1 { l.workspace() } else { dw.whole() };
+    let runs = op.runs(x.spec, dy.spec);
+    let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let [kh, kw] = op.kernel;
     let (kernel, unit_channels, block_groups, block_units) = match l.family {
         Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), 4, 16, 16),
@@ -219,11 +218,13 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let out_units = padded_channels(&dy) / unit_channels;
     let row_blocks = x.spec.groups().div_ceil(block_groups);
     let column_blocks = out_units.div_ceil(block_units);
-    for run in l.image_slices_by(&[x, dy], images_per_split)? {
+    for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let params = words![
-            run.len(),
-            images_per_split,
-            run.start / images_per_split,
+            slice.len(),
+            runs.images,
+            runs.per_image,
+            runs.lines,
+            slice.start / runs.images * runs.per_image,
             x.spec.shape[1],
             x.spec.shape[2],
             dy.spec.shape[1],
@@ -237,12 +238,13 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             row_blocks,
             column_blocks,
         ];
-        let blocks = run.len().div_ceil(images_per_split) * kh * kw * row_blocks * column_blocks;
-        l.launch(kernel.clone(), vec![x.images(&run), dy.images(&run), partial], params, fold(blocks));
+        let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
+        let blocks = slice_runs * kh * kw * row_blocks * column_blocks;
+        l.launch(kernel.clone(), vec![x.images(&slice), dy.images(&slice), partial], params, fold(blocks));
     }
-    if splits > 1 {
+    if runs.count > 1 {
         let count = dw.vec4();
-        l.each(Kernel::new("conv/sum_splits"), vec![partial, dw.whole()], count, words![splits]);
+        l.each(Kernel::new("conv/sum_runs"), vec![partial, dw.whole()], count, words![runs.count]);
     }
     Ok(())
 }

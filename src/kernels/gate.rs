@@ -1,7 +1,8 @@
 //! Gates, dropped branches, and the residual addition.
 
-use super::{Kernel, Lowering, Operand, Setting, TooLarge, activation, words};
-use crate::graph::op::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
+use super::pool::sum_chunks;
+use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
+use crate::graph::op::{Dropout, DropoutScope, Fill, PixelChunks, ScaleAdd, ScaleAddGrad};
 
 pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLarge> {
     let maps: Vec<Operand<'_>> =
@@ -37,10 +38,19 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("activation", activation(op.activation));
     let groups = x.spec.groups();
+    let cut = PixelChunks::over(x.spec);
     for run in l.image_slices(&maps)? {
-        let views = maps.iter().map(|m| m.images(&run)).collect();
-        let count = if op.gate { run.len() * groups } else { x.vec4_in(&run) };
-        l.each(kernel.clone(), views, count, words![groups, x.pixels()]);
+        let mut views: Vec<View> = maps.iter().map(|m| m.images(&run)).collect();
+        if !op.gate {
+            l.each(kernel.clone(), views, x.vec4_in(&run), words![groups]);
+            continue;
+        }
+        if cut.chunks > 1 {
+            views[4] = l.workspace(); // the chunks' sums instead of dgate
+        }
+        let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks];
+        l.each(kernel.clone(), views, run.len() * cut.chunks * groups, params);
+        sum_chunks(l, &cut, l.output(1), &run, 1.0);
     }
     Ok(())
 }

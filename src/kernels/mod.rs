@@ -162,7 +162,7 @@ impl<'g> Lowering<'g> {
         let fits = |n: usize| {
             maps.iter().all(|m| {
                 let bytes = m.image_bytes() * n as u64;
-                bytes <= MAX_BINDING_BYTES && (n == images || bytes % OFFSET_ALIGNMENT_BYTES == 0)
+                bytes <= MAX_BINDING_BYTES && (n == images || bytes.is_multiple_of(OFFSET_ALIGNMENT_BYTES))
             })
         };
         let step =

@@ -1,15 +1,31 @@
 //! Average pools.
 
+use std::ops::Range;
+
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, words};
-use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad};
+use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, PixelChunks};
 
 pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
+    let cut = PixelChunks::over(x.spec);
+    let groups = x.spec.groups();
+    let mean = 1.0 / cut.pixels as f32;
     for run in l.image_slices(&[x, y])? {
-        let views = vec![x.images(&run), y.images(&run)];
-        l.each(Kernel::new("pool/global_avg"), views, y.vec4_in(&run), words![x.spec.groups(), x.pixels()]);
+        let (sums, scale) = if cut.chunks == 1 { (y.images(&run), mean) } else { (l.workspace(), 1.0) };
+        let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
+        let count = run.len() * cut.chunks * groups;
+        l.each(Kernel::new("pool/global_avg"), vec![x.images(&run), sums], count, params);
+        sum_chunks(l, &cut, y, &run, mean);
     }
     Ok(())
+}
+
+/// Adds the chunks' sums of a run of images, which the workspace holds, where there is more than one chunk.
+pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>, run: &Range<usize>, scale: f32) {
+    if cut.chunks > 1 {
+        let params = words![y.spec.groups(), cut.chunks, scale];
+        l.each(Kernel::new("pool/sum_chunks"), vec![l.workspace(), y.images(run)], y.vec4_in(run), params);
+    }
 }
 
 pub(super) fn global_avg_grad(l: &mut Lowering<'_>, op: &GlobalAvgPoolGrad) -> Result<(), TooLarge> {

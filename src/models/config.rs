@@ -53,7 +53,8 @@ pub struct Config {
     pub depths: [usize; 4],
     /// Multiplies every channel count, the stem's too; 0.25 to 2. Results are rounded to multiples of 8.
     pub width: f64,
-    /// Classes of the classifier.
+    /// Classes of the classifier, 2 to 20,000: the loss walks three times over them
+    /// ([`crate::graph::op::MAX_LOOP_ITERATIONS`]).
     pub classes: usize,
     /// Squeeze-and-excitation's inner width as a share of the block's output channels; 0 for none.
     pub se_ratio: f64,
@@ -155,7 +156,7 @@ impl Config {
             format!("{:?}", self.depths),
         )?;
         check("width", (0.125..=8.0).contains(&self.width), "from 0.125 to 8", self.width.to_string())?;
-        check("classes", (2..=1 << 20).contains(&self.classes), "from 2 to 1048576", self.classes.to_string())?;
+        check("classes", (2..=20_000).contains(&self.classes), "from 2 to 20000", self.classes.to_string())?;
         check("SE ratio", (0.0..=1.0).contains(&self.se_ratio), "from 0 to 1", self.se_ratio.to_string())?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout.to_string())?;
         check("drop path", (0.0..1.0).contains(&self.drop_path), "at least 0 and below 1", self.drop_path.to_string())?;

@@ -3,10 +3,8 @@
 //!
 //! # Tolerance
 //! A case compares tensors with the reference's, each with its accumulation length K: how many products or sums of
-//! order one an element adds up. Rounding to f32 at each of K steps is a random walk, so
-//! `|error| <= c * sqrt(K) * 2^-24 * scale` with a small constant c, where `scale` is the reference tensor's largest
-//! magnitude, but at least 1: terms are of order one, so a sum that happens to cancel is no more precise. The fed values
-//! are chosen such that the results are well conditioned: rounding those values once more stays within c = 2.
+//! order one an element adds up; [`super`] says what follows. The fed values are chosen such that the results are well
+//! conditioned: rounding those values once more stays within a quarter of the tolerance.
 
 mod block;
 mod draft;

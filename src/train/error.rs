@@ -88,6 +88,46 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A new run would overwrite an old one.
+    #[error("{} exists: {} holds a run already. Go on with it by --resume {}, or choose another --out", found.display(), folder.display(), folder.display())]
+    RunExists {
+        /// What was found.
+        found: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A resumed run was given other settings.
+    #[error("a resumed run keeps its settings ({}), but for --max-steps: leave the others out, or start a new run with another --out", folder.join("run.toml").display())]
+    ResumeSettings {
+        /// The run.
+        folder: PathBuf,
+    },
+    /// The data has changed under a run.
+    #[error("--data {data} had {then} classes when the run began and has {now} now: restore it, or start a new run")]
+    OtherData {
+        /// The data.
+        data: String,
+        /// Classes at the start.
+        then: usize,
+        /// Classes now.
+        now: usize,
+    },
+    /// Not a single batch can be filled.
+    #[error("--batch {batch} is more than the {pictures} training pictures: choose a smaller one")]
+    BatchTooLarge {
+        /// Pictures in a step.
+        batch: usize,
+        /// Pictures there are.
+        pictures: usize,
+    },
+    /// The loss is infinite or no number.
+    #[error("the loss of step {step} is not a finite number: training has diverged. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The run.
+        folder: PathBuf,
+    },
     /// The curves could not be drawn.
     #[error("cannot draw the training curves: {problem}")]
     Draw {

@@ -3,16 +3,22 @@
 mod checkpoint;
 pub mod curves;
 mod error;
+mod evaluate;
 mod flags;
 pub mod metrics;
 mod recipe;
+mod run;
 mod schedule;
 mod step;
+mod trainer;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
+pub use evaluate::{Evaluation, evaluate};
 pub use flags::RecipeFlags;
 pub use metrics::{EpochLine, Line, Metrics, StepLine};
 pub use recipe::{Augment, Decay, Recipe};
+pub use run::Run;
 pub use schedule::{LearningRate, Schedule};
 pub use step::{Optimizer, Step};
+pub use trainer::{Observer, Summary, Trainer};

@@ -1,10 +1,13 @@
 //! Weights on disk and in host memory: safetensors in and out, under timm's names, in PyTorch's dimension order.
 
+mod card;
 mod file;
 mod header;
+pub mod timm;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub use card::ModelCard;
 pub(crate) use file::write;
 
 use crate::files;
@@ -97,5 +100,15 @@ pub enum Error {
         key: &'static str,
         /// The entry's value.
         value: String,
+    },
+    /// A file's tensors are not those of the network.
+    #[error("{}: tensor {tensor} {problem}. Give the weights of this network, or the network of these weights", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// What does not fit.
+        problem: String,
     },
 }

@@ -178,20 +178,36 @@ pub struct Conv2dWeightGrad {
     pub kernel: [usize; 2],
 }
 
+/// How the sum of a weight gradient is cut into runs of consecutive output lines. Each run has its own partial result, added in
+/// order afterwards, so that the outcome does not depend on which finishes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Images in a run.
+    pub images: usize,
+    /// Runs that an image is cut into; more than 1 only where `images` is 1.
+    pub per_image: usize,
+    /// Lines of an image in a run.
+    pub lines: usize,
+    /// Runs in all.
+    pub count: usize,
+}
+
 impl Conv2dWeightGrad {
-    /// Into how many runs of consecutive images the sum is split. Each run has its own partial result, added in
-    /// order afterwards, so that the outcome does not depend on which finishes first.
-    ///
-    /// Enough to give some 256 workgroups of 64 x 64 results, and enough that a run's maps stay below the binding limit.
-    pub fn splits(&self, x: &Spec, dy: &Spec) -> usize {
-        let images = x.shape[0].max(1);
+    /// Runs short enough to give some 256 workgroups of 64 x 64 results, for their maps to stay below the binding limit, and
+    /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
+    pub fn runs(&self, x: &Spec, dy: &Spec) -> Runs {
+        let (images, height, width) = (x.shape[0].max(1), dy.shape[1].max(1), dy.shape[2].max(1));
         let tiles = self.kernel[0] * self.kernel[1] * x.last().div_ceil(64) * dy.last().div_ceil(64);
-        let for_occupancy = 256usize.div_ceil(tiles);
+        let for_occupancy = images.div_ceil(256usize.div_ceil(tiles));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
-        let images_bound = (super::MAX_BINDING_BYTES / image_bytes).max(1) as usize;
-        let for_binding = images.div_ceil(images_bound);
-        let wanted = for_occupancy.max(for_binding).min(images);
-        images.div_ceil(images.div_ceil(wanted))
+        let for_binding = (super::MAX_BINDING_BYTES / image_bytes) as usize;
+        // A line costs one iteration of its own besides its pixels'.
+        let line_iterations = width + 1;
+        let for_loop = super::MAX_LOOP_ITERATIONS / (height * line_iterations + 1);
+        let per_run = for_occupancy.min(for_binding).min(for_loop).max(1);
+        let lines = (super::MAX_LOOP_ITERATIONS / line_iterations).clamp(1, height);
+        let per_image = if per_run > 1 { 1 } else { height.div_ceil(lines) };
+        Runs { images: per_run, per_image, lines: height.div_ceil(per_image), count: images.div_ceil(per_run) * per_image }
     }
 }
 
@@ -215,7 +231,7 @@ impl Rule for Conv2dWeightGrad {
     }
 
     fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        let splits = self.splits(inputs[0], inputs[1]) as u64;
-        if splits > 1 { splits * outputs[0].bytes() } else { 0 }
+        let runs = self.runs(inputs[0], inputs[1]).count as u64;
+        if runs > 1 { runs * outputs[0].bytes() } else { 0 }
     }
 }

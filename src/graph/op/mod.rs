@@ -11,14 +11,14 @@ mod norm;
 mod optim;
 mod pool;
 
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Runs};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Reduction};
 pub use optim::SgdMomentum;
-pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad};
+pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
 
 use super::autodiff::Backward;
 use super::{Error, Node, Spec};
@@ -26,6 +26,10 @@ use super::{Error, Node, Spec};
 /// Largest range that one shader binding covers: what every WebGPU device grants. Operations on larger
 /// tensors run over slices, so a plan does not depend on the adapter.
 pub const MAX_BINDING_BYTES: u64 = 128 << 20;
+
+/// Largest number of loop iterations, nested ones included, that one shader invocation may run. llvmpipe, which drives
+/// lavapipe, silently ends the loops of an invocation after 65,535 in all; half of that leaves room for the loops around.
+pub const MAX_LOOP_ITERATIONS: usize = 32_768;
 
 /// Work of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

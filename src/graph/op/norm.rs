@@ -16,10 +16,10 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// At most 256 chunks: plenty of parallel work with few partial results to merge.
+    /// About 256 chunks: plenty of parallel work with few partial results to merge.
     pub fn over(map: &Spec) -> Self {
         let rows = map.rows();
-        let chunk_rows = rows.div_ceil(256).next_multiple_of(16).max(16);
+        let chunk_rows = rows.div_ceil(256).next_multiple_of(16).clamp(16, super::MAX_LOOP_ITERATIONS);
         Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
     }
 

@@ -1,10 +1,10 @@
-// Adds the partial weight gradients of all runs of images, in order: dw[i] = sum over s of partial[s, i].
+// Adds the partial weight gradients of all runs, in order: dw[i] = sum over r of partial[r, i].
 // i: a vec4 of dw.
 #include "shared/each.wgsl"
 
 struct Params {
     count: u32,  // vec4 in dw
-    splits: u32,
+    runs: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -13,8 +13,8 @@ struct Params {
 
 fn each(i: u32) {
     var sum = vec4<f32>(0.0);
-    for (var s = 0u; s < p.splits; s++) {
-        sum += partial[s * p.count + i];
+    for (var r = 0u; r < p.runs; r++) {
+        sum += partial[r * p.count + i];
     }
     dw[i] = sum;
 }

@@ -1,0 +1,36 @@
+# make demo   build, train a small network on rendered shapes, show the curve, classify a held-out picture
+# make test   install two software adapters where missing, build, run every test
+# make bench  whole networks on the default adapter
+
+SHELL := /bin/bash
+RUN ?= demo-run
+RESNET := target/release/resnet-rs
+
+# SwiftShader comes with Debian's Chromium and does not register itself with the Vulkan loader.
+SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
+
+.PHONY: build demo test bench
+
+build:
+	cargo build --release
+
+demo: build
+	@$(RESNET) devices -q > /dev/null 2>&1 || scripts/setup adapter
+	rm -rf $(RUN)
+	$(RESNET) train --data shapes --model small --epochs 4 --out $(RUN)
+	$(RESNET) eval --data shapes --weights $(RUN)/best.safetensors
+	$(RESNET) sample --data shapes --count 1 --first 7 --out $(RUN)/held-out
+	$(RESNET) predict $(RUN)/held-out/*.png --weights $(RUN)/best.safetensors --top 3
+	@echo "The curves are in $(RUN)/curves.svg"
+
+test:
+	scripts/setup test
+	$(MAKE) run-tests
+
+# A second make, so that SWIFTSHADER sees what setup has just installed.
+.PHONY: run-tests
+run-tests:
+	VK_ADD_DRIVER_FILES=$(SWIFTSHADER) cargo test --release
+
+bench:
+	cargo bench --bench network

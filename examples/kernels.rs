@@ -1,0 +1,43 @@
+//! Writes the shaders that a network uses as plain WGSL, one file a kernel, for compilers and other tools to read:
+//! `cargo run --release --example kernels -- OUT_DIR [MODEL] [RES] [BATCH]`. Needs no GPU; the kernels are those for GPUs.
+#![allow(missing_docs)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use resnet_rs::gpu::Family;
+use resnet_rs::graph::{Graph, fuse};
+use resnet_rs::kernels::{Kernel, lower};
+use resnet_rs::models::{Input, Mode, Network, Preset};
+use resnet_rs::train::{Decay, Optimizer, Step};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let folder = PathBuf::from(args.next().ok_or("give a folder to write to")?);
+    let model = args.next().unwrap_or_else(|| "resnet-rs-50".into());
+    let preset = Preset::find(&model)?;
+    let res = args.next().map_or(Ok(preset.res as usize), |r| r.parse())?;
+    let batch = args.next().map_or(Ok(8), |b| b.parse())?;
+    std::fs::create_dir_all(&folder)?;
+
+    let config = preset.config(1000);
+    let mut inference = Network::build(&config, batch, [res; 2], Input::Tensor, Mode::Inference)?;
+    fuse::for_inference(&mut inference.graph, &[inference.logits])?;
+    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
+    let training = Step::build(&config, batch, [res; 2], Input::Tensor, 0.1, &optimizer)?;
+    let mut kernels = kernels_of(&inference.graph)?;
+    kernels.extend(kernels_of(&training.graph)?);
+    for kernel in kernels {
+        let name = kernel.name().replace(['/', ' ', '='], "-").replace(['<', '>', '[', ']'], "");
+        std::fs::write(folder.join(format!("{}.wgsl", name.replace(".wgsl", "-"))), kernel.wgsl())?;
+    }
+    Ok(())
+}
+
+fn kernels_of(graph: &Graph) -> Result<BTreeSet<Kernel>, Box<dyn std::error::Error>> {
+    let mut kernels = BTreeSet::new();
+    for node in 0..graph.nodes().len() {
+        kernels.extend(lower(graph, node, Family::Tiles)?.into_iter().map(|launch| launch.kernel));
+    }
+    Ok(kernels)
+}

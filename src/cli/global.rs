@@ -1,0 +1,65 @@
+//! Flags that every command takes, and what follows from them.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+
+use super::Error;
+use crate::gpu::{Gpu, GpuOptions};
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Adapter: its number in `resnet-rs devices`, or a part of its name
+    #[arg(long, global = true, value_name = "SELECTOR")]
+    device: Option<String>,
+    /// Print JSON to stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// No messages and no progress, only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// More messages
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+impl Global {
+    /// How the flags want the device opened.
+    pub(super) fn gpu_options(&self) -> GpuOptions {
+        GpuOptions { device: self.device.clone(), ..GpuOptions::default() }
+    }
+
+    /// Opens the device.
+    pub(super) fn gpu(&self) -> Result<Gpu, Error> {
+        let gpu = Gpu::new(&self.gpu_options())?;
+        let report = gpu.report();
+        if self.verbose {
+            eprintln!(
+                "using {} ({}, {}) with kernels of family {:?}",
+                report.name,
+                report.backend,
+                report.driver,
+                gpu.family()
+            );
+        }
+        if report.device_type == "Cpu" && !self.quiet {
+            eprintln!("warning: {} runs on the CPU, not on a GPU: expect it to be slow", report.name);
+        }
+        Ok(gpu)
+    }
+
+    /// Shows `what DONE/ALL` on stderr whenever the result is called with the two numbers, until it is dropped. Shows
+    /// nothing when stderr is no terminal. Fits `exec::SessionOptions::progress`.
+    pub(super) fn progress(&self, what: &'static str) -> impl Fn(usize, usize) + Sync + use<> {
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
+        let bar = ProgressBar::with_draw_target(None, target)
+            .with_style(style.unwrap_or_else(|e| unreachable!("fixed template: {e}")))
+            .with_message(what)
+            .with_finish(ProgressFinish::AndClear);
+        move |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        }
+    }
+}

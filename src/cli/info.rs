@@ -1,0 +1,106 @@
+//! `info`: what a model costs, part by part.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use super::{Error, Global, output};
+use crate::graph::plan::Bytes;
+use crate::models::{Config, Preset};
+use crate::summary::{Part, Summary, inference_bytes, training_bytes};
+
+/// Show a model's layers, parameters, FLOPs and planned memory; needs no GPU
+#[derive(Args)]
+pub(super) struct Info {
+    /// Name from `resnet-rs models`
+    #[arg(value_parser = Preset::find)]
+    model: &'static Preset,
+    /// Side of the pictures, px [default: the model's]
+    #[arg(long, value_name = "PX")]
+    res: Option<usize>,
+    /// Pictures in a batch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
+    /// Plan the memory of a training step, not that of inference
+    #[arg(long)]
+    train: bool,
+    /// Classes of the classifier
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    classes: usize,
+    /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
+    #[arg(long, value_name = "A,B,C,D", value_parser = depths)]
+    depths: Option<[usize; 4]>,
+    /// Multiplier of the channel counts [default: the model's]
+    #[arg(long, value_name = "FACTOR")]
+    width: Option<f64>,
+}
+
+fn depths(text: &str) -> Result<[usize; 4], &'static str> {
+    serde_json::from_str(&format!("[{text}]")).map_err(|_| "expected four numbers such as 2,2,2,2")
+}
+
+#[derive(Serialize)]
+struct Answer {
+    model: &'static str,
+    config: Config,
+    res: usize,
+    batch: usize,
+    train: bool,
+    #[serde(flatten)]
+    summary: Summary,
+    planned_bytes: u64,
+    planned: Bytes,
+}
+
+pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
+    let mut config = args.model.config(args.classes);
+    config.depths = args.depths.unwrap_or(config.depths);
+    config.width = args.width.unwrap_or(config.width);
+    let res = args.res.unwrap_or(args.model.res as usize);
+    let summary = Summary::new(&config, args.batch, [res; 2])?;
+    let plan = if args.train { training_bytes } else { inference_bytes };
+    let planned = plan(&config, args.batch, [res; 2])?;
+    let Info { model: &Preset { name: model, .. }, batch, train, .. } = args;
+    let answer = Answer { model, config, res, batch, train, summary, planned_bytes: planned.total(), planned };
+    if global.json { Ok(output::json(&answer)?) } else { Ok(print(&answer)?) }
+}
+
+fn print(answer: &Answer) -> io::Result<()> {
+    let Answer { summary, planned, .. } = answer;
+    let total = Part {
+        name: "total",
+        blocks: summary.parts.iter().map(|p| p.blocks).sum(),
+        output: Vec::new(),
+        params: summary.params,
+        macs: summary.macs,
+        activation_bytes: summary.activation_bytes,
+    };
+    let rows: Vec<_> = summary.parts.iter().chain([&total]).map(row).collect();
+    output::table(["part", "blocks", "output", "parameters", "MACs", "activations"], &rows)?;
+
+    let bytes = |n: u64| HumanBytes(n).to_string();
+    let memory = [
+        ("parameters", planned.parameters),
+        ("running statistics, momenta", planned.state),
+        ("inputs, outputs, folded weights", planned.own),
+        ("activations, gradients, scratch", planned.slots),
+        ("total", answer.planned_bytes),
+    ];
+    let mut out = io::stdout().lock();
+    writeln!(out, "\nFLOPs       {:.3} G, two a multiply-accumulate", summary.flops as f64 / 1e9)?;
+    writeln!(out, "\nplanned memory, {}", if answer.train { "a training step" } else { "inference" })?;
+    memory.iter().try_for_each(|(kind, n)| writeln!(out, "  {kind:32} {:>11}", bytes(*n)))
+}
+
+fn row(part: &Part) -> [String; 6] {
+    [
+        part.name.to_owned(),
+        if part.blocks == 0 { String::new() } else { part.blocks.to_string() },
+        part.output.iter().map(usize::to_string).collect::<Vec<_>>().join(" x "),
+        HumanCount(part.params).to_string(),
+        HumanCount(part.macs).to_string(),
+        HumanBytes(part.activation_bytes).to_string(),
+    ]
+}

@@ -1,0 +1,81 @@
+//! The program's command line: a file a command, which parses flags, calls the library and prints.
+//!
+//! Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 failed with a message, 2 wrong usage.
+
+mod devices;
+mod error;
+mod eval;
+mod export;
+mod global;
+mod info;
+mod models;
+mod output;
+mod predict;
+mod sample;
+mod selftest;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::Error;
+use global::Global;
+
+/// Trains and runs ResNet-RS on any GPU
+#[derive(Parser)]
+#[command(version, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Devices(devices::Devices),
+    Models(models::Models),
+    Info(info::Info),
+    Predict(predict::Predict),
+    Eval(eval::Eval),
+    Train(train::Train),
+    Export(export::Export),
+    Sample(sample::Sample),
+    Selftest(selftest::Selftest),
+}
+
+impl Command {
+    fn run(self, global: &Global) -> Result<(), Error> {
+        match self {
+            Self::Devices(args) => devices::run(args, global),
+            Self::Models(args) => models::run(args, global),
+            Self::Info(args) => info::run(args, global),
+            Self::Predict(args) => predict::run(args, global),
+            Self::Eval(args) => eval::run(args, global),
+            Self::Train(args) => train::run(args, global),
+            Self::Export(args) => export::run(args, global),
+            Self::Sample(args) => sample::run(args, global),
+            Self::Selftest(args) => selftest::run(args, global),
+        }
+    }
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run(&cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

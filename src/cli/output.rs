@@ -1,0 +1,32 @@
+//! Results on stdout.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints one line of JSON.
+pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
+    let line = serde_json::to_string(value)?;
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Prints a table with columns as wide as their cells: the first and the last aligned left, those between right.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    let header = header.map(str::to_owned);
+    let lines = || std::iter::once(&header).chain(rows);
+    let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = io::stdout().lock();
+    for line in lines() {
+        let mut text = String::new();
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            text += &match column {
+                0 => format!("{cell:width$}"),
+                c if c == N - 1 => format!("  {cell}"),
+                _ => format!("  {cell:>width$}"),
+            };
+        }
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}

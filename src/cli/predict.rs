@@ -1,0 +1,127 @@
+//! `predict`: classes of pictures, or logits of a tensor.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Error, Global, output};
+use crate::data::decode;
+use crate::exec::{ParameterStore, SessionOptions};
+use crate::models::{Config, Input, Preset};
+use crate::weights::{HostTensor, ModelCard, StateDict, timm};
+use crate::{Classifier, Inference, files};
+
+/// Classify pictures
+#[derive(Args)]
+pub(super) struct Predict {
+    /// Pictures: JPEG, PNG or WebP
+    #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
+    images: Vec<PathBuf>,
+    /// Safetensors file under timm's names
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Insist on this model [default: recognised from the weights]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Side of the input, px [default: the model's]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    res: Option<u32>,
+    /// Names of the classes, a line each
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// How many classes to tell
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Instead of pictures, a safetensors file with a standardised NCHW tensor `input`
+    #[arg(long, value_name = "FILE", requires = "logits", conflicts_with = "images")]
+    tensor: Option<PathBuf>,
+    /// Where to write the tensor `logits`
+    #[arg(long, value_name = "FILE", requires = "tensor")]
+    logits: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
+    let weights = StateDict::read(&args.weights)?;
+    let mut card = timm::recognise(&args.weights, &weights)?;
+    if let Some(model) = &args.model {
+        insist(model, &card.config)?;
+    }
+    card.res = args.res.unwrap_or(card.res);
+    if let Some(path) = &args.labels {
+        card.classes = labels(path, card.config.classes)?;
+    }
+    match (&args.tensor, &args.logits) {
+        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &weights, &card, tensor, logits),
+        _ => predict_pictures(&args, global, &weights, card),
+    }
+}
+
+fn insist(model: &str, found: &Config) -> Result<(), Error> {
+    let preset = Preset::find(model)?;
+    if (preset.depths, preset.width) == (found.depths, found.width) {
+        return Ok(());
+    }
+    let (depths, width) = (found.depths, found.width);
+    Err(Error::failed(format!("the weights are those of a network with depths {depths:?} and width {width}, not of {model}")))
+}
+
+fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
+    let names: Vec<String> = files::read_text(path)?.lines().map(str::to_owned).collect();
+    if names.len() == classes {
+        return Ok(names);
+    }
+    let (file, lines) = (path.display(), names.len());
+    Err(Error::failed(format!("{file} has {lines} lines, the network {classes} classes: give one name a line")))
+}
+
+fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: ModelCard) -> Result<(), Error> {
+    let pictures = args.images.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
+    let gpu = global.gpu()?;
+    let compiling = global.progress("compiling kernels");
+    let options = SessionOptions { progress: Some(&compiling) };
+    let batch = pictures.len().min(8);
+    let mut classifier = Classifier::with_card(&gpu, &args.weights, weights, card, batch, &options)?;
+    drop(compiling);
+    for (path, prediction) in args.images.iter().zip(classifier.classify_all(&pictures)?) {
+        let top = prediction.top(args.top as usize);
+        if global.json {
+            output::json(&serde_json::json!({ "image": path, "top": top }))?;
+            continue;
+        }
+        let rows: Vec<[String; 2]> =
+            top.iter().map(|g| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()]).collect();
+        output::table([&path.display().to_string(), ""], &rows)?;
+    }
+    Ok(())
+}
+
+fn predict_tensor(
+    args: &Predict,
+    global: &Global,
+    weights: &StateDict,
+    card: &ModelCard,
+    tensor: &Path,
+    logits: &Path,
+) -> Result<(), Error> {
+    let file = StateDict::read(tensor)?;
+    let usable = |t: &&HostTensor| t.shape.len() == 4 && t.shape[1] == 3 && !t.data.is_empty();
+    let Some(input) = file.tensors.get("input").filter(usable) else {
+        let name = tensor.display();
+        return Err(Error::failed(format!("{name}: expected a tensor named input of shape [N, 3, H, W], N, H and W at least 1")));
+    };
+    let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
+    let gpu = global.gpu()?;
+    let mut store = ParameterStore::new(&gpu);
+    let compiling = global.progress("compiling kernels");
+    let options = SessionOptions { progress: Some(&compiling) };
+    let mut network = Inference::new(&mut store, &card.config, n, [h, w], Input::Tensor, &options)?;
+    drop(compiling);
+    store.load(&timm::values(&args.weights, weights, network.session().graph())?)?;
+    network.prepare()?;
+    // NCHW to NHWC.
+    let at = |k: usize| ((k / c / w / h * c + k % c) * h + k / c / w % h) * w + k / c % w;
+    let pictures: Vec<f32> = (0..input.data.len()).map(|k| input.data[at(k)]).collect();
+    let answer = HostTensor { shape: vec![n, card.config.classes], data: network.logits_of_tensor(&pictures)? };
+    let result = StateDict { tensors: [("logits".to_owned(), answer)].into(), ..StateDict::default() };
+    Ok(result.write(logits)?)
+}

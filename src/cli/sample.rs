@@ -1,0 +1,50 @@
+//! `sample`: pictures of a data set as files, to look at or to classify.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use image::ImageFormat;
+
+use super::{Error, Global, output};
+use crate::data::Dataset;
+use crate::files;
+
+/// Write validation pictures of a data set as PNG files, named by number and class
+#[derive(Args)]
+pub(super) struct Sample {
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
+    #[arg(long, value_name = "DATA")]
+    data: String,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    count: usize,
+    /// Number of the first one
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    first: usize,
+}
+
+pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
+    let dataset = Dataset::open(&args.data)?;
+    let total = dataset.val.len();
+    if args.first >= total {
+        return Err(Error::usage(format!("--first {}: --data {} has {total} validation pictures", args.first, args.data)));
+    }
+    files::create_folder(&args.out)?;
+    for index in args.first..(args.first + args.count).min(total) {
+        let sample = dataset.val.sample(index)?;
+        let class = dataset.classes[sample.label as usize].replace(|c: char| !c.is_alphanumeric(), "-");
+        let path = args.out.join(format!("{index:04}-{class}.png"));
+        let mut png = std::io::Cursor::new(Vec::new());
+        sample.image.write_to(&mut png, ImageFormat::Png)?;
+        files::write_atomic(&path, |file| std::io::Write::write_all(file, png.get_ref()))?;
+        if global.json {
+            output::json(&serde_json::json!({ "image": path, "class": sample.label, "label": dataset.classes[sample.label as usize] }))?;
+        } else if !global.quiet {
+            eprintln!("{}", path.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! `train`: a network from nothing, or a run that goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Error, Global, output};
+use crate::train::{EpochLine, Observer, Recipe, RecipeFlags, Run, StepLine, Trainer, curves, metrics};
+use crate::train::{Checkpoint, Line};
+
+/// Train a network; Ctrl-C stops after the current step, --resume goes on
+#[derive(Args)]
+pub(super) struct Train {
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
+    #[arg(long, value_name = "DATA", required_unless_present = "resume")]
+    data: Option<String>,
+    /// Folder of the run: checkpoints, weights, metrics, curves
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "init", "recipe"])]
+    resume: Option<PathBuf>,
+    /// Start from these weights: a safetensors file of the same network
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Settings: paper, tpu, timm or a TOML file; flags win over it
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+    #[command(flatten)]
+    flags: RecipeFlags,
+}
+
+pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
+    let (run, checkpoint) = match (&args.resume, args.data, args.out) {
+        (Some(folder), ..) => Run::resume(folder, &args.flags).map(|(run, c)| (run, Some(c)))?,
+        (None, Some(data), Some(out)) => {
+            (Run::new(&out, &data, Recipe::resolve(args.recipe.as_deref(), &args.flags)?)?, None)
+        }
+        _ => return Err(Error::usage("give --data and --out, or --resume".into())),
+    };
+    let folder = run.folder.clone();
+    let gpu = global.gpu()?;
+    let stop = stop_on_interrupt(global.quiet)?;
+    let display = Display::new(global, checkpoint.as_ref());
+    let trainer = Trainer::new(&gpu, run, checkpoint.as_ref(), args.init.as_deref(), &display, &stop)?;
+    let result = trainer.train();
+    display.bar.finish_and_clear();
+    let summary = result?;
+
+    if !global.quiet {
+        let lines = metrics::read(&folder)?;
+        let losses: Vec<f32> = lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.loss) } else { None }).collect();
+        if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+            eprintln!("loss {first:.3} {} {last:.3}", curves::sparkline(&losses, 60));
+        }
+        if let Some(best) = summary.best_top1 {
+            eprintln!("best top-1 {:.2} %, weights in {}", 100.0 * best, folder.join("best.safetensors").display());
+        }
+        if summary.stopped && stop.load(Ordering::Relaxed) {
+            let done = format!("{} of {} steps", summary.steps, summary.total_steps);
+            eprintln!("stopped after {done}; go on with: resnet-rs train --resume {}", folder.display());
+        }
+    }
+    if global.json {
+        output::json(&serde_json::json!({
+            "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
+            "stopped": summary.stopped, "best_top1": summary.best_top1,
+        }))?;
+    }
+    Ok(())
+}
+
+/// The first Ctrl-C asks the run to stop and save; the second ends the program.
+fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        if !quiet {
+            eprintln!("\nstopping after this step; Ctrl-C again ends without saving");
+        }
+    })?;
+    Ok(stop)
+}
+
+/// The bar on stderr: kernels, then steps with loss, rate and time left; a line for each epoch.
+struct Display {
+    bar: ProgressBar,
+    quiet: bool,
+    /// Where the bar stood when the run began, so that the time left counts this session's steps alone.
+    resumed: bool,
+    started: Instant,
+}
+
+impl Display {
+    fn new(global: &Global, checkpoint: Option<&Checkpoint>) -> Self {
+        let target = if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
+        Self { bar, quiet: global.quiet, resumed: checkpoint.is_some(), started: Instant::now() }
+    }
+
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{line}"));
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|e| unreachable!("fixed template: {e}"))
+}
+
+impl Observer for Display {
+    fn compiling(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    fn starting(&self, planned_bytes: u64, done: u64, total: u64) {
+        let memory = planned_bytes as f64 / f64::from(1 << 20);
+        let verb = if self.resumed { "resuming" } else { "training" };
+        let ready = self.started.elapsed().as_secs_f64();
+        self.say(&format!("{verb} at step {done} of {total}: {memory:.1} MiB of GPU memory, ready after {ready:.1} s"));
+        self.bar.reset();
+        self.bar.set_style(style("{msg} {wide_bar} {pos}/{len} eta {eta}"));
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.reset_eta();
+    }
+
+    fn step(&self, line: &StepLine) {
+        self.bar.set_position(line.step + 1);
+        let (epoch, loss, rate) = (line.epoch + 1, line.loss, line.images_per_s);
+        self.bar.set_message(format!("epoch {epoch} loss {loss:.3} {rate:.0} images/s"));
+    }
+
+    fn validating(&self, done: usize, total: usize) {
+        self.bar.set_message(format!("validating {done}/{total}"));
+    }
+
+    fn epoch(&self, line: &EpochLine) {
+        let (top1, top5) = (100.0 * line.val_top1, 100.0 * line.val_top5);
+        self.say(&format!("epoch {}: top-1 {top1:.2} %, top-5 {top5:.2} %, loss {:.3}", line.epoch + 1, line.val_loss));
+    }
+}

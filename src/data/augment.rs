@@ -1,0 +1,104 @@
+//! How training pictures are varied.
+
+use image::{RgbImage, imageops};
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use super::evaluation_crop;
+use super::random::{Purpose, generator};
+use super::resize::{Region, resize};
+
+/// How training pictures are varied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Augment {
+    /// Not at all: the evaluation transform.
+    None,
+    /// Random crops and horizontal flips: of small pictures, padded by an eighth of their side; of others, random parts
+    /// of 8 to 100 % of the area and 3/4 to 4/3 in shape, resized (fact sheet 3.1).
+    Standard,
+}
+
+/// Turns a training picture into `res` x `res` pixels. The result depends on seed, epoch and index alone.
+pub(super) fn training_crop(
+    picture: &RgbImage,
+    res: u32,
+    augment: Augment,
+    small: bool,
+    (seed, epoch, index): (u64, u64, u64),
+) -> RgbImage {
+    if augment == Augment::None {
+        return evaluation_crop(picture, res, 1.0);
+    }
+    let mut rng = generator(seed, Purpose::Augment, epoch, index);
+    let mut crop = if small {
+        padded_crop(&evaluation_crop(picture, res, 1.0), &mut rng)
+    } else {
+        let part = random_part(picture.width(), picture.height(), &mut rng);
+        resize(picture, part, res, res)
+    };
+    if rng.random::<bool>() {
+        imageops::flip_horizontal_in_place(&mut crop);
+    }
+    crop
+}
+
+/// Moves a picture by up to an eighth of its side in each direction; black comes in from outside.
+fn padded_crop(picture: &RgbImage, rng: &mut Pcg64Mcg) -> RgbImage {
+    let reach = i64::from(picture.width() / 8);
+    let mut moved = RgbImage::new(picture.width(), picture.height());
+    imageops::replace(&mut moved, picture, rng.random_range(-reach..=reach), rng.random_range(-reach..=reach));
+    moved
+}
+
+/// A random part of a picture, as torchvision's RandomResizedCrop draws it: ten attempts, else the largest central part
+/// of an allowed shape.
+fn random_part(width: u32, height: u32, rng: &mut Pcg64Mcg) -> Region {
+    let (w, h) = (f64::from(width), f64::from(height));
+    let (narrowest, widest) = (3.0f64 / 4.0, 4.0f64 / 3.0);
+    for _ in 0..10 {
+        let area = w * h * rng.random_range(0.08..=1.0);
+        let shape = rng.random_range(narrowest.ln()..=widest.ln()).exp();
+        let (pw, ph) = ((area * shape).sqrt().round(), (area / shape).sqrt().round());
+        if (1.0..=w).contains(&pw) && (1.0..=h).contains(&ph) {
+            let left = rng.random_range(0..=(w - pw) as u32);
+            let top = rng.random_range(0..=(h - ph) as u32);
+            return [f64::from(left), f64::from(top), pw, ph];
+        }
+    }
+    let (pw, ph) = if w / h < narrowest {
+        (w, (w / narrowest).round().clamp(1.0, h))
+    } else if w / h > widest {
+        ((h * widest).round().clamp(1.0, w), h)
+    } else {
+        (w, h)
+    };
+    [((w - pw) / 2.0).floor(), ((h - ph) / 2.0).floor(), pw, ph]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_lie_inside_and_cover_the_range() {
+        let mut rng = generator(1, Purpose::Augment, 0, 0);
+        let mut smallest: f64 = 1.0;
+        for (w, h) in [(500, 375), (1, 1), (2000, 3), (7, 640)] {
+            for _ in 0..500 {
+                let [x, y, pw, ph] = random_part(w, h, &mut rng);
+                assert!(x >= 0.0 && y >= 0.0 && pw >= 1.0 && ph >= 1.0, "{w} x {h}: {x} {y} {pw} {ph}");
+                assert!(x + pw <= f64::from(w) && y + ph <= f64::from(h), "{w} x {h}: {x} {y} {pw} {ph}");
+                smallest = smallest.min(pw * ph / f64::from(w * h));
+            }
+        }
+        assert!(smallest < 0.15, "500 draws reach small parts, got {smallest}");
+    }
+
+    #[test]
+    fn crops_repeat_for_the_same_epoch_and_differ_between_epochs() {
+        let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
+        let crop = |epoch| training_crop(&picture, 32, Augment::Standard, true, (3, epoch, 5)).into_raw();
+        assert_eq!(crop(1), crop(1));
+        assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));
+    }
+}

@@ -1,0 +1,172 @@
+//! `idx:DIR`: the files of MNIST and Fashion-MNIST, plain or gzipped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::bufread::MultiGzDecoder;
+use image::{Rgb, RgbImage};
+
+use super::{Dataset, Error, Sample, Source};
+
+/// First word of a file of bytes in three dimensions (pictures, rows, columns) and in one (labels).
+const IMAGES_MAGIC: u32 = 0x0803;
+const LABELS_MAGIC: u32 = 0x0801;
+
+/// The most that a file may hold unpacked: four times EMNIST's largest, and an end to what a small gzip can blow up to.
+const MAX_BYTES: u64 = 2 << 30;
+
+/// The largest pictures in pixels a side.
+const MAX_SIDE: u32 = 1024;
+
+/// Fashion-MNIST's classes.
+const FASHION: [&str; 10] =
+    ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+
+/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without `.gz`.
+pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
+    let (train, _) = Idx::read(directory, "train")?;
+    let (val, val_labels) = Idx::read(directory, "t10k")?;
+    if train.side != val.side {
+        let problem = format!(
+            "the training pictures are {} pixels wide, the test pictures {}; take both from the same data set",
+            train.side, val.side
+        );
+        return Err(Error::invalid(directory, problem));
+    }
+    let largest = train.labels.iter().copied().max().unwrap_or(0);
+    let count = (usize::from(largest) + 1).max(10);
+    if let Some(at) = val.labels.iter().position(|&label| usize::from(label) >= count) {
+        let problem = format!(
+            "label {at} is {}, but the training labels end at {largest}; take both from the same data set",
+            val.labels[at]
+        );
+        return Err(Error::invalid(val_labels, problem));
+    }
+    // Without "." and "..", so that the folder's own name is seen.
+    let full = directory.canonicalize().map_err(Error::read(directory))?;
+    let fashion = full.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("fashion"));
+    let classes = (0..count).map(|class| match FASHION.get(class) {
+        Some(name) if fashion => (*name).to_owned(),
+        _ => class.to_string(),
+    });
+    Ok(Dataset {
+        native_res: Some(train.padded_side()),
+        train: Arc::new(train),
+        val: Arc::new(val),
+        classes: classes.collect(),
+        // Fashion-MNIST's, in all three channels.
+        mean: [0.2860; 3],
+        std: [0.3530; 3],
+    })
+}
+
+/// One split, in memory.
+struct Idx {
+    /// Grey values, picture by picture, row by row.
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+    side: u32,
+}
+
+impl Idx {
+    /// Reads a split; also gives the path of its labels.
+    fn read(directory: &Path, split: &str) -> Result<(Self, PathBuf), Error> {
+        let images = find(directory, &format!("{split}-images-idx3-ubyte"))?;
+        let ([count, height, width], pixels) = read_file(&images, IMAGES_MAGIC)?;
+        if count == 0 {
+            return Err(Error::invalid(images, "holds no pictures; download it again"));
+        }
+        if height != width || !(1..=MAX_SIDE).contains(&width) {
+            let problem = format!(
+                "pictures are {width} x {height} pixels; they must be square and 1 to {MAX_SIDE} wide. \
+                 Save others as files and use folder:DIR"
+            );
+            return Err(Error::invalid(images, problem));
+        }
+        let labels_path = find(directory, &format!("{split}-labels-idx1-ubyte"))?;
+        let ([label_count], labels) = read_file(&labels_path, LABELS_MAGIC)?;
+        if label_count != count {
+            let problem = format!(
+                "holds {label_count} labels for the {count} pictures of {}; take both from the same data set",
+                images.display()
+            );
+            return Err(Error::invalid(labels_path, problem));
+        }
+        Ok((Self { pixels, labels, side: width }, labels_path))
+    }
+
+    /// The next multiple of 8: a network halves its input up to five times, and MNIST's 28 become the customary 32.
+    fn padded_side(&self) -> u32 {
+        self.side.next_multiple_of(8)
+    }
+}
+
+impl Source for Idx {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Sample, Error> {
+        let pixels = (self.side * self.side) as usize;
+        let grey = &self.pixels[index * pixels..][..pixels];
+        let mut image = RgbImage::new(self.padded_side(), self.padded_side());
+        let margin = (self.padded_side() - self.side) / 2;
+        for (at, &value) in (0..).zip(grey) {
+            image.put_pixel(margin + at % self.side, margin + at / self.side, Rgb([value; 3]));
+        }
+        Ok(Sample { image, label: u32::from(self.labels[index]) })
+    }
+}
+
+/// The file of this name, or with `.gz` after it.
+fn find(directory: &Path, name: &str) -> Result<PathBuf, Error> {
+    let found = [name.to_owned(), format!("{name}.gz")].map(|name| directory.join(name)).into_iter().find(|p| p.is_file());
+    found.ok_or_else(|| {
+        let problem = format!(
+            "no {name} here, nor {name}.gz; give the folder with the four files of MNIST or Fashion-MNIST \
+             (Debian's package dataset-fashion-mnist has them in /usr/share/datasets/fashion-mnist)"
+        );
+        Error::invalid(directory, problem)
+    })
+}
+
+/// Reads the dimensions and the bytes of an IDX file, gzipped or not, and checks one against the other.
+///
+/// Memory grows with what the file really holds, whatever its header says.
+fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; DIMENSIONS], Vec<u8>), Error> {
+    let mut file = BufReader::new(File::open(path).map_err(Error::read(path))?);
+    let gzipped = file.fill_buf().map_err(Error::read(path))?.starts_with(&[0x1F, 0x8B]);
+    let mut reader: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let failed = |e: std::io::Error| {
+        Error::invalid(path, format!("cannot be read to its end ({e}): cut short or damaged; download it again"))
+    };
+    let mut word = || {
+        let mut bytes = [0; 4];
+        reader.read_exact(&mut bytes).map(|()| u32::from_be_bytes(bytes)).map_err(failed)
+    };
+    let found = word()?;
+    if found != magic {
+        let problem = format!("starts with {found:#010x} instead of {magic:#010x}: not this kind of IDX file; download it again");
+        return Err(Error::invalid(path, problem));
+    }
+    let mut dimensions = [0; DIMENSIONS];
+    for dimension in &mut dimensions {
+        *dimension = word()?;
+    }
+    let expected = dimensions.iter().fold(1u64, |bytes, &d| bytes.saturating_mul(u64::from(d)));
+    if expected > MAX_BYTES {
+        let problem = format!("its header promises {dimensions:?} values, more than {MAX_BYTES}: damaged; download it again");
+        return Err(Error::invalid(path, problem));
+    }
+    let mut data = Vec::new();
+    // One byte more than expected, so that a longer file is noticed and a gzip's checksum is reached.
+    let read_bytes = reader.take(expected + 1).read_to_end(&mut data).map_err(failed)? as u64;
+    if read_bytes != expected {
+        let amount = if read_bytes > expected { "more".to_owned() } else { format!("only {read_bytes}") };
+        let problem = format!("its header promises {dimensions:?} values, {expected} bytes, but it holds {amount}; download it again");
+        return Err(Error::invalid(path, problem));
+    }
+    Ok((dimensions, data))
+}

@@ -1,0 +1,96 @@
+//! Resizing as Pillow does it, and the evaluation transform of timm.
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+
+/// A part of a picture in pixels: left, top, width, height; fractions allowed.
+pub(super) type Region = [f64; 4];
+
+/// Resizes a part of a picture with Pillow's bicubic filter: a = -0.5, widened when shrinking so that it does not alias.
+pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) -> RgbImage {
+    let (w, h) = picture.dimensions();
+    if part == [0.0, 0.0, f64::from(w), f64::from(h)] && (w, h) == (width, height) {
+        return picture.clone();
+    }
+    let [left, top, part_width, part_height] = part;
+    let mut result = RgbImage::new(width, height);
+    // Pillow's BICUBIC is what this crate calls CatmullRom: the cubic convolution with a = -0.5.
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .crop(left, top, part_width, part_height);
+    let pixels = picture.as_raw().clone();
+    let resized = Image::from_vec_u8(w, h, pixels, PixelType::U8x3).ok().and_then(|source| {
+        let mut target = Image::new(width, height, PixelType::U8x3);
+        Resizer::new().resize(&source, &mut target, &options).ok()?;
+        RgbImage::from_raw(width, height, target.into_vec())
+    });
+    if let Some(resized) = resized {
+        result = resized;
+    } else {
+        debug_assert!(false, "the part {part:?} lies within {w} x {h}");
+    }
+    result
+}
+
+/// timm's evaluation transform: the short side to `floor(res / crop_pct)`, bicubic, then the central `res` x `res` pixels.
+///
+/// `crop_pct` lies in (0, 1]. A picture that is `res` x `res` already is returned unchanged when `crop_pct` is 1.
+pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage {
+    let short = (f64::from(res) / crop_pct).floor() as u32;
+    let (w, h) = picture.dimensions();
+    // torchvision: the long side is truncated, the short side exact.
+    let long = |long_side: u32, short_side: u32| (u64::from(short) * u64::from(long_side) / u64::from(short_side)) as u32;
+    let (width, height) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
+    // Only the crop is computed: a picture of 1 x 10,000 pixels would otherwise grow without bound.
+    let offset = |side: u32| f64::from(side - res) / 2.0;
+    let (left, top) = (offset(width).round_ties_even(), offset(height).round_ties_even());
+    let (sx, sy) = (f64::from(w) / f64::from(width), f64::from(h) / f64::from(height));
+    resize(picture, [left * sx, top * sy, f64::from(res) * sx, f64::from(res) * sy], res, res)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::IMAGENET_MEAN_STD;
+    use super::*;
+
+    /// Golden crops of timm, every fourth row and column, standardised.
+    #[test]
+    fn crops_equal_timm() {
+        let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden"));
+        if !golden.exists() {
+            eprintln!("skipped: no golden files at {}", golden.display());
+            return;
+        }
+        let picture = image::open(golden.join("picture.png")).unwrap().to_rgb8();
+        let (mean, std) = IMAGENET_MEAN_STD;
+        for (model, res, crop_pct) in [("rs50", 160, 0.91), ("rs101", 192, 0.94), ("rs152", 256, 1.0)] {
+            let bytes = std::fs::read(golden.join(format!("preprocess_{model}.safetensors"))).unwrap();
+            let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let want: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor("pixels").unwrap().data());
+            let crop = evaluation_crop(&picture, res, crop_pct);
+            let side = (res as usize).div_ceil(4);
+            let mut close = 0;
+            for (i, &w) in want.iter().enumerate() {
+                let (c, y, x) = (i / side / side, i / side % side * 4, i % side * 4);
+                let got = (f32::from(crop.get_pixel(x as u32, y as u32)[c]) / 255.0 - mean[c]) / std[c];
+                close += usize::from((got - w).abs() <= 2.0 / 255.0 / std[c] + 1e-5);
+            }
+            let share = close as f64 / want.len() as f64;
+            assert!(share >= 0.999, "{model}: {share} of the pixels agree");
+        }
+    }
+
+    #[test]
+    fn extreme_pictures() {
+        let colour = image::Rgb([10, 200, 30]);
+        for (w, h) in [(1, 1), (1, 5000), (5000, 1), (33, 32)] {
+            let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), 32, 0.91);
+            assert_eq!(crop.dimensions(), (32, 32));
+            assert!(crop.pixels().all(|&p| p == colour), "{w} x {h}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Every kernel against the reference: the same cases in the tests and, as `resnet-rs selftest`, on the user's own GPU.
+//!
+//! # What may differ
+//! The reference computes in f64, a kernel in f32. An element that adds up K terms is rounded about K times, each time by
+//! at most half a unit in the last place: 2^-24 of the partial sum. The roundings go either way, so together they move the
+//! result like a random walk: by about sqrt(K) times that, where the worst case would be K times. So
+//!
+//!     |error| <= 8 * sqrt(max(K, 16)) * 2^-24 * scale
+//!
+//! with `scale` the largest magnitude that the reference has in the tensor: elements that cancel to almost nothing keep
+//! the error of their terms. In a tensor of a few elements all may cancel; there the scale is at least 1, the order of the
+//! terms in every case. Zeros throughout must be met exactly.
+//!
+//! An index off by one, a missing tap or a skipped row is wrong by the order of one term, thousands of times more.
+
+pub mod cases;
+
+use serde::Serialize;
+
+pub use cases::Case;
+
+use crate::exec::{self, ParameterStore, Session, SessionOptions};
+use crate::gpu::{Family, Gpu};
+use crate::graph::{DType, Graph, Role, TensorId};
+use crate::reference::{self, Values};
+
+/// Standard deviations of the random walk that are still rounding. Four would do for the millions of elements compared; as
+/// much again for the last operations of an element, such as exponentials, which GPUs may round by several units.
+const ROUNDINGS: f64 = 8.0;
+
+/// Shortest walk assumed: the epilogue and the final roundings count, too.
+const SHORTEST_WALK: f64 = 16.0;
+
+/// Below this many elements, all of them may be small by cancellation.
+const FEW: usize = 16;
+
+/// What one case came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Its name.
+    pub case: String,
+    /// The kernels that ran.
+    pub family: Family,
+    /// Largest deviation from the reference as a multiple of what is allowed; infinite if a result is not a number.
+    pub error: f64,
+    /// Time of the kernels in milliseconds, if the adapter can tell.
+    pub kernels_ms: Option<f64>,
+    /// Whether the error is at most 1.
+    pub passed: bool,
+}
+
+/// Why a case could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The GPU did not run it.
+    #[error("{case}: {source}")]
+    Gpu {
+        /// Name of the case.
+        case: String,
+        /// What went wrong.
+        source: exec::Error,
+    },
+    /// The reference did not run it.
+    #[error("{case}: {source}")]
+    Reference {
+        /// Name of the case.
+        case: String,
+        /// What went wrong.
+        source: reference::Error,
+    },
+}
+
+/// Runs cases one after the other; `each` sees every outcome at once.
+///
+/// # Errors
+/// If one cannot be run at all, for instance because the driver refuses a shader.
+pub fn run(gpu: &Gpu, cases: &[Case], mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>, Error> {
+    let run_one = |case| {
+        let outcome = check(gpu, case)?;
+        each(&outcome);
+        Ok(outcome)
+    };
+    cases.iter().map(run_one).collect()
+}
+
+/// Runs one case.
+///
+/// # Errors
+/// As [`run`].
+pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome, Error> {
+    let expected = expect(case).map_err(|source| Error::Reference { case: case.name.clone(), source })?;
+    let (got, kernels_ms) = compute(gpu, case).map_err(|source| Error::Gpu { case: case.name.clone(), source })?;
+    let pairs = case.compare.iter().zip(expected.iter().zip(&got));
+    let error = pairs.map(|(&(_, k), (expected, got))| deviation(expected, got, k)).fold(0.0, f64::max);
+    Ok(Outcome { case: case.name.clone(), family: gpu.family(), error, kernels_ms, passed: error <= 1.0 })
+}
+
+/// The compared tensors by the reference.
+fn expect(case: &Case) -> Result<Vec<Vec<f64>>, reference::Error> {
+    let mut values = Values::new();
+    for (id, elements) in &case.feeds {
+        values.set(&case.graph, *id, elements.clone())?;
+    }
+    reference::run(&case.graph, &mut values)?;
+    Ok(case.compare.iter().map(|&(id, _)| values.take(id).unwrap_or_default()).collect())
+}
+
+/// The compared tensors by the GPU, and the kernels' time in milliseconds.
+fn compute(gpu: &Gpu, case: &Case) -> Result<(Vec<Vec<f32>>, Option<f64>), exec::Error> {
+    let graph = &case.graph;
+    let mut store = ParameterStore::new(gpu);
+    store.allocate(graph)?;
+    let compared: Vec<TensorId> = case.compare.iter().map(|(id, _)| *id).collect();
+    let mut session = Session::new(&store, graph.clone(), &compared, &SessionOptions::default())?;
+    for (id, elements) in &case.feeds {
+        feed(&store, &session, *id, elements)?;
+    }
+    session.prepare()?;
+    let times = session.run_timed()?;
+    let read = |&id: &TensorId| if is_persistent(graph, id) { store.read(&graph.tensor(id).name) } else { session.read(id) };
+    let results = compared.iter().map(read).collect::<Result<_, _>>()?;
+    Ok((results, times.map(|nodes| nodes.iter().map(|n| n.milliseconds).sum())))
+}
+
+fn is_persistent(graph: &Graph, id: TensorId) -> bool {
+    graph.tensor(id).role.is_persistent()
+}
+
+fn feed(store: &ParameterStore, session: &Session, id: TensorId, elements: &[f64]) -> Result<(), exec::Error> {
+    let tensor = session.graph().tensor(id);
+    let floats = || elements.iter().map(|&v| v as f32).collect::<Vec<_>>();
+    let words = || elements.iter().map(|&v| v as u32).collect::<Vec<_>>();
+    match (tensor.role, tensor.spec.dtype) {
+        (Role::Input, DType::F32) => session.feed(&[(id, &floats())], &[]),
+        (Role::Input, DType::U32) => session.feed(&[], &[(id, &words())]),
+        _ => store.write(&tensor.name, &floats()),
+    }
+}
+
+/// Largest deviation from the expected values as a multiple of what rounding explains.
+fn deviation(expected: &[f64], got: &[f32], k: f64) -> f64 {
+    if expected.len() != got.len() {
+        return f64::INFINITY;
+    }
+    let largest = expected.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
+    let scale = if largest > 0.0 && expected.len() < FEW { largest.max(1.0) } else { largest };
+    let allowed = ROUNDINGS * k.max(SHORTEST_WALK).sqrt() * 2f64.powi(-24) * scale;
+    let multiple = |(e, g): (&f64, &f32)| {
+        let error = (f64::from(*g) - e).abs();
+        match error {
+            0.0 => 0.0,
+            _ if error.is_finite() => error / allowed,
+            _ => f64::INFINITY,
+        }
+    };
+    expected.iter().zip(got).map(multiple).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_passes_and_nothing_else_does() {
+        let allowed = 8.0 * 10.0 * 2f32.powi(-24); // K = 100, scale 1
+        for scale in [1.0, 2f32.powi(-20), 2f32.powi(40)] {
+            let expected = [f64::from(scale); 20];
+            let off_by = |share: f32| expected.map(|e| e as f32 * (1.0 + share * allowed));
+            assert_eq!(deviation(&expected, &off_by(0.0), 100.0), 0.0);
+            assert!(deviation(&expected, &off_by(0.9), 100.0) < 1.0);
+            assert!(deviation(&expected, &off_by(-1.1), 100.0) > 1.0);
+        }
+        assert!(deviation(&[1e-3], &[1e-3 + 0.9 * allowed], 100.0) < 1.0, "one element may have cancelled");
+        assert_eq!(deviation(&[0.0, 0.0], &[0.0, -0.0], 1.0), 0.0);
+        assert_eq!(deviation(&[0.0, 0.0], &[0.0, 1e-30], 1.0), f64::INFINITY);
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(deviation(&[1.0, 1.0], &[broken, 1.0], 100.0), f64::INFINITY);
+        }
+        assert_eq!(deviation(&[1.0], &[1.0, 1.0], 1.0), f64::INFINITY);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a network costs, part by part, read off its graph. Needs no GPU.
+
+use serde::Serialize;
+
+use crate::graph::plan::{Bytes, MemoryPlan};
+use crate::graph::{Graph, Role, TensorId, fuse};
+use crate::models::{Config, Error, Input, Mode, Network};
+use crate::train::{Decay, Optimizer, Step};
+
+/// The parts of every network, in order.
+const PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "head"];
+
+/// Pictures as the program feeds them; the memory plan does not depend on the numbers.
+const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
+
+/// One part of a network: the stem, a stage or the head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// `stem`, `layer1` to `layer4`, or `head`.
+    pub name: &'static str,
+    /// Residual blocks; 0 for stem and head.
+    pub blocks: usize,
+    /// Shape of the result: NHWC, or `[N, classes]`.
+    pub output: Vec<usize>,
+    /// Learned numbers.
+    pub params: u64,
+    /// Multiply-accumulates of convolutions and linear layers, forward pass, whole batch.
+    pub macs: u64,
+    /// Results of all layers of the unfused network, whole batch, channel padding included.
+    pub activation_bytes: u64,
+}
+
+/// A network's cost for one batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Sum over the parts.
+    pub params: u64,
+    /// Sum over the parts.
+    pub macs: u64,
+    /// Two a multiply-accumulate.
+    pub flops: u64,
+    /// Sum over the parts.
+    pub activation_bytes: u64,
+    /// The parts, in order.
+    pub parts: Vec<Part>,
+}
+
+impl Summary {
+    /// Counts the inference graph for `batch` pictures of `size` (height, width) pixels, before fusion.
+    ///
+    /// # Errors
+    /// If the configuration is out of range, or the pictures are too small.
+    pub fn new(config: &Config, batch: usize, size: [usize; 2]) -> Result<Self, Error> {
+        let network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
+        let ends = network.stages.iter().chain([&network.logits]);
+        let parts: Vec<Part> = PARTS
+            .into_iter()
+            .zip(ends)
+            .enumerate()
+            .map(|(i, (name, &end))| Part {
+                blocks: if (1..=4).contains(&i) { config.depths[i - 1] } else { 0 },
+                ..part(&network.graph, name, end)
+            })
+            .collect();
+        let sum = |of: fn(&Part) -> u64| parts.iter().map(of).sum::<u64>();
+        let macs = sum(|p| p.macs);
+        Ok(Self {
+            params: sum(|p| p.params),
+            macs,
+            flops: 2 * macs,
+            activation_bytes: sum(|p| p.activation_bytes),
+            parts,
+        })
+    }
+}
+
+fn part(graph: &Graph, name: &'static str, end: TensorId) -> Part {
+    let mut part = Part { name, blocks: 0, output: graph.spec(end).shape.clone(), params: 0, macs: 0, activation_bytes: 0 };
+    for tensor in graph.tensors().iter().filter(|t| part_of(&t.name) == name) {
+        match tensor.role {
+            Role::Parameter(_) => part.params += tensor.spec.elements() as u64,
+            Role::Activation => part.activation_bytes += tensor.spec.bytes(),
+            _ => {}
+        }
+    }
+    let nodes = graph.nodes().iter().filter(|n| part_of(&n.name) == name);
+    part.macs = nodes.map(|n| n.cost(graph).macs).sum();
+    part
+}
+
+/// The part that a node or tensor belongs to, by its name.
+fn part_of(name: &str) -> &'static str {
+    let first = name.split(['.', '/']).next().unwrap_or(name);
+    match PARTS.iter().find(|part| **part == first) {
+        Some(part) => part,
+        None if ["global_pool", "fc"].contains(&first) => "head",
+        None => "stem",
+    }
+}
+
+/// Bytes that a session plans for answering `batch` pictures: the inference graph, fused.
+///
+/// # Errors
+/// As [`Summary::new`].
+pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2]) -> Result<Bytes, Error> {
+    let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
+    fuse::for_inference(&mut network.graph, &[network.logits])?;
+    Ok(MemoryPlan::new(&network.graph, &[network.logits]).bytes)
+}
+
+/// Bytes that a session plans for one training step on `batch` pictures.
+///
+/// # Errors
+/// As [`Summary::new`].
+pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2]) -> Result<Bytes, Error> {
+    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
+    let step = Step::build(config, batch, size, PIXELS, 0.1, &optimizer)?;
+    Ok(MemoryPlan::new(&step.graph, &[step.loss]).bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::Preset;
+
+    /// Fact sheet 1.1, 1.2 and 10: RS-50 at 160 px.
+    #[test]
+    fn parts_add_up_to_the_fact_sheet() {
+        let config = Preset::find("resnet-rs-50").unwrap().config(1000);
+        let summary = Summary::new(&config, 1, [160, 160]).unwrap();
+        assert_eq!(summary.params, 35_691_912);
+        assert_eq!(format!("{:.3}", summary.macs as f64 / 1e9), "2.279");
+        assert_eq!(summary.flops, 2 * summary.macs);
+        let shapes: Vec<_> = summary.parts.iter().map(|p| (p.name, p.blocks, &p.output[1..])).collect();
+        assert_eq!(
+            shapes,
+            [
+                ("stem", 0, &[40, 40, 64][..]),
+                ("layer1", 3, &[40, 40, 256]),
+                ("layer2", 4, &[20, 20, 512]),
+                ("layer3", 6, &[10, 10, 1024]),
+                ("layer4", 3, &[5, 5, 2048]),
+                ("head", 0, &[1000]),
+            ]
+        );
+        // The classifier alone, and the stem's four convolutions with their batch norms.
+        let params = |i: usize| summary.parts[i].params;
+        assert_eq!(params(5), 2048 * 1000 + 1000);
+        assert_eq!(params(0), 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64) + 2 * (32 + 32 + 64 + 64));
+        assert_eq!(summary.parts[5].macs, 2048 * 1000);
+        // The pooled features and the logits.
+        assert_eq!(summary.parts[5].activation_bytes, (2048 + 1000) * 4);
+    }
+
+    #[test]
+    fn cost_grows_with_the_batch_and_parameters_do_not() {
+        let config = Preset::find("small").unwrap().config(10);
+        let [one, four] = [1, 4].map(|batch| Summary::new(&config, batch, [32, 32]).unwrap());
+        assert_eq!(four.macs, 4 * one.macs);
+        assert_eq!(four.activation_bytes, 4 * one.activation_bytes);
+        assert_eq!(four.params, one.params);
+        let inference = inference_bytes(&config, 4, [32, 32]).unwrap();
+        let training = training_bytes(&config, 4, [32, 32]).unwrap();
+        // The running statistics are used up by folding in the one, and have momenta beside them in the other.
+        assert_eq!(inference.parameters, training.parameters);
+        assert!(training.state >= training.parameters, "{training:?}");
+        assert!(training.total() > inference.total());
+    }
+}

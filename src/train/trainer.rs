@@ -1,0 +1,341 @@
+//! The training loop: feeds batches, follows the schedule, validates each epoch, and leaves everything in the run's folder.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::step::{MOMENTUM, Optimizer, Step};
+use super::{
+    Augment, Checkpoint, EpochLine, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate, metrics,
+};
+use crate::data::{self, Batch, Batches, Dataset, LoaderOptions, Transform};
+use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
+use crate::gpu::Gpu;
+use crate::graph::TensorId;
+use crate::models::{Config, Input, Preset};
+use crate::weights::{ModelCard, StateDict, timm};
+use crate::{Error, Inference};
+
+/// Time between checkpoints within an epoch.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Share of a new measurement in the smoothed rate: about the last 20 steps count.
+const RATE_SMOOTHING: f64 = 0.05;
+
+/// What a run tells while it goes on. Every method has a default that does nothing.
+pub trait Observer: Sync {
+    /// Kernels are being compiled: how many of how many are done.
+    fn compiling(&self, _done: usize, _total: usize) {}
+    /// The run is about to start: planned bytes of GPU memory, steps done so far, steps in all.
+    fn starting(&self, _planned_bytes: u64, _done: u64, _total: u64) {}
+    /// A step is done.
+    fn step(&self, _line: &StepLine) {}
+    /// Validation goes on: how many pictures of how many.
+    fn validating(&self, _done: usize, _total: usize) {}
+    /// An epoch is done and validated.
+    fn epoch(&self, _line: &EpochLine) {}
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Steps done, over all resumptions.
+    pub steps: u64,
+    /// Steps of the whole schedule.
+    pub total_steps: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// Highest validation top-1, 0 to 1.
+    pub best_top1: Option<f64>,
+}
+
+/// A training run bound to a device.
+pub struct Trainer<'a> {
+    run: Run,
+    dataset: Dataset,
+    card: ModelCard,
+    schedule: LearningRate,
+    loader: LoaderOptions,
+    store: ParameterStore,
+    session: Session,
+    ends: Ends,
+    validation: Inference,
+    metrics: Metrics,
+    /// The next step.
+    step: u64,
+    best_top1: Option<f64>,
+    observer: &'a dyn Observer,
+    stop: &'a AtomicBool,
+}
+
+/// Tensors of the step that are fed and read.
+struct Ends {
+    input: TensorId,
+    labels: TensorId,
+    clock: TensorId,
+    lr: TensorId,
+    loss: TensorId,
+}
+
+/// A step whose loss is still on its way.
+struct InFlight {
+    line: StepLine,
+    loss: PendingRead,
+}
+
+impl<'a> Trainer<'a> {
+    /// Prepares a run: data, network, memory, kernels. `checkpoint` is where a resumed run stands; `init` are weights to start
+    /// from. `stop` ends the run after the current step.
+    ///
+    /// # Errors
+    /// Bad data, settings that do not fit each other or the device, weights of another network.
+    pub fn new(
+        gpu: &Gpu,
+        run: Run,
+        checkpoint: Option<&Checkpoint>,
+        init: Option<&Path>,
+        observer: &'a dyn Observer,
+        stop: &'a AtomicBool,
+    ) -> Result<Self, Error> {
+        let recipe = &run.recipe;
+        let dataset = Dataset::open(&run.data)?;
+        let card = card(recipe, &dataset)?;
+        let batch = recipe.batch as usize;
+        let loader = LoaderOptions { batch, res: card.res, transform: transform(recipe, &dataset) };
+        let steps_per_epoch = Batches::count(dataset.train.len(), &loader) as u64;
+        if steps_per_epoch == 0 {
+            return Err(super::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
+        }
+        if let Some(c) = checkpoint.filter(|c| c.classes != dataset.classes.len()) {
+            let (then, now) = (c.classes, dataset.classes.len());
+            return Err(super::Error::OtherData { data: run.data, then, now }.into());
+        }
+        let schedule = recipe.learning_rate(steps_per_epoch)?;
+
+        let size = [card.res as usize; 2];
+        let input = Input::Pixels { mean: card.mean, std: card.std };
+        let optimizer = Optimizer {
+            momentum: recipe.momentum as f32,
+            nesterov: recipe.nesterov,
+            weight_decay: recipe.weight_decay as f32,
+            decay: recipe.decay,
+        };
+        let step = Step::build(&card.config, batch, size, input, recipe.label_smoothing as f32, &optimizer)?;
+        let ends = Ends { input: step.input, labels: step.labels, clock: step.clock, lr: step.lr, loss: step.loss };
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&step.graph)?;
+        let progress = |done, total| observer.compiling(done, total);
+        let options = SessionOptions { progress: Some(&progress) };
+        let mut session = Session::new(&store, step.graph, &[step.loss], &options)?;
+        session.prepare()?;
+        let mut validation = Inference::new(&mut store, &card.config, batch, size, input, &options)?;
+
+        match (checkpoint, init) {
+            (Some(c), _) => {
+                let weights = StateDict { tensors: c.tensors.clone(), ..StateDict::default() };
+                store.load(&timm::values(&run.folder, &weights, session.graph())?)?;
+            }
+            (None, Some(path)) => {
+                store.initialize(recipe.seed)?;
+                store.load(&timm::values(path, &StateDict::read(path)?, validation.session().graph())?)?;
+            }
+            (None, None) => store.initialize(recipe.seed)?,
+        }
+        let metrics = run.open(checkpoint)?;
+        let step = checkpoint.map_or(0, |c| c.step);
+        let best_top1 = checkpoint.and_then(|c| c.best_top1);
+        let planned = session.plan().bytes.total() + validation.session().plan().bytes.total_without_parameters();
+        observer.starting(planned, step, schedule.total_steps);
+        Ok(Self {
+            run, dataset, card, schedule, loader, store, session, ends, validation, metrics, step, best_top1, observer, stop,
+        })
+    }
+
+    /// Trains to the end of the schedule, to `max_steps`, or until stopped; the last state is saved in any case.
+    ///
+    /// # Errors
+    /// A lost device, data that cannot be read, a full disk, a loss that is no longer a number. The checkpoint before it
+    /// stays as it was.
+    pub fn train(mut self) -> Result<Summary, Error> {
+        let per_epoch = self.schedule.steps_per_epoch;
+        let total = self.schedule.total_steps;
+        let limit = self.run.recipe.max_steps.unwrap_or(total).min(total);
+        if self.step == 0 {
+            // So that a run that is killed early can be resumed.
+            self.save_checkpoint(0)?;
+        }
+        while self.step < limit && !self.stopped() {
+            let epoch = self.step / per_epoch;
+            self.train_epoch(epoch, limit)?;
+            let epoch_done = self.step == (epoch + 1) * per_epoch;
+            if epoch_done && !self.validate(epoch)? {
+                break;
+            }
+        }
+        let whole_epochs = self.step / per_epoch;
+        if self.step % per_epoch != 0 {
+            self.save_checkpoint(whole_epochs)?;
+            self.draw_curves()?;
+        }
+        Ok(Summary { steps: self.step, total_steps: total, stopped: self.step < limit, best_top1: self.best_top1 })
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Steps from where the run stands to the end of the epoch, the limit, or a stop.
+    fn train_epoch(&mut self, epoch: u64, limit: u64) -> Result<(), Error> {
+        let first = (self.step % self.schedule.steps_per_epoch) as usize;
+        let batches = Batches::new(self.dataset.train.clone(), self.loader, epoch, first);
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
+        let mut rate = Rate::new(self.loader.batch);
+        let mut saved = Instant::now();
+        for batch in batches {
+            in_flight.push_back(self.submit_step(epoch, &batch?)?);
+            self.step += 1;
+            // The loss of the step before: this one still runs, and the GPU never waits for the disk.
+            while in_flight.len() > 1 {
+                self.finish_step(in_flight.pop_front(), &mut rate)?;
+            }
+            if self.step >= limit || self.stopped() {
+                break;
+            }
+            if saved.elapsed() >= CHECKPOINT_INTERVAL {
+                self.finish_step(in_flight.pop_front(), &mut rate)?;
+                self.save_checkpoint(epoch)?;
+                saved = Instant::now();
+            }
+        }
+        self.finish_step(in_flight.pop_front(), &mut rate)
+    }
+
+    fn submit_step(&mut self, epoch: u64, batch: &Batch) -> Result<InFlight, Error> {
+        let lr = self.schedule.lr(self.step);
+        let clock = [self.run.recipe.seed as u32, self.step as u32];
+        let words = [(self.ends.input, &batch.pixels[..]), (self.ends.labels, &batch.labels), (self.ends.clock, &clock)];
+        self.session.feed(&[(self.ends.lr, &[lr])], &words)?;
+        self.session.run()?;
+        let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, images_per_s: 0.0 };
+        Ok(InFlight { line, loss: self.session.read_later(self.ends.loss)? })
+    }
+
+    fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
+        let Some(InFlight { mut line, loss }) = step else { return Ok(()) };
+        line.loss = loss.wait()?[0];
+        line.images_per_s = rate.tick();
+        if !line.loss.is_finite() {
+            return Err(super::Error::Diverged { step: line.step, folder: self.run.folder.clone() }.into());
+        }
+        self.observer.step(&line);
+        Ok(self.metrics.write(&Line::Step(line))?)
+    }
+
+    /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
+    fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
+        self.validation.prepare()?;
+        let (observer, stop) = (self.observer, self.stop);
+        let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
+        let progress = |done, total| {
+            observer.validating(done, total);
+            !stop.load(Ordering::Relaxed)
+        };
+        let classes = self.card.config.classes;
+        let Some(result) = evaluate(&mut self.validation, &self.dataset.val, shape, classes, progress)? else {
+            // The checkpoint stands before the validation, which a resumed run repeats.
+            self.save_checkpoint(epoch)?;
+            return Ok(false);
+        };
+        let line = EpochLine { epoch, val_top1: result.top1, val_top5: result.top5, val_loss: result.loss as f32 };
+        self.metrics.write(&Line::Epoch(line.clone()))?;
+        let weights = self.weights()?;
+        weights.write(&self.run.folder.join("last.safetensors"))?;
+        if self.best_top1.is_none_or(|best| result.top1 > best) {
+            self.best_top1 = Some(result.top1);
+            weights.write(&self.run.folder.join("best.safetensors"))?;
+        }
+        self.save_checkpoint(epoch + 1)?;
+        self.draw_curves()?;
+        self.observer.epoch(&line);
+        Ok(true)
+    }
+
+    /// Parameters and running statistics under timm's names, with the card that says what they are.
+    fn weights(&self) -> Result<StateDict, Error> {
+        let mut weights = StateDict { metadata: self.card.to_metadata(), ..StateDict::default() };
+        weights.metadata.insert("num_batches_tracked".into(), self.step.to_string());
+        let tensors = self.store.read_all(|tensor| !tensor.name.ends_with(MOMENTUM))?;
+        weights.tensors = tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect();
+        Ok(weights)
+    }
+
+    fn save_checkpoint(&self, epoch: u64) -> Result<(), Error> {
+        let tensors = self.store.read_all(|_| true)?;
+        let checkpoint = Checkpoint {
+            step: self.step,
+            epoch,
+            best_top1: self.best_top1,
+            recipe: self.run.recipe.to_toml()?,
+            data: self.run.data.clone(),
+            classes: self.card.config.classes,
+            tensors: tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect(),
+        };
+        Ok(checkpoint.write(&self.run.folder)?)
+    }
+
+    fn draw_curves(&self) -> Result<(), Error> {
+        let title = format!("{} on {}", self.run.recipe.model, self.run.data);
+        Ok(curves::draw(&self.run.folder, &title, &metrics::read(&self.run.folder)?)?)
+    }
+}
+
+/// The network that a recipe names, for the classes and pictures of a data set.
+fn card(recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, Error> {
+    let preset = Preset::find(&recipe.model)?;
+    let depths = recipe.depths.unwrap_or(preset.depths);
+    let width = recipe.width.map_or(preset.width, f64::from);
+    let config = Config {
+        dropout: recipe.dropout as f32,
+        drop_path: recipe.drop_path as f32,
+        bn_momentum: recipe.bn_momentum as f32,
+        ..Config::resnet_rs(depths, width, dataset.classes.len())
+    };
+    let res = recipe.res.or(dataset.native_res).unwrap_or(preset.res);
+    // Small pictures are shown whole; photographs as timm crops them for this model.
+    let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
+    let classes = dataset.classes.clone();
+    Ok(ModelCard { config, res, crop_pct, mean: dataset.mean, std: dataset.std, classes })
+}
+
+fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
+    let augment = match recipe.augment {
+        Augment::None => data::Augment::None,
+        Augment::Standard => data::Augment::Standard,
+    };
+    let small = dataset.native_res.is_some();
+    Transform::Train { augment, small, shuffle: recipe.shuffle, seed: recipe.seed }
+}
+
+/// Pictures per second, smoothed.
+struct Rate {
+    batch: usize,
+    last: Instant,
+    smoothed: Option<f64>,
+}
+
+impl Rate {
+    fn new(batch: usize) -> Self {
+        Self { batch, last: Instant::now(), smoothed: None }
+    }
+
+    /// Counts one batch and returns the rate.
+    fn tick(&mut self) -> f32 {
+        let now = Instant::now();
+        let rate = self.batch as f64 / (now - self.last).as_secs_f64().max(1e-9);
+        self.last = now;
+        let smoothed = self.smoothed.map_or(rate, |old| old + RATE_SMOOTHING * (rate - old));
+        self.smoothed = Some(smoothed);
+        smoothed as f32
+    }
+}

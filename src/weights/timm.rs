@@ -1,0 +1,118 @@
+//! timm's conventions: names, dimension order, and what a file's tensors tell of the network they belong to.
+
+use std::path::Path;
+
+use super::{Error, HostTensor, ModelCard, StateDict};
+use crate::graph::{Graph, Layout, Spec, Tensor};
+use crate::models::{Config, Shortcut, Stem, StemDownsampling};
+
+/// The shape in PyTorch's order: convolution kernels OIHW, linear weights OI, vectors unchanged.
+pub fn torch_shape(spec: &Spec) -> Vec<usize> {
+    match (spec.layout, spec.shape.as_slice()) {
+        (Layout::Weights, &[h, w, i, o]) => vec![o, i, h, w],
+        (Layout::Weights, &[i, o]) => vec![o, i],
+        (_, shape) => shape.to_vec(),
+    }
+}
+
+/// A tensor's values in PyTorch's order.
+pub fn to_torch(spec: &Spec, values: &[f32]) -> HostTensor {
+    let data = match transposed(spec) {
+        Some((taps, i, o)) => {
+            // HWIO to OIHW: the result's index is (o, i, tap).
+            (0..values.len()).map(|k| values[(k % taps * i + k / taps % i) * o + k / taps / i]).collect()
+        }
+        None => values.to_vec(),
+    };
+    HostTensor { shape: torch_shape(spec), data }
+}
+
+/// A tensor's values in this crate's order, from PyTorch's. The shapes must agree.
+pub fn from_torch(spec: &Spec, torch: &HostTensor) -> Vec<f32> {
+    match transposed(spec) {
+        Some((taps, i, o)) => {
+            // OIHW to HWIO: the result's index is (tap, i, o).
+            (0..torch.data.len()).map(|k| torch.data[(k % o * i + k / o % i) * taps + k / o / i]).collect()
+        }
+        None => torch.data.clone(),
+    }
+}
+
+/// Taps, input and output channels of a tensor whose order differs.
+fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
+    let [taps @ .., i, o] = spec.shape.as_slice() else { return None };
+    (spec.layout == Layout::Weights).then(|| (taps.iter().product(), *i, *o))
+}
+
+/// The values of every parameter and state of a graph, by name, in this crate's order.
+///
+/// # Errors
+/// A tensor that the network needs and the file lacks, one of another shape, or one that belongs to no part of it.
+pub fn values(path: &Path, weights: &StateDict, graph: &Graph) -> Result<Vec<(String, Vec<f32>)>, Error> {
+    let mismatch = |tensor: &str, problem: String| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
+    let wanted: Vec<&Tensor> = graph.persistent().map(|id| graph.tensor(id)).collect();
+    if let Some(surplus) = weights.tensors.keys().find(|name| graph.find(name).is_none()) {
+        return Err(mismatch(surplus, "belongs to no part of the network".into()));
+    }
+    let one = |tensor: &&Tensor| {
+        let found = weights.tensors.get(&tensor.name).ok_or_else(|| mismatch(&tensor.name, "is missing".into()))?;
+        let expected = torch_shape(&tensor.spec);
+        if found.shape != expected {
+            return Err(mismatch(&tensor.name, format!("has shape {:?}, the network needs {expected:?}", found.shape)));
+        }
+        Ok((tensor.name.clone(), from_torch(&tensor.spec, found)))
+    };
+    wanted.iter().map(one).collect()
+}
+
+/// The network that a file's tensors belong to: from the card that this program writes into its files, else from the
+/// tensors' names and shapes, as ResNet-RS with timm's pre-processing.
+///
+/// # Errors
+/// If the tensors are not those of a ResNet.
+pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
+    if let Some(card) = ModelCard::from_metadata(path, &weights.metadata)? {
+        return Ok(card);
+    }
+    let shape = |name: &str| weights.tensors.get(name).map(|t| t.shape.as_slice());
+    let missing = |tensor: &str| Error::Mismatch {
+        path: path.to_owned(),
+        tensor: tensor.to_owned(),
+        problem: "is missing: these are not the weights of a ResNet with bottleneck blocks under timm's names".into(),
+    };
+    let first = |name: &'static str| shape(name).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(name));
+    let blocks = |stage: usize| (0..).take_while(|b| shape(&format!("layer{stage}.{b}.conv1.weight")).is_some()).count();
+    let depths = [1, 2, 3, 4].map(blocks);
+    if let Some(stage) = depths.iter().position(|&d| d == 0) {
+        return Err(missing(&format!("layer{}.0.conv1.weight", stage + 1)));
+    }
+    let planes = first("layer1.0.conv1.weight")?;
+    let inner = shape("layer1.0.se.fc1.weight").and_then(|s| s.first().copied()).unwrap_or(0);
+    let config = Config {
+        se_ratio: inner as f64 / (4 * planes) as f64,
+        stem: if shape("conv1.weight").is_some() { Stem::Plain } else { Stem::Deep },
+        stem_downsampling: if shape("maxpool.0.weight").is_some() { StemDownsampling::Conv } else { StemDownsampling::FirstBlock },
+        shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
+        ..Config::resnet_rs(depths, planes as f64 / 64.0, first("fc.weight")?)
+    };
+    Ok(ModelCard::for_preset_of(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_inverse_and_place_elements_where_pytorch_does() {
+        for spec in [Spec::weights([2, 3, 4, 5]), Spec::weights([4, 5]), Spec::channels([5])] {
+            let values: Vec<f32> = (0..spec.elements()).map(|v| v as f32).collect();
+            let torch = to_torch(&spec, &values);
+            assert_eq!(from_torch(&spec, &torch), values);
+        }
+        let spec = Spec::weights([2, 3, 4, 5]);
+        let torch = to_torch(&spec, &(0..120).map(|v| v as f32).collect::<Vec<_>>());
+        let (h, w, i, o) = (1, 2, 3, 4);
+        assert_eq!(torch.shape, [5, 4, 2, 3]);
+        assert_eq!(torch.data[((o * 4 + i) * 2 + h) * 3 + w], (((h * 3 + w) * 4 + i) * 5 + o) as f32);
+    }
+}

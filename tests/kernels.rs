@@ -1,0 +1,40 @@
+//! Every kernel of both families against the reference, on every adapter.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/adapters.rs"]
+mod adapters;
+
+use resnet_rs::selftest::{Case, cases, run};
+
+fn hold(cases: &[Case]) {
+    adapters::on_each(|gpu| {
+        let outcomes = run(gpu, cases, |_| {}).unwrap();
+        let worst = outcomes.iter().max_by(|a, b| a.error.total_cmp(&b.error)).unwrap();
+        eprintln!("{} cases, worst {:.3} of what is allowed: {}", outcomes.len(), worst.error, worst.case);
+        let off: Vec<String> =
+            outcomes.iter().filter(|o| !o.passed).map(|o| format!("  {} times: {}", o.error, o.case)).collect();
+        assert!(off.is_empty(), "off by more than is allowed on {}:\n{}", gpu.name(), off.join("\n"));
+    });
+}
+
+#[test]
+fn standard_cases() {
+    hold(&cases::standard());
+}
+
+#[test]
+fn random_cases() {
+    hold(&(0..20).flat_map(cases::random).collect::<Vec<_>>());
+}
+
+/// A value beyond f32 is finite in the reference and infinite on the GPU.
+#[test]
+fn a_wrong_result_is_found() {
+    adapters::on_each(|gpu| {
+        let mut case = cases::standard().swap_remove(0);
+        let passes = |case: &Case| run(gpu, std::slice::from_ref(case), |_| {}).unwrap()[0].passed;
+        assert!(passes(&case));
+        case.feeds[0].1[0] = 2.0 * f64::from(f32::MAX);
+        assert!(!passes(&case));
+    });
+}

@@ -1,0 +1,221 @@
+//! Every shader that any network uses, through every compiler that wgpu may hand it to. Needs no GPU.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use naga::back::{hlsl, msl, spv};
+use naga::proc::BoundsCheckPolicy;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module};
+use resnet_rs::gpu::Family;
+use resnet_rs::graph::{Graph, fuse};
+use resnet_rs::kernels::{Kernel, lower};
+use resnet_rs::models::{
+    ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling,
+};
+use resnet_rs::selftest::cases;
+use resnet_rs::train::{Decay, Optimizer, Step};
+
+/// WebGPU's default limits, which every device grants.
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
+
+/// Kernels, each with the first graph that uses it.
+#[derive(Default)]
+struct Found(BTreeMap<Kernel, String>);
+
+impl Found {
+    fn graph(&mut self, graph: &Graph, what: &str) {
+        for family in [Family::Registers, Family::Tiles] {
+            for node in 0..graph.nodes().len() {
+                for launch in lower(graph, node, family).unwrap_or_else(|e| panic!("{what}: {e}")) {
+                    self.0.entry(launch.kernel).or_insert_with(|| what.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Inference as built and fused, and the training step.
+    fn network(&mut self, config: &Config, batch: usize, size: [usize; 2], input: Input) {
+        let what = format!("{config:?}, batch {batch}, {size:?} px");
+        let mut network = Network::build(config, batch, size, input, Mode::Inference).unwrap();
+        self.graph(&network.graph, &what);
+        fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
+        self.graph(&network.graph, &format!("fused {what}"));
+        for (nesterov, weight_decay) in [(false, 0.0), (true, 1e-4)] {
+            let optimizer = Optimizer { momentum: 0.9, nesterov, weight_decay, decay: Decay::Kernels };
+            let step = Step::build(config, batch, size, input, 0.1, &optimizer).unwrap();
+            self.graph(&step.graph, &format!("training step of {what}"));
+        }
+    }
+}
+
+const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
+
+/// Every combination of the switches that choose operations.
+fn switches() -> Vec<Config> {
+    let mut configs = vec![Config::resnet_rs([2, 1, 1, 1], 0.25, 10)];
+    let mut either = |choose: &dyn Fn(&mut Config)| {
+        let mut chosen = configs.clone();
+        chosen.iter_mut().for_each(choose);
+        configs.extend(chosen);
+    };
+    either(&|c| c.activation = ActivationChoice::Silu);
+    either(&|c| c.se_ratio = 0.0);
+    either(&|c| c.stem = Stem::Plain);
+    either(&|c| c.stem_downsampling = StemDownsampling::FirstBlock);
+    either(&|c| c.shortcut = Shortcut::Strided);
+    either(&|c| c.dropout = 0.25);
+    either(&|c| c.drop_path = 0.1);
+    configs
+}
+
+fn every_kernel() -> BTreeMap<Kernel, String> {
+    let mut found = Found::default();
+    for preset in PRESETS {
+        for (batch, size) in [(2, [preset.res as usize; 2]), (3, [75, 64])] {
+            found.network(&preset.config(1000), batch, size, PIXELS);
+        }
+    }
+    for config in switches() {
+        for (batch, size) in [(1, [33, 47]), (17, [32, 32])] {
+            found.network(&config, batch, size, Input::Tensor);
+        }
+    }
+    for width in [0.125, 0.5, 2.0] {
+        found.network(&Config::resnet_rs([1, 1, 1, 1], width, 7), 2, [64, 65], PIXELS);
+    }
+    for case in cases::standard().into_iter().chain((0..20).flat_map(cases::random)) {
+        found.graph(&case.graph, &case.name);
+    }
+    found.0
+}
+
+#[test]
+fn every_permutation_compiles_for_every_backend() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spirv = Vec::new();
+    let kernels = every_kernel();
+    for (i, (kernel, used_by)) in kernels.iter().enumerate() {
+        let name = kernel.name();
+        let wgsl = kernel.wgsl();
+        let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
+        let module =
+            naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
+        within_limits(&name, &module);
+        for (checked, words) in spirv_of(&module, &info) {
+            let path = folder.path().join(format!("{i}-{checked}.spv"));
+            fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+            spirv.push((name.clone(), path));
+        }
+        write_hlsl(&module, &info).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+        write_msl(&module, &info).unwrap_or_else(|e| complain("MSL", e.to_string()));
+    }
+    eprintln!("{} permutations of {} shaders", kernels.len(), templates(&kernels).len());
+    spirv_val(&spirv);
+}
+
+fn within_limits(name: &str, module: &Module) {
+    let in_space = |wanted: fn(AddressSpace) -> bool| module.global_variables.iter().filter(move |v| wanted(v.1.space));
+    let buffers = in_space(|space| matches!(space, AddressSpace::Storage { .. })).count();
+    let workgroup: u32 = in_space(|space| space == AddressSpace::WorkGroup)
+        .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+        .sum();
+    assert!(buffers <= MAX_STORAGE_BUFFERS, "{name} binds {buffers} storage buffers");
+    assert!(workgroup <= MAX_WORKGROUP_BYTES, "{name} takes {workgroup} bytes of workgroup memory");
+    assert_eq!(module.entry_points.len(), 1, "{name}");
+    assert_eq!(module.entry_points[0].name, "main", "{name}");
+}
+
+/// With index checks, as tests run it, and without, as releases do.
+fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
+    [true, false].map(|checked| {
+        let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+        let options = spv::Options {
+            lang_version: (1, 3),
+            bounds_check_policies: naga::proc::BoundsCheckPolicies {
+                index: policy,
+                buffer: policy,
+                ..Default::default()
+            },
+            force_loop_bounding: checked,
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            ..Default::default()
+        };
+        (checked, spv::write_vec(module, info, &options, None).unwrap())
+    })
+}
+
+/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one.
+fn write_hlsl(module: &Module, info: &ModuleInfo) -> Result<(), hlsl::Error> {
+    for shader_model in [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_0] {
+        let options = hlsl::Options { shader_model, ..Default::default() };
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None)?;
+        assert!(text.contains("[numthreads("), "{text}");
+    }
+    Ok(())
+}
+
+fn write_msl(module: &Module, info: &ModuleInfo) -> Result<(), msl::Error> {
+    let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+    let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())?;
+    assert!(text.contains("kernel void main_("), "{text}");
+    Ok(())
+}
+
+/// Khronos' own validator, where it is installed (Debian: spirv-tools).
+fn spirv_val(modules: &[(String, PathBuf)]) {
+    if Command::new("spirv-val").arg("--version").output().is_err() {
+        eprintln!("skipped: spirv-val is not installed (Debian: apt install spirv-tools)");
+        return;
+    }
+    let validate = |path: &Path| Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(path).output().unwrap();
+    for (name, path) in modules {
+        let output = validate(path);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let broken = modules[0].1.with_extension("broken");
+    let mut words = fs::read(&modules[0].1).unwrap();
+    words.truncate(words.len() / 8 * 4);
+    fs::write(&broken, words).unwrap();
+    assert!(!validate(&broken).status.success(), "spirv-val accepts half a module");
+    eprintln!("spirv-val accepts {} modules", modules.len());
+}
+
+fn templates(kernels: &BTreeMap<Kernel, String>) -> BTreeSet<String> {
+    kernels.keys().map(|k| format!("{}.wgsl", k.template())).collect()
+}
+
+#[test]
+fn every_file_is_used_and_says_what_it_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut files = BTreeMap::new();
+    for folder in fs::read_dir(&root).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+            files.insert(name, fs::read_to_string(&path).unwrap());
+        }
+    }
+    let includes = |name: &String| -> Vec<String> {
+        let line = |line: &str| Some(line.trim().strip_prefix("#include \"")?.strip_suffix('"')?.to_owned());
+        files[name].lines().filter_map(line).collect()
+    };
+    let mut used = templates(&every_kernel());
+    let mut waiting: Vec<String> = used.iter().cloned().collect();
+    while let Some(name) = waiting.pop() {
+        waiting.extend(includes(&name).into_iter().filter(|included| used.insert(included.clone())));
+    }
+    let dead: Vec<_> = files.keys().filter(|name| !used.contains(*name)).collect();
+    assert!(dead.is_empty(), "no network uses {dead:?}");
+    for (name, text) in &files {
+        assert!(text.starts_with("// "), "{name} must start with a comment that says what it computes");
+    }
+}

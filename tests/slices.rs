@@ -1,0 +1,117 @@
+//! Tensors larger than one binding: the same answers as in small batches.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/adapters.rs"]
+mod adapters;
+
+use resnet_rs::Inference;
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
+use resnet_rs::gpu::Family;
+use resnet_rs::graph::op::{
+    AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
+};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, autodiff};
+use resnet_rs::kernels::lower;
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::reference::{self, Values};
+
+const RES: usize = 224;
+
+/// RS-50 at 224 px with batch 48: the stem's last map takes 147 MiB, more than the 128 that one binding covers. Each pixel's
+/// sums run in the same order whatever slice it falls into, so the logits agree to the bit.
+#[test]
+fn batch_of_48_equals_batches_of_4() {
+    // With the last batch norms at zero the residual branches would not show in the logits.
+    let config = Config { zero_init_last: false, ..Preset::find("resnet-rs-50").unwrap().config(1000) };
+    let large = Network::build(&config, 48, [RES; 2], Input::Tensor, Mode::Inference).unwrap();
+    let largest = large.graph.tensors().iter().map(|t| t.spec.bytes()).max().unwrap();
+    assert!(largest > MAX_BINDING_BYTES, "the test needs a tensor beyond one binding, the largest has {largest} bytes");
+
+    let noise = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    let pictures: Vec<f32> = (0..48 * RES * RES * 3).map(noise).collect();
+    adapters::on_fastest(|gpu| {
+        let answer = |batch: usize| {
+            let mut store = ParameterStore::new(gpu);
+            let options = SessionOptions::default();
+            let mut net = Inference::new(&mut store, &config, batch, [RES; 2], Input::Tensor, &options).unwrap();
+            store.initialize(1).unwrap();
+            net.prepare().unwrap();
+            let logits = pictures.chunks(batch * RES * RES * 3).map(|p| net.logits_of_tensor(p).unwrap());
+            logits.collect::<Vec<_>>().concat()
+        };
+        let (whole, parts) = (answer(48), answer(4));
+        assert!(whole.iter().any(|&z| z != whole[0]), "the logits differ between classes");
+        assert!(whole[..1000] != whole[1000..2000], "and between pictures");
+        assert!(whole == parts, "every logit agrees to the bit");
+    });
+}
+
+/// A training step on maps of 160 MiB: convolutions, batch norm, pools and all their gradients, in slices, against the reference.
+#[test]
+fn training_step_in_slices() {
+    let mut g = Graph::new();
+    let (images, side, channels) = (5, 1024, 8);
+    let x = g.input("x", Spec::channels([images, side, side, channels])).unwrap();
+    let labels = g.input("labels", Spec::plain([images], DType::U32)).unwrap();
+    let mut parameter = |name: &str, spec| g.parameter(name.into(), spec, Init::Constant(0.0)).unwrap();
+    let kernels = ["w0", "w1"].map(|name| parameter(name, Spec::weights([1, 1, channels, channels])));
+    let [gamma, beta, bias] = ["gamma", "beta", "bias"].map(|name| parameter(name, Spec::channels([channels])));
+    let fc = parameter("fc", Spec::weights([channels, channels]));
+    let mean = g.state("mean".into(), Spec::channels([channels]), 0.0).unwrap();
+    let variance = g.state("variance".into(), Spec::channels([channels]), 1.0).unwrap();
+    let h = g.apply1("conv0", Conv2d::new(1, 0), &[x, kernels[0]]).unwrap();
+    let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
+    let h = g.apply("norm", norm, &[h, gamma, beta], &[mean, variance]).unwrap()[0];
+    let branch = g.apply1("conv1", Conv2d::new(1, 0), &[h, kernels[1]]).unwrap();
+    let sum = g.apply1("sum", ScaleAdd { activation: Activation::Silu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
+    let halved = g.apply1("halve", AvgPool2x2, &[sum]).unwrap();
+    let pooled = g.apply1("pool", GlobalAvgPool, &[halved]).unwrap();
+    let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
+    let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels]).unwrap();
+    let mut outputs = vec![loss];
+    autodiff::differentiate(&mut g, loss, |_, _, gradient| {
+        outputs.push(gradient);
+        Ok(())
+    })
+    .unwrap();
+    let slices = |node| lower(&g, node, Family::Tiles).unwrap().len();
+    let most = (0..g.nodes().len()).map(slices).max().unwrap();
+    assert!(most >= 2, "some node runs in slices");
+
+    let mut values = Values::new();
+    let noise = |seed: usize| {
+        move |i: usize| f64::from((((i * 31 + seed) as u32).wrapping_mul(2_654_435_761) >> 16) as f32 / 32768.0 - 1.0)
+    };
+    for id in g.ids().filter(|&id| g.tensor(id).role.is_persistent() || id == x) {
+        values.set(&g, id, (0..g.spec(id).elements()).map(noise(id.index())).collect()).unwrap();
+    }
+    values.set(&g, labels, vec![0.0, 3.0, 7.0, 1.0, 2.0]).unwrap();
+    let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+    adapters::on_fastest(|gpu| {
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&g).unwrap();
+        for id in g.persistent() {
+            store.write(&g.tensor(id).name, &narrow(values.get(id).unwrap())).unwrap();
+        }
+        let mut session = Session::new(&store, g.clone(), &outputs, &SessionOptions::default()).unwrap();
+        session.prepare().unwrap();
+        session.feed(&[(x, &narrow(values.get(x).unwrap()))], &[(labels, &[0, 3, 7, 1, 2])]).unwrap();
+        session.run().unwrap();
+        let mut expected = Values::new();
+        for id in g.ids() {
+            if let Some(v) = values.get(id) {
+                expected.set(&g, id, v.to_vec()).unwrap();
+            }
+        }
+        reference::run(&g, &mut expected).unwrap();
+        for &id in &outputs {
+            let (got, want) = (session.read(id).unwrap(), expected.get(id).unwrap());
+            let largest = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+            let error = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs()).fold(0.0, f64::max);
+            // A gradient passes through two reductions: batch norm's, in chunks of 20,480 rows, and the weight gradient's, in
+            // runs of at most 32,768 pixels. Rounding grows with the root of the terms added one after another.
+            let allowed = 8.0 * (20_480.0 + 32_768f64).sqrt() * 2f64.powi(-24) * largest;
+            assert!(error <= allowed, "{}: off by {error:e}, allowed {allowed:e}", g.tensor(id).name);
+        }
+    });
+}

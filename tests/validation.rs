@@ -1,0 +1,82 @@
+//! The Vulkan validation layer has nothing to say about a training step and an inference.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
+use resnet_rs::gpu::{Gpu, GpuOptions, adapters};
+use resnet_rs::graph::fuse;
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::train::{Decay, Optimizer, Step};
+
+/// What the layer logs first, at level info: proof that it is there.
+const ACTIVE: &str = "Khronos Validation Layer Active";
+
+/// The layer is set up by environment variables that must be there before Vulkan is loaded, hence a process of its own.
+#[test]
+fn the_validation_layer_stays_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("layer.log");
+    let settings = format!(
+        "khronos_validation.debug_action = VK_DBG_LAYER_ACTION_LOG_MSG\n\
+         khronos_validation.log_filename = {}\n\
+         khronos_validation.report_flags = error,warn,perf,info\n\
+         khronos_validation.enables = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT\n",
+        log.display()
+    );
+    let settings_file = folder.path().join("vk_layer_settings.txt");
+    std::fs::write(&settings_file, settings).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "work", "--ignored", "--nocapture"])
+        .env("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation")
+        .env("VK_LAYER_SETTINGS_PATH", &settings_file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let log = std::fs::read_to_string(&log).unwrap_or_default();
+    println!("LOG {log} SAID {said}");
+}
+
+#[test]
+#[ignore = "run by the test above, under the layer"]
+fn work() {
+    for adapter in adapters().into_iter().filter(|a| a.backend == "Vulkan") {
+        let gpu = Gpu::new(&GpuOptions { device: Some(adapter.index.to_string()), ..Default::default() }).unwrap();
+        train(&gpu);
+        infer(&gpu);
+    }
+}
+
+fn train(gpu: &Gpu) {
+    let config = Config { dropout: 0.25, drop_path: 0.1, ..Preset::find("small").unwrap().config(10) };
+    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 1e-4, decay: Decay::Kernels };
+    let step = Step::build(&config, 4, [32; 2], Input::Tensor, 0.1, &optimizer).unwrap();
+    let mut store = ParameterStore::new(gpu);
+    store.allocate(&step.graph).unwrap();
+    store.initialize(0).unwrap();
+    let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+    session.prepare().unwrap();
+    let pictures = vec![0.5; 4 * 32 * 32 * 3];
+    for s in 0..3 {
+        let words = [(step.labels, &[1, 2, 3, 4][..]), (step.clock, &[0, s])];
+        session.feed(&[(step.input, &pictures), (step.lr, &[0.1])], &words).unwrap();
+        session.run().unwrap();
+    }
+    assert!(session.read(step.loss).unwrap()[0].is_finite());
+}
+
+fn infer(gpu: &Gpu) {
+    let config = Preset::find("small").unwrap().config(10);
+    let mut network = Network::build(&config, 2, [33, 47], Input::Tensor, Mode::Inference).unwrap();
+    fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
+    let mut store = ParameterStore::new(gpu);
+    store.allocate(&network.graph).unwrap();
+    store.initialize(0).unwrap();
+    let mut session =
+        Session::new(&store, network.graph, &[network.logits], &SessionOptions::default()).unwrap();
+    session.prepare().unwrap();
+    session.feed(&[(network.input, &vec![0.5; 2 * 33 * 47 * 3])], &[]).unwrap();
+    session.run_timed().unwrap();
+    assert!(session.read(network.logits).unwrap().iter().all(|v| v.is_finite()));
+}
