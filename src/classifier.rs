@@ -83,7 +83,8 @@ impl Classifier {
             pixels.resize(self.batch * picture_pixels, 0);
             let logits = self.inference.logits_of_pixels(&pixels)?;
             let rows = logits.chunks(self.card.config.classes).take(group.len());
-            predictions.extend(rows.map(|row| Prediction { probabilities: softmax(row), classes: self.classes.clone() }));
+            predictions
+                .extend(rows.map(|row| Prediction { probabilities: softmax(row), classes: self.classes.clone() }));
         }
         Ok(predictions)
     }

@@ -75,7 +75,8 @@ impl Summary {
 }
 
 fn part(graph: &Graph, name: &'static str, end: TensorId) -> Part {
-    let mut part = Part { name, blocks: 0, output: graph.spec(end).shape.clone(), params: 0, macs: 0, activation_bytes: 0 };
+    let mut part =
+        Part { name, blocks: 0, output: graph.spec(end).shape.clone(), params: 0, macs: 0, activation_bytes: 0 };
     for tensor in graph.tensors().iter().filter(|t| part_of(&t.name) == name) {
         match tensor.role {
             Role::Parameter(_) => part.params += tensor.spec.elements() as u64,

@@ -13,9 +13,7 @@ use naga::{AddressSpace, Module};
 use resnet_rs::gpu::Family;
 use resnet_rs::graph::{Graph, fuse};
 use resnet_rs::kernels::{Kernel, lower};
-use resnet_rs::models::{
-    ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling,
-};
+use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
 use resnet_rs::selftest::cases;
 use resnet_rs::train::{Decay, Optimizer, Step};
 
@@ -103,8 +101,7 @@ fn every_permutation_compiles_for_every_backend() {
         let name = kernel.name();
         let wgsl = kernel.wgsl();
         let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
-        let module =
-            naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
+        let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
@@ -176,7 +173,8 @@ fn spirv_val(modules: &[(String, PathBuf)]) {
         eprintln!("skipped: spirv-val is not installed (Debian: apt install spirv-tools)");
         return;
     }
-    let validate = |path: &Path| Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(path).output().unwrap();
+    let validate =
+        |path: &Path| Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(path).output().unwrap();
     for (name, path) in modules {
         let output = validate(path);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,24 +1,24 @@
 // What happens to a convolution's sum before it is stored. Absent parts bind nothing and cost nothing.
 #set binding = namespace(next=4)
 #if bias
-@group(0) @binding({{ binding.next }}) var<storage, read> bias: array<{{ unit }}>;
+@group(0) @binding({{ binding.next }}) var<storage, read> bias: array<vec4<f32>>;
 #set binding.next = binding.next + 1
 #endif
 #if gate
-@group(0) @binding({{ binding.next }}) var<storage, read> gate: array<{{ unit }}>;
+@group(0) @binding({{ binding.next }}) var<storage, read> gate: array<vec4<f32>>;
 #set binding.next = binding.next + 1
 #endif
 #if shortcut
-@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<{{ unit }}>;
+@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<vec4<f32>>;
 #endif
 
-fn finish(sum: {{ unit }}, image: u32, column: u32, at: u32) -> {{ unit }} {
+fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     var v = sum;
 #if bias
     v += bias[column];
 #endif
 #if gate
-    v *= gate[image * walk.out_units + column];
+    v *= gate[image * walk.out_groups + column];
 #endif
 #if shortcut
     v += shortcut[at];

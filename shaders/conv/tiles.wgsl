@@ -24,14 +24,14 @@ var<workgroup> tile_x: array<vec4<f32>, 256>; // [16 k][64 pixels / 4]
 var<workgroup> tile_w: array<vec4<f32>, 256>; // [16 k][64 channels / 4]
 
 fn store(pixel: u32, column: u32, sum: vec4<f32>) {
-    if (pixel >= walk.pixels || column >= walk.out_units) {
+    if (pixel >= walk.pixels || column >= walk.out_groups) {
         return;
     }
     let line = pixel / walk.grid_w;
     let image = line / walk.grid_h;
     let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
     let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
-    let at = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_units + column;
+    let at = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups + column;
     y[at] = finish(sum, image, column, at);
 }
 
@@ -56,7 +56,7 @@ fn main(
 
     // The weights this thread loads: column thread % 16 of rows thread / 16 + {0, 4, 8, 12}.
     let load_row = thread / 16u;
-    let load_column = min(first_column + thread % 16u, walk.out_units - 1u);
+    let load_column = min(first_column + thread % 16u, walk.out_groups - 1u);
     let rows = walk.in_groups * 4u;
 
 #for r in range(8)
@@ -79,7 +79,7 @@ fn main(
 #endfor
 #for i in range(4)
             let row{{ i }} = k * 4u + load_row + {{ 4 * i }}u;
-            let b{{ i }} = select(vec4<f32>(0.0), w[(tap * rows + min(row{{ i }}, rows - 1u)) * walk.out_units + load_column], row{{ i }} < rows);
+            let b{{ i }} = select(vec4<f32>(0.0), w[(tap * rows + min(row{{ i }}, rows - 1u)) * walk.out_groups + load_column], row{{ i }} < rows);
 #endfor
 #for i in range(4)
 #for j in xyzw

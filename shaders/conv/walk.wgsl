@@ -30,6 +30,6 @@ struct Walk {
     kernel_step: u32,
     kernel_w: u32,
     in_groups: u32,     // input channels / 4
-    out_units: u32,     // output channels, in units of this kernel's lane type
+    out_groups: u32,    // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels
 }

@@ -19,7 +19,7 @@ struct Geometry {
     stride: u32,
     padding: u32,
     in_groups: u32,
-    out_units: u32,
+    out_groups: u32,
     row_blocks: u32,    // workgroups along the input channels
     column_blocks: u32, // workgroups along the output channels
 }

@@ -1,16 +1,15 @@
 // Weight gradient of a convolution in registers alone, for CPU adapters.
 //
-// A workgroup takes one tap, {{ groups }} groups of 4 input channels and {{ lanes * cols }} {{ unit }} of output channels, and
-// walks over the pixels of its run. Reads of x are the same for all lanes, reads of dy are contiguous along
-// the lanes; a lane keeps {{ 4 * groups }} x {{ cols }} sums.
+// A workgroup takes one tap, {{ 4 * groups }} input channels and {{ 4 * lanes * cols }} output channels, and walks over the pixels of
+// its run. The lanes lie side by side along the output channels, each with {{ 4 * groups }} x {{ 4 * cols }} sums.
 //
-// x: [N, H, W, Ci] in vec4; dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co] in {{ unit }}.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dy: array<{{ unit }}>;
-@group(0) @binding(3) var<storage, read_write> partial: array<{{ unit }}>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
 
 // First and one past the last output position whose tap lies inside the input.
 fn reach(tap: u32, size: u32, outputs: u32) -> vec2<u32> {
@@ -44,14 +43,14 @@ fn main(
     let ys = reach(tap / g.kernel_w, g.in_h, g.out_h);
     let xs = reach(tap % g.kernel_w, g.in_w, g.out_w);
 #for c in range(cols)
-    let read{{ c }} = min(column + {{ c * lanes }}u, g.out_units - 1u);
+    let read{{ c }} = min(column + {{ c * lanes }}u, g.out_groups - 1u);
 #endfor
 #for i in range(groups)
     let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
 #endfor
 #for r in range(4 * groups)
 #for c in range(cols)
-    var sum{{ r }}_{{ c }} = {{ unit }}(0.0);
+    var sum{{ r }}_{{ c }} = vec4<f32>(0.0);
 #endfor
 #endfor
     for (var n = images.x; n < images.y; n++) {
@@ -59,7 +58,7 @@ fn main(
             let iy = oy * g.stride + tap / g.kernel_w - g.padding;
             let ix = xs.x * g.stride + tap % g.kernel_w - g.padding;
             var at = ((n * g.in_h + iy) * g.in_w + ix) * g.in_groups;
-            var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_units;
+            var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups;
             for (var ox = xs.x; ox < xs.y; ox++) {
 #for c in range(cols)
                 let d{{ c }} = dy[out + read{{ c }}];
@@ -69,11 +68,11 @@ fn main(
 #endfor
 #for r in range(4 * groups)
 #for c in range(cols)
-                sum{{ r }}_{{ c }} += {{ unit }}(a{{ r // 4 }}.{{ xyzw[r % 4] }}) * d{{ c }};
+                sum{{ r }}_{{ c }} += vec4<f32>(a{{ r // 4 }}.{{ xyzw[r % 4] }}) * d{{ c }};
 #endfor
 #endfor
                 at += g.stride * g.in_groups;
-                out += g.out_units;
+                out += g.out_groups;
             }
         }
     }
@@ -81,9 +80,9 @@ fn main(
     let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
 #for r in range(4 * groups)
     if (first_group + {{ r // 4 }}u < g.in_groups) {
-        let row = (result + (first_group * 4u) + {{ r }}u) * g.out_units;
+        let row = (result + (first_group * 4u) + {{ r }}u) * g.out_groups;
 #for c in range(cols)
-        if (column + {{ c * lanes }}u < g.out_units) {
+        if (column + {{ c * lanes }}u < g.out_groups) {
             partial[row + column + {{ c * lanes }}u] = sum{{ r }}_{{ c }};
         }
 #endfor

@@ -40,7 +40,7 @@ fn main(
     let ty = thread / 8u;
     let load_pixel = thread / 16u;
     let load_group = min(first_group + thread % 16u, g.in_groups - 1u);
-    let load_column = min(first_column + thread % 16u, g.out_units - 1u);
+    let load_column = min(first_column + thread % 16u, g.out_groups - 1u);
     let shift_y = i32(tap / g.kernel_w) - i32(g.padding);
     let shift_x = i32(tap % g.kernel_w) - i32(g.padding);
 
@@ -59,7 +59,7 @@ fn main(
         let inside{{ i }} = counts{{ i }} && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
         let at{{ i }} = select(0u, ((line{{ i }} / g.out_h * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups, inside{{ i }});
         tile_x[(load_pixel + {{ 4 * i }}u) * 16u + thread % 16u] = select(vec4<f32>(0.0), x[at{{ i }} + load_group], inside{{ i }});
-        tile_dy[(load_pixel + {{ 4 * i }}u) * 16u + thread % 16u] = dy[pixel{{ i }} * g.out_units + load_column];
+        tile_dy[(load_pixel + {{ 4 * i }}u) * 16u + thread % 16u] = dy[pixel{{ i }} * g.out_groups + load_column];
 #endfor
         workgroupBarrier();
         for (var kk = 0u; kk < 256u; kk += 64u) {
@@ -81,9 +81,9 @@ fn main(
     let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
 #for r in range(8)
     if (first_group + ty + {{ 8 * (r // 4) }}u < g.in_groups) {
-        let row = (result + (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u) * g.out_units;
+        let row = (result + (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u) * g.out_groups;
 #for c in range(2)
-        if (first_column + tx + {{ 8 * c }}u < g.out_units) {
+        if (first_column + tx + {{ 8 * c }}u < g.out_groups) {
             partial[row + first_column + tx + {{ 8 * c }}u] = sum{{ r }}_{{ c }};
         }
 #endfor

@@ -1,7 +1,7 @@
 // The activation function of this kernel, chosen when its text is made, and its derivative at the same argument.
-fn activate(x: {{ unit }}) -> {{ unit }} {
+fn activate(x: vec4<f32>) -> vec4<f32> {
 #if activation == "relu"
-    return max(x, {{ unit }}(0.0));
+    return max(x, vec4<f32>(0.0));
 #elif activation == "silu"
     return x / (1.0 + exp(-x));
 #elif activation == "sigmoid"

@@ -36,7 +36,10 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     if dataset.classes.len() != card.config.classes {
         let (of_weights, of_data) = (card.config.classes, dataset.classes.len());
         let name = args.weights.display();
-        return Err(Error::failed(format!("{name} tells {of_weights} classes apart, --data {} has {of_data}", args.data)));
+        return Err(Error::failed(format!(
+            "{name} tells {of_weights} classes apart, --data {} has {of_data}",
+            args.data
+        )));
     }
     let gpu = global.gpu()?;
     let (batch, res) = (args.batch as usize, args.res.unwrap_or(card.res));

@@ -18,11 +18,11 @@ pub(super) struct Info {
     #[arg(value_parser = Preset::find)]
     model: &'static Preset,
     /// Side of the pictures, px [default: the model's]
-    #[arg(long, value_name = "PX")]
-    res: Option<usize>,
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    res: Option<u32>,
     /// Pictures in a batch
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
     /// Plan the memory of a training step, not that of inference
     #[arg(long)]
     train: bool,
@@ -45,8 +45,8 @@ fn depths(text: &str) -> Result<[usize; 4], &'static str> {
 struct Answer {
     model: &'static str,
     config: Config,
-    res: usize,
-    batch: usize,
+    res: u32,
+    batch: u32,
     train: bool,
     #[serde(flatten)]
     summary: Summary,
@@ -58,10 +58,11 @@ pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
     let mut config = args.model.config(args.classes);
     config.depths = args.depths.unwrap_or(config.depths);
     config.width = args.width.unwrap_or(config.width);
-    let res = args.res.unwrap_or(args.model.res as usize);
-    let summary = Summary::new(&config, args.batch, [res; 2])?;
+    let res = args.res.unwrap_or(args.model.res);
+    let (pictures, size) = (args.batch as usize, [res as usize; 2]);
+    let summary = Summary::new(&config, pictures, size)?;
     let plan = if args.train { training_bytes } else { inference_bytes };
-    let planned = plan(&config, args.batch, [res; 2])?;
+    let planned = plan(&config, pictures, size)?;
     let Info { model: &Preset { name: model, .. }, batch, train, .. } = args;
     let answer = Answer { model, config, res, batch, train, summary, planned_bytes: planned.total(), planned };
     if global.json { Ok(output::json(&answer)?) } else { Ok(print(&answer)?) }

@@ -24,7 +24,7 @@ use global::Global;
 
 /// Trains and runs ResNet-RS on any GPU
 #[derive(Parser)]
-#[command(version, max_term_width = 100, propagate_version = true)]
+#[command(version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +33,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, once")]
 enum Command {
     Devices(devices::Devices),
     Models(models::Models),

@@ -10,10 +10,12 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Prints a table with columns as wide as their cells: the first and the last aligned left, those between right.
+/// Prints a table with columns as wide as their cells: the first and the last aligned left, those between right. An empty
+/// header is left out.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let header = header.map(str::to_owned);
-    let lines = || std::iter::once(&header).chain(rows);
+    let titled = header.iter().any(|title| !title.is_empty());
+    let lines = || titled.then_some(&header).into_iter().chain(rows);
     let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut out = io::stdout().lock();

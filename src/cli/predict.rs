@@ -62,7 +62,9 @@ fn insist(model: &str, found: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let (depths, width) = (found.depths, found.width);
-    Err(Error::failed(format!("the weights are those of a network with depths {depths:?} and width {width}, not of {model}")))
+    Err(Error::failed(format!(
+        "the weights are those of a network with depths {depths:?} and width {width}, not of {model}"
+    )))
 }
 
 fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
@@ -107,7 +109,9 @@ fn predict_tensor(
     let usable = |t: &&HostTensor| t.shape.len() == 4 && t.shape[1] == 3 && !t.data.is_empty();
     let Some(input) = file.tensors.get("input").filter(usable) else {
         let name = tensor.display();
-        return Err(Error::failed(format!("{name}: expected a tensor named input of shape [N, 3, H, W], N, H and W at least 1")));
+        return Err(Error::failed(format!(
+            "{name}: expected a tensor named input of shape [N, 3, H, W], N, H and W at least 1"
+        )));
     };
     let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
     let gpu = global.gpu()?;

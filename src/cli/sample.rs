@@ -30,7 +30,10 @@ pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
     let dataset = Dataset::open(&args.data)?;
     let total = dataset.val.len();
     if args.first >= total {
-        return Err(Error::usage(format!("--first {}: --data {} has {total} validation pictures", args.first, args.data)));
+        return Err(Error::usage(format!(
+            "--first {}: --data {} has {total} validation pictures",
+            args.first, args.data
+        )));
     }
     files::create_folder(&args.out)?;
     for index in args.first..(args.first + args.count).min(total) {
@@ -41,7 +44,9 @@ pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
         sample.image.write_to(&mut png, ImageFormat::Png)?;
         files::write_atomic(&path, |file| std::io::Write::write_all(file, png.get_ref()))?;
         if global.json {
-            output::json(&serde_json::json!({ "image": path, "class": sample.label, "label": dataset.classes[sample.label as usize] }))?;
+            output::json(
+                &serde_json::json!({ "image": path, "class": sample.label, "label": dataset.classes[sample.label as usize] }),
+            )?;
         } else if !global.quiet {
             eprintln!("{}", path.display());
         }

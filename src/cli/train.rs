@@ -9,8 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Error, Global, output};
-use crate::train::{EpochLine, Observer, Recipe, RecipeFlags, Run, StepLine, Trainer, curves, metrics};
 use crate::train::{Checkpoint, Line};
+use crate::train::{EpochLine, Observer, Recipe, RecipeFlags, Run, StepLine, Trainer, curves, metrics};
 
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 #[derive(Args)]
@@ -53,7 +53,8 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
 
     if !global.quiet {
         let lines = metrics::read(&folder)?;
-        let losses: Vec<f32> = lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.loss) } else { None }).collect();
+        let losses: Vec<f32> =
+            lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.loss) } else { None }).collect();
         if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
             eprintln!("loss {first:.3} {} {last:.3}", curves::sparkline(&losses, 60));
         }

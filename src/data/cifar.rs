@@ -115,8 +115,8 @@ fn check(path: &Path, bytes: &[u8], variant: Variant) -> Result<(), Error> {
         );
         return Err(Error::invalid(path, problem));
     }
-    let mut labels = bytes.chunks_exact(record_bytes).map(|record| record[variant.label_bytes() - 1]);
-    if let Some((at, label)) = labels.by_ref().enumerate().find(|&(_, label)| usize::from(label) >= variant.classes()) {
+    let mut labels = bytes.chunks_exact(record_bytes).map(|record| record[variant.label_bytes() - 1]).enumerate();
+    if let Some((at, label)) = labels.find(|&(_, label)| usize::from(label) >= variant.classes()) {
         let problem = format!(
             "picture {at} has label {label}, the largest is {}: damaged, or another data set; download it again",
             variant.classes() - 1
@@ -151,8 +151,82 @@ fn class_names(path: &Path, count: usize) -> Result<Vec<String>, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
     let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if names.len() != count {
-        let problem = format!("names {} classes instead of {count}; correct it, or remove it to have numbers", names.len());
+        let problem =
+            format!("names {} classes instead of {count}; correct it, or remove it to have numbers", names.len());
         return Err(Error::invalid(path, problem));
     }
     Ok(names)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Records with the given labels; red counts along x, green along y, blue is the number of the picture.
+    fn file(variant: Variant, labels: &[u8]) -> Vec<u8> {
+        let record = |(number, &label): (usize, &u8)| {
+            let mut bytes = vec![label; variant.label_bytes()];
+            // The coarse label, which must not be taken for the class.
+            bytes[0] = if variant.label_bytes() == 2 { 0 } else { label };
+            bytes.extend((0..PIXELS).map(|at| (at % 32) as u8));
+            bytes.extend((0..PIXELS).map(|at| (at / 32) as u8));
+            bytes.extend([number as u8; PIXELS]);
+            bytes
+        };
+        labels.iter().enumerate().flat_map(record).collect()
+    }
+
+    fn folder(variant: Variant) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, name) in variant.train_files().iter().chain(variant.val_files()).enumerate() {
+            std::fs::write(folder.path().join(name), file(variant, &[number as u8, 9])).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn pictures_come_in_order_with_their_labels() {
+        let data = open(folder(Variant::Cifar10).path(), Variant::Cifar10).unwrap();
+        assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (10, 2, 10));
+        let labels: Vec<u32> = (0..10).map(|i| data.train.sample(i).unwrap().label).collect();
+        assert_eq!(labels, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
+        let image = data.train.sample(3).unwrap().image;
+        assert_eq!((image.dimensions(), image.get_pixel(31, 5).0), ((32, 32), [31, 5, 1]));
+    }
+
+    #[test]
+    fn cifar100_takes_the_fine_label() {
+        let folder = folder(Variant::Cifar100);
+        let data = open(folder.path(), Variant::Cifar100).unwrap();
+        assert_eq!((data.train.len(), data.train.sample(1).unwrap().label), (2, 9));
+        assert_eq!(data.train.sample(1).unwrap().image.get_pixel(2, 3).0, [2, 3, 1]);
+        assert_eq!(data.classes[99], "99");
+        let names: Vec<String> = (0..100).map(|i| format!("name{i}\n")).collect();
+        std::fs::write(folder.path().join("fine_label_names.txt"), names.concat() + "\n").unwrap();
+        assert_eq!(open(folder.path(), Variant::Cifar100).unwrap().classes[99], "name99");
+    }
+
+    #[test]
+    fn damaged_files_are_named_with_the_way_out() {
+        let good = file(Variant::Cifar10, &[1, 2]);
+        let cases = [
+            ("data_batch_3.bin", Vec::new(), "0 bytes are not one or more whole pictures"),
+            (
+                "test_batch.bin",
+                good[..good.len() - 1].to_vec(),
+                "6145 bytes are not one or more whole pictures of 3073",
+            ),
+            ("data_batch_5.bin", file(Variant::Cifar10, &[3, 10]), "picture 1 has label 10, the largest is 9"),
+            ("batches.meta.txt", b"cat\ndog\n".to_vec(), "names 2 classes instead of 10"),
+        ];
+        for (name, bytes, expected) in cases {
+            let folder = folder(Variant::Cifar10);
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            let message = open(folder.path(), Variant::Cifar10).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains(name), "{message}");
+        }
+        let message = open(folder(Variant::Cifar10).path(), Variant::Cifar100).unwrap_err().to_string();
+        assert!(message.contains("no train.bin here"), "{message}");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source};
 
@@ -23,7 +23,7 @@ pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
     let train = subfolder(directory, "train")?;
     let classes = class_folders(&train)?;
     if classes.len() < 2 {
-        let problem = format!("{} folders of classes here, at least 2 are needed: put pictures in train/CLASS/", classes.len());
+        let problem = "fewer than 2 folders of classes here: put pictures in train/CLASS/";
         return Err(Error::invalid(train, problem));
     }
     let val = subfolder(directory, "val")?;
@@ -60,7 +60,8 @@ impl Folder {
             if !folder.is_dir() {
                 continue;
             }
-            let names: Vec<OsString> = visible(&folder)?.into_iter().filter(|name| is_picture(&folder.join(name))).collect();
+            let names: Vec<OsString> =
+                visible(&folder)?.into_iter().filter(|name| is_picture(&folder.join(name))).collect();
             if names.is_empty() {
                 let problem = format!("no pictures here ({}): add some, or remove the folder", ENDINGS.join(", "));
                 return Err(Error::invalid(folder, problem));
@@ -128,8 +129,10 @@ pub fn decode(path: &Path) -> Result<RgbImage, Error> {
 
 fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return Err("neither JPEG nor PNG nor WebP by its content".to_owned());
+    match reader.format() {
+        None => return Err("neither JPEG nor PNG nor WebP by its content".to_owned()),
+        Some(ImageFormat::Jpeg) if is_cut_short(bytes) => return Err("cut short: a JPEG without an end".to_owned()),
+        Some(_) => {}
     }
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
@@ -147,4 +150,159 @@ fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
+}
+
+/// Whether a JPEG's scans break off. The decoder would fill what is missing with grey and say nothing.
+fn is_cut_short(jpeg: &[u8]) -> bool {
+    let mut at = 2;
+    // Past the segments before the first scan (FF, kind, length): a thumbnail in one of them has an end of its own.
+    while let Some(&[0xFF, 0x00..=0xD9 | 0xDB..=0xFE, high, low]) = jpeg.get(at..at + 4) {
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    !jpeg.get(at..).unwrap_or_default().windows(2).rev().any(|pair| pair == [0xFF, 0xD9])
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ExtendedColorType, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, Rgba};
+
+    use super::*;
+
+    /// Writes small pictures at these places.
+    fn tree(places: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, place) in places.iter().enumerate() {
+            let path = folder.path().join(place);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let picture = RgbImage::from_pixel(3, 2, Rgb([number as u8, 0, 0]));
+            picture.save_with_format(path, ImageFormat::Png).unwrap();
+        }
+        folder
+    }
+
+    fn message(folder: &tempfile::TempDir) -> String {
+        open(folder.path()).unwrap_err().to_string()
+    }
+
+    fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn classes_and_pictures_are_sorted_and_other_files_ignored() {
+        let folder = tree(&["train/dog/b.PNG", "train/dog/a.jpg", "train/cat/z.webp", "val/dog/only.Jpeg"]);
+        for ignored in ["train/dog/.hidden.png", "train/dog/notes.txt", "train/.git/a.png", "train/readme.png"] {
+            let path = folder.path().join(ignored);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "no picture").unwrap();
+        }
+        let data = open(folder.path()).unwrap();
+        assert_eq!(data.classes, ["cat", "dog"]);
+        let samples: Vec<Sample> = (0..data.train.len()).map(|i| data.train.sample(i).unwrap()).collect();
+        let seen: Vec<(u8, u32)> = samples.iter().map(|s| (s.image.get_pixel(0, 0)[0], s.label)).collect();
+        assert_eq!(seen, [(2, 0), (1, 1), (0, 1)]);
+        assert_eq!((data.val.len(), data.val.sample(0).unwrap().label, data.native_res), (1, 1, None));
+    }
+
+    #[test]
+    fn incomplete_folders_are_named_with_the_way_out() {
+        let cases: [(&[&str], &str); 5] = [
+            (&["val/a/1.png"], "no folder train here"),
+            (&["train/a/1.png", "val/a/1.png"], "train: fewer than 2 folders of classes here"),
+            (&["train/a/1.png", "train/b/1.png"], "no folder val here"),
+            (&["train/a/1.png", "train/b/1.png", "val/1.png"], "val: no folders of classes here"),
+            (&["train/a/1.png", "train/b/1.png", "val/c/1.png"], "val/c: is no class of the training pictures"),
+        ];
+        for (places, expected) in cases {
+            let message = message(&tree(places));
+            assert!(message.contains(expected), "{message}");
+        }
+        let folder = tree(&["train/a/1.png", "train/b/1.gif", "val/a/1.png"]);
+        assert!(message(&folder).contains("train/b: no pictures here (jpg, jpeg, png, webp)"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_picture_is_named_when_asked_for() {
+        let folder = tree(&["train/a/1.png", "train/b/1.png", "val/a/1.png"]);
+        let path = folder.path().join("train/b/1.png");
+        std::fs::write(&path, "no picture").unwrap();
+        let error = open(folder.path()).unwrap().train.sample(1).err().unwrap();
+        assert!(matches!(&error, Error::Picture { path: p, .. } if *p == path), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(decode(&path), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn every_kind_of_pixel_becomes_rgb() {
+        let first = |picture: DynamicImage, format| decode_bytes(&encoded(picture, format)).unwrap().get_pixel(0, 0).0;
+        let (png, webp) = (ImageFormat::Png, ImageFormat::WebP);
+        assert_eq!(first(ImageBuffer::from_pixel(1, 1, Luma([70u8])).into(), png), [70; 3]);
+        assert_eq!(first(ImageBuffer::from_pixel(1, 1, LumaA([70u8, 9])).into(), png), [70; 3]);
+        assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 4])).into(), png), [1, 2, 3]);
+        assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 255])).into(), webp), [1, 2, 3]);
+        // 16 bits: 257 times the value of 8.
+        assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgb([257u16, 514, 65_535])).into(), png), [1, 2, 255]);
+        // JPEG keeps a grey of one pixel to within its rounding.
+        let grey = first(ImageBuffer::from_pixel(1, 1, Luma([70u8])).into(), ImageFormat::Jpeg);
+        assert!(grey.iter().all(|v| v.abs_diff(70) <= 1), "{grey:?}");
+    }
+
+    #[test]
+    fn exif_turns_the_picture_upright() {
+        // A little-endian TIFF header and one entry: orientation (0x0112), a short, once, 6: turn a quarter clockwise.
+        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let picture = RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 0 } else { 255 }; 3]));
+        let jpeg = |exif: &[u8]| {
+            let mut bytes = Vec::new();
+            let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 100);
+            encoder.set_exif_metadata(exif.to_vec()).unwrap();
+            encoder.write_image(&picture, 16, 8, ExtendedColorType::Rgb8).unwrap();
+            decode_bytes(&bytes).unwrap()
+        };
+        let upright = jpeg(&exif);
+        assert_eq!(upright.dimensions(), (8, 16));
+        assert!(upright.get_pixel(0, 0)[0] < 10 && upright.get_pixel(0, 15)[0] > 245);
+        exif[18] = 99;
+        assert_eq!(jpeg(&exif).dimensions(), (16, 8), "an orientation that does not exist");
+    }
+
+    /// A PNG of one chunk that promises a size and holds no pixels.
+    fn png_header(width: u32, height: u32) -> Vec<u8> {
+        let mut chunk = b"IHDR".to_vec();
+        chunk.extend([width.to_be_bytes(), height.to_be_bytes()].concat());
+        chunk.extend([8, 2, 0, 0, 0]);
+        let mut checksum = flate2::Crc::new();
+        checksum.update(&chunk);
+        let data = [0, 0, 0, 1, b'I', b'D', b'A', b'T', 0];
+        [&b"\x89PNG\r\n\x1a\n\0\0\0\x0D"[..], &chunk, &checksum.sum().to_be_bytes(), &data].concat()
+    }
+
+    #[test]
+    fn huge_pictures_are_refused_by_size() {
+        let message = |width, height| decode_bytes(&png_header(width, height)).unwrap_err();
+        let limit = "at most 32768 a side and 512 MiB are";
+        assert_eq!(message(20_000, 20_000), format!("20000 x 20000 pixels, 1144 MiB decoded; {limit}"));
+        assert_eq!(message(40_000, 1), format!("40000 x 1 pixels, 0 MiB decoded; {limit}"));
+        assert!(!message(10, 10).contains(limit));
+    }
+
+    #[test]
+    fn damaged_pictures_are_errors() {
+        let picture = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x * 37) as u8, (y * 91) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
+            let bytes = encoded(picture.clone(), format);
+            for length in [0, 1, 3, 8, 30, bytes.len() / 2, bytes.len() - 20] {
+                assert!(decode_bytes(&bytes[..length]).is_err(), "{format:?}, {length} of {} bytes", bytes.len());
+            }
+        }
+        // A thumbnail's end is not the picture's, and what follows the picture's end does no harm.
+        let whole = encoded(picture, ImageFormat::Jpeg);
+        let with_thumbnail = [&whole[..2], &[0xFF, 0xE1, 0, 4, 0xFF, 0xD9], &whole[2..]].concat();
+        assert!(decode_bytes(&with_thumbnail[..whole.len() / 2]).is_err());
+        assert!(decode_bytes(&[&with_thumbnail[..], &[0; 9]].concat()).is_ok());
+    }
 }

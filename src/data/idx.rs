@@ -122,7 +122,8 @@ impl Source for Idx {
 
 /// The file of this name, or with `.gz` after it.
 fn find(directory: &Path, name: &str) -> Result<PathBuf, Error> {
-    let found = [name.to_owned(), format!("{name}.gz")].map(|name| directory.join(name)).into_iter().find(|p| p.is_file());
+    let found =
+        [name.to_owned(), format!("{name}.gz")].map(|name| directory.join(name)).into_iter().find(|p| p.is_file());
     found.ok_or_else(|| {
         let problem = format!(
             "no {name} here, nor {name}.gz; give the folder with the four files of MNIST or Fashion-MNIST \
@@ -148,7 +149,8 @@ fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; 
     };
     let found = word()?;
     if found != magic {
-        let problem = format!("starts with {found:#010x} instead of {magic:#010x}: not this kind of IDX file; download it again");
+        let problem =
+            format!("starts with {found:#010x} instead of {magic:#010x}: not this kind of IDX file; download it again");
         return Err(Error::invalid(path, problem));
     }
     let mut dimensions = [0; DIMENSIONS];
@@ -157,7 +159,8 @@ fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; 
     }
     let expected = dimensions.iter().fold(1u64, |bytes, &d| bytes.saturating_mul(u64::from(d)));
     if expected > MAX_BYTES {
-        let problem = format!("its header promises {dimensions:?} values, more than {MAX_BYTES}: damaged; download it again");
+        let problem =
+            format!("its header promises {dimensions:?} values, more than {MAX_BYTES}: damaged; download it again");
         return Err(Error::invalid(path, problem));
     }
     let mut data = Vec::new();
@@ -165,8 +168,148 @@ fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; 
     let read_bytes = reader.take(expected + 1).read_to_end(&mut data).map_err(failed)? as u64;
     if read_bytes != expected {
         let amount = if read_bytes > expected { "more".to_owned() } else { format!("only {read_bytes}") };
-        let problem = format!("its header promises {dimensions:?} values, {expected} bytes, but it holds {amount}; download it again");
+        let problem = format!(
+            "its header promises {dimensions:?} values, {expected} bytes, but it holds {amount}; download it again"
+        );
         return Err(Error::invalid(path, problem));
     }
     Ok((dimensions, data))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn file(magic: u32, dimensions: &[u32], data: &[u8]) -> Vec<u8> {
+        let words = [magic].into_iter().chain(dimensions.iter().copied());
+        words.flat_map(u32::to_be_bytes).chain(data.iter().copied()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A folder of `side` wide pictures, values counting up from 0; three to learn from, two to test with.
+    fn folder(side: u32) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (split, count) in [("train", 3), ("t10k", 2)] {
+            let pixels: Vec<u8> = (0..count * side * side).map(|v| v as u8).collect();
+            put(&folder, &format!("{split}-images-idx3-ubyte"), &file(IMAGES_MAGIC, &[count, side, side], &pixels));
+            let labels: Vec<u8> = (0..count as u8).map(|v| v + 1).collect();
+            put(&folder, &format!("{split}-labels-idx1-ubyte"), &file(LABELS_MAGIC, &[count], &labels));
+        }
+        folder
+    }
+
+    fn put(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+
+    fn message(folder: &tempfile::TempDir) -> String {
+        open(folder.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn pictures_are_padded_with_black_and_grey_in_all_channels() {
+        for (side, padded, margin) in [(28, 32, 2), (5, 8, 1), (8, 8, 0)] {
+            let data = open(folder(side).path()).unwrap();
+            assert_eq!((data.train.len(), data.val.len(), data.native_res), (3, 2, Some(padded)));
+            assert_eq!(data.classes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+            let Sample { image, label } = data.train.sample(1).unwrap();
+            assert_eq!((image.dimensions(), label), ((padded, padded), 2));
+            for (x, y, pixel) in image.enumerate_pixels() {
+                let inside = (margin..margin + side).contains(&x) && (margin..margin + side).contains(&y);
+                let at = if inside { side * side + (y - margin) * side + x - margin } else { 0 };
+                assert_eq!(pixel.0, [at as u8; 3], "{side}: {x}, {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn gzip_is_seen_by_content() {
+        let folder = folder(4);
+        for (name, ending) in [("train-images-idx3-ubyte", ".gz"), ("t10k-labels-idx1-ubyte", "")] {
+            let path = folder.path().join(name);
+            let zipped = gzip(&std::fs::read(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+            put(&folder, &format!("{name}{ending}"), &zipped);
+        }
+        assert_eq!(open(folder.path()).unwrap().val.sample(1).unwrap().label, 2);
+    }
+
+    #[test]
+    fn damaged_files_are_named_with_the_way_out() {
+        const IMAGES: &str = "train-images-idx3-ubyte";
+        const LABELS: &str = "t10k-labels-idx1-ubyte";
+        let good = file(IMAGES_MAGIC, &[3, 4, 4], &[9; 48]);
+        let zipped = gzip(&good);
+        let mut wrong_checksum = zipped.clone();
+        let checksum = wrong_checksum.len() - 8;
+        wrong_checksum[checksum] ^= 1;
+        let cases: [(&str, Vec<u8>, &str); 14] = [
+            (IMAGES, Vec::new(), "cut short or damaged; download it again"),
+            (IMAGES, good[..10].to_vec(), "cut short or damaged"),
+            (IMAGES, good[..60].to_vec(), "48 bytes, but it holds only 44"),
+            (IMAGES, [good.clone(), vec![0]].concat(), "48 bytes, but it holds more"),
+            (IMAGES, file(LABELS_MAGIC, &[3], &[0; 3]), "starts with 0x00000801 instead of 0x00000803"),
+            (IMAGES, zipped[..zipped.len() - 9].to_vec(), "cut short or damaged"),
+            (IMAGES, wrong_checksum, "cut short or damaged"),
+            (IMAGES, [zipped.clone(), vec![1, 2, 3]].concat(), "cut short or damaged"),
+            (IMAGES, file(IMAGES_MAGIC, &[u32::MAX; 3], &[]), "more than 2147483648: damaged"),
+            (IMAGES, file(IMAGES_MAGIC, &[100_000, 100, 100], &[]), "it holds only 0"),
+            (IMAGES, file(IMAGES_MAGIC, &[0, 4, 4], &[]), "holds no pictures"),
+            (IMAGES, file(IMAGES_MAGIC, &[4, 3, 4], &[0; 48]), "4 x 3 pixels; they must be square"),
+            (LABELS, file(LABELS_MAGIC, &[3], &[0; 3]), "holds 3 labels for the 2 pictures of"),
+            (LABELS, file(LABELS_MAGIC, &[2], &[9, 10]), "label 1 is 10, but the training labels end at 3"),
+        ];
+        for (name, bytes, expected) in cases {
+            let folder = folder(4);
+            put(&folder, name, &bytes);
+            let message = message(&folder);
+            assert!(message.contains(expected) && message.contains(name), "{message}");
+        }
+        let folder = folder(4);
+        std::fs::remove_file(folder.path().join(LABELS)).unwrap();
+        assert!(message(&folder).contains("no t10k-labels-idx1-ubyte here, nor t10k-labels-idx1-ubyte.gz"));
+    }
+
+    #[test]
+    fn splits_must_have_one_size() {
+        let folder = folder(4);
+        put(&folder, "t10k-images-idx3-ubyte", &file(IMAGES_MAGIC, &[2, 8, 8], &[0; 128]));
+        assert!(message(&folder).contains("4 pixels wide, the test pictures 8"));
+    }
+
+    /// EMNIST has more than ten classes.
+    #[test]
+    fn classes_follow_the_training_labels() {
+        let folder = folder(4);
+        put(&folder, "train-labels-idx1-ubyte", &file(LABELS_MAGIC, &[3], &[0, 46, 5]));
+        let data = open(folder.path()).unwrap();
+        assert_eq!((data.classes.len(), data.classes[46].as_str()), (47, "46"));
+    }
+
+    #[test]
+    fn fashion_mnist() {
+        let directory = Path::new("/usr/share/datasets/fashion-mnist");
+        if !directory.exists() {
+            eprintln!("skipped: no {}; Debian's package dataset-fashion-mnist has it", directory.display());
+            return;
+        }
+        let data = open(directory).unwrap();
+        assert_eq!((data.train.len(), data.val.len(), data.native_res), (60_000, 10_000, Some(32)));
+        let name = |index| data.classes[data.train.sample(index).unwrap().label as usize].as_str();
+        assert_eq!([name(0), name(1), name(2)], ["ankle boot", "T-shirt", "T-shirt"]);
+        // The mean of all training pixels, without the padding, is the one that pictures are standardised with.
+        let grey = |index| data.train.sample(index).unwrap().image.pixels().map(|p| f64::from(p[0])).sum::<f64>();
+        let mean = (0..60_000).map(grey).sum::<f64>() / (60_000.0 * 784.0 * 255.0);
+        assert!((mean - f64::from(data.mean[0])).abs() < 5e-5, "{mean}");
+    }
 }

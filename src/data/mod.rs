@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub use augment::Augment;
 pub use error::Error;
 pub use folder::decode;
-pub use loader::{Batch, Batches, LoaderOptions, Transform};
 pub(crate) use loader::pack;
+pub use loader::{Batch, Batches, LoaderOptions, Transform};
 pub use resize::evaluation_crop;
 
 /// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1.

@@ -18,7 +18,9 @@ pub(super) enum Purpose {
 
 /// A generator for one purpose, epoch and picture.
 pub(super) fn generator(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> Pcg64Mcg {
-    let mixed = [purpose as u64, epoch, index].into_iter().fold(seed, |h, v| mix(h ^ mix(v.wrapping_add(0x9E37_79B9_7F4A_7C15))));
+    let mixed = [purpose as u64, epoch, index]
+        .into_iter()
+        .fold(seed, |h, v| mix(h ^ mix(v.wrapping_add(0x9E37_79B9_7F4A_7C15))));
     Pcg64Mcg::seed_from_u64(mixed)
 }
 

@@ -16,9 +16,12 @@ pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) 
     let [left, top, part_width, part_height] = part;
     let mut result = RgbImage::new(width, height);
     // Pillow's BICUBIC is what this crate calls CatmullRom: the cubic convolution with a = -0.5.
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-        .crop(left, top, part_width, part_height);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
+        left,
+        top,
+        part_width,
+        part_height,
+    );
     let pixels = picture.as_raw().clone();
     let resized = Image::from_vec_u8(w, h, pixels, PixelType::U8x3).ok().and_then(|source| {
         let mut target = Image::new(width, height, PixelType::U8x3);
@@ -40,7 +43,8 @@ pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage 
     let short = (f64::from(res) / crop_pct).floor() as u32;
     let (w, h) = picture.dimensions();
     // torchvision: the long side is truncated, the short side exact.
-    let long = |long_side: u32, short_side: u32| (u64::from(short) * u64::from(long_side) / u64::from(short_side)) as u32;
+    let long =
+        |long_side: u32, short_side: u32| (u64::from(short) * u64::from(long_side) / u64::from(short_side)) as u32;
     let (width, height) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
     // Only the crop is computed: a picture of 1 x 10,000 pixels would otherwise grow without bound.
     let offset = |side: u32| f64::from(side - res) / 2.0;

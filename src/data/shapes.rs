@@ -19,8 +19,17 @@ const SIDE: u32 = 32;
 /// The least distance between a shape's colour and any of its background's, in the unit cube of red, green and blue.
 const CONTRAST: f32 = 0.5;
 
-/// Radius of the circle around a shape in pixels: large enough to tell the classes apart, small enough to move about.
-const RADIUS: std::ops::RangeInclusive<f32> = 9.0..=13.5;
+// Radius, tilt and spread make the task an easy one: a convnet of three 3x3 layers with batch norm has 98 % right after
+// 500 steps of 64. With radii from 9, full turns and any two background colours together, it had 70 %.
+
+/// Radius of the circle around a shape in pixels.
+const RADIUS: std::ops::RangeInclusive<f32> = 11.0..=14.5;
+
+/// Largest tilt to either side in radians, 20 degrees.
+const TILT: f32 = 0.35;
+
+/// How far a background's two colours may lie apart in each channel.
+const BACKGROUND_SPREAD: f32 = 0.3;
 
 /// Largest change of a pixel by grain, on a scale from 0 to 1.
 const GRAIN: f32 = 0.03;
@@ -29,7 +38,7 @@ const GRAIN: f32 = 0.03;
 /// outline, which is all that anti-aliasing needs.
 type Distance = fn(f32, f32) -> f32;
 
-/// The classes. No two are turned or scaled copies of each other, and every rotation of each is the same class.
+/// The classes. No two are turned or scaled copies of each other.
 const SHAPES: [(&str, Distance); 8] = [
     ("circle", |x, y| circle(x, y, 1.0)),
     ("crescent", |x, y| circle(x, y, 1.0).max(-circle(x - 0.5, y, 0.8))),
@@ -58,8 +67,13 @@ fn heart(x: f32, y: f32) -> f32 {
 /// decides.
 fn star(x: f32, y: f32) -> f32 {
     /// Sine and cosine of 0, 72, 144, 216, 288 degrees.
-    const NORMALS: [(f32, f32); 5] =
-        [(0.0, 1.0), (0.951_056_5, 0.309_017), (0.587_785_3, -0.809_017), (-0.587_785_3, -0.809_017), (-0.951_056_5, 0.309_017)];
+    const NORMALS: [(f32, f32); 5] = [
+        (0.0, 1.0),
+        (0.951_056_5, 0.309_017),
+        (0.587_785_3, -0.809_017),
+        (-0.587_785_3, -0.809_017),
+        (-0.951_056_5, 0.309_017),
+    ];
     /// Distance of the lines from the centre, cos 72 degrees, when the points lie on the unit circle.
     const INNER: f32 = 0.309_017;
     let (mut largest, mut second) = (f32::MIN, f32::MIN);
@@ -110,7 +124,7 @@ fn render(shape: Distance, rng: &mut Pcg64Mcg) -> RgbImage {
     let radius = rng.random_range(RADIUS);
     let mut centre = || rng.random_range(radius..=SIDE as f32 - radius);
     let (cx, cy) = (centre(), centre());
-    let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
+    let (sin, cos) = rng.random_range(-TILT..=TILT).sin_cos();
     RgbImage::from_fn(SIDE, SIDE, |x, y| {
         let (px, py) = (x as f32 + 0.5, y as f32 + 0.5);
         let (dx, dy) = ((px - cx) / radius, (py - cy) / radius);
@@ -128,7 +142,8 @@ fn render(shape: Distance, rng: &mut Pcg64Mcg) -> RgbImage {
 
 /// Two colours of a background and one of a shape, which differs from every blend of the two.
 fn palette(rng: &mut Pcg64Mcg) -> [[f32; 3]; 3] {
-    let [first, second]: [[f32; 3]; 2] = [rng.random(), rng.random()];
+    let first: [f32; 3] = rng.random();
+    let second = first.map(|v| (v + rng.random_range(-BACKGROUND_SPREAD..=BACKGROUND_SPREAD)).clamp(0.0, 1.0));
     loop {
         let colour = rng.random();
         if distance_to_blends(colour, first, second) >= CONTRAST {
@@ -156,7 +171,7 @@ enum Texture {
     /// Straight waves, from narrow stripes to less than one wave across the picture: a gradient.
     Waves { direction_x: f32, direction_y: f32, phase: f32 },
     /// Value noise: random values on a square lattice, smoothly interpolated.
-    Noise { values: [[f32; LATTICE]; LATTICE], cell_px: f32 },
+    Noise { values: Box<[[f32; LATTICE]; LATTICE]>, cell_px: f32 },
 }
 
 impl Texture {
@@ -167,7 +182,7 @@ impl Texture {
             let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
             Self::Waves { direction_x: cos / period_px, direction_y: sin / period_px, phase: rng.random() }
         } else {
-            Self::Noise { values: rng.random(), cell_px: rng.random_range(SMALLEST_CELL_PX..=16.0) }
+            Self::Noise { values: Box::new(rng.random()), cell_px: rng.random_range(SMALLEST_CELL_PX..=16.0) }
         }
     }
 
@@ -187,5 +202,84 @@ impl Texture {
                 row(j) + (row(j + 1) - row(j)) * v
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_repeat_and_differ_by_seed_split_and_index() {
+        let picture = |seed, index| open(seed).train.sample(index).unwrap().image.into_raw();
+        let first = picture(7, 3);
+        assert_eq!(first, picture(7, 3));
+        assert_ne!(first, picture(8, 3));
+        assert_ne!(first, picture(7, 3 + SHAPES.len()));
+        assert_ne!(first, open(7).val.sample(3).unwrap().image.into_raw());
+    }
+
+    #[test]
+    fn classes_are_balanced() {
+        let data = open(0);
+        for split in [&data.train, &data.val] {
+            let mut counts = [0; SHAPES.len()];
+            for index in 0..split.len() {
+                counts[split.sample(index).unwrap().label as usize] += 1;
+            }
+            assert_eq!(counts, [split.len() / SHAPES.len(); SHAPES.len()]);
+        }
+        assert_eq!(data.classes.len(), SHAPES.len());
+    }
+
+    /// Every outline touches its unit circle, so that radius and position keep it inside the picture, and none is tiny.
+    #[test]
+    fn shapes_fill_their_unit_circle_and_stay_inside() {
+        for (name, shape) in SHAPES {
+            let grid = (-60..=60).flat_map(|i| (-60..=60).map(move |j| (i as f32 / 50.0, j as f32 / 50.0)));
+            let inside: Vec<(f32, f32)> = grid.filter(|&(x, y)| shape(x, y) < 0.0).collect();
+            let reach = inside.iter().map(|(x, y)| x.hypot(*y)).fold(0.0, f32::max);
+            assert!((0.9..=1.02).contains(&reach), "{name} reaches {reach}");
+            // The pentagram is the smallest: 1.12 of the circle's 3.14.
+            let area = inside.len() as f32 / 2500.0;
+            assert!(area > 1.05, "{name} covers {area}");
+        }
+    }
+
+    #[test]
+    fn shapes_stand_out_from_their_backgrounds() {
+        let mut rng = generator(1, Purpose::RenderTrain, 0, 0);
+        for _ in 0..1000 {
+            let [first, second, colour] = palette(&mut rng);
+            for step in 0..=20 {
+                let blend: [f32; 3] = std::array::from_fn(|c| first[c] + (second[c] - first[c]) * step as f32 / 20.0);
+                let distance = (0..3).map(|c| (colour[c] - blend[c]).powi(2)).sum::<f32>().sqrt();
+                assert!(distance >= CONTRAST - 1e-5, "{distance} from {blend:?} to {colour:?}");
+            }
+        }
+    }
+
+    /// The nearest mean colour guesses the class no better than chance: 1 in 8 of 1024, four standard deviations (1.03 %)
+    /// allowed.
+    #[test]
+    fn colours_do_not_give_the_class_away() {
+        let data = open(0);
+        let mean = |sample: &Sample| -> [f64; 3] {
+            std::array::from_fn(|c| sample.image.pixels().map(|p| f64::from(p[c])).sum::<f64>())
+        };
+        let mut centres = [[0.0; 3]; SHAPES.len()];
+        for index in 0..2048 {
+            let sample = data.train.sample(index).unwrap();
+            let colour = mean(&sample);
+            (0..3).for_each(|c| centres[sample.label as usize][c] += colour[c] / (2048 / SHAPES.len()) as f64);
+        }
+        let guess = |colour: [f64; 3]| {
+            let distance = |label: &usize| (0..3).map(|c| (centres[*label][c] - colour[c]).powi(2)).sum::<f64>();
+            (0..SHAPES.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap()
+        };
+        let samples = (0..data.val.len()).map(|index| data.val.sample(index).unwrap());
+        let right = samples.filter(|sample| guess(mean(sample)) == sample.label as usize).count();
+        assert!(right as f64 / 1024.0 < 0.125 + 4.0 * 0.0103, "{right} of 1024");
     }
 }

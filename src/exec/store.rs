@@ -90,7 +90,9 @@ impl ParameterStore {
             let (group, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             let ranges: Vec<_> = group.iter().map(|(tensor, buffer)| (buffer, 0, tensor.spec.bytes())).collect();
             let read = self.gpu.download(&ranges)?.wait()?;
-            values.extend(group.iter().zip(read).map(|((tensor, _), bytes)| (tensor, layout::unpack(&tensor.spec, &bytes))));
+            values.extend(
+                group.iter().zip(read).map(|((tensor, _), bytes)| (tensor, layout::unpack(&tensor.spec, &bytes))),
+            );
             rest = tail;
         }
         Ok(values)

@@ -85,7 +85,9 @@ impl MemoryPlan {
         let referenced = graph.nodes().iter().flat_map(|n| n.inputs.iter().chain(&n.updates).chain(&n.outputs));
         let mut bytes = Bytes::default();
         let mut homes = HashMap::new();
-        for &id in referenced.chain(outputs).collect::<HashSet<_>>() {
+        // Inputs have a home even where no node reads them, so that feeding them is no special case.
+        let inputs: Vec<TensorId> = graph.ids().filter(|&id| graph.tensor(id).role == Role::Input).collect();
+        for &id in referenced.chain(outputs).chain(&inputs).collect::<HashSet<_>>() {
             let size = graph.spec(id).bytes();
             match graph.tensor(id).role {
                 Role::Parameter(_) => bytes.parameters += size,

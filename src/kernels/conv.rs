@@ -4,35 +4,32 @@ use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activati
 use crate::gpu::Family;
 use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 
-/// What a lane of the register kernels keeps: `rows` pixels times `cols` units of output channels.
+/// SIMD lanes of a workgroup of the register kernels: llvmpipe's native width, twice SwiftShader's.
+const LANES: usize = 8;
+
+/// What a lane of the register convolution keeps: `rows` pixels times `cols` groups of output channels.
 #[derive(Clone, Copy, Debug)]
 struct RegisterTile {
-    /// `f32` or `vec4<f32>`.
-    unit: &'static str,
-    unit_channels: usize,
-    lanes: usize,
+    lanes_along: &'static str,
     rows: usize,
     cols: usize,
 }
 
 impl RegisterTile {
-    /// Wide layers give each lane whole vec4; narrow ones single channels, so that no lane idles.
-    fn for_channels(channels: usize) -> Self {
-        let vec4 = |cols| Self { unit: "vec4<f32>", unit_channels: 4, lanes: 8, rows: 8, cols };
-        let scalar = |cols| Self { unit: "f32", unit_channels: 1, lanes: 8, rows: 8, cols };
-        match channels {
-            0..=8 => scalar(1),
-            9..=16 => scalar(2),
-            17..=32 => vec4(1),
-            _ => vec4(2),
-        }
+    /// Larger tiles are faster still, but llvmpipe takes longer to compile them than a short run takes.
+    fn for_layer(pixels: usize, groups: usize) -> Self {
+        let narrow = Self { lanes_along: "pixels", rows: 8, cols: groups.min(4) };
+        let wide = Self { lanes_along: "channels", rows: 8, cols: 2 };
+        // With few pixels the lanes are better filled by channels.
+        if groups >= wide.cols * LANES && pixels < 4 * narrow.rows * LANES { wide } else { narrow }
     }
 
-    fn kernel(&self, template: &'static str) -> Kernel {
-        Kernel::new(template)
-            .with("unit", Setting::Text(self.unit))
-            .with("lanes", Setting::Number(self.lanes))
-            .with("cols", Setting::Number(self.cols))
+    /// Pixels and channel groups of a workgroup.
+    fn block(&self) -> [usize; 2] {
+        match self.lanes_along {
+            "pixels" => [self.rows * LANES, self.cols],
+            _ => [self.rows, self.cols * LANES],
+        }
     }
 }
 
@@ -52,7 +49,7 @@ struct Walk {
     kernel_step: usize,
     kernel_w: usize,
     in_groups: usize,
-    out_channels: usize,
+    out_groups: usize,
 }
 
 impl Walk {
@@ -69,14 +66,17 @@ impl Walk {
 
     fn launch(&self, family: Family, epilogue: &Epilogue, views: Vec<View>) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
-        let (kernel, unit_channels, block_units, block_pixels) = match family {
-            Family::Tiles => (Kernel::new("conv/tiles").with("unit", Setting::Text("vec4<f32>")), 4, 16, 64),
+        let (kernel, [block_pixels, block_groups]) = match family {
+            Family::Tiles => (Kernel::new("conv/tiles"), [64, 16]),
             Family::Registers => {
-                let tile = RegisterTile::for_channels(self.out_channels);
-                let padded = Setting::Flag(self.leaves_input());
-                let kernel =
-                    tile.kernel("conv/registers").with("rows", Setting::Number(tile.rows)).with("padded", padded);
-                (kernel, tile.unit_channels, tile.lanes * tile.cols, tile.rows)
+                let tile = RegisterTile::for_layer(pixels, self.out_groups);
+                let kernel = Kernel::new("conv/registers")
+                    .with("lanes_along", Setting::Text(tile.lanes_along))
+                    .with("lanes", Setting::Number(LANES))
+                    .with("rows", Setting::Number(tile.rows))
+                    .with("cols", Setting::Number(tile.cols))
+                    .with("padded", Setting::Flag(self.leaves_input()));
+                (kernel, tile.block())
             }
         };
         let kernel = kernel
@@ -84,8 +84,7 @@ impl Walk {
             .with("gate", Setting::Flag(epilogue.gate))
             .with("shortcut", Setting::Flag(epilogue.shortcut))
             .with("activation", activation(epilogue.activation));
-        let out_units = self.out_channels / unit_channels;
-        let column_blocks = out_units.div_ceil(block_units);
+        let column_blocks = self.out_groups.div_ceil(block_groups);
         let params = words![
             pixels,
             self.grid[0],
@@ -108,7 +107,7 @@ impl Walk {
             self.kernel_step,
             self.kernel_w,
             self.in_groups,
-            out_units,
+            self.out_groups,
             column_blocks,
         ];
         Launch { kernel, views, params, workgroups: fold(pixels.div_ceil(block_pixels) * column_blocks) }
@@ -117,10 +116,6 @@ impl Walk {
 
 fn size(map: &Operand<'_>) -> [usize; 2] {
     [map.spec.shape[1], map.spec.shape[2]]
-}
-
-fn padded_channels(map: &Operand<'_>) -> usize {
-    map.spec.groups() * 4
 }
 
 pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge> {
@@ -144,7 +139,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             kernel_step: 1,
             kernel_w: w.spec.shape[1],
             in_groups: x.spec.groups(),
-            out_channels: padded_channels(&y),
+            out_groups: y.spec.groups(),
         };
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
         if op.epilogue.bias {
@@ -161,7 +156,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let exchanged = l.workspace();
     let count = w.vec4();
     let exchange = Kernel::new("conv/exchange_channels");
-    l.each(exchange, vec![w.whole(), exchanged], count, words![dx.spec.groups(), padded_channels(&dy)]);
+    l.each(exchange, vec![w.whole(), exchanged], count, words![dx.spec.groups(), dy.spec.groups() * 4]);
 
     let addend = op.addend.then(|| l.input(2));
     let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
@@ -191,7 +186,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 kernel_step: op.stride,
                 kernel_w: kernel[1],
                 in_groups: dy.spec.groups(),
-                out_channels: padded_channels(&dx),
+                out_groups: dx.spec.groups(),
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             views.extend(addend.map(|a| a.images(&run)));
@@ -206,18 +201,21 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let runs = op.runs(x.spec, dy.spec);
     let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let [kh, kw] = op.kernel;
-    let (kernel, unit_channels, block_groups, block_units) = match l.family {
-        Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), 4, 16, 16),
+    let (in_groups, out_groups) = (x.spec.groups(), dy.spec.groups());
+    let (kernel, block) = match l.family {
+        Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), [16, 16]),
         Family::Registers => {
-            let tile = RegisterTile::for_channels(padded_channels(&dy));
-            let groups = if x.spec.groups() == 1 { 1 } else { 2 };
-            let kernel = tile.kernel("conv/weight_grad_registers").with("groups", Setting::Number(groups));
-            (kernel, tile.unit_channels, groups, tile.lanes * tile.cols)
+            let groups = in_groups.min(2);
+            let cols = if out_groups > LANES { 2 } else { 1 };
+            let kernel = Kernel::new("conv/weight_grad_registers")
+                .with("lanes", Setting::Number(LANES))
+                .with("groups", Setting::Number(groups))
+                .with("cols", Setting::Number(cols));
+            (kernel, [groups, LANES * cols])
         }
     };
-    let out_units = padded_channels(&dy) / unit_channels;
-    let row_blocks = x.spec.groups().div_ceil(block_groups);
-    let column_blocks = out_units.div_ceil(block_units);
+    let row_blocks = in_groups.div_ceil(block[0]);
+    let column_blocks = out_groups.div_ceil(block[1]);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let params = words![
             slice.len(),
@@ -233,8 +231,8 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             kw,
             op.stride,
             op.padding,
-            x.spec.groups(),
-            out_units,
+            in_groups,
+            out_groups,
             row_blocks,
             column_blocks,
         ];

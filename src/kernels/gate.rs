@@ -10,7 +10,6 @@ pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLa
     let kernel = Kernel::new("gate/scale_add")
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
-        .with("unit", Setting::Text("vec4<f32>"))
         .with("activation", activation(op.activation));
     let groups = maps[0].spec.groups();
     let image_vec4 = maps[0].pixels() * groups;

@@ -39,10 +39,7 @@ pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
 }
 
 fn normalize(from_variance: bool, activation: Setting) -> Kernel {
-    Kernel::new("norm/normalize")
-        .with("from_variance", Setting::Flag(from_variance))
-        .with("unit", Setting::Text("vec4<f32>"))
-        .with("activation", activation)
+    Kernel::new("norm/normalize").with("from_variance", Setting::Flag(from_variance)).with("activation", activation)
 }
 
 pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {

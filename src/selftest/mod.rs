@@ -117,7 +117,8 @@ fn compute(gpu: &Gpu, case: &Case) -> Result<(Vec<Vec<f32>>, Option<f64>), exec:
     }
     session.prepare()?;
     let times = session.run_timed()?;
-    let read = |&id: &TensorId| if is_persistent(graph, id) { store.read(&graph.tensor(id).name) } else { session.read(id) };
+    let read =
+        |&id: &TensorId| if is_persistent(graph, id) { store.read(&graph.tensor(id).name) } else { session.read(id) };
     let results = compared.iter().map(read).collect::<Result<_, _>>()?;
     Ok((results, times.map(|nodes| nodes.iter().map(|n| n.milliseconds).sum())))
 }

@@ -20,9 +20,6 @@ use crate::{Error, Inference};
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Share of a new measurement in the smoothed rate: about the last 20 steps count.
-const RATE_SMOOTHING: f64 = 0.05;
-
 /// What a run tells while it goes on. Every method has a default that does nothing.
 pub trait Observer: Sync {
     /// Kernels are being compiled: how many of how many are done.
@@ -148,7 +145,20 @@ impl<'a> Trainer<'a> {
         let planned = session.plan().bytes.total() + validation.session().plan().bytes.total_without_parameters();
         observer.starting(planned, step, schedule.total_steps);
         Ok(Self {
-            run, dataset, card, schedule, loader, store, session, ends, validation, metrics, step, best_top1, observer, stop,
+            run,
+            dataset,
+            card,
+            schedule,
+            loader,
+            store,
+            session,
+            ends,
+            validation,
+            metrics,
+            step,
+            best_top1,
+            observer,
+            stop,
         })
     }
 
@@ -214,7 +224,8 @@ impl<'a> Trainer<'a> {
     fn submit_step(&mut self, epoch: u64, batch: &Batch) -> Result<InFlight, Error> {
         let lr = self.schedule.lr(self.step);
         let clock = [self.run.recipe.seed as u32, self.step as u32];
-        let words = [(self.ends.input, &batch.pixels[..]), (self.ends.labels, &batch.labels), (self.ends.clock, &clock)];
+        let words =
+            [(self.ends.input, &batch.pixels[..]), (self.ends.labels, &batch.labels), (self.ends.clock, &clock)];
         self.session.feed(&[(self.ends.lr, &[lr])], &words)?;
         self.session.run()?;
         let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, images_per_s: 0.0 };
@@ -317,25 +328,29 @@ fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
     Transform::Train { augment, small, shuffle: recipe.shuffle, seed: recipe.seed }
 }
 
-/// Pictures per second, smoothed.
+/// Pictures per second over the last steps.
 struct Rate {
     batch: usize,
-    last: Instant,
-    smoothed: Option<f64>,
+    /// When each of the last steps was done, the first being when the count began.
+    done: VecDeque<Instant>,
 }
 
 impl Rate {
+    /// Steps that count: enough to even out two that end together because their losses were read together.
+    const STEPS: usize = 20;
+
     fn new(batch: usize) -> Self {
-        Self { batch, last: Instant::now(), smoothed: None }
+        Self { batch, done: VecDeque::from([Instant::now()]) }
     }
 
     /// Counts one batch and returns the rate.
     fn tick(&mut self) -> f32 {
         let now = Instant::now();
-        let rate = self.batch as f64 / (now - self.last).as_secs_f64().max(1e-9);
-        self.last = now;
-        let smoothed = self.smoothed.map_or(rate, |old| old + RATE_SMOOTHING * (rate - old));
-        self.smoothed = Some(smoothed);
-        smoothed as f32
+        self.done.push_back(now);
+        if self.done.len() > Self::STEPS + 1 {
+            self.done.pop_front();
+        }
+        let steps = self.done.len() - 1;
+        ((self.batch * steps) as f64 / (now - self.done[0]).as_secs_f64().max(1e-9)) as f32
     }
 }

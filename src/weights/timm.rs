@@ -49,7 +49,8 @@ fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
 /// # Errors
 /// A tensor that the network needs and the file lacks, one of another shape, or one that belongs to no part of it.
 pub fn values(path: &Path, weights: &StateDict, graph: &Graph) -> Result<Vec<(String, Vec<f32>)>, Error> {
-    let mismatch = |tensor: &str, problem: String| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
+    let mismatch =
+        |tensor: &str, problem: String| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
     let wanted: Vec<&Tensor> = graph.persistent().map(|id| graph.tensor(id)).collect();
     if let Some(surplus) = weights.tensors.keys().find(|name| graph.find(name).is_none()) {
         return Err(mismatch(surplus, "belongs to no part of the network".into()));
@@ -80,8 +81,11 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
         tensor: tensor.to_owned(),
         problem: "is missing: these are not the weights of a ResNet with bottleneck blocks under timm's names".into(),
     };
-    let first = |name: &'static str| shape(name).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(name));
-    let blocks = |stage: usize| (0..).take_while(|b| shape(&format!("layer{stage}.{b}.conv1.weight")).is_some()).count();
+    let first = |name: &'static str| {
+        shape(name).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(name))
+    };
+    let blocks =
+        |stage: usize| (0..).take_while(|b| shape(&format!("layer{stage}.{b}.conv1.weight")).is_some()).count();
     let depths = [1, 2, 3, 4].map(blocks);
     if let Some(stage) = depths.iter().position(|&d| d == 0) {
         return Err(missing(&format!("layer{}.0.conv1.weight", stage + 1)));
@@ -91,7 +95,11 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let config = Config {
         se_ratio: inner as f64 / (4 * planes) as f64,
         stem: if shape("conv1.weight").is_some() { Stem::Plain } else { Stem::Deep },
-        stem_downsampling: if shape("maxpool.0.weight").is_some() { StemDownsampling::Conv } else { StemDownsampling::FirstBlock },
+        stem_downsampling: if shape("maxpool.0.weight").is_some() {
+            StemDownsampling::Conv
+        } else {
+            StemDownsampling::FirstBlock
+        },
         shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
         ..Config::resnet_rs(depths, planes as f64 / 64.0, first("fc.weight")?)
     };

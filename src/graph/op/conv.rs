@@ -207,7 +207,12 @@ impl Conv2dWeightGrad {
         let per_run = for_occupancy.min(for_binding).min(for_loop).max(1);
         let lines = (super::MAX_LOOP_ITERATIONS / line_iterations).clamp(1, height);
         let per_image = if per_run > 1 { 1 } else { height.div_ceil(lines) };
-        Runs { images: per_run, per_image, lines: height.div_ceil(per_image), count: images.div_ceil(per_run) * per_image }
+        Runs {
+            images: per_run,
+            per_image,
+            lines: height.div_ceil(per_image),
+            count: images.div_ceil(per_run) * per_image,
+        }
     }
 }
 
