@@ -1,7 +1,10 @@
 //! Batches ready for upload, decoded ahead of their use on other threads.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use rand::RngExt;
 use rayon::prelude::*;
@@ -16,7 +19,7 @@ const AHEAD: usize = 2;
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoaderOptions {
-    /// Pictures in a batch.
+    /// Pictures in a batch, at least 1.
     pub batch: usize,
     /// Side of the pictures in pixels.
     pub res: u32,
@@ -59,27 +62,32 @@ pub struct Batch {
 /// An epoch's batches in order.
 pub struct Batches {
     receiver: Receiver<Result<Batch, Error>>,
+    worker: Option<JoinHandle<()>>,
+    wanted: Arc<AtomicBool>,
 }
 
 impl Batches {
     /// Starts loading an epoch at batch number `start`, so that a resumed run can enter in the middle.
-    /// Order and content do not depend on the threads' timing. Dropping the iterator ends the loading.
+    /// Order and content do not depend on the threads' timing. Dropping the iterator ends the loading. An error is the last
+    /// item; a panic on the loading threads goes on in [`Iterator::next`].
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, epoch: u64, start: usize) -> Self {
         let (sender, receiver) = sync_channel(AHEAD);
-        std::thread::spawn(move || {
+        let wanted = Arc::new(AtomicBool::new(true));
+        let still_wanted = wanted.clone();
+        let worker = thread::spawn(move || {
             let order = order(source.len(), &options, epoch);
             let count = Self::count(source.len(), &options);
             for at in start..count {
                 let end = ((at + 1) * options.batch).min(order.len());
-                let batch = load(&*source, &options, epoch, &order[at * options.batch..end]);
+                let indices = &order[at * options.batch..end];
+                let Some(batch) = load(&*source, &options, epoch, indices, &still_wanted) else { return };
                 let failed = batch.is_err();
-                // The receiver is gone when nobody wants more batches.
                 if sender.send(batch).is_err() || failed {
                     return;
                 }
             }
         });
-        Self { receiver }
+        Self { receiver, worker: Some(worker), wanted }
     }
 
     /// Number of batches in an epoch over `samples` pictures.
@@ -95,7 +103,17 @@ impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.receiver.recv().ok()
+        self.receiver.recv().ok().or_else(|| match self.worker.take().map(JoinHandle::join) {
+            // A decoder's panic must not pass for the end of the epoch.
+            Some(Err(panic)) => resume_unwind(panic),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.wanted.store(false, Ordering::Relaxed);
     }
 }
 
@@ -111,26 +129,38 @@ fn order(samples: usize, options: &LoaderOptions, epoch: u64) -> Vec<usize> {
     order
 }
 
-fn load(source: &dyn Source, options: &LoaderOptions, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
-    let res = options.res;
+/// One batch; `None` once nobody wants it any more.
+fn load(
+    source: &dyn Source,
+    options: &LoaderOptions,
+    epoch: u64,
+    indices: &[usize],
+    wanted: &AtomicBool,
+) -> Option<Result<Batch, Error>> {
     let transform = |index: usize| {
         let sample = source.sample(index)?;
         let picture = match options.transform {
-            Transform::Evaluate { crop_pct } => evaluation_crop(&sample.image, res, crop_pct),
+            Transform::Evaluate { crop_pct } => evaluation_crop(&sample.image, options.res, crop_pct),
             Transform::Train { augment, small, seed, .. } => {
-                training_crop(&sample.image, res, augment, small, (seed, epoch, index as u64))
+                training_crop(&sample.image, options.res, augment, small, (seed, epoch, index as u64))
             }
         };
         Ok((pack(&picture), sample.label))
     };
-    let samples = indices.par_iter().map(|&i| transform(i)).collect::<Result<Vec<_>, Error>>()?;
-    let picture_pixels = (res * res) as usize;
+    let samples = indices.par_iter().map(|&index| wanted.load(Ordering::Relaxed).then(|| transform(index)));
+    Some(join(samples.collect::<Option<Vec<_>>>()?, options))
+}
+
+/// Puts samples in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
+fn join(samples: Vec<Result<(Vec<u32>, u32), Error>>, options: &LoaderOptions) -> Result<Batch, Error> {
+    let picture_pixels = (options.res as usize).pow(2);
     let mut batch = Batch {
         pixels: Vec::with_capacity(options.batch * picture_pixels),
         labels: Vec::with_capacity(options.batch),
         count: samples.len(),
     };
-    for (pixels, label) in samples {
+    for sample in samples {
+        let (pixels, label) = sample?;
         batch.pixels.extend(pixels);
         batch.labels.push(label);
     }
@@ -147,6 +177,8 @@ pub(crate) fn pack(picture: &image::RgbImage) -> Vec<u32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::super::Sample;
     use super::*;
 
@@ -191,5 +223,60 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 9, "no picture comes twice");
+    }
+
+    /// Panics at a picture, and tells when a picture is asked for.
+    struct Faulty(std::sync::atomic::AtomicUsize);
+
+    impl Source for Faulty {
+        fn len(&self) -> usize {
+            1000
+        }
+
+        fn sample(&self, index: usize) -> Result<Sample, Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(index != 6, "the decoder fails");
+            match index {
+                4 | 5 => Err(Error::invalid(format!("{index}.png"), "broken")),
+                _ => Numbers(10).sample(index),
+            }
+        }
+    }
+
+    fn faulty(batch: usize, start: usize) -> (Arc<Faulty>, Batches) {
+        let source = Arc::new(Faulty(0.into()));
+        let options = LoaderOptions { batch, res: 2, transform: Transform::Evaluate { crop_pct: 1.0 } };
+        (source.clone(), Batches::new(source, options, 0, start))
+    }
+
+    /// Otherwise a decoder that panics would look like the end of the epoch.
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let (_, batches) = faulty(2, 3);
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| batches.count()));
+        assert!(caught.is_err(), "ended after {caught:?} batches");
+    }
+
+    #[test]
+    fn the_first_broken_picture_of_a_batch_is_the_error() {
+        let (_, mut batches) = faulty(2, 2);
+        assert!(batches.next().unwrap().unwrap_err().to_string().starts_with("4.png"));
+        assert!(batches.next().is_none());
+    }
+
+    /// A batch of 400 pictures at 5 ms takes a second on two threads.
+    #[test]
+    fn dropping_ends_the_loading_within_a_batch() {
+        let (source, batches) = faulty(400, 1);
+        while source.0.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        drop(batches);
+        let start = std::time::Instant::now();
+        while Arc::strong_count(&source) > 1 {
+            assert!(start.elapsed().as_millis() < 400, "still loading, {:?} pictures", source.0);
+            std::thread::yield_now();
+        }
     }
 }

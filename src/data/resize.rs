@@ -1,6 +1,6 @@
 //! Resizing as Pillow does it, and the evaluation transform of timm.
 
-use fast_image_resize::images::Image;
+use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
@@ -8,13 +8,21 @@ use image::RgbImage;
 pub(super) type Region = [f64; 4];
 
 /// Resizes a part of a picture with Pillow's bicubic filter: a = -0.5, widened when shrinking so that it does not alias.
+/// The part lies within the picture, which has at least one pixel.
 pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) -> RgbImage {
     let (w, h) = picture.dimensions();
     if part == [0.0, 0.0, f64::from(w), f64::from(h)] && (w, h) == (width, height) {
         return picture.clone();
     }
     let [left, top, part_width, part_height] = part;
-    let mut result = RgbImage::new(width, height);
+    // A pass an axis, across first, as Pillow does. In one pass with both, fast_image_resize 6.1 keeps too few columns of
+    // some enlarged parts with a fractional left edge, and reads outside of them.
+    let narrow = convolve(picture, [left, 0.0, part_width, f64::from(h)], width, h);
+    convolve(&narrow, [0.0, top, f64::from(width), part_height], width, height)
+}
+
+/// One pass of [`resize`]: the part and the result differ along one axis only.
+fn convolve(picture: &RgbImage, [left, top, part_width, part_height]: Region, width: u32, height: u32) -> RgbImage {
     // Pillow's BICUBIC is what this crate calls CatmullRom: the cubic convolution with a = -0.5.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
         left,
@@ -22,24 +30,25 @@ pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) 
         part_width,
         part_height,
     );
-    let pixels = picture.as_raw().clone();
-    let resized = Image::from_vec_u8(w, h, pixels, PixelType::U8x3).ok().and_then(|source| {
-        let mut target = Image::new(width, height, PixelType::U8x3);
-        Resizer::new().resize(&source, &mut target, &options).ok()?;
-        RgbImage::from_raw(width, height, target.into_vec())
+    let (w, h) = picture.dimensions();
+    let mut result = RgbImage::new(width, height);
+    let resized = ImageRef::new(w, h, picture.as_raw(), PixelType::U8x3).ok().and_then(|source| {
+        let mut target = Image::from_slice_u8(width, height, &mut result, PixelType::U8x3).ok()?;
+        Resizer::new().resize(&source, &mut target, &options).ok()
     });
-    if let Some(resized) = resized {
-        result = resized;
-    } else {
-        debug_assert!(false, "the part {part:?} lies within {w} x {h}");
-    }
+    // A black picture instead would go unnoticed.
+    assert!(resized.is_some(), "{part_width} x {part_height} at {left}, {top} lies within {w} x {h}");
     result
 }
 
 /// timm's evaluation transform: the short side to `floor(res / crop_pct)`, bicubic, then the central `res` x `res` pixels.
 ///
-/// `crop_pct` lies in (0, 1]. A picture that is `res` x `res` already is returned unchanged when `crop_pct` is 1.
+/// `crop_pct` lies in (0, 1]. A picture that is `res` x `res` already is returned unchanged when `crop_pct` is 1; one without
+/// pixels becomes black.
 pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage {
+    if picture.is_empty() {
+        return RgbImage::new(res, res);
+    }
     let short = (f64::from(res) / crop_pct).floor() as u32;
     let (w, h) = picture.dimensions();
     // torchvision: the long side is truncated, the short side exact.
@@ -49,8 +58,13 @@ pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage 
     // Only the crop is computed: a picture of 1 x 10,000 pixels would otherwise grow without bound.
     let offset = |side: u32| f64::from(side - res) / 2.0;
     let (left, top) = (offset(width).round_ties_even(), offset(height).round_ties_even());
-    let (sx, sy) = (f64::from(w) / f64::from(width), f64::from(h) / f64::from(height));
-    resize(picture, [left * sx, top * sy, f64::from(res) * sx, f64::from(res) * sy], res, res)
+    // Start and length in the picture's own pixels. The minimum takes away what rounding may add beyond the last one.
+    let span = |offset: f64, resized: u32, side: u32| {
+        let scale = f64::from(side) / f64::from(resized);
+        (offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale))
+    };
+    let ((left, part_width), (top, part_height)) = (span(left, width, w), span(top, height, h));
+    resize(picture, [left, top, part_width, part_height], res, res)
 }
 
 #[cfg(test)]
@@ -88,6 +102,23 @@ mod tests {
         }
     }
 
+    /// A constant picture stays constant, whatever its size: no pixel comes from outside, and none is left black. Among the
+    /// cases are those where rounding leads beyond the edge (53 to 49, 58 to 224) or the first or last column of an
+    /// enlarged part falls on a pixel's centre (35 to 160 with 0.91, 24 to 37).
+    #[test]
+    fn constant_pictures_of_all_sizes_stay_constant() {
+        let colour = image::Rgb([255, 130, 1]);
+        for side in 1..140 {
+            for (w, h) in [(side, side), (side, 140), (140, side)] {
+                let picture = RgbImage::from_pixel(w, h, colour);
+                for (res, crop_pct) in [(37, 0.91), (49, 1.0), (160, 0.91), (224, 1.0)] {
+                    let crop = evaluation_crop(&picture, res, crop_pct);
+                    assert!(crop.pixels().all(|&p| p == colour), "{w} x {h} to {res} with {crop_pct}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn extreme_pictures() {
         let colour = image::Rgb([10, 200, 30]);
@@ -96,5 +127,6 @@ mod tests {
             assert_eq!(crop.dimensions(), (32, 32));
             assert!(crop.pixels().all(|&p| p == colour), "{w} x {h}");
         }
+        assert!(evaluation_crop(&RgbImage::new(0, 7), 32, 0.91).pixels().all(|p| p.0 == [0; 3]));
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layers.
 
-use super::{Kernel, Lowering, Setting, activation, words};
+use super::{Kernel, Lowering, activation, words};
 use crate::graph::op::{ActivationGrad, Linear};
 
 pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) {

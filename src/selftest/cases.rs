@@ -81,6 +81,8 @@ fn convolutions() -> Vec<Case> {
         // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
         window([5, 3, 3, 8], 3, 8, 1, 1),
         window([7, 2, 2, 132], 3, 132, 1, 1),
+        // Images of more pixels than one loop may walk: two runs in each.
+        window([2, 200, 165, 3], 1, 4, 1, 0),
     ]);
     let of_window = |(i, &w): (usize, &Window)| {
         [ops::conv2d(w, Epilogue::NONE, 0), ops::conv2d_input_grad(w, i % 2 == 1, 0), ops::conv2d_weight_grad(w, 0)]

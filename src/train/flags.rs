@@ -29,7 +29,7 @@ pub struct RecipeFlags {
     /// Pictures in a step [default: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<u32>,
-    /// Peak learning rate [default: 0.1]
+    /// Peak learning rate [default: 0.05]
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
     /// Epochs of linear warm-up [default: 0.5]

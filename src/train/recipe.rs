@@ -96,7 +96,7 @@ impl Default for Recipe {
             res: None,
             epochs: 10,
             batch: 64,
-            lr: 0.1,
+            lr: 0.05,
             warmup_epochs: Some(0.5),
             warmup_steps: None,
             schedule: Schedule::Cosine,
