@@ -93,7 +93,7 @@ pub(super) fn open(seed: u64) -> Dataset {
         val: split(Purpose::RenderVal, VAL_PICTURES),
         classes: SHAPES.iter().map(|(name, _)| (*name).to_owned()).collect(),
         mean: [0.5; 3],
-        std: [0.25; 3],
+        std: [0.29; 3],
         native_res: Some(SIDE),
     }
 }
@@ -127,7 +127,8 @@ fn render(shape: Distance, rng: &mut Pcg64Mcg) -> RgbImage {
     let (sin, cos) = rng.random_range(-TILT..=TILT).sin_cos();
     RgbImage::from_fn(SIDE, SIDE, |x, y| {
         let (px, py) = (x as f32 + 0.5, y as f32 + 0.5);
-        let (dx, dy) = ((px - cx) / radius, (py - cy) / radius);
+        // Shapes are described with y up, pictures have it down.
+        let (dx, dy) = ((px - cx) / radius, (cy - py) / radius);
         let distance_px = shape(cos * dx + sin * dy, cos * dy - sin * dx) * radius;
         // The share of the pixel that a straight outline at this distance covers.
         let cover = (0.5 - distance_px).clamp(0.0, 1.0);

@@ -184,7 +184,7 @@ impl<'a> Trainer<'a> {
             }
         }
         let whole_epochs = self.step / per_epoch;
-        if self.step % per_epoch != 0 {
+        if !self.step.is_multiple_of(per_epoch) {
             self.save_checkpoint(whole_epochs)?;
             self.draw_curves()?;
         }
