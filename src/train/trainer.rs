@@ -245,6 +245,7 @@ impl<'a> Trainer<'a> {
 
     /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
     fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
+        let weights = self.save_last()?;
         self.validation.prepare()?;
         let (observer, stop) = (self.observer, self.stop);
         let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
@@ -260,8 +261,6 @@ impl<'a> Trainer<'a> {
         };
         let line = EpochLine { epoch, val_top1: result.top1, val_top5: result.top5, val_loss: result.loss as f32 };
         self.metrics.write(&Line::Epoch(line.clone()))?;
-        let weights = self.weights()?;
-        weights.write(&self.run.folder.join("last.safetensors"))?;
         if self.best_top1.is_none_or(|best| result.top1 > best) {
             self.best_top1 = Some(result.top1);
             weights.write(&self.run.folder.join("best.safetensors"))?;
@@ -270,6 +269,13 @@ impl<'a> Trainer<'a> {
         self.draw_curves()?;
         self.observer.epoch(&line);
         Ok(true)
+    }
+
+    /// Writes the weights that the run has come to, and returns them.
+    fn save_last(&self) -> Result<StateDict, Error> {
+        let weights = self.weights()?;
+        weights.write(&self.run.folder.join("last.safetensors"))?;
+        Ok(weights)
     }
 
     /// Parameters and running statistics under timm's names, with the card that says what they are.

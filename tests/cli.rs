@@ -1,0 +1,382 @@
+//! The program as a user runs it on the default adapter: every command once, then everything that can be wrong with
+//! its input. A bad input ends with exit status 1 or 2 and a message that names the file or flag, and damages nothing.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/program.rs"]
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flate2::{Compression, write::GzEncoder};
+use image::RgbImage;
+use program::{idx, idx_folder, json, json_lines, losses, program, said, succeed, words};
+use resnet_rs::weights::{HostTensor, StateDict};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The released models at the resolutions they were trained at: parameters with 1000 classes, and 10^9
+/// multiply-accumulates of convolutions and classifier (fact sheet 1.1 and 1.2).
+const FACTS: [(u32, u32, u64, &str); 11] = [
+    (50, 160, 35_691_912, "2.279"),
+    (101, 160, 63_618_976, "4.182"),
+    (101, 192, 63_618_976, "6.012"),
+    (152, 192, 86_621_560, "8.747"),
+    (152, 224, 86_621_560, "11.895"),
+    (152, 256, 86_621_560, "15.528"),
+    (200, 256, 93_211_576, "20.093"),
+    (270, 256, 129_860_888, "26.950"),
+    (350, 256, 163_962_952, "34.377"),
+    (350, 320, 163_962_952, "53.684"),
+    (420, 320, 191_891_032, "63.942"),
+];
+
+#[test]
+fn info_equals_the_published_costs() {
+    for (depth, res, params, gmacs) in FACTS {
+        let answer = json(&format!("info resnet-rs-{depth} --res {res}"));
+        let macs = answer["macs"].as_u64().unwrap();
+        assert_eq!(answer["params"], params, "resnet-rs-{depth}");
+        assert_eq!(format!("{:.3}", macs as f64 / 1e9), gmacs, "resnet-rs-{depth} at {res}");
+        assert_eq!(answer["flops"], 2 * macs);
+    }
+}
+
+/// From the adapter to a class: what a new user tries, in this order.
+#[test]
+fn every_command_answers() {
+    let adapters = json("devices");
+    assert!(adapters[0]["name"].is_string() && adapters[0]["max_buffer_bytes"].is_u64(), "{adapters}");
+    let models = json("models");
+    assert!(models.as_array().unwrap().iter().any(|model| model["name"] == "resnet-rs-420"), "{models}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (run, pictures, exported) = (path("run"), path("pictures"), path("exported.safetensors"));
+    let trained = json(&format!("train --data shapes --out {run} --max-steps 4 --batch 8"));
+    assert_eq!((&trained["steps"], &trained["stopped"]), (&4.into(), &false.into()), "{trained}");
+    assert_eq!(losses(Path::new(&run)).len(), 4);
+    let weights = format!("{run}/last.safetensors");
+
+    let evaluated = json(&format!("eval --data shapes --weights {weights}"));
+    let share = |key: &str| evaluated[key].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&share("top1")) && share("top5") >= share("top1"), "{evaluated}");
+
+    let sampled = json_lines(&format!("sample --data shapes --out {pictures} --count 3"));
+    let files: Vec<&str> = sampled.iter().map(|line| line["image"].as_str().unwrap()).collect();
+    let predicted = json_lines(&format!("predict {} --weights {weights} --top 2", files.join(" ")));
+    assert_eq!(predicted.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), files);
+    for line in &predicted {
+        let top = line["top"].as_array().unwrap();
+        let probability = |guess: &Value| guess["probability"].as_f64().unwrap();
+        assert!(top.len() == 2 && probability(&top[0]) >= probability(&top[1]), "{line}");
+        assert!(top.iter().all(|guess| guess["class"].is_u64() && guess["label"].is_string()), "{line}");
+    }
+
+    let (tensor, logits) = (path("input.safetensors"), path("logits.safetensors"));
+    let input = HostTensor { shape: vec![2, 3, 32, 32], data: (0..2 * 3 * 32 * 32).map(|i| (i % 7) as f32).collect() };
+    write(Path::new(&tensor), [("input", input)]);
+    let of_tensor = format!("predict --tensor {tensor} --logits {logits}");
+    succeed(&format!("{of_tensor} --weights {weights}"));
+    let classes = StateDict::read(Path::new(&weights)).unwrap().tensors["fc.bias"].shape[0];
+    let answer = StateDict::read(Path::new(&logits)).unwrap().tensors["logits"].clone();
+    assert_eq!(answer.shape, [2, classes]);
+
+    succeed(&format!("export --weights {weights} {exported}"));
+    succeed(&format!("{of_tensor} --weights {exported}"));
+    assert_eq!(StateDict::read(Path::new(&logits)).unwrap().tensors["logits"], answer);
+    assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
+}
+
+/// A folder with a trained network, data, and what is wrong with copies of them.
+struct Fixture {
+    folder: TempDir,
+    /// The header of the weights and the bytes that follow it.
+    header: Value,
+    data: Vec<u8>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        succeed(&format!("train --data shapes --out {} --max-steps 1 --batch 8", run.display()));
+        let bytes = fs::read(run.join("last.safetensors")).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        Self { folder, header, data: bytes[8 + length..].to_vec() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces `@name` by the path of that name in the folder.
+    fn line(&self, line: &str) -> String {
+        line.replace('@', &format!("{}/", self.folder.path().display()))
+    }
+
+    /// A copy of the weights, its header edited.
+    fn weights(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+        let mut header = self.header.clone();
+        edit(&mut header);
+        let header = header.to_string();
+        let length = (header.len() as u64).to_le_bytes();
+        fs::write(self.path(name), [&length[..], header.as_bytes(), &self.data].concat()).unwrap();
+    }
+
+    /// Asserts that a command line fails with a message that holds `expected`, and changes nothing in the folder.
+    fn refuses(&self, line: &str, expected: &str) {
+        self.refuses_with(line, expected, &[]);
+    }
+
+    fn refuses_with(&self, line: &str, expected: &str, environment: &[(&str, &str)]) {
+        let (line, expected) = (self.line(line), self.line(expected));
+        let before = snapshot(self.folder.path());
+        let output = program(&words(&line)).envs(environment.iter().copied()).output().unwrap();
+        assert_refused(&line, &output, &expected);
+        assert!(snapshot(self.folder.path()) == before, "{line}: changed something");
+    }
+}
+
+fn assert_refused(line: &str, output: &Output, expected: &str) {
+    let said = said(output);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{line}: {:?}, {said}", output.status);
+    assert!(said.contains("error: ") && said.contains(expected), "{line}: no word of {expected} in: {said}");
+    assert!(!said.contains("panicked"), "{line}: {said}");
+}
+
+/// Every file below a folder with its bytes, every folder without.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            let mut all = snapshot(&path);
+            all.insert(path, None);
+            all
+        } else {
+            [(path.clone(), Some(fs::read(path).unwrap()))].into()
+        }
+    };
+    paths.flat_map(below).collect()
+}
+
+fn write<const N: usize>(path: &Path, tensors: [(&str, HostTensor); N]) {
+    let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into();
+    StateDict { tensors, ..StateDict::default() }.write(path).unwrap();
+}
+
+#[test]
+fn hostile_weights_are_refused() {
+    let f = Fixture::new();
+    RgbImage::new(32, 32).save(f.path("picture.png")).unwrap();
+    fs::write(f.path("header-missing"), [1, 2, 3]).unwrap();
+    fs::write(f.path("header-oversized"), [&u64::MAX.to_le_bytes()[..], b"{}"].concat()).unwrap();
+    fs::write(f.path("truncated"), &fs::read(f.path("run/last.safetensors")).unwrap()[..20_000]).unwrap();
+    f.weights("overlapping", |h| h["fc.weight"]["data_offsets"] = h["conv1.0.weight"]["data_offsets"].clone());
+    f.weights("out-of-range", |h| h["fc.weight"]["data_offsets"] = serde_json::json!([0, 1u64 << 40]));
+    f.weights("backwards", |h| h["fc.weight"]["data_offsets"] = serde_json::json!([8, 0]));
+    f.weights("dtype", |h| h["fc.bias"]["dtype"] = "I32".into());
+    f.weights("shape-too-large", |h| h["fc.bias"]["shape"] = serde_json::json!([u64::MAX, u64::MAX]));
+    f.weights("shape", |h| h["fc.bias"]["shape"].as_array_mut().unwrap().insert(0, 1.into()));
+    let edit = |name: &str, edit: &dyn Fn(&mut StateDict)| {
+        let mut weights = StateDict::read(&f.path("run/last.safetensors")).unwrap();
+        edit(&mut weights);
+        weights.write(&f.path(name)).unwrap();
+    };
+    edit("tensor-missing", &|w| drop(w.tensors.remove("layer2.0.bn1.weight")));
+    edit("tensor-surplus", &|w| {
+        w.tensors.insert("layer9.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] });
+    });
+    write(&f.path("no-network"), [("a", HostTensor { shape: vec![1], data: vec![0.0] })]);
+    fs::create_dir(f.path("a-folder")).unwrap();
+    for (file, expected) in [
+        ("header-missing", "too short for a header"),
+        ("header-oversized", "announce a header of 18446744073709551615 bytes"),
+        ("truncated", "cut short"),
+        ("overlapping", "inside another tensor"),
+        ("out-of-range", "fc.weight"),
+        ("backwards", "fc.weight"),
+        ("dtype", "fc.bias holds I32"),
+        ("shape-too-large", "fc.bias"),
+        ("shape", "fc.bias has shape [1, "),
+        ("tensor-missing", "layer2.0.bn1.weight is missing"),
+        ("tensor-surplus", "layer9.weight belongs to no part"),
+        ("no-network", "not the weights of a ResNet"),
+        ("a-folder", "not a regular file"),
+        ("nowhere", "cannot read"),
+    ] {
+        for command in ["predict @picture.png --weights", "eval --data shapes --weights"] {
+            f.refuses(&format!("{command} @{file}"), expected);
+            f.refuses(&format!("{command} @{file}"), &format!("@{file}"));
+        }
+        f.refuses(&format!("export @out.safetensors --weights @{file}"), expected);
+    }
+}
+
+#[test]
+fn odd_pictures() {
+    let f = Fixture::new();
+    fs::write(f.path("text.png"), "no picture").unwrap();
+    RgbImage::new(1, 1).save(f.path("pixel.png")).unwrap();
+    RgbImage::new(20_000, 4).save(f.path("wide.png")).unwrap();
+    RgbImage::new(40_000, 1).save(f.path("too-wide.png")).unwrap();
+    let png = fs::read(f.path("wide.png")).unwrap();
+    fs::write(f.path("cut.png"), &png[..png.len() / 2]).unwrap();
+    for name in ["pixel.png", "wide.png"] {
+        succeed(&f.line(&format!("predict @{name} --weights @run/last.safetensors")));
+    }
+    for name in ["text.png", "too-wide.png", "cut.png", "missing.png"] {
+        f.refuses(&format!("predict @{name} --weights @run/last.safetensors"), &format!("@{name}"));
+    }
+}
+
+#[test]
+fn bad_data_is_refused() {
+    let f = Fixture::new();
+    for folder in ["train/cat", "train/dog", "val/cat", "val/dog"] {
+        let folder = f.path("folder").join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        RgbImage::new(8, 8).save(folder.join("a.png")).unwrap();
+    }
+    fs::remove_file(f.path("folder/train/dog/a.png")).unwrap();
+
+    for data in ["label", "cut", "cut-gzip", "label-cut", "no-idx"] {
+        idx_folder(&f.path(data), 32, 16);
+    }
+    fs::write(f.path("label/t10k-labels-idx1-ubyte"), idx(&[16], &[200; 16])).unwrap();
+    fs::write(f.path("label-cut/train-labels-idx1-ubyte"), idx(&[32], &[0; 31])).unwrap();
+    fs::write(f.path("no-idx/train-images-idx3-ubyte"), "text, not pictures").unwrap();
+    let images = fs::read(f.path("cut/train-images-idx3-ubyte")).unwrap();
+    fs::write(f.path("cut/train-images-idx3-ubyte"), &images[..images.len() - 1]).unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&images).unwrap();
+    let gzip = gzip.finish().unwrap();
+    fs::remove_file(f.path("cut-gzip/train-images-idx3-ubyte")).unwrap();
+    fs::write(f.path("cut-gzip/train-images-idx3-ubyte.gz"), &gzip[..gzip.len() - 9]).unwrap();
+
+    for (data, expected) in [
+        ("folder:@folder", "@folder/train/dog"),
+        ("folder:@nowhere", "@nowhere"),
+        ("idx:@label", "@label/t10k-labels-idx1-ubyte"),
+        ("idx:@cut", "@cut/train-images-idx3-ubyte"),
+        ("idx:@cut-gzip", "@cut-gzip/train-images-idx3-ubyte.gz"),
+        ("idx:@label-cut", "@label-cut/train-labels-idx1-ubyte"),
+        ("idx:@no-idx", "@no-idx/train-images-idx3-ubyte"),
+        ("cifar10:@nowhere", "@nowhere"),
+        ("birds", "--data birds"),
+    ] {
+        f.refuses(&format!("train --data {data} --out @new"), expected);
+        f.refuses(&format!("eval --data {data} --weights @run/last.safetensors"), expected);
+    }
+}
+
+#[test]
+fn bad_flags_are_refused() {
+    let f = Fixture::new();
+    for (flags, expected) in [
+        ("--batch 0", "--batch"),
+        ("--res 0", "--res"),
+        ("--lr -1", "--lr"),
+        ("--lr nan", "--lr"),
+        ("--model resnet-rs-51", "resnet-rs-51"),
+        ("--depths 1,2", "--depths"),
+        ("--device no-such-adapter", "no-such-adapter"),
+        ("--recipe @nowhere.toml", "@nowhere.toml"),
+        ("--init @nowhere", "@nowhere"),
+        ("--batch 1000000", "--batch"),
+    ] {
+        f.refuses(&format!("train --data shapes --out @new {flags}"), expected);
+    }
+    let weights = "--weights @run/last.safetensors";
+    f.refuses(&format!("eval --data shapes --batch 0 {weights}"), "--batch");
+    f.refuses(&format!("eval --data shapes --res 0 {weights}"), "--res");
+    f.refuses(&format!("sample --data shapes --out @new --first 1000000"), "--first");
+    f.refuses(&format!("export {weights} @out.pt"), "@out.pt");
+
+    let none = [("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")];
+    for line in ["devices", "selftest", "train --data shapes --out @new"] {
+        f.refuses_with(line, "adapter", &none);
+    }
+}
+
+#[test]
+fn a_run_that_exists_is_left_alone() {
+    let f = Fixture::new();
+    f.refuses("train --data shapes --out @run", "@run");
+    f.refuses("train --resume @run --lr 0.5", "@run/run.toml");
+    f.refuses("train --resume @nowhere", "@nowhere");
+
+    succeed(&f.line("train --data shapes --out @other --max-steps 1 --batch 8 --width 0.5"));
+    f.refuses("train --data shapes --out @new --init @other/last.safetensors", "@other/last.safetensors");
+    // Settings and tensors that contradict each other: metadata of one run, tensors of another.
+    let state = "checkpoint/state.safetensors";
+    let mut mixed = StateDict::read(&f.path("run").join(state)).unwrap();
+    mixed.tensors = StateDict::read(&f.path("other").join(state)).unwrap().tensors;
+    fs::create_dir_all(f.path("mixed/checkpoint")).unwrap();
+    mixed.write(&f.path("mixed").join(state)).unwrap();
+    f.refuses("train --resume @mixed", "@mixed");
+    // Weights are no checkpoint.
+    fs::copy(f.path("run/last.safetensors"), f.path("mixed").join(state)).unwrap();
+    f.refuses("train --resume @mixed", "@mixed/checkpoint/state.safetensors");
+
+    // A whole checkpoint of another run is a run like any other.
+    fs::copy(f.path("other").join(state), f.path("mixed").join(state)).unwrap();
+    succeed(&f.line("train --resume @mixed --max-steps 2"));
+}
+
+/// A tmpfs, unmounted when dropped. `None`, with a line that says so, where this user cannot mount one.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(path: PathBuf, options: &str) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(&path).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        eprintln!("skipped: this user cannot mount a tmpfs");
+        None
+    }
+
+    fn options(&self, options: &str) {
+        assert!(Command::new("mount").args(["-o", options]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn folders_that_cannot_be_written() {
+    let f = Fixture::new();
+    fs::write(f.path("file"), "").unwrap();
+    f.refuses("train --data shapes --out @file/run", "@file/run");
+    f.refuses("export --weights @run/last.safetensors @file/out.safetensors", "@file/out.safetensors");
+    f.refuses("export --weights @run/last.safetensors @nowhere/out.safetensors", "@nowhere/out.safetensors");
+    f.refuses("sample --data shapes --out @file/pictures", "@file/pictures");
+
+    let Some(mount) = Mount::new(f.path("disk"), "size=4m") else { return };
+    succeed(&f.line("train --data shapes --out @disk/run --max-steps 1 --batch 8"));
+    let used: u64 = snapshot(&mount.0).values().flatten().map(|bytes| bytes.len() as u64).sum();
+    let checkpoint = fs::read(f.path("disk/run/checkpoint/state.safetensors")).unwrap();
+
+    // Full: room for metrics, but not for another checkpoint beside the one that stands.
+    fs::write(f.path("disk/ballast"), vec![1; ((4 << 20) - used - 256 * 1024) as usize]).unwrap();
+    let line = f.line("train --resume @disk/run --max-steps 2");
+    assert_refused(&line, &program(&words(&line)).output().unwrap(), "free some space");
+    assert!(fs::read(f.path("disk/run/checkpoint/state.safetensors")).unwrap() == checkpoint);
+    fs::remove_file(f.path("disk/ballast")).unwrap();
+
+    mount.options("remount,ro");
+    f.refuses("train --resume @disk/run --max-steps 2", "@disk/run");
+    f.refuses("train --data shapes --out @disk/new", "@disk/new");
+    mount.options("remount,rw");
+    succeed(&f.line("train --resume @disk/run --max-steps 2"));
+}

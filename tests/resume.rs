@@ -1,0 +1,194 @@
+//! A run that is stopped or killed and resumed ends in the same bits as one that was left alone.
+#![allow(clippy::unwrap_used)]
+#![cfg(unix)]
+
+#[path = "common/program.rs"]
+mod program;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use program::{idx_folder, losses, metrics, program, said, succeed, words};
+use tempfile::TempDir;
+
+/// 6 steps an epoch: a checkpoint and two files of weights several times a second.
+const PICTURES: [u32; 2] = [96, 32];
+const EPOCHS: usize = 20;
+const STEPS: usize = 6 * EPOCHS;
+const SIGKILL: i32 = 9;
+
+/// A folder with data, and what a run leaves that nobody disturbs.
+struct Fixture {
+    folder: TempDir,
+    losses: Vec<f64>,
+    epochs: Vec<serde_json::Value>,
+    weights: Vec<u8>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        idx_folder(&folder.path().join("data"), PICTURES[0], PICTURES[1]);
+        let mut fixture = Self { folder, losses: Vec::new(), epochs: Vec::new(), weights: Vec::new() };
+        let undisturbed = fixture.run("undisturbed");
+        succeed(&fixture.train("undisturbed"));
+        fixture.losses = losses(&undisturbed);
+        fixture.epochs = metrics(&undisturbed, "val_top1");
+        fixture.weights = fs::read(undisturbed.join("last.safetensors")).unwrap();
+        assert_eq!((fixture.losses.len(), fixture.epochs.len()), (STEPS, EPOCHS));
+        fixture
+    }
+
+    fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The command line of a new run. Everything random is in it: crops, order, dropout, stochastic depth.
+    fn train(&self, name: &str) -> String {
+        let (data, out) = (self.run("data"), self.run(name));
+        let (data, out) = (data.display(), out.display());
+        format!(
+            "train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 --batch 16 --epochs {EPOCHS} \
+             --lr 0.02 --augment standard --dropout 0.2 --drop-path 0.1"
+        )
+    }
+
+    /// Resumes a run, or starts it if it was ended before its first checkpoint.
+    fn go_on(&self, name: &str) -> String {
+        let run = self.run(name);
+        if run.join("checkpoint/state.safetensors").exists() {
+            format!("train --resume {}", run.display())
+        } else {
+            self.train(name)
+        }
+    }
+
+    fn assert_same(&self, name: &str) {
+        let run = self.run(name);
+        assert_eq!(losses(&run), self.losses, "{name}");
+        assert_eq!(metrics(&run, "val_top1"), self.epochs, "{name}");
+        assert!(fs::read(run.join("last.safetensors")).unwrap() == self.weights, "{name}: other weights");
+        let left: Vec<PathBuf> = [run.clone(), run.join("checkpoint")].iter().flat_map(|f| partial_files(f)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn partial_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|ending| ending == "partial")).collect()
+}
+
+fn spawn(line: &str) -> Child {
+    program(&words(line)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until a run has written that many lines of metrics.
+fn wait_for_lines(run: &Path, lines: usize, child: &mut Child) {
+    let count = || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while count() < lines {
+        assert!(child.try_wait().unwrap().is_none(), "ended before line {lines} of its metrics");
+        assert!(Instant::now() < deadline, "no line {lines} of metrics");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn interrupt(child: Child) -> Output {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+/// One test, since each part compares with the same undisturbed run and the machine trains one run at a time best.
+#[test]
+fn a_disturbed_run_ends_in_the_same_bits() {
+    let fixture = Fixture::new();
+
+    succeed(&fixture.train("again"));
+    fixture.assert_same("again");
+
+    // In the middle of an epoch, and at the end of one.
+    for steps in [1, 33, 60] {
+        let name = format!("stopped-{steps}");
+        succeed(&format!("{} --max-steps {steps}", fixture.train(&name)));
+        assert_eq!(losses(&fixture.run(&name)), fixture.losses[..steps]);
+        succeed(&fixture.go_on(&name));
+        fixture.assert_same(&name);
+    }
+
+    let run = fixture.run("interrupted");
+    let mut child = spawn(&fixture.train("interrupted"));
+    wait_for_lines(&run, 10, &mut child);
+    let output = interrupt(child);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("go on with: resnet-rs train --resume"), "{}", said(&output));
+    assert!(losses(&run).len() < STEPS);
+    succeed(&fixture.go_on("interrupted"));
+    fixture.assert_same("interrupted");
+
+    kill_at_random(&fixture);
+}
+
+/// Twenty kills, over as many runs as it takes. Half the moments are counted from the start of the program, so that
+/// they fall on its start-up too; half from a line of the metrics after which a save is due.
+fn kill_at_random(fixture: &Fixture) {
+    let mut seed: u64 = 2021;
+    eprintln!("moments of the kills from seed {seed}");
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut kills = 0;
+    for number in 0.. {
+        if kills == 20 {
+            break;
+        }
+        let name = format!("killed-{number}");
+        let run = fixture.run(&name);
+        for _ in 0..7 {
+            let mut child = spawn(&fixture.go_on(&name));
+            if kills % 2 == 1 {
+                // A new last line, in place of those that the resumption forgets.
+                let before = fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+                wait_for_change(&run, before, &mut child);
+                std::thread::sleep(Duration::from_millis(random(400)));
+            } else {
+                std::thread::sleep(Duration::from_millis(random(3000)));
+            }
+            // The program may have ended just before.
+            let _ = child.kill();
+            let output = child.wait_with_output().unwrap();
+            if output.status.signal() == Some(SIGKILL) {
+                kills += 1;
+                let saving =
+                    [run.clone(), run.join("checkpoint")].iter().any(|f| f.exists() && !partial_files(f).is_empty());
+                let lines = fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+                eprintln!(
+                    "kill {kills}: {name} after {lines} lines of metrics{}",
+                    if saving { ", during a save" } else { "" }
+                );
+            } else {
+                assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+                break;
+            }
+            if kills == 20 {
+                break;
+            }
+        }
+        succeed(&fixture.go_on(&name));
+        fixture.assert_same(&name);
+    }
+}
+
+/// Waits until a run's metrics grow beyond that many lines, or it ends.
+fn wait_for_change(run: &Path, before: usize, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let count = || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    while count() <= before && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no new metrics");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
