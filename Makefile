@@ -3,7 +3,7 @@
 # make bench  whole networks on the default adapter
 
 SHELL := /bin/bash
-RUN ?= demo-run
+DEMO := demo-run
 RESNET := target/release/resnet-rs
 
 # SwiftShader comes with Debian's Chromium and does not register itself with the Vulkan loader.
@@ -16,12 +16,12 @@ build:
 
 demo: build
 	@$(RESNET) devices -q > /dev/null 2>&1 || scripts/setup adapter
-	rm -rf $(RUN)
-	$(RESNET) train --data shapes --model small --epochs 4 --out $(RUN)
-	$(RESNET) eval --data shapes --weights $(RUN)/best.safetensors
-	$(RESNET) sample --data shapes --count 1 --first 7 --out $(RUN)/held-out
-	$(RESNET) predict $(RUN)/held-out/*.png --weights $(RUN)/best.safetensors --top 3
-	@echo "The curves are in $(RUN)/curves.svg"
+	rm -rf $(DEMO)
+	$(RESNET) train --data shapes --model small --epochs 4 --out $(DEMO)
+	$(RESNET) eval --data shapes --weights $(DEMO)/best.safetensors
+	$(RESNET) sample --data shapes --count 1 --first 7 --out $(DEMO)/held-out
+	$(RESNET) predict $(DEMO)/held-out/*.png --weights $(DEMO)/best.safetensors --top 3
+	@echo "The curves are in $(DEMO)/curves.svg"
 
 test:
 	scripts/setup test

@@ -76,7 +76,7 @@ impl Classifier {
     /// Classifies several pictures, as many at a time as the classifier was made for.
     pub fn classify_all(&mut self, pictures: &[RgbImage]) -> Result<Vec<Prediction>, Error> {
         let mut predictions = Vec::with_capacity(pictures.len());
-        let picture_pixels = (self.card.res * self.card.res) as usize;
+        let picture_pixels = (self.card.res as usize).pow(2);
         for group in pictures.chunks(self.batch) {
             let crop = |p: &RgbImage| pack(&evaluation_crop(p, self.card.res, self.card.crop_pct));
             let mut pixels: Vec<u32> = group.iter().flat_map(crop).collect();

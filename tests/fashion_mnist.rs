@@ -5,10 +5,12 @@
 //! compared, not the steps, and the tolerances are somewhat more than that spread.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "common/golden.rs"]
 mod golden;
 #[path = "common/program.rs"]
 mod program;
+#[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "common/synth.rs"]
 mod synth;
 

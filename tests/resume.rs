@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use program::{idx_folder, losses, metrics, program, said, succeed, words};
 use tempfile::TempDir;
 
-/// 6 steps an epoch: a checkpoint and two files of weights several times a second.
+/// Training and validation: 6 steps an epoch, so that several files are saved a second.
 const PICTURES: [u32; 2] = [96, 32];
 const EPOCHS: usize = 20;
 const STEPS: usize = 6 * EPOCHS;
+const KILLS: usize = 20;
 const SIGKILL: i32 = 9;
 
 /// A folder with data, and what a run leaves that nobody disturbs.
@@ -71,13 +72,14 @@ impl Fixture {
         assert_eq!(losses(&run), self.losses, "{name}");
         assert_eq!(metrics(&run, "val_top1"), self.epochs, "{name}");
         assert!(fs::read(run.join("last.safetensors")).unwrap() == self.weights, "{name}: other weights");
-        let left: Vec<PathBuf> = [run.clone(), run.join("checkpoint")].iter().flat_map(|f| partial_files(f)).collect();
-        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(unfinished(&run), [PathBuf::new(); 0], "{name}: left behind");
     }
 }
 
-fn partial_files(folder: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+/// The files of a run whose writer has not finished, or never will.
+fn unfinished(run: &Path) -> Vec<PathBuf> {
+    let entries = [run.to_owned(), run.join("checkpoint")].into_iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let paths = entries.flatten().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|ending| ending == "partial")).collect()
 }
 
@@ -132,8 +134,8 @@ fn a_disturbed_run_ends_in_the_same_bits() {
     kill_at_random(&fixture);
 }
 
-/// Twenty kills, over as many runs as it takes. Half the moments are counted from the start of the program, so that
-/// they fall on its start-up too; half from a line of the metrics after which a save is due.
+/// Twenty kills, over as many runs as it takes: every second one at some moment after the program's start, the others
+/// during a save.
 fn kill_at_random(fixture: &Fixture) {
     let mut seed: u64 = 2021;
     eprintln!("moments of the kills from seed {seed}");
@@ -141,54 +143,47 @@ fn kill_at_random(fixture: &Fixture) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
-    let mut kills = 0;
-    for number in 0.. {
-        if kills == 20 {
-            break;
-        }
-        let name = format!("killed-{number}");
+    let (mut kills, mut during_saves, mut runs) = (0, 0, 0);
+    while kills < KILLS {
+        let name = format!("killed-{runs}");
         let run = fixture.run(&name);
-        for _ in 0..7 {
+        runs += 1;
+        // Resumptions advance a run by less than an epoch on average; some kills each leave it time to end.
+        let last_of_run = KILLS.min(kills + 7);
+        while kills < last_of_run {
+            let before = unfinished(&run);
             let mut child = spawn(&fixture.go_on(&name));
-            if kills % 2 == 1 {
-                // A new last line, in place of those that the resumption forgets.
-                let before = fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-                wait_for_change(&run, before, &mut child);
-                std::thread::sleep(Duration::from_millis(random(400)));
-            } else {
+            if kills % 2 == 0 {
                 std::thread::sleep(Duration::from_millis(random(3000)));
+            } else {
+                for _ in 0..=random(8) {
+                    wait_for_save(&run, &mut child);
+                }
             }
-            // The program may have ended just before.
+            // Fails if the program has ended just before.
             let _ = child.kill();
             let output = child.wait_with_output().unwrap();
-            if output.status.signal() == Some(SIGKILL) {
-                kills += 1;
-                let saving =
-                    [run.clone(), run.join("checkpoint")].iter().any(|f| f.exists() && !partial_files(f).is_empty());
-                let lines = fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-                eprintln!(
-                    "kill {kills}: {name} after {lines} lines of metrics{}",
-                    if saving { ", during a save" } else { "" }
-                );
-            } else {
+            if output.status.signal() != Some(SIGKILL) {
                 assert_eq!(output.status.code(), Some(0), "{}", said(&output));
                 break;
             }
-            if kills == 20 {
-                break;
-            }
+            kills += 1;
+            let saving = unfinished(&run).iter().any(|path| !before.contains(path));
+            during_saves += usize::from(saving);
+            eprintln!("kill {kills} of {name}{}", if saving { ", during a save" } else { "" });
         }
         succeed(&fixture.go_on(&name));
         fixture.assert_same(&name);
     }
+    assert!(during_saves > 0, "no kill fell on a save");
 }
 
-/// Waits until a run's metrics grow beyond that many lines, or it ends.
-fn wait_for_change(run: &Path, before: usize, child: &mut Child) {
+/// Waits until a run begins to write a file, or ends.
+fn wait_for_save(run: &Path, child: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(120);
-    let count = || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-    while count() <= before && child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "no new metrics");
-        std::thread::sleep(Duration::from_millis(2));
+    let before = unfinished(run);
+    while unfinished(run).iter().all(|path| before.contains(path)) && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no save");
+        std::thread::sleep(Duration::from_micros(100));
     }
 }

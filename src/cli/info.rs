@@ -10,6 +10,7 @@ use super::{Error, Global, output};
 use crate::graph::plan::Bytes;
 use crate::models::{Config, Preset};
 use crate::summary::{Part, Summary, inference_bytes, training_bytes};
+use crate::train::parse_depths;
 
 /// Show a model's layers, parameters, FLOPs and planned memory; needs no GPU
 #[derive(Args)]
@@ -30,15 +31,11 @@ pub(super) struct Info {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     classes: usize,
     /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
-    #[arg(long, value_name = "A,B,C,D", value_parser = depths)]
+    #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
     depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts [default: the model's]
     #[arg(long, value_name = "FACTOR")]
     width: Option<f64>,
-}
-
-fn depths(text: &str) -> Result<[usize; 4], &'static str> {
-    serde_json::from_str(&format!("[{text}]")).map_err(|_| "expected four numbers such as 2,2,2,2")
 }
 
 #[derive(Serialize)]

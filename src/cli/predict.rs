@@ -9,7 +9,7 @@ use crate::data::decode;
 use crate::exec::{ParameterStore, SessionOptions};
 use crate::models::{Config, Input, Preset};
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
-use crate::{Classifier, Inference, files};
+use crate::{Classifier, Guess, Inference, files};
 
 /// Classify pictures
 #[derive(Args)]
@@ -33,7 +33,7 @@ pub(super) struct Predict {
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Instead of pictures, a safetensors file with a standardised NCHW tensor `input`
-    #[arg(long, value_name = "FILE", requires = "logits", conflicts_with = "images")]
+    #[arg(long, value_name = "FILE", requires = "logits", conflicts_with_all = ["images", "res", "labels"])]
     tensor: Option<PathBuf>,
     /// Where to write the tensor `logits`
     #[arg(long, value_name = "FILE", requires = "tensor")]
@@ -77,22 +77,24 @@ fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
 }
 
 fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: ModelCard) -> Result<(), Error> {
-    let pictures = args.images.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
     let gpu = global.gpu()?;
     let compiling = global.progress("compiling kernels");
     let options = SessionOptions { progress: Some(&compiling) };
-    let batch = pictures.len().min(8);
+    let batch = args.images.len().min(8);
     let mut classifier = Classifier::with_card(&gpu, &args.weights, weights, card, batch, &options)?;
     drop(compiling);
-    for (path, prediction) in args.images.iter().zip(classifier.classify_all(&pictures)?) {
-        let top = prediction.top(args.top as usize);
-        if global.json {
-            output::json(&serde_json::json!({ "image": path, "top": top }))?;
-            continue;
+    for paths in args.images.chunks(batch) {
+        let pictures = paths.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
+        for (path, prediction) in paths.iter().zip(classifier.classify_all(&pictures)?) {
+            let top = prediction.top(args.top as usize);
+            if global.json {
+                output::json(&serde_json::json!({ "image": path, "top": top }))?;
+                continue;
+            }
+            let row = |g: &Guess| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()];
+            let rows: Vec<[String; 2]> = top.iter().map(row).collect();
+            output::table([&path.display().to_string(), ""], &rows)?;
         }
-        let rows: Vec<[String; 2]> =
-            top.iter().map(|g| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()]).collect();
-        output::table([&path.display().to_string(), ""], &rows)?;
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
         )));
     }
     files::create_folder(&args.out)?;
-    for index in args.first..(args.first + args.count).min(total) {
+    for index in args.first..args.first.saturating_add(args.count).min(total) {
         let sample = dataset.val.sample(index)?;
         let class = dataset.classes[sample.label as usize].replace(|c: char| !c.is_alphanumeric(), "-");
         let path = args.out.join(format!("{index:04}-{class}.png"));

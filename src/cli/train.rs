@@ -94,7 +94,7 @@ fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
 struct Display {
     bar: ProgressBar,
     quiet: bool,
-    /// Where the bar stood when the run began, so that the time left counts this session's steps alone.
+    /// Whether the run goes on from a checkpoint.
     resumed: bool,
     started: Instant,
 }

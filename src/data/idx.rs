@@ -20,13 +20,16 @@ const MAX_BYTES: u64 = 2 << 30;
 /// The largest pictures in pixels a side.
 const MAX_SIDE: u32 = 1024;
 
+/// More classes than any data set in this format has (EMNIST: 62): a larger label means a damaged file, not hundreds of classes.
+const MOST_CLASSES: usize = 100;
+
 /// Fashion-MNIST's classes.
 const FASHION: [&str; 10] =
     ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
 /// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without `.gz`.
 pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
-    let (train, _) = Idx::read(directory, "train")?;
+    let (train, train_labels) = Idx::read(directory, "train")?;
     let (val, val_labels) = Idx::read(directory, "t10k")?;
     if train.side != val.side {
         let problem = format!(
@@ -34,6 +37,13 @@ pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
             train.side, val.side
         );
         return Err(Error::invalid(directory, problem));
+    }
+    if let Some(at) = train.labels.iter().position(|&label| usize::from(label) >= MOST_CLASSES) {
+        let problem = format!(
+            "label {at} is {}, out of range: labels are below {MOST_CLASSES}; the file is damaged, fetch it again",
+            train.labels[at]
+        );
+        return Err(Error::invalid(train_labels, problem));
     }
     let largest = train.labels.iter().copied().max().unwrap_or(0);
     let count = (usize::from(largest) + 1).max(10);
@@ -253,7 +263,7 @@ mod tests {
         let mut wrong_checksum = zipped.clone();
         let checksum = wrong_checksum.len() - 8;
         wrong_checksum[checksum] ^= 1;
-        let cases: [(&str, Vec<u8>, &str); 14] = [
+        let cases: [(&str, Vec<u8>, &str); 15] = [
             (IMAGES, Vec::new(), "cut short or damaged; download it again"),
             (IMAGES, good[..10].to_vec(), "cut short or damaged"),
             (IMAGES, good[..60].to_vec(), "48 bytes, but it holds only 44"),
@@ -267,6 +277,7 @@ mod tests {
             (IMAGES, file(IMAGES_MAGIC, &[0, 4, 4], &[]), "holds no pictures"),
             (IMAGES, file(IMAGES_MAGIC, &[4, 3, 4], &[0; 48]), "4 x 3 pixels; they must be square"),
             (LABELS, file(LABELS_MAGIC, &[3], &[0; 3]), "holds 3 labels for the 2 pictures of"),
+            ("train-labels-idx1-ubyte", file(LABELS_MAGIC, &[3], &[0, 255, 1]), "label 1 is 255, out of range"),
             (LABELS, file(LABELS_MAGIC, &[2], &[9, 10]), "label 1 is 10, but the training labels end at 3"),
         ];
         for (name, bytes, expected) in cases {

@@ -13,7 +13,7 @@ use super::augment::training_crop;
 use super::random::{Purpose, generator};
 use super::{Augment, Error, Source, evaluation_crop};
 
-/// Batches that are ready before they are asked for: one in use, two waiting.
+/// Batches that wait, ready, before they are asked for; one more is in the making.
 const AHEAD: usize = 2;
 
 /// How pictures become batches.

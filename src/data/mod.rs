@@ -20,8 +20,7 @@ pub(crate) use loader::pack;
 pub use loader::{Batch, Batches, LoaderOptions, Transform};
 pub use resize::evaluation_crop;
 
-/// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1.
-pub const IMAGENET_MEAN_STD: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+use crate::models::IMAGENET_MEAN_STD;
 
 /// `shapes` is one data set, the same for every run.
 const SHAPES_SEED: u64 = 0;

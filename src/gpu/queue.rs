@@ -59,9 +59,9 @@ impl Gpu {
 
     /// Runs dispatches, each in a pass of its own (Apple GPUs write timestamps nowhere else), and returns each one's time
     /// in milliseconds; `None` if the adapter has no timestamps.
-    pub(crate) fn submit_timed(&self, dispatches: &[&Dispatch]) -> Result<Option<Vec<f64>>, Error> {
+    pub(crate) fn submit_timed(&self, dispatches: &[Dispatch]) -> Result<Option<Vec<f64>>, Error> {
         if !self.shared.timestamps {
-            let submission = self.submit(dispatches.iter().copied())?;
+            let submission = self.submit(dispatches)?;
             self.wait(&submission)?;
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! The way into GPU memory and back: rings of mappable buffers, so that nothing is allocated in the steady state.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,19 +13,25 @@ const CHUNKS: usize = 4;
 
 /// Mappable buffers that wait for their next use.
 pub(super) struct Staging {
+    /// Upload buffers come back through here when the GPU has read them and they are mapped again; `None` for one that could
+    /// not be mapped, because the device is gone.
+    sender: Sender<Option<wgpu::Buffer>>,
     uploads: Mutex<Uploads>,
     reads: Mutex<Vec<wgpu::Buffer>>,
 }
 
 struct Uploads {
     created: usize,
-    /// Buffers come back through here when the GPU has read them and they are mapped again.
-    returned: (Sender<wgpu::Buffer>, Receiver<wgpu::Buffer>),
+    returned: Receiver<Option<wgpu::Buffer>>,
+    /// Copies under way, oldest first.
+    submitted: VecDeque<wgpu::SubmissionIndex>,
 }
 
 impl Default for Staging {
     fn default() -> Self {
-        Self { uploads: Mutex::new(Uploads { created: 0, returned: channel() }), reads: Mutex::default() }
+        let (sender, returned) = channel();
+        let uploads = Uploads { created: 0, returned, submitted: VecDeque::new() };
+        Self { sender, uploads: Mutex::new(uploads), reads: Mutex::default() }
     }
 }
 
@@ -70,35 +77,48 @@ impl Gpu {
             }
         }
         staging.unmap();
-        self.shared.queue.submit([encoder.finish()]);
-        let sender = self.lock_uploads().returned.0.clone();
-        let returning = staging.clone();
-        staging.map_async(wgpu::MapMode::Write, .., move |mapped| {
-            // A failed mapping means a lost device, which check() reports; a closed channel means that the Gpu is gone.
-            if mapped.is_ok() {
-                let _ = sender.send(returning);
+        let submission = self.shared.queue.submit([encoder.finish()]);
+        {
+            let submitted = &mut self.lock_uploads().submitted;
+            submitted.push_back(submission);
+            if submitted.len() > CHUNKS {
+                submitted.pop_front(); // done: its buffer is in use again
             }
+        }
+        let (sender, returning) = (self.shared.staging.sender.clone(), staging.clone());
+        staging.map_async(wgpu::MapMode::Write, .., move |mapped| {
+            // A closed channel means that the Gpu is gone, and nobody waits.
+            let _ = sender.send(mapped.is_ok().then_some(returning));
         });
         self.check()
     }
 
     fn free_chunk(&self) -> Result<wgpu::Buffer, Error> {
-        let mut uploads = self.lock_uploads();
         loop {
-            if let Ok(buffer) = uploads.returned.1.try_recv() {
-                return Ok(buffer);
-            }
-            if uploads.created < CHUNKS {
-                uploads.created += 1;
-                return Ok(self.shared.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("upload staging"),
-                    size: CHUNK_BYTES as u64,
-                    usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-                    mapped_at_creation: true,
-                }));
-            }
-            // The callbacks that return buffers run inside this poll and take no lock of ours.
-            self.wait_for(None)?;
+            let oldest = {
+                let mut uploads = self.lock_uploads();
+                match uploads.returned.try_recv() {
+                    Ok(Some(buffer)) => return Ok(buffer),
+                    Ok(None) => {
+                        uploads.created -= 1;
+                        let message = "an upload buffer could not be mapped; the device may be lost".to_owned();
+                        let error = Error::Device { adapter: self.name().to_owned(), message };
+                        return Err(self.check().err().unwrap_or(error));
+                    }
+                    Err(_) if uploads.created < CHUNKS => {
+                        uploads.created += 1;
+                        return Ok(self.shared.device.create_buffer(&wgpu::BufferDescriptor {
+                            label: Some("upload staging"),
+                            size: CHUNK_BYTES as u64,
+                            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                            mapped_at_creation: true,
+                        }));
+                    }
+                    Err(_) => uploads.submitted.pop_front(),
+                }
+            };
+            // The callbacks that return buffers run inside this poll. Only the oldest copy is waited for, not the work behind it.
+            self.wait_for(oldest)?;
         }
     }
 

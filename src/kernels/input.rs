@@ -1,15 +1,18 @@
 //! From pixels to the network's input.
 
-use super::{Kernel, Lowering, TooLarge, words};
-use crate::graph::op::Standardize;
+use super::{Kernel, Lowering, words};
+use crate::graph::op::{MAX_BINDING_BYTES, Standardize};
 
-pub(super) fn standardize(l: &mut Lowering<'_>, op: &Standardize) -> Result<(), TooLarge> {
+pub(super) fn standardize(l: &mut Lowering<'_>, op: &Standardize) {
     let (pixels, x) = (l.input(0), l.output(0));
     let scale = op.std.map(|s| 1.0 / (255.0 * s));
     let shift = [0, 1, 2].map(|c| -op.mean[c] / op.std[c]);
-    for run in l.image_slices(&[pixels, x])? {
+    // Pixel by pixel, whatever picture they belong to; a run starts aligned in both tensors.
+    let step = (MAX_BINDING_BYTES / 16) as usize;
+    for first in (0..x.spec.rows()).step_by(step) {
+        let run = first..(first + step).min(x.spec.rows());
         let params = words![scale[0], scale[1], scale[2], shift[0], shift[1], shift[2]];
-        l.each(Kernel::new("input/standardize"), vec![pixels.images(&run), x.images(&run)], x.vec4_in(&run), params);
+        let views = vec![pixels.elements(&run), x.rows(&run)];
+        l.each(Kernel::new("input/standardize"), views, run.len(), params);
     }
-    Ok(())
 }

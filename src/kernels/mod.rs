@@ -27,15 +27,15 @@ const OFFSET_ALIGNMENT_BYTES: u64 = 256;
 /// Why a node has no kernels.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "{node}: a single picture's tensor {shape:?} takes {bytes} bytes, more than the {MAX_BINDING_BYTES} that one shader binding \
-     covers. Use a smaller resolution"
+    "{node}: {tensor} takes {bytes} bytes, which neither fit one shader binding of {MAX_BINDING_BYTES} nor can be cut into such \
+     pieces. Use a smaller resolution, or one that is a multiple of 8, or a narrower network"
 )]
 pub struct TooLarge {
     /// Name of the node.
     node: String,
-    /// Shape of the tensor.
-    shape: Vec<usize>,
-    /// Bytes of one picture's share of it.
+    /// Name of the tensor.
+    tensor: String,
+    /// Its size.
     bytes: u64,
 }
 
@@ -77,7 +77,7 @@ pub fn lower(graph: &Graph, node: NodeId, family: Family) -> Result<Vec<Launch>,
     let node = &graph.nodes()[node];
     let mut l = Lowering { graph, node, family, launches: Vec::new() };
     match &node.op {
-        Op::Standardize(op) => input::standardize(&mut l, op)?,
+        Op::Standardize(op) => input::standardize(&mut l, op),
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
         Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
         Op::Conv2dWeightGrad(op) => conv::weight_grad(&mut l, op)?,
@@ -101,7 +101,10 @@ pub fn lower(graph: &Graph, node: NodeId, family: Family) -> Result<Vec<Launch>,
         Op::SoftmaxCrossEntropyGrad(op) => loss::softmax_cross_entropy_grad(&mut l, op),
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
     }
-    Ok(l.launches)
+    match l.launches.iter().flat_map(|launch| &launch.views).find(|view| view.bytes > MAX_BINDING_BYTES) {
+        Some(view) => Err(l.too_large(*view)),
+        None => Ok(l.launches),
+    }
 }
 
 /// A node on its way to launches.
@@ -140,6 +143,14 @@ impl<'g> Lowering<'g> {
         View { place: Place::Workspace, offset: 0, bytes: self.node.workspace_bytes(self.graph) }
     }
 
+    fn too_large(&self, view: View) -> TooLarge {
+        let tensor = match view.place {
+            Place::Tensor(id) => self.graph.tensor(id).name.clone(),
+            Place::Workspace => "its scratch memory".to_owned(),
+        };
+        TooLarge { node: self.node.name.clone(), tensor, bytes: view.bytes }
+    }
+
     fn launch(&mut self, kernel: Kernel, views: Vec<View>, params: Vec<u32>, workgroups: [u32; 3]) {
         self.launches.push(Launch { kernel, views, params, workgroups });
     }
@@ -168,11 +179,7 @@ impl<'g> Lowering<'g> {
         let step =
             (1..=images).rev().filter(|&n| n == images || n % unit == 0).find(|&n| fits(n)).ok_or_else(|| {
                 let largest = maps.iter().max_by_key(|m| m.image_bytes()).unwrap_or(&maps[0]);
-                TooLarge {
-                    node: self.node.name.clone(),
-                    shape: largest.spec.shape.clone(),
-                    bytes: largest.image_bytes(),
-                }
+                self.too_large(largest.whole())
             })?;
         Ok((0..images).step_by(step).map(|first| first..(first + step).min(images)).collect())
     }
@@ -197,6 +204,11 @@ impl Operand<'_> {
     fn rows(&self, run: &Range<usize>) -> View {
         let bytes = self.spec.bytes() / self.spec.rows().max(1) as u64;
         View { place: self.place, offset: bytes * run.start as u64, bytes: bytes * run.len() as u64 }
+    }
+
+    /// A run of elements of an unpadded tensor.
+    fn elements(&self, run: &Range<usize>) -> View {
+        View { place: self.place, offset: 4 * run.start as u64, bytes: 4 * run.len() as u64 }
     }
 
     /// Number of `vec4` in a run of images.

@@ -199,6 +199,9 @@ const fn preset(
     Preset { name, depths, width: 1.0, res, crop_pct, dropout, drop_path }
 }
 
+/// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1: how the released models see pictures.
+pub const IMAGENET_MEAN_STD: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+
 /// The released depths, and a small one to try things with.
 pub const PRESETS: [Preset; 8] = [
     Preset { width: 0.25, ..preset("small", [1, 1, 1, 1], 32, 1.0, 0.0, 0.0) },

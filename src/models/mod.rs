@@ -3,7 +3,9 @@
 mod config;
 mod resnet;
 
-pub use config::{ActivationChoice, Config, DropPathSchedule, PRESETS, Preset, Shortcut, Stem, StemDownsampling};
+pub use config::{
+    ActivationChoice, Config, DropPathSchedule, IMAGENET_MEAN_STD, PRESETS, Preset, Shortcut, Stem, StemDownsampling,
+};
 pub use resnet::{Input, Mode, Network, TrainingEnds};
 
 use crate::graph;

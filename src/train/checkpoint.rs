@@ -31,7 +31,7 @@ pub struct Checkpoint {
     pub data: String,
     /// Number of classes.
     pub classes: usize,
-    /// Parameters and BatchNorm statistics under timm's names, optimiser momenta under a prefix of their own. f32,
+    /// Parameters and BatchNorm statistics under timm's names, optimiser momenta with a suffix of their own. f32,
     /// bit for bit.
     pub tensors: BTreeMap<String, HostTensor>,
 }

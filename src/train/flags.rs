@@ -79,7 +79,7 @@ pub struct RecipeFlags {
     pub max_steps: Option<u64>,
 }
 
-fn parse_depths(text: &str) -> Result<[usize; 4], String> {
+pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {
     let depths: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
     depths.ok().and_then(|d| d.try_into().ok()).ok_or_else(|| "expected four numbers such as 2,2,2,2".into())
 }

@@ -16,6 +16,7 @@ pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use flags::RecipeFlags;
+pub(crate) use flags::parse_depths;
 pub use metrics::{EpochLine, Line, Metrics, StepLine};
 pub use recipe::{Augment, Decay, Recipe};
 pub use run::Run;

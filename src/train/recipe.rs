@@ -167,7 +167,7 @@ impl Recipe {
     }
 
     /// Checks every setting against its range.
-    fn validate(&self) -> Result<(), Error> {
+    pub(super) fn validate(&self) -> Result<(), Error> {
         const MAX_INTEGER: u64 = i64::MAX as u64;
         let range = |setting, value: String, range, valid| match valid {
             true => Ok(()),

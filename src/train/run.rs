@@ -44,6 +44,7 @@ impl Run {
             return Err(Error::ResumeSettings { folder: folder.to_owned() });
         }
         let recipe = Recipe { max_steps: flags.max_steps, ..stored };
+        recipe.validate()?;
         Ok((Self { folder: folder.to_owned(), data: checkpoint.data.clone(), recipe }, checkpoint))
     }
 
@@ -53,7 +54,7 @@ impl Run {
             return Metrics::resume(&self.folder, c.step, c.epoch);
         }
         files::create_folder(&self.folder)?;
-        let text = format!("# resnet-rs train --data {}\n{}", self.data, self.recipe.to_toml()?);
+        let text = format!("# resnet-rs train --data {:?}\n{}", self.data, self.recipe.to_toml()?);
         files::write_atomic(&self.folder.join("run.toml"), |file| file.write_all(text.as_bytes()))?;
         Metrics::create(&self.folder)
     }

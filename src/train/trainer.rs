@@ -61,6 +61,8 @@ pub struct Trainer<'a> {
     metrics: Metrics,
     /// The next step.
     step: u64,
+    /// Epochs that are trained and validated.
+    validated: u64,
     best_top1: Option<f64>,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
@@ -125,7 +127,6 @@ impl<'a> Trainer<'a> {
         let progress = |done, total| observer.compiling(done, total);
         let options = SessionOptions { progress: Some(&progress) };
         let mut session = Session::new(&store, step.graph, &[step.loss], &options)?;
-        session.prepare()?;
         let mut validation = Inference::new(&mut store, &card.config, batch, size, input, &options)?;
 
         match (checkpoint, init) {
@@ -139,6 +140,7 @@ impl<'a> Trainer<'a> {
             }
             (None, None) => store.initialize(recipe.seed)?,
         }
+        session.prepare()?;
         let metrics = run.open(checkpoint)?;
         let step = checkpoint.map_or(0, |c| c.step);
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
@@ -156,6 +158,7 @@ impl<'a> Trainer<'a> {
             validation,
             metrics,
             step,
+            validated: checkpoint.map_or(0, |c| c.epoch),
             best_top1,
             observer,
             stop,
@@ -173,22 +176,28 @@ impl<'a> Trainer<'a> {
         let limit = self.run.recipe.max_steps.unwrap_or(total).min(total);
         if self.step == 0 {
             // So that a run that is killed early can be resumed.
-            self.save_checkpoint(0)?;
+            self.save_checkpoint()?;
         }
-        while self.step < limit && !self.stopped() {
-            let epoch = self.step / per_epoch;
-            self.train_epoch(epoch, limit)?;
-            let epoch_done = self.step == (epoch + 1) * per_epoch;
-            if epoch_done && !self.validate(epoch)? {
+        loop {
+            let trained = self.step / per_epoch;
+            if self.validated < trained {
+                // Also where a resumed run stands that was stopped in the middle of a validation.
+                if !self.validate(self.validated)? {
+                    break;
+                }
+            } else if self.step < limit && !self.stopped() {
+                self.train_epoch(trained, limit)?;
+            } else {
                 break;
             }
         }
-        let whole_epochs = self.step / per_epoch;
         if !self.step.is_multiple_of(per_epoch) {
-            self.save_checkpoint(whole_epochs)?;
+            self.save_last()?;
+            self.save_checkpoint()?;
             self.draw_curves()?;
         }
-        Ok(Summary { steps: self.step, total_steps: total, stopped: self.step < limit, best_top1: self.best_top1 })
+        let stopped = self.step < limit || self.validated < self.step / per_epoch;
+        Ok(Summary { steps: self.step, total_steps: total, stopped, best_top1: self.best_top1 })
     }
 
     fn stopped(&self) -> bool {
@@ -214,7 +223,7 @@ impl<'a> Trainer<'a> {
             }
             if saved.elapsed() >= CHECKPOINT_INTERVAL {
                 self.finish_step(in_flight.pop_front(), &mut rate)?;
-                self.save_checkpoint(epoch)?;
+                self.save_checkpoint()?;
                 saved = Instant::now();
             }
         }
@@ -223,7 +232,8 @@ impl<'a> Trainer<'a> {
 
     fn submit_step(&mut self, epoch: u64, batch: &Batch) -> Result<InFlight, Error> {
         let lr = self.schedule.lr(self.step);
-        let clock = [self.run.recipe.seed as u32, self.step as u32];
+        let seed = self.run.recipe.seed;
+        let clock = [(seed ^ (seed >> 32)) as u32, self.step as u32];
         let words =
             [(self.ends.input, &batch.pixels[..]), (self.ends.labels, &batch.labels), (self.ends.clock, &clock)];
         self.session.feed(&[(self.ends.lr, &[lr])], &words)?;
@@ -256,7 +266,7 @@ impl<'a> Trainer<'a> {
         let classes = self.card.config.classes;
         let Some(result) = evaluate(&mut self.validation, &self.dataset.val, shape, classes, progress)? else {
             // The checkpoint stands before the validation, which a resumed run repeats.
-            self.save_checkpoint(epoch)?;
+            self.save_checkpoint()?;
             return Ok(false);
         };
         let line = EpochLine { epoch, val_top1: result.top1, val_top5: result.top5, val_loss: result.loss as f32 };
@@ -265,7 +275,8 @@ impl<'a> Trainer<'a> {
             self.best_top1 = Some(result.top1);
             weights.write(&self.run.folder.join("best.safetensors"))?;
         }
-        self.save_checkpoint(epoch + 1)?;
+        self.validated = epoch + 1;
+        self.save_checkpoint()?;
         self.draw_curves()?;
         self.observer.epoch(&line);
         Ok(true)
@@ -287,11 +298,11 @@ impl<'a> Trainer<'a> {
         Ok(weights)
     }
 
-    fn save_checkpoint(&self, epoch: u64) -> Result<(), Error> {
+    fn save_checkpoint(&self) -> Result<(), Error> {
         let tensors = self.store.read_all(|_| true)?;
         let checkpoint = Checkpoint {
             step: self.step,
-            epoch,
+            epoch: self.validated,
             best_top1: self.best_top1,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),

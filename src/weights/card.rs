@@ -6,8 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::data::IMAGENET_MEAN_STD;
-use crate::models::{Config, Preset};
+use crate::models::{Config, IMAGENET_MEAN_STD, Preset};
 
 /// Metadata key of the card, JSON.
 const KEY: &str = "resnet-rs";
@@ -43,8 +42,12 @@ impl ModelCard {
         let damaged = |problem: String| Error::Malformed { path: path.to_owned(), problem };
         let card: Self = serde_json::from_str(json).map_err(|e| damaged(format!("its {KEY} metadata: {e}")))?;
         card.config.validate().map_err(|e| damaged(format!("its {KEY} metadata: {e}")))?;
-        if card.res == 0 || !(card.crop_pct > 0.0 && card.crop_pct <= 1.0) {
-            return Err(damaged(format!("its {KEY} metadata: input of {} px, crop {}", card.res, card.crop_pct)));
+        let input = (1..=4096).contains(&card.res) && card.crop_pct > 0.0 && card.crop_pct <= 1.0;
+        let colours = card.mean.iter().all(|m| m.is_finite()) && card.std.iter().all(|s| s.is_finite() && *s > 0.0);
+        let names = card.classes.is_empty() || card.classes.len() == card.config.classes;
+        if !(input && colours && names) {
+            let problem = "an input size, crop, mean, deviation or number of class names out of range";
+            return Err(damaged(format!("its {KEY} metadata has {problem}")));
         }
         Ok(Some(card))
     }
