@@ -17,7 +17,7 @@ build:
 demo: build
 	@$(RESNET) devices -q > /dev/null 2>&1 || scripts/setup adapter
 	rm -rf $(DEMO)
-	$(RESNET) train --data shapes --model small --epochs 4 --out $(DEMO)
+	$(RESNET) train --data shapes --model small --epochs 5 --out $(DEMO)
 	$(RESNET) eval --data shapes --weights $(DEMO)/best.safetensors
 	$(RESNET) sample --data shapes --count 1 --first 7 --out $(DEMO)/held-out
 	$(RESNET) predict $(DEMO)/held-out/*.png --weights $(DEMO)/best.safetensors --top 3
