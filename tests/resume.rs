@@ -72,7 +72,7 @@ impl Fixture {
         assert_eq!(losses(&run), self.losses, "{name}");
         assert_eq!(metrics(&run, "val_top1"), self.epochs, "{name}");
         assert!(fs::read(run.join("last.safetensors")).unwrap() == self.weights, "{name}: other weights");
-        assert_eq!(unfinished(&run), [PathBuf::new(); 0], "{name}: left behind");
+        assert!(unfinished(&run).is_empty(), "{name}: left behind {:?}", unfinished(&run));
     }
 }
 
