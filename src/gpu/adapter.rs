@@ -74,7 +74,7 @@ pub(super) fn select(selector: Option<&str>) -> Result<(AdapterReport, wgpu::Ada
             selector: wanted,
             available: names.iter().enumerate().map(|(i, n)| format!("{i}: {n}")).collect::<Vec<_>>().join(", "),
         })?,
-        None => (0..adapters.len()).min_by_key(|&i| rank(adapters[i].get_info().device_type)).unwrap_or(0),
+        None => (0..adapters.len()).min_by_key(|&i| rank(&adapters[i].get_info())).unwrap_or(0),
     };
     let report = AdapterReport::of(index, &adapters[index]);
     adapters.into_iter().nth(index).map(|a| (report, a)).ok_or(Error::NoAdapter)
@@ -86,12 +86,14 @@ fn find(names: &[String], wanted: &str) -> Option<usize> {
     by_index.or_else(by_name)
 }
 
-fn rank(kind: wgpu::DeviceType) -> u8 {
-    match kind {
+/// Which kind of adapter is likely the fastest. Of two software adapters, lavapipe uses wider SIMD than SwiftShader.
+fn rank(info: &wgpu::AdapterInfo) -> u8 {
+    match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
         wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu if info.name.contains("SwiftShader") => 5,
         wgpu::DeviceType::Cpu => 4,
     }
 }
