@@ -12,6 +12,9 @@ pub(super) struct Global {
     /// Adapter: its number in `resnet-rs devices`, or a part of its name
     #[arg(long, global = true, value_name = "SELECTOR")]
     device: Option<String>,
+    /// Refuse to allocate more GPU memory than this
+    #[arg(long, global = true, value_name = "MIB")]
+    memory_limit: Option<u32>,
     /// Print JSON to stdout
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -26,7 +29,8 @@ pub(super) struct Global {
 impl Global {
     /// How the flags want the device opened.
     pub(super) fn gpu_options(&self) -> GpuOptions {
-        GpuOptions { device: self.device.clone(), ..GpuOptions::default() }
+        let memory_limit_bytes = self.memory_limit.map(|mib| u64::from(mib) << 20);
+        GpuOptions { device: self.device.clone(), memory_limit_bytes, ..GpuOptions::default() }
     }
 
     /// Opens the device.
