@@ -5,7 +5,9 @@
 //! at most half a unit in the last place: 2^-24 of the partial sum. The roundings go either way, so together they move the
 //! result like a random walk: by about sqrt(K) times that, where the worst case would be K times. So
 //!
-//!     |error| <= 8 * sqrt(max(K, 16)) * 2^-24 * scale
+//! ```text
+//! |error| <= 8 * sqrt(max(K, 16)) * 2^-24 * scale
+//! ```
 //!
 //! with `scale` the largest magnitude that the reference has in the tensor: elements that cancel to almost nothing keep
 //! the error of their terms. In a tensor of a few elements all may cancel; there the scale is at least 1, the order of the
