@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use resnet_rs::gpu::Family;
+use resnet_rs::gpu::Target;
 use resnet_rs::graph::{Graph, fuse};
 use resnet_rs::kernels::{Kernel, lower};
 use resnet_rs::models::{Input, Mode, Network, Preset};
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn kernels_of(graph: &Graph) -> Result<BTreeSet<Kernel>, Box<dyn std::error::Error>> {
     let mut kernels = BTreeSet::new();
     for node in 0..graph.nodes().len() {
-        kernels.extend(lower(graph, node, Family::Tiles)?.into_iter().map(|launch| launch.kernel));
+        kernels.extend(lower(graph, node, Target::TILES)?.into_iter().map(|launch| launch.kernel));
     }
     Ok(kernels)
 }

@@ -10,7 +10,7 @@ use naga::back::{hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicy;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
-use resnet_rs::gpu::Family;
+use resnet_rs::gpu::{Family, Target};
 use resnet_rs::graph::{Graph, fuse};
 use resnet_rs::kernels::{Kernel, lower};
 use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
@@ -21,15 +21,21 @@ use resnet_rs::train::{Decay, Optimizer, Step};
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
+/// GPUs, and CPU adapters of two SIMD widths: SwiftShader's and llvmpipe's.
+fn targets() -> [Target; 3] {
+    let registers = |lanes| Target { family: Family::Registers, lanes };
+    [Target::TILES, registers(4), registers(8)]
+}
+
 /// Kernels, each with the first graph that uses it.
 #[derive(Default)]
 struct Found(BTreeMap<Kernel, String>);
 
 impl Found {
     fn graph(&mut self, graph: &Graph, what: &str) {
-        for family in [Family::Registers, Family::Tiles] {
+        for target in targets() {
             for node in 0..graph.nodes().len() {
-                for launch in lower(graph, node, family).unwrap_or_else(|e| panic!("{what}: {e}")) {
+                for launch in lower(graph, node, target).unwrap_or_else(|e| panic!("{what}: {e}")) {
                     self.0.entry(launch.kernel).or_insert_with(|| what.to_owned());
                 }
             }
@@ -102,7 +108,10 @@ fn every_permutation_compiles_for_every_backend() {
         let wgsl = kernel.wgsl();
         let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
         let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        // The register kernels alone use an optional feature, on adapters that have it.
+        let subgroups = kernel.template().ends_with("registers");
+        let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
         within_limits(&name, &module);
@@ -111,7 +120,7 @@ fn every_permutation_compiles_for_every_backend() {
             fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
             spirv.push((name.clone(), path));
         }
-        write_hlsl(&module, &info).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+        write_hlsl(&module, &info, subgroups).unwrap_or_else(|e| complain("HLSL", e.to_string()));
         write_msl(&module, &info).unwrap_or_else(|e| complain("MSL", e.to_string()));
     }
     eprintln!("{} permutations of {} shaders", kernels.len(), templates(&kernels).len());
@@ -149,9 +158,10 @@ fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
     })
 }
 
-/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one.
-fn write_hlsl(module: &Module, info: &ModuleInfo) -> Result<(), hlsl::Error> {
-    for shader_model in [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_0] {
+/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one and of subgroup operations.
+fn write_hlsl(module: &Module, info: &ModuleInfo, subgroups: bool) -> Result<(), hlsl::Error> {
+    let old = (!subgroups).then_some(hlsl::ShaderModel::V5_1);
+    for shader_model in old.into_iter().chain([hlsl::ShaderModel::V6_0]) {
         let options = hlsl::Options { shader_model, ..Default::default() };
         let mut text = String::new();
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None)?;

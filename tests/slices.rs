@@ -6,7 +6,7 @@ mod adapters;
 
 use resnet_rs::Inference;
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
-use resnet_rs::gpu::Family;
+use resnet_rs::gpu::Target;
 use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
 };
@@ -74,7 +74,7 @@ fn training_step_in_slices() {
         Ok(())
     })
     .unwrap();
-    let slices = |node| lower(&g, node, Family::Tiles).unwrap().len();
+    let slices = |node| lower(&g, node, Target::TILES).unwrap().len();
     let most = (0..g.nodes().len()).map(slices).max().unwrap();
     assert!(most >= 2, "some node runs in slices");
 

@@ -2,15 +2,15 @@
 //
 //     y[pixel, o] = activation((sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// There a lane is a SIMD lane, and what takes time is neither multiplying nor memory but the loads themselves, each of which the
-// driver carries out lane by lane. So a lane keeps many sums, {{ rows }} pixels x {{ cols }} groups of 4 channels, and uses each
-// number that it loads as often as it can.
+// There a workgroup of {{ lanes }} is one SIMD register wide, and a multiply-add of all lanes costs less than a load, which the driver
+// carries out lane by lane. So no number is loaded twice: what all lanes need, each loads a part of, and a subgroup broadcast,
+// which is one shuffle there, hands it round.
 #if lanes_along == "pixels"
-// The lanes lie side by side along the pixels: for layers so narrow that a lane holds all their channels.
-// Workgroup: {{ rows * lanes }} pixels x {{ 4 * cols }} channels.
+// The lanes lie side by side along the pixels, for layers too narrow to fill them with channels; the weights are handed round.
+// A lane keeps the sums of {{ own }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols }} channels.
 #else
-// The lanes lie side by side along the output channels: for wide layers.
-// Workgroup: {{ rows }} pixels x {{ 4 * cols * lanes }} channels.
+// The lanes lie side by side along the output channels; the pixels are handed round.
+// A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
 #endif
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], bias: [Co], gate: [N, Co], all in vec4.
@@ -30,35 +30,32 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = workgroup.y * workgroups.x + workgroup.x;
-#if lanes_along == "pixels"
-    let first = block / walk.column_blocks * {{ rows * lanes }}u + lane;
-    let column = block % walk.column_blocks * {{ cols }}u;
-#set row_step, column_step = lanes, 1
-#else
-    let first = block / walk.column_blocks * {{ rows }}u;
-    let column = block % walk.column_blocks * {{ cols * lanes }}u + lane;
-#set row_step, column_step = 1, lanes
-#endif
-    if (first >= walk.pixels) {
+    let first_pixel = block / walk.column_blocks * {{ own * lanes }}u;
+    if (first_pixel >= walk.pixels) {
         return;
     }
-#for c in range(cols)
-    let column{{ c }} = column + {{ c * column_step }}u;
-    let read{{ c }} = min(column{{ c }}, walk.out_groups - 1u);
-#endfor
+#if lanes_along == "pixels"
+    let column = block % walk.column_blocks * {{ cols }}u;
+#set column_step = 1
+#else
+    let column = block % walk.column_blocks * {{ cols * lanes }}u + lane;
+#set column_step = lanes
+#endif
 
-    // Grid position of each row: one division, then steps. A row past the last pixel repeats it; it is computed and not stored.
+    // Grid position of the pixels that this lane loads: every {{ lanes }}th from its first, by one division, then steps.
+    // A pixel past the last repeats the last; its sums are not stored.
+    let first = min(first_pixel + lane, walk.pixels - 1u);
     let first_line = first / walk.grid_w;
     var n = first_line / walk.grid_h;
     var gy = first_line % walk.grid_h;
     var gx = first % walk.grid_w;
-#for r in range(rows)
-    let n{{ r }} = n;
-    let gy{{ r }} = gy;
-    let gx{{ r }} = gx;
+#for o in range(own)
+    let n{{ o }} = n;
+    let gy{{ o }} = gy;
+    let gx{{ o }} = gx;
 #if not loop.last
-    if (first + {{ (r + 1) * row_step }}u < walk.pixels) {
-        gx += {{ row_step }}u;
+    if (first + {{ (o + 1) * lanes }}u < walk.pixels) {
+        gx += {{ lanes }}u;
         while (gx >= walk.grid_w) {
             gx -= walk.grid_w;
             gy += 1u;
@@ -70,6 +67,22 @@ fn main(
     }
 #endif
 #endfor
+#if lanes_along == "pixels"
+#set loads = (4 * cols + lanes - 1) // lanes
+
+    // Weights of one input group: 4 rows of {{ cols }} groups, of which a lane loads every {{ lanes }}th.
+#for i in range(loads)
+    let part{{ i }} = min(lane + {{ i * lanes }}u, {{ 4 * cols - 1 }}u);
+    let part_at{{ i }} = part{{ i }} / {{ cols }}u * walk.out_groups + min(column + part{{ i }} % {{ cols }}u, walk.out_groups - 1u);
+#endfor
+#set rows = own
+#else
+
+#for c in range(cols)
+    let read{{ c }} = min(column + {{ c * lanes }}u, walk.out_groups - 1u);
+#endfor
+#set rows = own * lanes
+#endif
 
 #for r in range(rows)
 #for c in range(cols)
@@ -80,47 +93,75 @@ fn main(
         for (var tx = 0u; tx < walk.taps_w; tx++) {
             let dy = walk.in_y0 + i32(ty) * walk.tap_step;
             let dx = walk.in_x0 + i32(tx) * walk.tap_step;
-#for r in range(rows)
-            let iy{{ r }} = i32(gy{{ r }}) * walk.in_step + dy;
-            let ix{{ r }} = i32(gx{{ r }}) * walk.in_step + dx;
+#for o in range(own)
+            let iy{{ o }} = i32(gy{{ o }}) * walk.in_step + dy;
+            let ix{{ o }} = i32(gx{{ o }}) * walk.in_step + dx;
 #if padded
-            let inside{{ r }} = u32(iy{{ r }}) < walk.in_h && u32(ix{{ r }}) < walk.in_w;
-            let at{{ r }} = select(0u, ((n{{ r }} * walk.in_h + u32(iy{{ r }})) * walk.in_w + u32(ix{{ r }})) * walk.in_groups, inside{{ r }});
+            let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
+            let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups, inside{{ o }});
 #else
-            let at{{ r }} = ((n{{ r }} * walk.in_h + u32(iy{{ r }})) * walk.in_w + u32(ix{{ r }})) * walk.in_groups;
+            let at{{ o }} = ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups;
 #endif
 #endfor
             let tap = (walk.kernel_y0 + ty * walk.kernel_step) * walk.kernel_w + walk.kernel_x0 + tx * walk.kernel_step;
             var weight = tap * walk.in_groups * 4u * walk.out_groups;
             for (var k = 0u; k < walk.in_groups; k++) {
-#for r in range(rows)
+#for o in range(own)
 #if padded
-                let a{{ r }} = select(vec4<f32>(0.0), x[at{{ r }} + k], inside{{ r }});
+                let a{{ o }} = select(vec4<f32>(0.0), x[at{{ o }} + k], inside{{ o }});
 #else
-                let a{{ r }} = x[at{{ r }} + k];
+                let a{{ o }} = x[at{{ o }} + k];
 #endif
 #endfor
+#if lanes_along == "pixels"
+#for i in range(loads)
+                let b{{ i }} = w[weight + part_at{{ i }}];
+#endfor
+#for q in range(4 * cols)
+                let w{{ q }} = subgroupBroadcast(b{{ q // lanes }}, {{ q % lanes }}u);
+#for r in range(rows)
+                sum{{ r }}_{{ q % cols }} += a{{ r }}.{{ xyzw[q // cols] }} * w{{ q }};
+#endfor
+#endfor
+                weight += 4u * walk.out_groups;
+#else
 #for j in xyzw
 #for c in range(cols)
-                let b{{ j }}{{ c }} = w[weight + read{{ c }}];
+                let b_{{ j }}{{ c }} = w[weight + read{{ c }}];
+#endfor
 #for r in range(rows)
-                sum{{ r }}_{{ c }} += a{{ r }}.{{ j }} * b{{ j }}{{ c }};
+                let a{{ r }}_{{ j }} = subgroupBroadcast(a{{ r // lanes }}.{{ j }}, {{ r % lanes }}u);
+#for c in range(cols)
+                sum{{ r }}_{{ c }} += a{{ r }}_{{ j }} * b_{{ j }}{{ c }};
 #endfor
 #endfor
                 weight += walk.out_groups;
 #endfor
+#endif
             }
         }
     }
 
+    // Where the lane's pixels are stored.
+#for o in range(own)
+    let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
+    let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
+    let out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups;
+#endfor
 #for r in range(rows)
-    if (first + {{ r * row_step }}u < walk.pixels) {
-        let oy = gy{{ r }} * walk.out_step + walk.out_y0;
-        let ox = gx{{ r }} * walk.out_step + walk.out_x0;
-        let out = ((n{{ r }} * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups;
+#if lanes_along == "pixels"
+    if (first_pixel + lane + {{ r * lanes }}u < walk.pixels) {
+        let image = n{{ r }};
+        let out = out{{ r }};
+#else
+    if (first_pixel + {{ r }}u < walk.pixels) {
+        let image = subgroupBroadcast(n{{ r // lanes }}, {{ r % lanes }}u);
+        let out = subgroupBroadcast(out{{ r // lanes }}, {{ r % lanes }}u);
+#endif
 #for c in range(cols)
+        let column{{ c }} = column + {{ c * column_step }}u;
         if (column{{ c }} < walk.out_groups) {
-            y[out + column{{ c }}] = finish(sum{{ r }}_{{ c }}, n{{ r }}, column{{ c }}, out + column{{ c }});
+            y[out + column{{ c }}] = finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }});
         }
 #endfor
     }

@@ -1,7 +1,14 @@
-// Weight gradient of a convolution in registers alone, for CPU adapters.
+// Weight gradient of a convolution in registers alone, for CPU adapters; see conv/registers.wgsl for what costs time there.
 //
-// A workgroup takes one tap, {{ 4 * groups }} input channels and {{ 4 * lanes * cols }} output channels, and walks over the pixels of
-// its run. The lanes lie side by side along the output channels, each with {{ 4 * groups }} x {{ 4 * cols }} sums.
+#if lanes_along == "channels"
+// The lanes lie side by side along the channels: each loads a group of input channels, which a subgroup broadcast hands
+// round, and {{ cols }} of output channels for itself. All lanes walk over the same pixels of the workgroup's run.
+// Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
+#else
+// The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels: each adds up
+// every {{ lanes }}th line, and in the end the lanes' sums are added in order.
+// Workgroup: one tap, {{ 4 * groups }} input channels x {{ 4 * cols }} output channels.
+#endif
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
 #include "conv/weight_grad.wgsl"
@@ -28,9 +35,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     var block = workgroup.y * workgroups.x + workgroup.x;
-    let column = block % g.column_blocks * {{ lanes * cols }}u + lane;
+#if lanes_along == "channels"
+#set block_groups, block_columns, rows = lanes, lanes * cols, 4 * lanes
+#else
+#set block_groups, block_columns, rows = groups, cols, 4 * groups
+#endif
+    let first_column = block % g.column_blocks * {{ block_columns }}u;
     block /= g.column_blocks;
-    let first_group = block % g.row_blocks * {{ groups }}u;
+    let first_group = block % g.row_blocks * {{ block_groups }}u;
     block /= g.row_blocks;
     let taps = g.kernel_h * g.kernel_w;
     let tap = block % taps;
@@ -42,33 +54,33 @@ fn main(
     let lines = run_lines(run);
     let ys = reach(tap / g.kernel_w, g.in_h, g.out_h);
     let xs = reach(tap % g.kernel_w, g.in_w, g.out_w);
-#for c in range(cols)
-    let read{{ c }} = min(column + {{ c * lanes }}u, g.out_groups - 1u);
-#endfor
-#for i in range(groups)
-    let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
-#endfor
-#for r in range(4 * groups)
+    let first_x = xs.x * g.stride + tap % g.kernel_w - g.padding;
+
+#for r in range(rows)
 #for c in range(cols)
     var sum{{ r }}_{{ c }} = vec4<f32>(0.0);
 #endfor
 #endfor
+#if lanes_along == "channels"
+    let group = min(first_group + lane, g.in_groups - 1u);
+#for c in range(cols)
+    let column{{ c }} = first_column + {{ c * lanes }}u + lane;
+    let read{{ c }} = min(column{{ c }}, g.out_groups - 1u);
+#endfor
     for (var n = images.x; n < images.y; n++) {
         for (var oy = max(ys.x, lines.x); oy < min(ys.y, lines.y); oy++) {
             let iy = oy * g.stride + tap / g.kernel_w - g.padding;
-            let ix = xs.x * g.stride + tap % g.kernel_w - g.padding;
-            var at = ((n * g.in_h + iy) * g.in_w + ix) * g.in_groups;
+            var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups + group;
             var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups;
             for (var ox = xs.x; ox < xs.y; ox++) {
+                let a = x[at];
 #for c in range(cols)
                 let d{{ c }} = dy[out + read{{ c }}];
 #endfor
-#for i in range(groups)
-                let a{{ i }} = x[at + group{{ i }}];
-#endfor
-#for r in range(4 * groups)
+#for r in range(rows)
+                let a{{ r }} = subgroupBroadcast(a.{{ xyzw[r % 4] }}, {{ r // 4 }}u);
 #for c in range(cols)
-                sum{{ r }}_{{ c }} += vec4<f32>(a{{ r // 4 }}.{{ xyzw[r % 4] }}) * d{{ c }};
+                sum{{ r }}_{{ c }} += a{{ r }} * d{{ c }};
 #endfor
 #endfor
                 at += g.stride * g.in_groups;
@@ -76,14 +88,58 @@ fn main(
             }
         }
     }
-
-    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
-#for r in range(4 * groups)
-    if (first_group + {{ r // 4 }}u < g.in_groups) {
-        let row = (result + (first_group * 4u) + {{ r }}u) * g.out_groups;
+#else
 #for c in range(cols)
-        if (column + {{ c * lanes }}u < g.out_groups) {
-            partial[row + column + {{ c * lanes }}u] = sum{{ r }}_{{ c }};
+    let column{{ c }} = first_column + {{ c }}u;
+    let read{{ c }} = min(column{{ c }}, g.out_groups - 1u);
+#endfor
+#for i in range(groups)
+    let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
+#endfor
+    let image_lines = lines.y - lines.x;
+    let all_lines = (images.y - images.x) * image_lines;
+    for (var first_line = 0u; first_line < all_lines; first_line += {{ lanes }}u) {
+        let line = first_line + lane;
+        let n = images.x + line / image_lines;
+        let oy = lines.x + line % image_lines;
+        let counts = line < all_lines && oy >= ys.x && oy < ys.y;
+        let iy = oy * g.stride + tap / g.kernel_w - g.padding;
+        var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups, counts);
+        var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups, counts);
+        for (var ox = xs.x; ox < xs.y; ox++) {
+#for c in range(cols)
+            let d{{ c }} = dy[out + read{{ c }}];
+#endfor
+#for i in range(groups)
+            let a{{ i }} = select(vec4<f32>(0.0), x[at + group{{ i }}], counts);
+#endfor
+#for r in range(rows)
+#for c in range(cols)
+            sum{{ r }}_{{ c }} += a{{ r // 4 }}.{{ xyzw[r % 4] }} * d{{ c }};
+#endfor
+#endfor
+            at += g.stride * g.in_groups;
+            out += g.out_groups;
+        }
+    }
+    // Every lane adds up all lanes' sums; the first stores them.
+#for r in range(rows)
+#for c in range(cols)
+    sum{{ r }}_{{ c }} = {% for l in range(lanes) %}subgroupBroadcast(sum{{ r }}_{{ c }}, {{ l }}u){{ "" if loop.last else " + " }}{% endfor %};
+#endfor
+#endfor
+    if (lane > 0u) {
+        return;
+    }
+#endif
+
+    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u + first_group * 4u;
+#for r in range(rows)
+    if (first_group + {{ r // 4 }}u < g.in_groups) {
+        let row = (result + {{ r }}u) * g.out_groups;
+#for c in range(cols)
+        if (column{{ c }} < g.out_groups) {
+            partial[row + column{{ c }}] = sum{{ r }}_{{ c }};
         }
 #endfor
     }

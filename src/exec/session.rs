@@ -63,7 +63,7 @@ impl Session {
         let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
         for &node in &order {
-            launches.extend(kernels::lower(&graph, node, gpu.family())?.into_iter().map(|l| (node, l)));
+            launches.extend(kernels::lower(&graph, node, gpu.target())?.into_iter().map(|l| (node, l)));
         }
 
         let mut kernels: Vec<&Kernel> = launches.iter().map(|(_, l)| &l.kernel).collect();

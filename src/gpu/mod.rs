@@ -9,7 +9,7 @@ mod staging;
 
 pub use adapter::{AdapterReport, adapters};
 pub use buffer::Buffer;
-pub use device::{Family, Gpu, GpuOptions};
+pub use device::{Family, Gpu, GpuOptions, Target};
 pub(crate) use pipeline::Source;
 pub(crate) use queue::{Dispatch, Submission};
 pub(crate) use staging::Download;
@@ -38,6 +38,14 @@ pub enum Error {
         adapter: String,
         /// The driver's words.
         reason: String,
+    },
+    /// The register kernels need subgroup operations.
+    #[error(
+        "{adapter} has no subgroup operations, which the register kernels need; let the program choose the kernels"
+    )]
+    NoSubgroups {
+        /// Name of the adapter.
+        adapter: String,
     },
     /// One buffer would exceed what the adapter allows.
     #[error("{what} takes {bytes} bytes in one buffer, {adapter} allows {limit}. Use a smaller batch or resolution")]

@@ -1,35 +1,40 @@
 //! Convolution and its gradients.
 
 use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
-use crate::gpu::Family;
+use crate::gpu::{Family, Target};
 use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 
-/// SIMD lanes of a workgroup of the register kernels: llvmpipe's native width, twice SwiftShader's.
-const LANES: usize = 8;
-
-/// What a lane of the register convolution keeps: `rows` pixels times `cols` groups of output channels.
+/// Shape of a register kernel's workgroup, as wide as a subgroup.
 #[derive(Clone, Copy, Debug)]
 struct RegisterTile {
+    lanes: usize,
     lanes_along: &'static str,
-    rows: usize,
+    /// Pixels that a lane loads.
+    own: usize,
+    /// Groups of output channels that a lane keeps.
     cols: usize,
 }
 
 impl RegisterTile {
-    /// Larger tiles are faster still, but llvmpipe takes longer to compile them than a short run takes.
-    fn for_layer(pixels: usize, groups: usize) -> Self {
-        let narrow = Self { lanes_along: "pixels", rows: 8, cols: groups.min(4) };
-        let wide = Self { lanes_along: "channels", rows: 8, cols: 2 };
-        // With few pixels the lanes are better filled by channels.
-        if groups >= wide.cols * LANES && pixels < 4 * narrow.rows * LANES { wide } else { narrow }
+    /// Larger tiles load less for a multiply-add, and take llvmpipe longer to compile than a short run takes.
+    fn for_layer(lanes: usize, pixels: usize, groups: usize) -> Self {
+        if groups < lanes {
+            return Self { lanes, lanes_along: "pixels", own: 8, cols: groups.min(4) };
+        }
+        let deep = Self { lanes, lanes_along: "channels", own: 4, cols: 1 };
+        let wide = Self { lanes, lanes_along: "channels", own: 3, cols: 2 };
+        // On a map of few pixels what counts is how many sums are computed for nothing.
+        let computed = |tile: &Self| {
+            let [block_pixels, block_groups] = tile.block();
+            pixels.next_multiple_of(block_pixels) * groups.next_multiple_of(block_groups)
+        };
+        if computed(&wide) <= computed(&deep) * 21 / 20 { wide } else { deep }
     }
 
     /// Pixels and channel groups of a workgroup.
     fn block(&self) -> [usize; 2] {
-        match self.lanes_along {
-            "pixels" => [self.rows * LANES, self.cols],
-            _ => [self.rows, self.cols * LANES],
-        }
+        let pixels = self.own * self.lanes;
+        if self.lanes_along == "pixels" { [pixels, self.cols] } else { [pixels, self.cols * self.lanes] }
     }
 }
 
@@ -64,16 +69,16 @@ impl Walk {
         })
     }
 
-    fn launch(&self, family: Family, epilogue: &Epilogue, views: Vec<View>) -> Launch {
+    fn launch(&self, target: Target, epilogue: &Epilogue, views: Vec<View>) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
-        let (kernel, [block_pixels, block_groups]) = match family {
+        let (kernel, [block_pixels, block_groups]) = match target.family {
             Family::Tiles => (Kernel::new("conv/tiles"), [64, 16]),
             Family::Registers => {
-                let tile = RegisterTile::for_layer(pixels, self.out_groups);
+                let tile = RegisterTile::for_layer(target.lanes, pixels, self.out_groups);
                 let kernel = Kernel::new("conv/registers")
                     .with("lanes_along", Setting::Text(tile.lanes_along))
-                    .with("lanes", Setting::Number(LANES))
-                    .with("rows", Setting::Number(tile.rows))
+                    .with("lanes", Setting::Number(tile.lanes))
+                    .with("own", Setting::Number(tile.own))
                     .with("cols", Setting::Number(tile.cols))
                     .with("padded", Setting::Flag(self.leaves_input()));
                 (kernel, tile.block())
@@ -146,7 +151,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             views.push(l.input(2).whole());
         }
         views.extend(maps[2..].iter().map(|m| m.images(&run)));
-        l.launches.push(walk.launch(l.family, &op.epilogue, views));
+        l.launches.push(walk.launch(l.target, &op.epilogue, views));
     }
     Ok(())
 }
@@ -190,7 +195,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             views.extend(addend.map(|a| a.images(&run)));
-            l.launches.push(walk.launch(l.family, &epilogue, views));
+            l.launches.push(walk.launch(l.target, &epilogue, views));
         }
     }
     Ok(())
@@ -198,22 +203,14 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let runs = op.runs(x.spec, dy.spec);
-    let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let [kh, kw] = op.kernel;
     let (in_groups, out_groups) = (x.spec.groups(), dy.spec.groups());
-    let (kernel, block) = match l.family {
+    let (kernel, block) = match l.target.family {
         Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), [16, 16]),
-        Family::Registers => {
-            let groups = in_groups.min(2);
-            let cols = if out_groups > LANES { 2 } else { 1 };
-            let kernel = Kernel::new("conv/weight_grad_registers")
-                .with("lanes", Setting::Number(LANES))
-                .with("groups", Setting::Number(groups))
-                .with("cols", Setting::Number(cols));
-            (kernel, [groups, LANES * cols])
-        }
+        Family::Registers => register_weight_grad(l.target.lanes, in_groups, out_groups),
     };
+    let runs = op.runs(x.spec, dy.spec);
+    let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let row_blocks = in_groups.div_ceil(block[0]);
     let column_blocks = out_groups.div_ceil(block[1]);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
@@ -245,4 +242,21 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         l.each(Kernel::new("conv/sum_runs"), vec![partial, dw.whole()], count, words![runs.count]);
     }
     Ok(())
+}
+
+/// The kernel, and the groups of input and output channels of its workgroup.
+fn register_weight_grad(lanes: usize, in_groups: usize, out_groups: usize) -> (Kernel, [usize; 2]) {
+    let kernel = Kernel::new("conv/weight_grad_registers").with("lanes", Setting::Number(lanes));
+    let filled = |groups: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
+    if filled(in_groups) * filled(out_groups) > 0.7 {
+        let cols = if out_groups.is_multiple_of(2 * lanes) { 2 } else { 1 };
+        let kernel = kernel.with("lanes_along", Setting::Text("channels")).with("cols", Setting::Number(cols));
+        return (kernel, [lanes, lanes * cols]);
+    }
+    let (groups, cols) = (in_groups.min(4), out_groups.min(4));
+    let kernel = kernel
+        .with("lanes_along", Setting::Text("lines"))
+        .with("groups", Setting::Number(groups))
+        .with("cols", Setting::Number(cols));
+    (kernel, [groups, cols])
 }

@@ -1,7 +1,7 @@
 //! From nodes to kernel launches: which shader, with which settings, on which ranges of memory.
 //!
 //! A file an operation family, each the twin of the folder of the same name in `shaders/`. Lowering needs no GPU: it is
-//! a pure function of the graph and the kernel family, so tests can enumerate every shader that any network uses.
+//! a pure function of the graph and the target, so tests can enumerate every shader that any network uses.
 
 mod conv;
 mod dense;
@@ -17,7 +17,7 @@ use std::ops::Range;
 
 pub use source::{Kernel, Setting};
 
-use crate::gpu::Family;
+use crate::gpu::Target;
 use crate::graph::op::MAX_BINDING_BYTES;
 use crate::graph::{Activation, Graph, Node, NodeId, Op, Spec, TensorId};
 
@@ -73,9 +73,9 @@ pub enum Place {
 }
 
 /// Kernel launches of one node, in order.
-pub fn lower(graph: &Graph, node: NodeId, family: Family) -> Result<Vec<Launch>, TooLarge> {
+pub fn lower(graph: &Graph, node: NodeId, target: Target) -> Result<Vec<Launch>, TooLarge> {
     let node = &graph.nodes()[node];
-    let mut l = Lowering { graph, node, family, launches: Vec::new() };
+    let mut l = Lowering { graph, node, target, launches: Vec::new() };
     match &node.op {
         Op::Standardize(op) => input::standardize(&mut l, op),
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
@@ -111,7 +111,7 @@ pub fn lower(graph: &Graph, node: NodeId, family: Family) -> Result<Vec<Launch>,
 struct Lowering<'g> {
     graph: &'g Graph,
     node: &'g Node,
-    family: Family,
+    target: Target,
     launches: Vec<Launch>,
 }
 
@@ -291,7 +291,7 @@ mod tests {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
         let input = Input::Pixels { mean: [0.5; 3], std: [0.2; 3] };
         let g = Network::build(&config, 64, [401, 401], input, Mode::Inference).unwrap().graph;
-        let launches: Vec<Launch> = (0..g.nodes().len()).flat_map(|n| lower(&g, n, Family::Tiles).unwrap()).collect();
+        let launches: Vec<Launch> = (0..g.nodes().len()).flat_map(|n| lower(&g, n, Target::TILES).unwrap()).collect();
         assert!(launches.len() > g.nodes().len(), "some node runs in slices");
         assert!(launches.iter().flat_map(|l| &l.views).all(|v| v.offset % OFFSET_ALIGNMENT_BYTES == 0));
     }
