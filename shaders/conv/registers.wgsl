@@ -16,6 +16,7 @@
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], bias: [Co], gate: [N, Co], all in vec4.
 #include "conv/walk.wgsl"
 #include "shared/activation.wgsl"
+#include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -30,15 +31,18 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = workgroup.y * workgroups.x + workgroup.x;
-    let first_pixel = block / walk.column_blocks * {{ own * lanes }}u;
-    if (first_pixel >= walk.pixels) {
+    // Neighbouring workgroups share a block of weights, which stays in the cache.
+    let pixel_blocks = (walk.pixels + {{ own * lanes - 1 }}u) / {{ own * lanes }}u;
+    let first_pixel = block % pixel_blocks * {{ own * lanes }}u;
+    let column_block = block / pixel_blocks;
+    if (column_block >= walk.column_blocks) {
         return;
     }
 #if lanes_along == "pixels"
-    let column = block % walk.column_blocks * {{ cols }}u;
+    let column = column_block * {{ cols }}u;
 #set column_step = 1
 #else
-    let column = block % walk.column_blocks * {{ cols * lanes }}u + lane;
+    let column = column_block * {{ cols * lanes }}u + lane;
 #set column_step = lanes
 #endif
 
@@ -68,20 +72,23 @@ fn main(
 #endif
 #endfor
 #if lanes_along == "pixels"
-#set loads = (4 * cols + lanes - 1) // lanes
+#set loads, rows = (4 * cols + lanes - 1) // lanes, own
 
     // Weights of one input group: 4 rows of {{ cols }} groups, of which a lane loads every {{ lanes }}th.
 #for i in range(loads)
     let part{{ i }} = min(lane + {{ i * lanes }}u, {{ 4 * cols - 1 }}u);
-    let part_at{{ i }} = part{{ i }} / {{ cols }}u * walk.out_groups + min(column + part{{ i }} % {{ cols }}u, walk.out_groups - 1u);
+    let read{{ i }} = min(column + part{{ i }} % {{ cols }}u, walk.out_groups - 1u);
+    let base{{ i }} = weight_at(part{{ i }} / {{ cols }}u, read{{ i }}, walk.kernel_rows, walk.out_groups);
+    let stride{{ i }} = weight_row_stride(read{{ i }}, walk.out_groups);
 #endfor
-#set rows = own
 #else
 
 #for c in range(cols)
     let read{{ c }} = min(column + {{ c * lanes }}u, walk.out_groups - 1u);
+    let base{{ c }} = weight_at(0u, read{{ c }}, walk.kernel_rows, walk.out_groups);
+    let stride{{ c }} = weight_row_stride(read{{ c }}, walk.out_groups);
 #endfor
-#set rows = own * lanes
+#set loads, rows = cols, own * lanes
 #endif
 
 #for r in range(rows)
@@ -104,7 +111,9 @@ fn main(
 #endif
 #endfor
             let tap = (walk.kernel_y0 + ty * walk.kernel_step) * walk.kernel_w + walk.kernel_x0 + tx * walk.kernel_step;
-            var weight = tap * walk.in_groups * 4u * walk.out_groups;
+#for i in range(loads)
+            var weight{{ i }} = base{{ i }} + tap * walk.in_groups * 4u * stride{{ i }};
+#endfor
             for (var k = 0u; k < walk.in_groups; k++) {
 #for o in range(own)
 #if padded
@@ -115,7 +124,8 @@ fn main(
 #endfor
 #if lanes_along == "pixels"
 #for i in range(loads)
-                let b{{ i }} = w[weight + part_at{{ i }}];
+                let b{{ i }} = w[weight{{ i }}];
+                weight{{ i }} += 4u * stride{{ i }};
 #endfor
 #for q in range(4 * cols)
                 let w{{ q }} = subgroupBroadcast(b{{ q // lanes }}, {{ q % lanes }}u);
@@ -123,11 +133,11 @@ fn main(
                 sum{{ r }}_{{ q % cols }} += a{{ r }}.{{ xyzw[q // cols] }} * w{{ q }};
 #endfor
 #endfor
-                weight += 4u * walk.out_groups;
 #else
 #for j in xyzw
 #for c in range(cols)
-                let b_{{ j }}{{ c }} = w[weight + read{{ c }}];
+                let b_{{ j }}{{ c }} = w[weight{{ c }}];
+                weight{{ c }} += stride{{ c }};
 #endfor
 #for r in range(rows)
                 let a{{ r }}_{{ j }} = subgroupBroadcast(a{{ r // lanes }}.{{ j }}, {{ r % lanes }}u);
@@ -135,7 +145,6 @@ fn main(
                 sum{{ r }}_{{ c }} += a{{ r }}_{{ j }} * b_{{ j }}{{ c }};
 #endfor
 #endfor
-                weight += walk.out_groups;
 #endfor
 #endif
             }

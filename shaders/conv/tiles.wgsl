@@ -13,6 +13,7 @@
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], bias: [Co], gate: [N, Co], all in vec4.
 #include "conv/walk.wgsl"
 #include "shared/activation.wgsl"
+#include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -58,6 +59,8 @@ fn main(
     let load_row = thread / 16u;
     let load_column = min(first_column + thread % 16u, walk.out_groups - 1u);
     let rows = walk.in_groups * 4u;
+    let weight_base = weight_at(0u, load_column, walk.kernel_rows, walk.out_groups);
+    let weight_stride = weight_row_stride(load_column, walk.out_groups);
 
 #for r in range(8)
     var sum{{ r }}_0 = vec4<f32>(0.0);
@@ -79,7 +82,7 @@ fn main(
 #endfor
 #for i in range(4)
             let row{{ i }} = k * 4u + load_row + {{ 4 * i }}u;
-            let b{{ i }} = select(vec4<f32>(0.0), w[(tap * rows + min(row{{ i }}, rows - 1u)) * walk.out_groups + load_column], row{{ i }} < rows);
+            let b{{ i }} = select(vec4<f32>(0.0), w[weight_base + (tap * rows + min(row{{ i }}, rows - 1u)) * weight_stride], row{{ i }} < rows);
 #endfor
 #for i in range(4)
 #for j in xyzw

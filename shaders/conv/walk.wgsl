@@ -29,6 +29,7 @@ struct Walk {
     kernel_x0: u32,
     kernel_step: u32,
     kernel_w: u32,
+    kernel_rows: u32,   // rows of the weights: all taps * input channels
     in_groups: u32,     // input channels / 4
     out_groups: u32,    // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels

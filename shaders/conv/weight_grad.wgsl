@@ -4,6 +4,7 @@
 //
 // The sum is cut into runs of consecutive lines: several whole images, or a part of one. Each run writes a whole dw of its own,
 // and conv/sum_runs adds them in order.
+#include "shared/weights.wgsl"
 struct Geometry {
     images: u32,
     run_images: u32,    // images in a run
@@ -34,4 +35,11 @@ fn run_images(run: u32) -> vec2<u32> {
 fn run_lines(run: u32) -> vec2<u32> {
     let first = min(run % g.runs_per_image * g.run_lines, g.out_h);
     return vec2<u32>(first, min(first + g.run_lines, g.out_h));
+}
+
+// Where a run's result for one tap, input channel and group of output channels goes.
+fn result_at(run: u32, tap: u32, channel: u32, column: u32) -> u32 {
+    let rows = g.kernel_h * g.kernel_w * g.in_groups * 4u;
+    let row = tap * g.in_groups * 4u + channel;
+    return (g.first_run + run) * rows * g.out_groups + weight_at(row, column, rows, g.out_groups);
 }

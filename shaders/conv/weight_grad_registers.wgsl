@@ -133,13 +133,11 @@ fn main(
     }
 #endif
 
-    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u + first_group * 4u;
 #for r in range(rows)
     if (first_group + {{ r // 4 }}u < g.in_groups) {
-        let row = (result + {{ r }}u) * g.out_groups;
 #for c in range(cols)
         if (column{{ c }} < g.out_groups) {
-            partial[row + column{{ c }}] = sum{{ r }}_{{ c }};
+            partial[result_at(run, tap, first_group * 4u + {{ r }}u, column{{ c }})] = sum{{ r }}_{{ c }};
         }
 #endfor
     }

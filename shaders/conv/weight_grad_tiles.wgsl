@@ -78,13 +78,12 @@ fn main(
     if (images.x >= images.y) {
         return;
     }
-    let result = ((g.first_run + run) * taps + tap) * g.in_groups * 4u;
 #for r in range(8)
     if (first_group + ty + {{ 8 * (r // 4) }}u < g.in_groups) {
-        let row = (result + (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u) * g.out_groups;
+        let channel = (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u;
 #for c in range(2)
         if (first_column + tx + {{ 8 * c }}u < g.out_groups) {
-            partial[row + first_column + tx + {{ 8 * c }}u] = sum{{ r }}_{{ c }};
+            partial[result_at(run, tap, channel, first_column + tx + {{ 8 * c }}u)] = sum{{ r }}_{{ c }};
         }
 #endfor
     }

@@ -2,6 +2,7 @@
 // Neighbouring invocations read neighbouring weights; with few rows the weights are what takes time.
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"
+#include "shared/weights.wgsl"
 
 struct Params {
     count: u32,      // vec4 in y
@@ -19,14 +20,15 @@ fn each(i: u32) {
     let o = i % p.out_groups;
     let row = i / p.out_groups * p.in_groups;
     var sum = b[o];
-    var at = o;
+    var at = weight_at(0u, o, 4u * p.in_groups, p.out_groups);
+    let stride = weight_row_stride(o, p.out_groups);
     for (var k = 0u; k < p.in_groups; k++) {
         let v = x[row + k];
         sum += v.x * w[at];
-        sum += v.y * w[at + p.out_groups];
-        sum += v.z * w[at + 2u * p.out_groups];
-        sum += v.w * w[at + 3u * p.out_groups];
-        at += 4u * p.out_groups;
+        sum += v.y * w[at + stride];
+        sum += v.z * w[at + 2u * stride];
+        sum += v.w * w[at + 3u * stride];
+        at += 4u * stride;
     }
     y[i] = activate(sum);
 }

@@ -1,5 +1,6 @@
 // dx = dy * transpose(w). dy: [N, Co], w: [Ci, Co], dx: [N, Ci], in vec4. i: a vec4 of dx.
 #include "shared/each.wgsl"
+#include "shared/weights.wgsl"
 
 struct Params {
     count: u32,      // vec4 in dx
@@ -14,15 +15,17 @@ struct Params {
 
 fn each(i: u32) {
     let row = i / p.in_groups * p.out_groups;
-    let at = i % p.in_groups * 4u * p.out_groups;
+    let channel = i % p.in_groups * 4u;
     var sum = vec4<f32>(0.0);
     for (var o = 0u; o < p.out_groups; o++) {
         let d = dy[row + o];
+        let at = weight_at(channel, o, 4u * p.in_groups, p.out_groups);
+        let stride = weight_row_stride(o, p.out_groups);
         sum += vec4<f32>(
-            dot(d, w[at + o]),
-            dot(d, w[at + p.out_groups + o]),
-            dot(d, w[at + 2u * p.out_groups + o]),
-            dot(d, w[at + 3u * p.out_groups + o]),
+            dot(d, w[at]),
+            dot(d, w[at + stride]),
+            dot(d, w[at + 2u * stride]),
+            dot(d, w[at + 3u * stride]),
         );
     }
     dx[i] = sum;

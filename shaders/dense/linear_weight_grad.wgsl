@@ -1,6 +1,7 @@
 // dw = transpose(x) * dy, db = sum over rows of dy. x: [N, Ci] in f32, dy: [N, Co], dw: [Ci, Co], db: [Co] in vec4.
-// i: a vec4 of dw; one more row of them is the bias, whose input is always 1.
+// i: a vec4 of dw; then one of db for each output group.
 #include "shared/each.wgsl"
+#include "shared/weights.wgsl"
 
 struct Params {
     count: u32,       // (Ci + 1) * Co / 4
@@ -16,15 +17,17 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> db: array<vec4<f32>>;
 
 fn each(i: u32) {
-    let o = i % p.out_groups;
-    let channel = i / p.out_groups;
+    let weights = p.in_channels * p.out_groups;
     var sum = vec4<f32>(0.0);
-    if (channel < p.in_channels) {
+    if (i < weights) {
+        let o = weight_column(i, p.in_channels, p.out_groups);
+        let channel = weight_row(i, p.in_channels, p.out_groups);
         for (var n = 0u; n < p.rows; n++) {
             sum += x[n * p.in_channels + channel] * dy[n * p.out_groups + o];
         }
         dw[i] = sum;
     } else {
+        let o = i - weights;
         for (var n = 0u; n < p.rows; n++) {
             sum += dy[n * p.out_groups + o];
         }

@@ -3,6 +3,7 @@
 //
 // w: [KH * KW * Ci, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of the bias for each output group.
 #include "shared/each.wgsl"
+#include "shared/weights.wgsl"
 
 struct Params {
     count: u32,   // vec4 in w and in the bias
@@ -21,9 +22,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> bias: array<vec4<f32>>;
 
 fn each(i: u32) {
-    let c = i % p.groups;
+    let is_weight = i < p.weights;
+    let c = select(i - p.weights, weight_column(i, p.weights / p.groups, p.groups), is_weight);
     let s = gamma[c] / sqrt(variance[c] + p.eps);
-    if (i < p.weights) {
+    if (is_weight) {
         folded[i] = w[i] * s;
     } else {
         bias[c] = beta[c] - mean[c] * s;

@@ -2,13 +2,15 @@
 // xhat = (x - mean) * inverse_deviation, d = dy * activation'(xhat * gamma + beta), and M is the number of rows.
 // Step 2 has left dbeta / M and dgamma / M in `mean_gradient`.
 //
-// x, dy, dx: [rows, C], vectors: [C], mean_gradient: [2, C], in vec4. i: a vec4 of x.
+// x, dy, dx: [rows, C], vectors: [C], mean_gradient: [2, C], in vec4. i: a channel group of {{ run }} rows, groups fastest, so that
+// what belongs to the channel is loaded once for all of them.
 #include "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"
 
 struct Params {
-    count: u32,  // vec4 in x
+    count: u32,  // runs of rows * groups
     groups: u32, // C / 4
+    rows: u32,   // of this dispatch
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -23,7 +25,19 @@ struct Params {
 
 fn each(i: u32) {
     let c = i % p.groups;
-    let xhat = (x[i] - mean[c]) * inverse_deviation[c];
-    let d = dy[i] * activation_derivative(xhat * gamma[c] + beta[c]);
-    dx[i] = gamma[c] * inverse_deviation[c] * (d - mean_gradient[c] - xhat * mean_gradient[c + p.groups]);
+    let first_row = i / p.groups * {{ run }}u;
+    let m = mean[c];
+    let inverse = inverse_deviation[c];
+    let scale = gamma[c];
+    let shift = beta[c];
+    let mean_d = mean_gradient[c];
+    let mean_d_xhat = mean_gradient[c + p.groups];
+#for r in range(run)
+    if (first_row + {{ r }}u < p.rows) {
+        let at = (first_row + {{ r }}u) * p.groups + c;
+        let xhat = (x[at] - m) * inverse;
+        let d = dy[at] * activation_derivative(xhat * scale + shift);
+        dx[at] = scale * inverse * (d - mean_d - xhat * mean_d_xhat);
+    }
+#endfor
 }

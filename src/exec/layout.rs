@@ -1,20 +1,19 @@
 //! Between logical tensors and their padded form in GPU memory.
 
 use super::Error;
-use crate::graph::{DType, Spec, Tensor};
+use crate::graph::{DType, Layout, Spec, Tensor, WEIGHT_BLOCK};
 
 /// Bytes in memory of logical f32 values: padding is filled with zeros.
 pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
     check_length(tensor, values.len())?;
     let spec = &tensor.spec;
     let storage = spec.storage_shape();
-    if storage == spec.shape {
+    if lies_as_is(spec) {
         return Ok(bytemuck::cast_slice(values).to_vec());
     }
     let mut padded = vec![0.0f32; storage.iter().product()];
-    for (row, at) in rows(spec).enumerate() {
-        let width = spec.last();
-        padded[at..at + width].copy_from_slice(&values[row * width..(row + 1) * width]);
+    for Run { logical, stored, length } in runs(spec) {
+        padded[stored..stored + length].copy_from_slice(&values[logical..logical + length]);
     }
     Ok(bytemuck::cast_slice(&padded).to_vec())
 }
@@ -22,10 +21,14 @@ pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
 /// Logical f32 values of bytes in memory.
 pub(super) fn unpack(spec: &Spec, bytes: &[u8]) -> Vec<f32> {
     let padded: &[f32] = bytemuck::cast_slice(bytes);
-    if spec.storage_shape() == spec.shape {
+    if lies_as_is(spec) {
         return padded.to_vec();
     }
-    rows(spec).flat_map(|at| padded[at..at + spec.last()].iter().copied()).collect()
+    let mut values = vec![0.0; spec.elements()];
+    for Run { logical, stored, length } in runs(spec) {
+        values[logical..logical + length].copy_from_slice(&padded[stored..stored + length]);
+    }
+    values
 }
 
 /// Fails unless `got` is the tensor's number of elements.
@@ -45,15 +48,36 @@ pub(super) fn check_dtype(tensor: &Tensor, dtype: DType) -> Result<(), Error> {
     Err(Error::Tensor { tensor: tensor.name.clone(), problem: "holds another element type" })
 }
 
-/// Where each logical row starts in the padded storage.
-fn rows(spec: &Spec) -> impl Iterator<Item = usize> + use<> {
+/// Whether memory holds the logical values in their order, without padding.
+fn lies_as_is(spec: &Spec) -> bool {
+    spec.storage_shape() == spec.shape && (spec.layout != Layout::Weights || spec.last() <= WEIGHT_BLOCK)
+}
+
+/// Values that lie side by side in both forms.
+struct Run {
+    /// Where they start among the logical values.
+    logical: usize,
+    /// Where they start in memory.
+    stored: usize,
+    length: usize,
+}
+
+fn runs(spec: &Spec) -> impl Iterator<Item = Run> {
     let storage = spec.storage_shape();
     let rank = storage.len();
-    let width = storage.last().copied().unwrap_or(1);
+    let (width, padded_width) = (spec.last(), storage.last().copied().unwrap_or(1));
     // Only the last two dimensions are ever padded.
     let (inner, padded_inner) = if rank >= 2 { (spec.shape[rank - 2], storage[rank - 2]) } else { (1, 1) };
-    let outer = spec.rows() / inner.max(1);
-    (0..outer).flat_map(move |o| (0..inner).map(move |i| (o * padded_inner + i) * width))
+    let padded_rows = spec.rows() / inner.max(1) * padded_inner;
+    let block = if spec.layout == Layout::Weights { WEIGHT_BLOCK } else { padded_width };
+    (0..width).step_by(block.max(1)).flat_map(move |first| {
+        let block_width = block.min(padded_width - first);
+        (0..spec.rows()).map(move |row| Run {
+            logical: row * width + first,
+            stored: first * padded_rows + (row / inner * padded_inner + row % inner) * block_width,
+            length: block.min(width - first),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -64,9 +88,14 @@ mod tests {
 
     #[test]
     fn packing_round_trips_and_pads_with_zeros() {
-        for spec in
-            [Spec::weights([2, 1, 3, 5]), Spec::channels([2, 3]), Spec::channels([7]), Spec::plain([3], DType::F32)]
-        {
+        for spec in [
+            Spec::weights([2, 1, 3, 5]),
+            Spec::weights([1, 2, 4, 70]),
+            Spec::weights([8, 64]),
+            Spec::channels([2, 3]),
+            Spec::channels([7]),
+            Spec::plain([3], DType::F32),
+        ] {
             let tensor = Tensor { name: "t".into(), spec: spec.clone(), role: Role::Input };
             let values: Vec<f32> = (1..=spec.elements()).map(|v| v as f32).collect();
             let bytes = pack(&tensor, &values).unwrap();
@@ -75,5 +104,18 @@ mod tests {
             let sum: f32 = bytemuck::cast_slice::<u8, f32>(&bytes).iter().sum();
             assert_eq!(sum, values.iter().sum::<f32>());
         }
+    }
+
+    /// The second block of columns follows the last row of the first.
+    #[test]
+    fn weights_lie_in_blocks_of_columns() {
+        let spec = Spec::weights([4, 40]);
+        let tensor = Tensor { name: "w".into(), spec: spec.clone(), role: Role::Input };
+        let values: Vec<f32> = (0..spec.elements()).map(|v| v as f32).collect();
+        let bytes = pack(&tensor, &values).unwrap();
+        let stored: &[f32] = bytemuck::cast_slice(&bytes);
+        assert_eq!(stored[32], 40.0, "row 1 follows row 0");
+        assert_eq!(stored[4 * 32], 32.0, "then the second block");
+        assert_eq!(stored[4 * 32 + 8], 72.0, "whose rows are 8 wide");
     }
 }

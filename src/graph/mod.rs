@@ -14,4 +14,4 @@ mod tensor;
 
 pub use network::{Error, Graph, Node, NodeId};
 pub use op::{Activation, Cost, Op};
-pub use tensor::{DType, Init, LANES, Layout, Role, Spec, Tensor, TensorId};
+pub use tensor::{DType, Init, LANES, Layout, Role, Spec, Tensor, TensorId, WEIGHT_BLOCK};

@@ -53,6 +53,7 @@ struct Walk {
     kernel_origin: [usize; 2],
     kernel_step: usize,
     kernel_w: usize,
+    kernel_rows: usize,
     in_groups: usize,
     out_groups: usize,
 }
@@ -111,6 +112,7 @@ impl Walk {
             self.kernel_origin[1],
             self.kernel_step,
             self.kernel_w,
+            self.kernel_rows,
             self.in_groups,
             self.out_groups,
             column_blocks,
@@ -143,6 +145,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             kernel_origin: [0, 0],
             kernel_step: 1,
             kernel_w: w.spec.shape[1],
+            kernel_rows: w.vec4() / y.spec.groups(),
             in_groups: x.spec.groups(),
             out_groups: y.spec.groups(),
         };
@@ -161,7 +164,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let exchanged = l.workspace();
     let count = w.vec4();
     let exchange = Kernel::new("conv/exchange_channels");
-    l.each(exchange, vec![w.whole(), exchanged], count, words![dx.spec.groups(), dy.spec.groups() * 4]);
+    let taps = w.spec.shape[0] * w.spec.shape[1];
+    l.each(exchange, vec![w.whole(), exchanged], count, words![taps, dx.spec.groups(), dy.spec.groups()]);
 
     let addend = op.addend.then(|| l.input(2));
     let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
@@ -190,6 +194,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 kernel_origin: first,
                 kernel_step: op.stride,
                 kernel_w: kernel[1],
+                kernel_rows: w.vec4() / dx.spec.groups(),
                 in_groups: dy.spec.groups(),
                 out_groups: dx.spec.groups(),
             };

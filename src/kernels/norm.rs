@@ -3,6 +3,9 @@
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
 use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Reduction};
 
+/// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of them.
+const RUN_ROWS: usize = 4;
+
 /// Runs of rows, each a whole number of chunks, that fit one binding.
 fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<usize>> {
     let row_bytes = map.spec.bytes() / reduction.rows as u64;
@@ -54,7 +57,8 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);
         views.extend([l.workspace(), dx.rows(&run)]);
-        l.each(with_activation("norm/input_gradient"), views, run.len() * groups, words![groups]);
+        let kernel = with_activation("norm/input_gradient").with("run", Setting::Number(RUN_ROWS));
+        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * groups, words![groups, run.len()]);
     }
 }
 
