@@ -80,7 +80,7 @@ impl Session {
         for (id, home) in plan.homes() {
             let tensor = graph.tensor(id);
             let buffer = match home {
-                Home::Slot(slot) => slots[slot].clone(),
+                Home::Slot(address) => slots[address.slot].clone(),
                 Home::Own if tensor.role.is_persistent() => store.buffer(&tensor.name).cloned().ok_or_else(|| {
                     Error::Tensor { tensor: tensor.name.clone(), problem: "is not in the parameter store" }
                 })?,
@@ -98,11 +98,14 @@ impl Session {
             block[at as usize..at as usize + words.len()].copy_from_slice(words);
             let mut ranges = vec![(&params, at, PARAMS_STRIDE)];
             for view in &launch.views {
-                let buffer = match view.place {
-                    Place::Tensor(t) => &buffers[&t],
-                    Place::Workspace => &slots[plan.workspaces[node]],
+                let (buffer, start) = match view.place {
+                    Place::Tensor(t) => (&buffers[&t], plan.offset(t)),
+                    Place::Workspace => {
+                        let address = plan.workspaces[node];
+                        (&slots[address.slot], address.offset)
+                    }
                 };
-                ranges.push((buffer, view.offset, view.bytes));
+                ranges.push((buffer, start + view.offset, view.bytes));
             }
             dispatches.push(gpu.bind(&pipelines[&launch.kernel], &ranges, launch.workgroups)?);
         }

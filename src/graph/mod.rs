@@ -9,6 +9,7 @@ pub mod autodiff;
 pub mod fuse;
 mod network;
 pub mod op;
+mod pack;
 pub mod plan;
 mod tensor;
 

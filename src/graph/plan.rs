@@ -1,11 +1,13 @@
 //! The memory plan: which tensors share a buffer, and how many bytes that takes, before anything is allocated.
 //!
-//! Persistent tensors, inputs and requested outputs have buffers of their own. The rest live in *slots*: each slot is
-//! one buffer, used by one tensor after another. Tensors that live at the same time never share a slot, so within a
-//! dispatch no buffer is both read-only and writable, which WebGPU forbids.
+//! Persistent tensors, inputs and requested outputs have buffers of their own. The rest live in *slots*: each slot is one
+//! buffer, as large as its largest tensor, and holds others before, after and beside it. What a node writes is never in a slot
+//! with what else it touches, so within a dispatch no buffer is both read-only and writable, which WebGPU forbids.
 
 use std::collections::{HashMap, HashSet};
 
+pub use super::pack::Address;
+use super::pack::{Packing, Span, live_peak, pack};
 use super::{Graph, NodeId, Role, TensorId};
 
 /// Where a tensor lives.
@@ -13,8 +15,8 @@ use super::{Graph, NodeId, Role, TensorId};
 pub enum Home {
     /// A buffer of its own for the whole life of the plan.
     Own,
-    /// Slot number, shared with tensors of other times.
-    Slot(usize),
+    /// A part of a slot.
+    Slot(Address),
 }
 
 /// Planned bytes by kind. All counts include channel padding.
@@ -52,25 +54,12 @@ pub struct MemoryPlan {
     /// The other nodes, which run every time. In execution order.
     pub steps: Vec<NodeId>,
     homes: HashMap<TensorId, Home>,
-    /// Slot of each node's scratch memory, for those that need any.
-    pub workspaces: HashMap<NodeId, usize>,
+    /// Where each node's scratch memory lies, for those that need any.
+    pub workspaces: HashMap<NodeId, Address>,
     /// Size of each slot in bytes.
     pub slots: Vec<u64>,
     /// Totals.
     pub bytes: Bytes,
-}
-
-/// A span of the order during which some bytes are in use.
-struct Span {
-    first: usize,
-    last: usize,
-    bytes: u64,
-    user: User,
-}
-
-enum User {
-    Tensor(TensorId),
-    Workspace(NodeId),
 }
 
 impl MemoryPlan {
@@ -99,23 +88,16 @@ impl MemoryPlan {
             homes.insert(id, Home::Own);
         }
 
-        // Scratch memory of setup nodes lives before the first step; giving it the whole order costs little and needs no second plan.
-        let mut spans = spans(graph, &steps, &homes);
-        let whole = |i: &NodeId| Span {
-            first: 0,
-            last: steps.len(),
-            bytes: graph.nodes()[*i].workspace_bytes(graph),
-            user: User::Workspace(*i),
-        };
-        spans.extend(setup.iter().map(whole).filter(|s| s.bytes > 0));
-        bytes.live_peak = live_peak(&spans, steps.len());
-        let (slots, assigned) = assign(&spans);
+        let order: Vec<NodeId> = setup.iter().chain(&steps).copied().collect();
+        let (users, spans) = lifetimes(graph, &order, &homes);
+        let Packing { slots, addresses, .. } = pack(&spans, &apart(graph, &users));
+        bytes.live_peak = live_peak(&spans);
         bytes.slots = slots.iter().sum();
         let mut workspaces = HashMap::new();
-        for (span, slot) in spans.iter().zip(assigned) {
-            match span.user {
-                User::Tensor(t) => drop(homes.insert(t, Home::Slot(slot))),
-                User::Workspace(n) => drop(workspaces.insert(n, slot)),
+        for (user, address) in users.into_iter().zip(addresses) {
+            match user {
+                User::Tensor(t) => drop(homes.insert(t, Home::Slot(address))),
+                User::Workspace(n) => drop(workspaces.insert(n, address)),
             }
         }
         Self { setup, steps, homes, workspaces, slots, bytes }
@@ -124,6 +106,11 @@ impl MemoryPlan {
     /// Where a tensor lives; `None` if no node touches it.
     pub fn home(&self, tensor: TensorId) -> Option<Home> {
         self.homes.get(&tensor).copied()
+    }
+
+    /// Where a tensor starts in its buffer, in bytes.
+    pub fn offset(&self, tensor: TensorId) -> u64 {
+        if let Some(Home::Slot(address)) = self.home(tensor) { address.offset } else { 0 }
     }
 
     /// All tensors that the plan places, with their homes.
@@ -146,67 +133,49 @@ fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
     nodes
 }
 
-/// Lifetimes of everything that goes into slots, by position in `steps`.
-fn spans(graph: &Graph, steps: &[NodeId], homes: &HashMap<TensorId, Home>) -> Vec<Span> {
+/// What takes memory in the slots.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum User {
+    Tensor(TensorId),
+    Workspace(NodeId),
+}
+
+/// Everything that goes into slots, with its lifetime by position in `order`.
+fn lifetimes(graph: &Graph, order: &[NodeId], homes: &HashMap<TensorId, Home>) -> (Vec<User>, Vec<Span>) {
     let mut last_use: HashMap<TensorId, usize> = HashMap::new();
-    for (at, &i) in steps.iter().enumerate() {
+    for (at, &i) in order.iter().enumerate() {
         last_use.extend(graph.nodes()[i].inputs.iter().map(|&t| (t, at)));
     }
-    let mut spans = Vec::new();
-    for (at, &i) in steps.iter().enumerate() {
+    let mut users = Vec::new();
+    for (first, &i) in order.iter().enumerate() {
         let node = &graph.nodes()[i];
         for &t in node.outputs.iter().filter(|t| !homes.contains_key(t)) {
-            let last = last_use.get(&t).copied().unwrap_or(at);
-            spans.push(Span { first: at, last, bytes: graph.spec(t).bytes(), user: User::Tensor(t) });
+            let last = last_use.get(&t).copied().unwrap_or(first);
+            users.push((User::Tensor(t), Span { first, last, bytes: graph.spec(t).bytes() }));
         }
-        let scratch = node.workspace_bytes(graph);
-        if scratch > 0 {
-            spans.push(Span { first: at, last: at, bytes: scratch, user: User::Workspace(i) });
+        let bytes = node.workspace_bytes(graph);
+        if bytes > 0 {
+            users.push((User::Workspace(i), Span { first, last: first, bytes }));
         }
     }
-    spans
+    users.into_iter().unzip()
 }
 
-fn live_peak(spans: &[Span], steps: usize) -> u64 {
-    let mut change = vec![0i64; steps + 2];
-    for span in spans {
-        change[span.first] += span.bytes as i64;
-        change[span.last + 1] -= span.bytes as i64;
-    }
-    let mut live = 0;
-    change
-        .iter()
-        .map(|c| {
-            live += c;
-            live
-        })
-        .max()
-        .unwrap_or(0) as u64
-}
-
-/// Gives each span a slot: largest first, each into the fullest-fitting slot that is free during its whole life.
-///
-/// Largest first means that a slot never grows, so its size is that of its first tenant.
-fn assign(spans: &[Span]) -> (Vec<u64>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..spans.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(spans[i].bytes), spans[i].first));
-    let mut slots: Vec<(u64, Vec<usize>)> = Vec::new();
-    let mut assigned = vec![0; spans.len()];
-    for i in order {
-        let span = &spans[i];
-        let free =
-            |tenants: &Vec<usize>| tenants.iter().all(|&j| spans[j].last < span.first || span.last < spans[j].first);
-        let best =
-            slots.iter().enumerate().filter(|(_, (_, tenants))| free(tenants)).min_by_key(|(_, (size, _))| *size);
-        let slot = match best {
-            Some((slot, _)) => slot,
-            None => {
-                slots.push((span.bytes, Vec::new()));
-                slots.len() - 1
+/// Per user, those that must not share a slot with it: within a node, whatever is written lies apart from all the rest, since
+/// one of its dispatches may read what another has written.
+fn apart(graph: &Graph, users: &[User]) -> Vec<Vec<usize>> {
+    let index: HashMap<User, usize> = users.iter().copied().zip(0..).collect();
+    let mut apart = vec![Vec::new(); users.len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        let find = |user: User| index.get(&user).copied();
+        let tensors = |ids: &[TensorId]| ids.iter().filter_map(|&t| find(User::Tensor(t))).collect::<Vec<_>>();
+        let written: Vec<usize> = tensors(&node.outputs).into_iter().chain(find(User::Workspace(i))).collect();
+        for other in tensors(&node.inputs).into_iter().chain(written.iter().copied()) {
+            for &w in written.iter().filter(|&&w| w != other) {
+                apart[w].push(other);
+                apart[other].push(w);
             }
-        };
-        slots[slot].1.push(i);
-        assigned[i] = slot;
+        }
     }
-    (slots.into_iter().map(|(size, _)| size).collect(), assigned)
+    apart
 }

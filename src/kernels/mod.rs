@@ -18,11 +18,8 @@ use std::ops::Range;
 pub use source::{Kernel, Setting};
 
 use crate::gpu::Target;
-use crate::graph::op::MAX_BINDING_BYTES;
+use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
 use crate::graph::{Activation, Graph, Node, NodeId, Op, Spec, TensorId};
-
-/// Bindings start at multiples of this: WebGPU's default `min_storage_buffer_offset_alignment`.
-const OFFSET_ALIGNMENT_BYTES: u64 = 256;
 
 /// Why a node has no kernels.
 #[derive(Clone, Debug, thiserror::Error)]

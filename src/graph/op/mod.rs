@@ -27,6 +27,9 @@ use super::{Error, Node, Spec};
 /// tensors run over slices, so a plan does not depend on the adapter.
 pub const MAX_BINDING_BYTES: u64 = 128 << 20;
 
+/// Bindings start at multiples of this: WebGPU's default `min_storage_buffer_offset_alignment`.
+pub const OFFSET_ALIGNMENT_BYTES: u64 = 256;
+
 /// Largest number of loop iterations, nested ones included, that one shader invocation may run. llvmpipe, which drives
 /// lavapipe, silently ends the loops of an invocation after 65,535 in all; half of that leaves room for the loops around.
 pub const MAX_LOOP_ITERATIONS: usize = 32_768;
