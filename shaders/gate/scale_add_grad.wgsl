@@ -1,7 +1,10 @@
 // Gradient of y = activation(x * gate + shortcut). With d = dy * activation'(x * gate + shortcut):
 //     dx = d * gate, dgate = sum over H, W of d * x, dshortcut = d.
+#if result
+// The derivative is taken from y, whose sign is that of x * gate + shortcut.
+#endif
 //
-// x, shortcut and their gradients: [N, H, W, C], gate, dgate: [N, C], in vec4.
+// x, shortcut, y and the gradients: [N, H, W, C], gate, dgate: [N, C], in vec4.
 #if gate
 // Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
 // them. i: a channel group of a chunk of an image's pixels, which the invocation walks.
@@ -29,11 +32,13 @@ struct Params {
 @group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dgate: array<vec4<f32>>;
 #endif
-#if shortcut
+#if result
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> y: array<vec4<f32>>;
+#elif shortcut
 @group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<vec4<f32>>;
-#if gate
-@group(0) @binding(7) var<storage, read_write> dshortcut: array<vec4<f32>>;
 #endif
+#if gate and shortcut
+@group(0) @binding(7) var<storage, read_write> dshortcut: array<vec4<f32>>;
 #endif
 
 #if gate
@@ -47,7 +52,11 @@ fn each(i: u32) {
     for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
         let at = (n * p.pixels + pixel) * p.groups + c;
         let v = x[at];
+#if result
+        let d = dy[at] * activation_derivative(y[at]);
+#else
         let d = dy[at] * activation_derivative(v * scale{{ " + shortcut[at]" if shortcut else "" }});
+#endif
         sum += d * v;
         dx[at] = d * scale;
 #if shortcut
@@ -58,6 +67,10 @@ fn each(i: u32) {
 }
 #else
 fn each(i: u32) {
+#if result
+    dx[i] = dy[i] * activation_derivative(y[i]);
+#else
     dx[i] = dy[i] * activation_derivative(x[i]{{ " + shortcut[i]" if shortcut else "" }});
+#endif
 }
 #endif

@@ -26,15 +26,16 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
     if op.gate {
         maps.extend([l.input(2), l.output(1)]);
     }
-    if op.shortcut {
+    if op.shortcut || op.reads_result() {
         maps.push(l.input(2 + usize::from(op.gate)));
-        if op.gate {
-            maps.push(l.output(2));
-        }
+    }
+    if op.gate && op.shortcut {
+        maps.push(l.output(2));
     }
     let kernel = Kernel::new("gate/scale_add_grad")
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
+        .with("result", Setting::Flag(op.reads_result()))
         .with("activation", activation(op.activation));
     let groups = x.spec.groups();
     let cut = PixelChunks::over(x.spec);

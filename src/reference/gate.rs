@@ -44,8 +44,10 @@ pub(super) fn scale_add(op: &ScaleAdd, inputs: &[View<'_>]) -> Vec<f64> {
 /// With `d = dy * activation'`: `dx = d * gate`, `dgate = sum over H, W of d * x`, `dshortcut = d`. Returns dx, and with a
 /// gate dgate, and then dshortcut if there is a shortcut.
 pub(super) fn scale_add_grad(op: &ScaleAddGrad, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
-    let (dy, join) = (inputs[0].data, Join::new(&inputs[1..], op.gate, op.shortcut));
-    let d: Vec<f64> = dy.iter().enumerate().map(|(i, dy)| dy * derivative(op.activation, join.value(i))).collect();
+    let (dy, result) = (inputs[0].data, op.reads_result().then(|| inputs[inputs.len() - 1].data));
+    let join = Join::new(&inputs[1..], op.gate, op.shortcut && result.is_none());
+    let argument = |i: usize| result.map_or_else(|| join.value(i), |y| y[i]);
+    let d: Vec<f64> = dy.iter().enumerate().map(|(i, dy)| dy * derivative(op.activation, argument(i))).collect();
     let Some(gate) = join.gate else { return vec![d] };
     let dx = d.iter().enumerate().map(|(i, d)| d * join.gate(i)).collect();
     let mut dgate = vec![0.0; gate.len()];

@@ -56,7 +56,13 @@ impl Rule for ScaleAdd {
             }
             return Ok(());
         }
-        let inputs: Vec<_> = std::iter::once(dy).chain(node.inputs.iter().copied()).collect();
+        let mut inputs = vec![dy, node.inputs[0]];
+        inputs.extend(self.gate.then(|| node.inputs[1]));
+        inputs.extend(if grad.reads_result() {
+            Some(node.outputs[0])
+        } else {
+            node.inputs.get(inputs.len() - 1).copied()
+        });
         let gradients = back.emit(node, grad, &inputs)?;
         back.accumulate(node, node.inputs[0], gradients[0])?;
         if self.gate {
@@ -74,8 +80,9 @@ impl Rule for ScaleAdd {
 /// Gradient of [`ScaleAdd`]. With `d = dy * activation'(x * gate + shortcut)`: `dx = d * gate`,
 /// `dgate = sum over H, W of d * x`, `dshortcut = d`.
 ///
-/// Inputs: dy, then those of the forward node. Outputs: dx; with a gate dgate `[N, C]`, and dshortcut if there is a
-/// shortcut as well (without a gate it equals dx).
+/// Inputs: dy, x, then, where present, gate, and what the derivative is taken from: the result y if [`Self::reads_result`],
+/// else the shortcut, where there is one. Outputs: dx; with a gate dgate `[N, C]`, and dshortcut if there is a shortcut as
+/// well (without a gate it equals dx).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScaleAddGrad {
     /// As in the forward node.
@@ -86,6 +93,14 @@ pub struct ScaleAddGrad {
     pub activation: Activation,
 }
 
+impl ScaleAddGrad {
+    /// Whether the derivative is taken from the result: for ReLU, whose sign it has. The next block keeps it in any case, while
+    /// nobody else keeps a shortcut that is a batch norm's result.
+    pub fn reads_result(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+}
+
 impl Rule for ScaleAddGrad {
     fn name(&self) -> &'static str {
         "scale_add_grad"
@@ -93,7 +108,7 @@ impl Rule for ScaleAddGrad {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let [dy, rest @ ..] = inputs else { return Err("takes dy first".into()) };
-        let shape = scale_add_shape(rest, self.gate, self.shortcut)?;
+        let shape = scale_add_shape(rest, self.gate, self.shortcut || self.reads_result())?;
         same("dy", &dy.shape, &shape)?;
         let mut outputs = vec![Spec::channels(shape)];
         if self.gate {

@@ -206,6 +206,9 @@ pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
 
 /// K: pixels of one image.
 pub(super) fn global_avg_pool(shape: [usize; 4], seed: u32) -> Case {
+    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
+    // What stands in the shortcut's place where the result does is as good as one.
+    inputs.extend(Join { shortcut: join.shortcut || op.reads_result(), ..join }.inputs(&mut draft, shape));
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     draft.node(GlobalAvgPool, &[x], &[], &[shape[1] * shape[2]]);
