@@ -109,13 +109,14 @@ pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2]) -> Resul
     Ok(MemoryPlan::new(&network.graph, &[network.logits]).bytes)
 }
 
-/// Bytes that a session plans for one training step on `batch` pictures.
+/// Bytes that a session plans for one training step on `batch` pictures; with `recompute`, as [`Step::recomputing`] has it.
 ///
 /// # Errors
 /// As [`Summary::new`].
-pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2]) -> Result<Bytes, Error> {
+pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Bytes, Error> {
     let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
     let step = Step::build(config, batch, size, PIXELS, 0.1, &optimizer)?;
+    let step = if recompute { step.recomputing()? } else { step };
     Ok(MemoryPlan::new(&step.graph, &[step.loss]).bytes)
 }
 
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(four.activation_bytes, 4 * one.activation_bytes);
         assert_eq!(four.params, one.params);
         let inference = inference_bytes(&config, 4, [32, 32]).unwrap();
-        let training = training_bytes(&config, 4, [32, 32]).unwrap();
+        let training = training_bytes(&config, 4, [32, 32], false).unwrap();
         // The running statistics are used up by folding in the one, and have momenta beside them in the other.
         assert_eq!(inference.parameters, training.parameters);
         assert!(training.state >= training.parameters, "{training:?}");

@@ -27,6 +27,9 @@ pub(super) struct Info {
     /// Plan the memory of a training step, not that of inference
     #[arg(long)]
     train: bool,
+    /// With activations recomputed, as `train --recompute` does
+    #[arg(long, requires = "train")]
+    recompute: bool,
     /// Classes of the classifier
     #[arg(long, value_name = "N", default_value_t = 1000)]
     classes: usize,
@@ -45,6 +48,7 @@ struct Answer {
     res: u32,
     batch: u32,
     train: bool,
+    recompute: bool,
     #[serde(flatten)]
     summary: Summary,
     planned_bytes: u64,
@@ -58,10 +62,13 @@ pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
     let res = args.res.unwrap_or(args.model.res);
     let (pictures, size) = (args.batch as usize, [res as usize; 2]);
     let summary = Summary::new(&config, pictures, size)?;
-    let plan = if args.train { training_bytes } else { inference_bytes };
-    let planned = plan(&config, pictures, size)?;
-    let Info { model: &Preset { name: model, .. }, batch, train, .. } = args;
-    let answer = Answer { model, config, res, batch, train, summary, planned_bytes: planned.total(), planned };
+    let planned = match args.train {
+        true => training_bytes(&config, pictures, size, args.recompute)?,
+        false => inference_bytes(&config, pictures, size)?,
+    };
+    let Info { model: &Preset { name: model, .. }, batch, train, recompute, .. } = args;
+    let planned_bytes = planned.total();
+    let answer = Answer { model, config, res, batch, train, recompute, summary, planned_bytes, planned };
     if global.json { Ok(output::json(&answer)?) } else { Ok(print(&answer)?) }
 }
 
@@ -84,6 +91,7 @@ fn print(answer: &Answer) -> io::Result<()> {
         ("running statistics, momenta", planned.state),
         ("inputs, outputs, folded weights", planned.own),
         ("activations, gradients, scratch", planned.slots),
+        ("  the most alive at once", planned.live_peak),
         ("total", answer.planned_bytes),
     ];
     let mut out = io::stdout().lock();

@@ -11,6 +11,7 @@ mod network;
 pub mod op;
 mod pack;
 pub mod plan;
+pub mod recompute;
 mod tensor;
 
 pub use network::{Error, Graph, Node, NodeId};

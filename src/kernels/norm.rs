@@ -1,7 +1,10 @@
 //! Batch normalisation.
 
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
-use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Reduction};
+use crate::graph::Activation;
+use crate::graph::op::{
+    BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Normalize, Reduction,
+};
 
 /// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of them.
 const RUN_ROWS: usize = 4;
@@ -28,21 +31,37 @@ fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors:
 }
 
 pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
-    let (x, y, mean, inverse_deviation) = (l.input(0), l.output(0), l.output(1).whole(), l.output(2).whole());
-    let (gamma, beta) = (l.input(1).whole(), l.input(2).whole());
+    let (x, mean, inverse_deviation) = (l.input(0), l.output(1).whole(), l.output(2).whole());
     let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
     partial(l, &Kernel::new("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
     l.each(Kernel::new("norm/merge_statistics"), views, groups, params);
-    for run in row_slices(&x, &reduction) {
-        let views = vec![x.rows(&run), gamma, beta, mean, inverse_deviation, y.rows(&run)];
-        l.each(normalize(false, activation(op.activation)), views, run.len() * groups, words![groups]);
+    let vectors = [l.input(1).whole(), l.input(2).whole(), mean, inverse_deviation];
+    normalize_rows(l, &vectors, op.activation);
+}
+
+pub(super) fn normalize(l: &mut Lowering<'_>, op: &Normalize) {
+    let vectors = [1, 2, 3, 4].map(|i| l.input(i).whole());
+    normalize_rows(l, &vectors, op.activation);
+}
+
+/// `vectors`: gamma, beta, mean, inverse deviation.
+fn normalize_rows(l: &mut Lowering<'_>, vectors: &[View; 4], function: Activation) {
+    let (x, y) = (l.input(0), l.output(0));
+    let groups = x.spec.groups();
+    for run in row_slices(&x, &Reduction::over(x.spec)) {
+        let mut views = vec![x.rows(&run)];
+        views.extend(vectors);
+        views.push(y.rows(&run));
+        l.each(normalize_kernel(false, function), views, run.len() * groups, words![groups]);
     }
 }
 
-fn normalize(from_variance: bool, activation: Setting) -> Kernel {
-    Kernel::new("norm/normalize").with("from_variance", Setting::Flag(from_variance)).with("activation", activation)
+fn normalize_kernel(from_variance: bool, function: Activation) -> Kernel {
+    Kernel::new("norm/normalize")
+        .with("from_variance", Setting::Flag(from_variance))
+        .with("activation", activation(function))
 }
 
 pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
@@ -68,7 +87,7 @@ pub(super) fn batch_norm_inference(l: &mut Lowering<'_>, op: &BatchNormInference
         let mut views = vec![x.images(&run)];
         views.extend((1..5).map(|i| l.input(i).whole()));
         views.push(y.images(&run));
-        let kernel = normalize(true, activation(op.activation));
+        let kernel = normalize_kernel(true, op.activation);
         l.each(kernel, views, x.vec4_in(&run), words![x.spec.groups(), op.eps]);
     }
     Ok(())

@@ -99,6 +99,7 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::Conv2dWeightGrad(op) => vec![conv::conv2d_weight_grad(op, x[0], x[1])],
         Op::BatchNorm(op) => norm::batch_norm(op, x, updates),
         Op::BatchNormGrad(op) => norm::batch_norm_grad(op, x),
+        Op::Normalize(op) => vec![norm::normalize(op, x)],
         Op::BatchNormInference(op) => vec![norm::batch_norm_inference(op, x)],
         Op::FoldBatchNorm(op) => norm::fold_batch_norm(op, x),
         Op::ScaleAdd(op) => vec![gate::scale_add(op, x)],

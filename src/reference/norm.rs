@@ -2,7 +2,7 @@
 
 use super::View;
 use super::activation::{activate, derivative};
-use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm};
+use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
 
 /// `f(element, channel)` for every element of x.
 fn map_elements(x: View<'_>, f: impl Fn(usize, usize) -> f64) -> Vec<f64> {
@@ -55,6 +55,13 @@ pub(super) fn batch_norm_grad(op: &BatchNormGrad, inputs: &[View<'_>]) -> Vec<Ve
     let dgamma = sum_over_pixels(x, |i, _| d[i] * xhat[i]);
     let dx = map_elements(x, |i, c| gamma[c] * inverse[c] * (d[i] - dbeta[c] / pixels - xhat[i] * dgamma[c] / pixels));
     vec![dx, dgamma, dbeta]
+}
+
+/// `y = activation((x - mean) * inverse_deviation * gamma + beta)`.
+pub(super) fn normalize(op: &Normalize, inputs: &[View<'_>]) -> Vec<f64> {
+    let [x, gamma, beta, mean, inverse] = [0, 1, 2, 3, 4].map(|i| inputs[i]);
+    let xhat = |i, c| (x.data[i] - mean.data[c]) * inverse.data[c];
+    map_elements(x, |i, c| activate(op.activation, xhat(i, c) * gamma.data[c] + beta.data[c]))
 }
 
 /// `y = activation((x - mean) / sqrt(var + eps) * gamma + beta)` with the given statistics.

@@ -114,6 +114,7 @@ fn norms() -> Vec<Case> {
         let activation = ACTIVATIONS[i % 4];
         cases.push(ops::batch_norm(shape, activation, 0.0, 0));
         cases.push(ops::batch_norm_grad(shape, activation, 0));
+        cases.push(ops::normalize(shape, activation, 0));
         cases.push(ops::batch_norm_inference(shape, activation, 0));
     }
     for activation in ACTIVATIONS {

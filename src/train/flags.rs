@@ -68,6 +68,9 @@ pub struct RecipeFlags {
     /// How pictures are varied; standard is crops and flips [default: standard]
     #[arg(long, hide_possible_values = true, value_name = "none|standard")]
     pub augment: Option<Augment>,
+    /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub recompute: Option<bool>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
@@ -140,7 +143,7 @@ mod tests {
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 22);
+        assert_eq!(RecipeFlags::keys().len(), 23);
     }
 
     #[test]

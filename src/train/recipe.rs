@@ -78,6 +78,9 @@ pub struct Recipe {
     pub bn_momentum: f64,
     /// How pictures are varied.
     pub augment: Augment,
+    /// Whether most activations are computed twice instead of kept: less memory, more time, the same result.
+    #[serde(default)]
+    pub recompute: bool,
     /// Seed of everything random; at most 2^63 - 1, TOML's largest integer.
     pub seed: u64,
     /// Whether each epoch takes the pictures in a new order.
@@ -109,6 +112,7 @@ impl Default for Recipe {
             drop_path: 0.0,
             bn_momentum: 0.1,
             augment: Augment::Standard,
+            recompute: false,
             seed: 0,
             shuffle: true,
             max_steps: None,

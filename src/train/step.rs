@@ -1,7 +1,7 @@
 //! A training step as one graph: forward, backward, and the optimiser's update of every parameter.
 
 use crate::graph::op::SgdMomentum;
-use crate::graph::{self, DType, Graph, Spec, TensorId, autodiff};
+use crate::graph::{self, DType, Graph, Spec, TensorId, autodiff, recompute};
 use crate::models::{self, Config, Input, Mode, Network};
 
 use super::Decay;
@@ -56,6 +56,15 @@ impl Step {
         let update = |graph: &mut Graph, parameter, gradient| update(graph, optimizer, lr, parameter, gradient);
         autodiff::differentiate(&mut graph, ends.loss, update)?;
         Ok(Self { graph, input, labels: ends.labels, clock: ends.clock, lr, loss: ends.loss })
+    }
+
+    /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
+    ///
+    /// # Errors
+    /// As [`Step::build`].
+    pub fn recomputing(mut self) -> Result<Self, models::Error> {
+        recompute::rebuild_activations(&mut self.graph)?;
+        Ok(self)
     }
 }
 

@@ -121,6 +121,7 @@ impl<'a> Trainer<'a> {
             decay: recipe.decay,
         };
         let step = Step::build(&card.config, batch, size, input, recipe.label_smoothing as f32, &optimizer)?;
+        let step = if recipe.recompute { step.recomputing()? } else { step };
         let ends = Ends { input: step.input, labels: step.labels, clock: step.clock, lr: step.lr, loss: step.loss };
         let mut store = ParameterStore::new(gpu);
         store.allocate(&step.graph)?;

@@ -16,7 +16,7 @@ pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
-pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Reduction};
+pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
 pub use optim::SgdMomentum;
 pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
 
@@ -131,6 +131,7 @@ operations!(
     Conv2dWeightGrad,
     BatchNorm,
     BatchNormGrad,
+    Normalize,
     BatchNormInference,
     FoldBatchNorm,
     ScaleAdd,

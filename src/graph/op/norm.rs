@@ -113,6 +113,27 @@ impl Rule for BatchNormGrad {
     }
 }
 
+/// Normalisation by statistics that a [`BatchNorm`] has taken already: `y = activation((x - mean) * inverse_deviation * gamma + beta)`,
+/// to the bit what that node gave for the same x.
+///
+/// Inputs: x `[N, H, W, C]`, gamma, beta, batch mean, `1 / sqrt(var + eps)`, each `[C]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalize {
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl Rule for Normalize {
+    fn name(&self) -> &'static str {
+        "normalize"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "inverse deviation"])?;
+        Ok(vec![Spec::channels(shape)])
+    }
+}
+
 /// Normalisation by the running statistics: `y = activation((x - mean) / sqrt(var + eps) * gamma + beta)`.
 ///
 /// Inputs: x `[N, H, W, C]`, gamma, beta, mean, variance, each `[C]`.

@@ -5,7 +5,7 @@ use super::draft::Draft;
 use crate::graph::op::{
     ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
     Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear,
-    LinearInputGrad, LinearWeightGrad, ScaleAdd, ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy,
+    LinearInputGrad, LinearWeightGrad, Normalize, ScaleAdd, ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy,
     SoftmaxCrossEntropyGrad, Standardize,
 };
 use crate::graph::{Activation, DType, Spec};
@@ -136,6 +136,15 @@ pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, seed: u
 }
 
 /// K: the handful of operations of an element.
+pub(super) fn normalize(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
+    let mut inputs = vec![draft.input("x", Spec::channels(shape))];
+    inputs.extend(["gamma", "beta", "mean", "inverse"].map(|name| draft.input(name, vector.clone())));
+    draft.node(Normalize { activation }, &inputs, &[], &[6 + roundings(activation)]);
+    draft.case(format!("normalize {}, {activation:?}", label(shape)))
+}
+
+/// K: the handful of operations of an element.
 pub(super) fn batch_norm_inference(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
     let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
     let mut inputs = vec![draft.input("x", Spec::channels(shape))];
@@ -196,9 +205,10 @@ pub(super) fn scale_add(shape: [usize; 4], join: Join, seed: u32) -> Case {
 /// K: a few products for the maps, the pixels of one image for the gate.
 pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
-    inputs.extend(join.inputs(&mut draft, shape));
     let op = ScaleAddGrad { gate: join.gate, shortcut: join.shortcut, activation: join.activation };
+    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
+    // What stands in the shortcut's place where the result does is as good as one.
+    inputs.extend(Join { shortcut: join.shortcut || op.reads_result(), ..join }.inputs(&mut draft, shape));
     let own = 3 + roundings(join.activation);
     draft.node(op, &inputs, &[], &[own, shape[1] * shape[2] + own, own]);
     draft.case(format!("scale_add_grad {}", join.label(shape)))
@@ -206,9 +216,6 @@ pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
 
 /// K: pixels of one image.
 pub(super) fn global_avg_pool(shape: [usize; 4], seed: u32) -> Case {
-    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
-    // What stands in the shortcut's place where the result does is as good as one.
-    inputs.extend(Join { shortcut: join.shortcut || op.reads_result(), ..join }.inputs(&mut draft, shape));
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     draft.node(GlobalAvgPool, &[x], &[], &[shape[1] * shape[2]]);

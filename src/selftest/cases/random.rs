@@ -24,6 +24,7 @@ pub fn random(seed: u64) -> Vec<Case> {
         ops::conv2d_weight_grad(d.window(), seed),
         ops::batch_norm(d.batch(), d.activation(), 0.0, seed),
         ops::batch_norm_grad(d.batch(), d.activation(), seed),
+        ops::normalize(d.batch(), d.activation(), seed),
         ops::batch_norm_inference(d.map(), d.activation(), seed),
         ops::fold_batch_norm([d.number(1, 4), d.number(1, 4), d.length(70), d.length(70)], seed),
         ops::scale_add(d.map(), d.join(), seed),
