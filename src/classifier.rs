@@ -6,11 +6,10 @@ use std::sync::Arc;
 use image::{DynamicImage, RgbImage};
 
 use crate::data::{evaluation_crop, pack};
-use crate::exec::{ParameterStore, SessionOptions};
 use crate::gpu::Gpu;
 use crate::models::Input;
 use crate::weights::{ModelCard, StateDict, timm};
-use crate::{Error, Inference};
+use crate::{Error, Inference, InferenceOptions};
 
 /// A trained network with its pre-processing.
 pub struct Classifier {
@@ -37,29 +36,35 @@ impl Classifier {
     /// # Errors
     /// If the file cannot be read, belongs to no ResNet, or the network does not fit the device.
     pub fn load(gpu: &Gpu, path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::load_with(gpu, path, &InferenceOptions::default())
+    }
+
+    /// The same with maps and weights in f16, say, or several pictures at a time.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(gpu: &Gpu, path: impl AsRef<Path>, options: &InferenceOptions<'_>) -> Result<Self, Error> {
         let path = path.as_ref();
         let weights = StateDict::read(path)?;
         let card = timm::recognise(path, &weights)?;
-        Self::with_card(gpu, path, &weights, card, 1, &SessionOptions::default())
+        Self::with_card(gpu, (path, &weights), card, options)
     }
 
-    /// The same with weights in memory, a card that may differ from the file's own, and pictures answered `batch` at a time.
+    /// The same with weights in memory, `path` in messages, and a card that may differ from the file's own.
+    ///
+    /// # Errors
+    /// If the weights are not those of the card's network, or that does not fit the device.
     pub fn with_card(
         gpu: &Gpu,
-        path: &Path,
-        weights: &StateDict,
+        (path, weights): (&Path, &StateDict),
         card: ModelCard,
-        batch: usize,
-        options: &SessionOptions<'_>,
+        options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
         let input = Input::Pixels { mean: card.mean, std: card.std };
-        let side = card.res as usize;
-        let mut store = ParameterStore::new(gpu);
-        let mut inference = Inference::new(&mut store, &card.config, batch, [side; 2], input, options)?;
-        store.load(&timm::values(path, weights, inference.session().graph())?)?;
-        inference.prepare()?;
+        let size = [card.res as usize; 2];
+        let inference = Inference::load(gpu, (path, weights), &card.config, size, input, options)?;
         let classes = card.classes.clone().into();
-        Ok(Self { inference, card, classes, batch })
+        Ok(Self { inference, card, classes, batch: options.batch })
     }
 
     /// The network and its pre-processing.

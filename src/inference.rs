@@ -1,19 +1,45 @@
 //! A network ready to answer: built, fused and bound to a device.
 
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
 use crate::exec::{ParameterStore, Session, SessionOptions};
-use crate::graph::{TensorId, fuse};
+use crate::gpu::Gpu;
+use crate::graph::freeze::{Frozen, freeze};
+use crate::graph::{Precision, TensorId, fuse};
 use crate::models::{Config, Input, Mode, Network};
+use crate::reference::{self, Values};
+use crate::weights::{StateDict, timm};
 use crate::{Error, exec};
+
+/// How a network is made ready to answer.
+pub struct InferenceOptions<'a> {
+    /// Pictures answered at a time.
+    pub batch: usize,
+    /// Storage of maps and weights.
+    pub precision: Precision,
+    /// How its session is prepared.
+    pub session: SessionOptions<'a>,
+}
+
+impl Default for InferenceOptions<'_> {
+    /// One picture at a time, f32.
+    fn default() -> Self {
+        Self { batch: 1, precision: Precision::F32, session: SessionOptions::default() }
+    }
+}
 
 /// A fused inference network on a device, for a fixed number of pictures of a fixed size.
 pub struct Inference {
     session: Session,
     input: TensorId,
     logits: TensorId,
+    precision: Precision,
 }
 
 impl Inference {
-    /// Builds the network over the store's parameters; those that the store does not hold yet are allocated, zero.
+    /// Builds the network over parameters that others train, in f32; [`Self::prepare`] folds them. Those that the store does
+    /// not hold yet are allocated, zero.
     ///
     /// # Errors
     /// If the network cannot be built for that size or does not fit the device.
@@ -29,7 +55,30 @@ impl Inference {
         fuse::for_inference(&mut network.graph, &[network.logits])?;
         store.allocate(&network.graph)?;
         let session = Session::new(store, network.graph, &[network.logits], options)?;
-        Ok(Self { session, input: network.input, logits: network.logits })
+        Ok(Self { session, input: network.input, logits: network.logits, precision: Precision::F32 })
+    }
+
+    /// Builds the network for pictures of `size` (height, width) with the weights of a file, `path` in messages. They are folded
+    /// on the CPU on their way to the device, which never holds more than what answers.
+    ///
+    /// # Errors
+    /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
+    pub fn load(
+        gpu: &Gpu,
+        (path, weights): (&Path, &StateDict),
+        config: &Config,
+        size: [usize; 2],
+        input: Input,
+        options: &InferenceOptions<'_>,
+    ) -> Result<Self, Error> {
+        let Network { graph, input, logits, .. } = Network::build(config, options.batch, size, input, Mode::Inference)?;
+        let frozen = freeze(graph.clone(), &[logits], options.precision)?;
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&frozen.graph)?;
+        // The driver compiles kernels while the weights are read and folded.
+        let session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
+        fill(&store, &frozen, timm::values(path, weights, &graph)?)?;
+        Ok(Self { session, input, logits, precision: options.precision })
     }
 
     /// Folds the current parameters. To be called after they are loaded, and again whenever they have changed.
@@ -38,12 +87,18 @@ impl Inference {
     }
 
     /// Logits `[N, classes]` of packed pixels `[N, H, W]`.
+    ///
+    /// # Errors
+    /// If the device fails, or the maps are stored in f16 and one of their numbers was beyond its range.
     pub fn logits_of_pixels(&mut self, pixels: &[u32]) -> Result<Vec<f32>, Error> {
         self.session.feed(&[], &[(self.input, pixels)])?;
         self.answer().map_err(Error::from)
     }
 
     /// Logits `[N, classes]` of standardised pictures `[N, H, W, 3]`.
+    ///
+    /// # Errors
+    /// As [`Self::logits_of_pixels`].
     pub fn logits_of_tensor(&mut self, pictures: &[f32]) -> Result<Vec<f32>, Error> {
         self.session.feed(&[(self.input, pictures)], &[])?;
         self.answer().map_err(Error::from)
@@ -51,11 +106,46 @@ impl Inference {
 
     fn answer(&mut self) -> Result<Vec<f32>, exec::Error> {
         self.session.run()?;
-        self.session.read(self.logits)
+        let logits = self.session.read(self.logits)?;
+        if self.precision == Precision::F16 && !logits.iter().all(|z| z.is_finite()) {
+            let problem = "are not finite: some map goes beyond 65504, the largest number of f16; use f32";
+            return Err(exec::Error::Tensor { tensor: "logits".into(), problem });
+        }
+        Ok(logits)
     }
 
     /// The session underneath, for its plan and its times.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
+}
+
+/// Writes a frozen network's parameters: as they are, or folded in f64 by the operations' twins.
+fn fill(store: &ParameterStore, frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<(), Error> {
+    let Frozen { graph, folding } = frozen;
+    let (folded, read_again) = (folding.producers(), folding.consumers());
+    let mut values: HashMap<String, Vec<f32>> = values.into_iter().collect();
+    for id in graph.persistent().filter(|id| !folded.contains_key(id)) {
+        let name = &graph.tensor(id).name;
+        store.write(name, &values[name])?;
+    }
+    let stored: HashSet<TensorId> = graph.persistent().collect();
+    for node in folding.nodes() {
+        let mut twin = Values::new();
+        for &id in &node.inputs {
+            twin.set(folding, id, values[&folding.tensor(id).name].iter().map(|&v| v.into()).collect())?;
+        }
+        reference::run_node(folding, node, &mut twin)?;
+        for &id in &node.outputs {
+            let name = &folding.tensor(id).name;
+            let result: Vec<f32> = twin.take(id).iter().flatten().map(|&v| v as f32).collect();
+            if stored.contains(&id) {
+                store.write(name, &result)?;
+            }
+            if read_again.contains_key(&id) {
+                values.insert(name.clone(), result);
+            }
+        }
+    }
+    Ok(())
 }

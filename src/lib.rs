@@ -20,4 +20,5 @@ mod inference;
 pub use classifier::{Classifier, Guess, Prediction};
 pub use error::Error;
 pub use gpu::{Gpu, GpuOptions};
-pub use inference::Inference;
+pub use graph::Precision;
+pub use inference::{Inference, InferenceOptions};

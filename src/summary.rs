@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::graph::freeze::freeze;
 use crate::graph::plan::{Bytes, MemoryPlan};
-use crate::graph::{Graph, Role, TensorId, fuse};
+use crate::graph::{Graph, Precision, Role, TensorId};
 use crate::models::{Config, Error, Input, Mode, Network};
 use crate::train::{Decay, Optimizer, Step};
 
@@ -99,14 +100,14 @@ fn part_of(name: &str) -> &'static str {
     }
 }
 
-/// Bytes that a session plans for answering `batch` pictures: the inference graph, fused.
+/// Bytes that a session plans for answering `batch` pictures: the inference graph, fused, its weights folded while loading.
 ///
 /// # Errors
 /// As [`Summary::new`].
-pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2]) -> Result<Bytes, Error> {
-    let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
-    fuse::for_inference(&mut network.graph, &[network.logits])?;
-    Ok(MemoryPlan::new(&network.graph, &[network.logits]).bytes)
+pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Bytes, Error> {
+    let network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
+    let frozen = freeze(network.graph, &[network.logits], precision)?;
+    Ok(MemoryPlan::new(&frozen.graph, &[network.logits]).bytes)
 }
 
 /// Bytes that a session plans for one training step on `batch` pictures; with `recompute`, as [`Step::recomputing`] has it.
@@ -162,11 +163,16 @@ mod tests {
         assert_eq!(four.macs, 4 * one.macs);
         assert_eq!(four.activation_bytes, 4 * one.activation_bytes);
         assert_eq!(four.params, one.params);
-        let inference = inference_bytes(&config, 4, [32, 32]).unwrap();
+        let [full, half] =
+            [Precision::F32, Precision::F16].map(|precision| inference_bytes(&config, 4, [32, 32], precision).unwrap());
         let training = training_bytes(&config, 4, [32, 32], false).unwrap();
-        // The running statistics are used up by folding in the one, and have momenta beside them in the other.
-        assert_eq!(inference.parameters, training.parameters);
+        // Folding makes one bias of batch norm's four vectors, which is small beside the weights; biases stay f32.
+        assert!(full.parameters < training.parameters && full.state == 0, "{full:?}");
+        let (shares, exact) = ([(half.parameters, full.parameters), (half.slots, full.slots)], 0.5);
+        for (half, full) in shares.map(|(half, full)| (half as f64, full as f64)) {
+            assert!((exact..1.02 * exact).contains(&(half / full)), "{half} of {full} bytes");
+        }
         assert!(training.state >= training.parameters, "{training:?}");
-        assert!(training.total() > inference.total());
+        assert!(training.total() > full.total());
     }
 }

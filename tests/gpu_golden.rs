@@ -8,12 +8,16 @@ mod golden;
 #[path = "common/synth.rs"]
 mod synth;
 
+use std::path::Path;
+
 use golden::{BRANCH_GAMMA, SEED, assert_close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
-use resnet_rs::graph::{Graph, TensorId, autodiff, fuse};
+use resnet_rs::graph::{Graph, Op, Tensor, TensorId, autodiff, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::weights::{HostTensor, StateDict, timm};
+use resnet_rs::{Inference, InferenceOptions, Precision};
 
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;
@@ -73,6 +77,50 @@ fn every_other_depth() {
     adapters::on_each(|gpu| {
         for depth in [101, 152, 200, 270, 350, 420] {
             infer(gpu, depth, 64);
+        }
+    });
+}
+
+/// Logits with maps and weights in f16, through the front door.
+///
+/// A convolution rounds twice, its weights and its result. The error of a number is at most 2^-11 of it, in the root mean
+/// square below 2^-12. The roundings go either way and pass through the rest of the network as the signal does, so they
+/// add up like a random walk of two steps a convolution.
+fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
+    let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
+    let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
+    let graph = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+    let tensor = |id| {
+        let Tensor { name, spec, .. } = graph.tensor(id);
+        let shape = timm::torch_shape(spec);
+        let data = synth::fill(name, &shape, SEED, BRANCH_GAMMA);
+        (name.clone(), HostTensor { shape, data })
+    };
+    let weights = StateDict { tensors: graph.persistent().map(tensor).collect(), ..StateDict::default() };
+    let options = InferenceOptions { batch: 2, precision: Precision::F16, ..InferenceOptions::default() };
+    let file = (Path::new("synthetic"), &weights);
+    let mut net = Inference::load(gpu, file, &config, [size; 2], Input::Tensor, &options).unwrap();
+    let logits = net.logits_of_tensor(&synth::images("input", [2, 3, size, size], SEED)).unwrap();
+
+    let convolutions = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv2d(_))).count();
+    let (error, bound) = (distance(&logits, &want["logits"]), (2.0 * convolutions as f64).sqrt() * 2f64.powi(-12));
+    eprintln!("rs{depth} at {size} px: relative error {error:.1e}, allowed {bound:.1e}");
+    assert!(error <= bound, "rs{depth}: relative error {error:e}");
+    let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    let top1 = |logits: &[f32]| logits.chunks(1000).map(best).collect::<Vec<_>>();
+    assert_eq!(top1(&logits), top1(&want["logits"]), "rs{depth}");
+}
+
+#[test]
+fn resnet_rs_50_in_half_precision() {
+    adapters::on_each_half(|gpu| infer_in_half(gpu, 50, 75));
+}
+
+#[test]
+fn every_depth_in_half_precision() {
+    adapters::on_fastest(|gpu| {
+        for depth in [50, 101, 152, 200, 270, 350, 420] {
+            infer_in_half(gpu, depth, 64);
         }
     });
 }

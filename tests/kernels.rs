@@ -4,27 +4,41 @@
 #[path = "common/adapters.rs"]
 mod adapters;
 
+use resnet_rs::gpu::{Gpu, HalfStorage};
+use resnet_rs::graph::DType;
 use resnet_rs::selftest::{Case, cases, run};
 
-fn hold(cases: &[Case]) {
-    adapters::on_each(|gpu| {
-        let outcomes = run(gpu, cases, |_| {}).unwrap();
-        let worst = outcomes.iter().max_by(|a, b| a.error.total_cmp(&b.error)).unwrap();
-        eprintln!("{} cases, worst {:.3} of what is allowed: {}", outcomes.len(), worst.error, worst.case);
-        let off: Vec<String> =
-            outcomes.iter().filter(|o| !o.passed).map(|o| format!("  {} times: {}", o.error, o.case)).collect();
-        assert!(off.is_empty(), "off by more than is allowed on {}:\n{}", gpu.name(), off.join("\n"));
-    });
+fn hold(gpu: &Gpu, cases: &[Case]) {
+    let outcomes = run(gpu, cases, |_| {}).unwrap();
+    let worst = outcomes.iter().max_by(|a, b| a.error.total_cmp(&b.error)).unwrap();
+    eprintln!("{} cases, worst {:.3} of what is allowed: {}", outcomes.len(), worst.error, worst.case);
+    let off: Vec<String> =
+        outcomes.iter().filter(|o| !o.passed).map(|o| format!("  {} times: {}", o.error, o.case)).collect();
+    assert!(off.is_empty(), "off by more than is allowed on {}:\n{}", gpu.name(), off.join("\n"));
 }
 
 #[test]
 fn standard_cases() {
-    hold(&cases::standard());
+    let cases = cases::standard();
+    adapters::on_each(|gpu| hold(gpu, &cases));
 }
 
 #[test]
 fn random_cases() {
-    hold(&(0..20).flat_map(cases::random).collect::<Vec<_>>());
+    let cases: Vec<Case> = (0..20).flat_map(cases::random).collect();
+    adapters::on_each(|gpu| hold(gpu, &cases));
+}
+
+/// Adapters that have 16-bit floats read them packed, too, as those without do.
+#[test]
+fn packed_half_cases() {
+    let is_half = |case: &Case| case.graph.tensors().iter().any(|t| t.spec.dtype == DType::F16);
+    let half: Vec<Case> = cases::standard().into_iter().chain((0..5).flat_map(cases::random)).filter(is_half).collect();
+    adapters::on_each_half(|gpu| {
+        if gpu.report().f16 && gpu.half_storage() == HalfStorage::Packed {
+            hold(gpu, &half);
+        }
+    });
 }
 
 /// A value beyond f32 is finite in the reference and infinite on the GPU.

@@ -10,8 +10,9 @@ use naga::back::{hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicy;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
-use resnet_rs::gpu::{Family, Target};
-use resnet_rs::graph::{Graph, fuse};
+use resnet_rs::gpu::{Family, HalfStorage, Target};
+use resnet_rs::graph::freeze::freeze;
+use resnet_rs::graph::{Graph, Precision, fuse};
 use resnet_rs::kernels::{Kernel, lower};
 use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
 use resnet_rs::selftest::cases;
@@ -21,10 +22,13 @@ use resnet_rs::train::{Decay, Optimizer, Step};
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// GPUs, and CPU adapters of two SIMD widths: SwiftShader's and llvmpipe's.
-fn targets() -> [Target; 3] {
-    let registers = |lanes| Target { family: Family::Registers, lanes };
-    [Target::TILES, registers(4), registers(8)]
+/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats.
+fn targets() -> impl Iterator<Item = Target> {
+    let registers = |lanes| Target { family: Family::Registers, lanes, ..Target::TILES };
+    let targets = [Target::TILES, registers(4), registers(8)];
+    targets
+        .into_iter()
+        .flat_map(|target| [HalfStorage::Native, HalfStorage::Packed].map(|half| Target { half, ..target }))
 }
 
 /// Kernels, each with the first graph that uses it.
@@ -42,11 +46,13 @@ impl Found {
         }
     }
 
-    /// Inference as built and fused, and the training step.
+    /// Inference as built, fused and stored in f16, and the training step.
     fn network(&mut self, config: &Config, batch: usize, size: [usize; 2], input: Input) {
         let what = format!("{config:?}, batch {batch}, {size:?} px");
         let mut network = Network::build(config, batch, size, input, Mode::Inference).unwrap();
         self.graph(&network.graph, &what);
+        let frozen = freeze(network.graph.clone(), &[network.logits], Precision::F16).unwrap();
+        self.graph(&frozen.graph, &format!("f16 {what}"));
         fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
         self.graph(&network.graph, &format!("fused {what}"));
         for (nesterov, weight_decay) in [(false, 0.0), (true, 1e-4)] {
@@ -108,9 +114,13 @@ fn every_permutation_compiles_for_every_backend() {
         let wgsl = kernel.wgsl();
         let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
         let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
-        // The register kernels alone use an optional feature, on adapters that have it.
+        let half = wgsl.contains("enable f16;");
+        // The register kernels alone use subgroups, on adapters that have them.
         let subgroups = kernel.template().ends_with("registers");
-        let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
+        let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        capabilities.set(Capabilities::SHADER_FLOAT16, half);
+        capabilities.set(Capabilities::SUBGROUP, subgroups);
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
@@ -120,7 +130,7 @@ fn every_permutation_compiles_for_every_backend() {
             fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
             spirv.push((name.clone(), path));
         }
-        write_hlsl(&module, &info, subgroups).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+        write_hlsl(&module, &info, half, subgroups).unwrap_or_else(|e| complain("HLSL", e.to_string()));
         write_msl(&module, &info).unwrap_or_else(|e| complain("MSL", e.to_string()));
     }
     eprintln!("{} permutations of {} shaders", kernels.len(), templates(&kernels).len());
@@ -158,10 +168,18 @@ fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
     })
 }
 
-/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one and of subgroup operations.
-fn write_hlsl(module: &Module, info: &ModuleInfo, subgroups: bool) -> Result<(), hlsl::Error> {
-    let old = (!subgroups).then_some(hlsl::ShaderModel::V5_1);
-    for shader_model in old.into_iter().chain([hlsl::ShaderModel::V6_0]) {
+/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one and of subgroups, 6.2 the
+/// lowest with 16-bit types.
+fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, subgroups: bool) -> Result<(), hlsl::Error> {
+    use hlsl::ShaderModel::{V5_1, V6_0, V6_2};
+    let shader_models: &[_] = if half {
+        &[V6_2]
+    } else if subgroups {
+        &[V6_0]
+    } else {
+        &[V5_1, V6_0]
+    };
+    for &shader_model in shader_models {
         let options = hlsl::Options { shader_model, ..Default::default() };
         let mut text = String::new();
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None)?;

@@ -9,7 +9,7 @@
 #set binding.next = binding.next + 1
 #endif
 #if shortcut
-@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<vec4<f32>>;
+@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<Group>;
 #endif
 
 fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
@@ -21,7 +21,7 @@ fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     v *= gate[image * walk.out_groups + column];
 #endif
 #if shortcut
-    v += shortcut[at];
+    v += widen(shortcut[at]);
 #endif
     return activate(v);
 }

@@ -13,15 +13,16 @@
 // A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
 #endif
 //
-// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], bias: [Co], gate: [N, Co], all in vec4.
+// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
+#include "shared/storage.wgsl"
 #include "conv/walk.wgsl"
 #include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Group>;
+@group(0) @binding(3) var<storage, read_write> y: array<Group>;
 #include "conv/epilogue.wgsl"
 
 @compute @workgroup_size({{ lanes }})
@@ -117,14 +118,14 @@ fn main(
             for (var k = 0u; k < walk.in_groups; k++) {
 #for o in range(own)
 #if padded
-                let a{{ o }} = select(vec4<f32>(0.0), x[at{{ o }} + k], inside{{ o }});
+                let a{{ o }} = select(vec4<f32>(0.0), widen(x[at{{ o }} + k]), inside{{ o }});
 #else
-                let a{{ o }} = x[at{{ o }} + k];
+                let a{{ o }} = widen(x[at{{ o }} + k]);
 #endif
 #endfor
 #if lanes_along == "pixels"
 #for i in range(loads)
-                let b{{ i }} = w[weight{{ i }}];
+                let b{{ i }} = widen(w[weight{{ i }}]);
                 weight{{ i }} += 4u * stride{{ i }};
 #endfor
 #for q in range(4 * cols)
@@ -136,7 +137,7 @@ fn main(
 #else
 #for j in xyzw
 #for c in range(cols)
-                let b_{{ j }}{{ c }} = w[weight{{ c }}];
+                let b_{{ j }}{{ c }} = widen(w[weight{{ c }}]);
                 weight{{ c }} += stride{{ c }};
 #endfor
 #for r in range(rows)
@@ -170,7 +171,7 @@ fn main(
 #for c in range(cols)
         let column{{ c }} = column + {{ c * column_step }}u;
         if (column{{ c }} < walk.out_groups) {
-            y[out + column{{ c }}] = finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }});
+            y[out + column{{ c }}] = narrow(finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }}));
         }
 #endfor
     }

@@ -10,15 +10,16 @@
 //      four 16-byte reads. Its pixels are 4 ty + {0..3, 32..35}, its channel groups tx + {0, 8}, so that the eight
 //      threads of a row read neighbouring vec4.
 //
-// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], bias: [Co], gate: [N, Co], all in vec4.
+// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
+#include "shared/storage.wgsl"
 #include "conv/walk.wgsl"
 #include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Group>;
+@group(0) @binding(3) var<storage, read_write> y: array<Group>;
 #include "conv/epilogue.wgsl"
 
 var<workgroup> tile_x: array<vec4<f32>, 256>; // [16 k][64 pixels / 4]
@@ -33,7 +34,7 @@ fn store(pixel: u32, column: u32, sum: vec4<f32>) {
     let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
     let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
     let at = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups + column;
-    y[at] = finish(sum, image, column, at);
+    y[at] = narrow(finish(sum, image, column, at));
 }
 
 @compute @workgroup_size(64)
@@ -78,11 +79,11 @@ fn main(
         for (var k = 0u; k < walk.in_groups; k += 4u) {
             workgroupBarrier();
 #for i in range(4)
-            let a{{ i }} = select(vec4<f32>(0.0), x[at + min(k + {{ i }}u, walk.in_groups - 1u)], inside && k + {{ i }}u < walk.in_groups);
+            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + min(k + {{ i }}u, walk.in_groups - 1u)]), inside && k + {{ i }}u < walk.in_groups);
 #endfor
 #for i in range(4)
             let row{{ i }} = k * 4u + load_row + {{ 4 * i }}u;
-            let b{{ i }} = select(vec4<f32>(0.0), w[weight_base + (tap * rows + min(row{{ i }}, rows - 1u)) * weight_stride], row{{ i }} < rows);
+            let b{{ i }} = select(vec4<f32>(0.0), widen(w[weight_base + (tap * rows + min(row{{ i }}, rows - 1u)) * weight_stride]), row{{ i }} < rows);
 #endfor
 #for i in range(4)
 #for j in xyzw

@@ -1,5 +1,6 @@
-// y = activation(x * w + b). x: [N, Ci], w: [Ci, Co], b: [Co], y: [N, Co], in vec4. i: a vec4 of y.
+// y = activation(x * w + b). x: [N, Ci], b: [Co], y: [N, Co] in vec4, w: [Ci, Co] in groups of 4 channels. i: a vec4 of y.
 // Neighbouring invocations read neighbouring weights; with few rows the weights are what takes time.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
@@ -12,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<Group>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
@@ -24,10 +25,10 @@ fn each(i: u32) {
     let stride = weight_row_stride(o, p.out_groups);
     for (var k = 0u; k < p.in_groups; k++) {
         let v = x[row + k];
-        sum += v.x * w[at];
-        sum += v.y * w[at + stride];
-        sum += v.z * w[at + 2u * stride];
-        sum += v.w * w[at + 3u * stride];
+        sum += v.x * widen(w[at]);
+        sum += v.y * widen(w[at + stride]);
+        sum += v.z * widen(w[at + 2u * stride]);
+        sum += v.w * widen(w[at + 3u * stride]);
         at += 4u * stride;
     }
     y[i] = activate(sum);

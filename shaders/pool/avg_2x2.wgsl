@@ -1,17 +1,18 @@
 // Mean over 2x2 windows with stride 2; a window cut short by the border averages the pixels it has.
-// x: [N, H, W, C], y: [N, ceil(H / 2), ceil(W / 2), C], in vec4. i: a vec4 of y.
+// x: [N, H, W, C], y: [N, ceil(H / 2), ceil(W / 2), C], in groups of 4 channels. i: a group of y.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // vec4 in y
+    count: u32,  // groups in y
     groups: u32, // C / 4
     in_h: u32,
     in_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read_write> y: array<Group>;
 
 fn each(i: u32) {
     let out_h = (p.in_h + 1u) / 2u;
@@ -25,8 +26,8 @@ fn each(i: u32) {
     var sum = vec4<f32>(0.0);
     for (var iy = y0; iy < y1; iy++) {
         for (var ix = x0; ix < x1; ix++) {
-            sum += x[((n * p.in_h + iy) * p.in_w + ix) * p.groups + i % p.groups];
+            sum += widen(x[((n * p.in_h + iy) * p.in_w + ix) * p.groups + i % p.groups]);
         }
     }
-    y[i] = sum / f32((y1 - y0) * (x1 - x0));
+    y[i] = narrow(sum / f32((y1 - y0) * (x1 - x0)));
 }

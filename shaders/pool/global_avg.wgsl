@@ -1,7 +1,8 @@
 // Mean over height and width. Maps of one chunk are done in one step; larger ones leave each chunk's sum, and
 // pool/sum_chunks adds them.
 //
-// x: [N, H, W, C], y: [N, C] or the chunks' sums [N, chunks, C], in vec4. i: a vec4 of y.
+// x: [N, H, W, C] in groups of 4 channels, y: [N, C] or the chunks' sums [N, chunks, C] in vec4. i: a vec4 of y.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
@@ -14,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 fn each(i: u32) {
@@ -23,7 +24,7 @@ fn each(i: u32) {
     let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
     for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
-        sum += x[(n * p.pixels + pixel) * p.groups + i % p.groups];
+        sum += widen(x[(n * p.pixels + pixel) * p.groups + i % p.groups]);
     }
     y[i] = sum * p.scale;
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Error, Global, output};
-use crate::Inference;
 use crate::data::Dataset;
-use crate::exec::{ParameterStore, SessionOptions};
+use crate::exec::SessionOptions;
 use crate::models::Input;
 use crate::train::evaluate;
 use crate::weights::{StateDict, timm};
+use crate::{Inference, InferenceOptions, Precision};
 
 /// Evaluate weights on the validation pictures of a data set
 #[derive(Args)]
@@ -27,6 +27,9 @@ pub(super) struct Eval {
     /// Pictures at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Storage of maps and weights; f16 halves their memory
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
@@ -45,12 +48,11 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let (batch, res) = (args.batch as usize, args.res.unwrap_or(card.res));
     let input = Input::Pixels { mean: card.mean, std: card.std };
     let compiling = global.progress("compiling kernels");
-    let mut store = ParameterStore::new(&gpu);
-    let options = SessionOptions { progress: Some(&compiling) };
-    let mut network = Inference::new(&mut store, &card.config, batch, [res as usize; 2], input, &options)?;
+    let session = SessionOptions { progress: Some(&compiling) };
+    let options = InferenceOptions { batch, precision: args.precision, session };
+    let weights = (args.weights.as_path(), &weights);
+    let mut network = Inference::load(&gpu, weights, &card.config, [res as usize; 2], input, &options)?;
     drop(compiling);
-    store.load(&timm::values(&args.weights, &weights, network.session().graph())?)?;
-    network.prepare()?;
 
     let evaluating = global.progress("evaluating");
     let shape = (batch, res, card.crop_pct);

@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::{Error, Global, output};
+use crate::graph::Precision;
 use crate::graph::plan::Bytes;
 use crate::models::{Config, Preset};
 use crate::summary::{Part, Summary, inference_bytes, training_bytes};
@@ -30,6 +31,9 @@ pub(super) struct Info {
     /// With activations recomputed, as `train --recompute` does
     #[arg(long, requires = "train")]
     recompute: bool,
+    /// Storage of maps and weights in inference
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// Classes of the classifier
     #[arg(long, value_name = "N", default_value_t = 1000)]
     classes: usize,
@@ -49,6 +53,7 @@ struct Answer {
     batch: u32,
     train: bool,
     recompute: bool,
+    precision: Precision,
     #[serde(flatten)]
     summary: Summary,
     planned_bytes: u64,
@@ -62,13 +67,18 @@ pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
     let res = args.res.unwrap_or(args.model.res);
     let (pictures, size) = (args.batch as usize, [res as usize; 2]);
     let summary = Summary::new(&config, pictures, size)?;
-    let planned = match args.train {
-        true => training_bytes(&config, pictures, size, args.recompute)?,
-        false => inference_bytes(&config, pictures, size)?,
+    let planned = match (args.train, args.precision) {
+        (false, precision) => inference_bytes(&config, pictures, size, precision)?,
+        (true, Precision::F32) => training_bytes(&config, pictures, size, args.recompute)?,
+        (true, Precision::F16) => {
+            return Err(Error::failed(
+                "f16 is for inference, a training step stores f32: leave out --train or --precision".into(),
+            ));
+        }
     };
-    let Info { model: &Preset { name: model, .. }, batch, train, recompute, .. } = args;
+    let Info { model: &Preset { name: model, .. }, batch, train, recompute, precision, .. } = args;
     let planned_bytes = planned.total();
-    let answer = Answer { model, config, res, batch, train, recompute, summary, planned_bytes, planned };
+    let answer = Answer { model, config, res, batch, train, recompute, precision, summary, planned_bytes, planned };
     if global.json { Ok(output::json(&answer)?) } else { Ok(print(&answer)?) }
 }
 
@@ -89,7 +99,7 @@ fn print(answer: &Answer) -> io::Result<()> {
     let memory = [
         ("parameters", planned.parameters),
         ("running statistics, momenta", planned.state),
-        ("inputs, outputs, folded weights", planned.own),
+        ("inputs, outputs", planned.own),
         ("activations, gradients, scratch", planned.slots),
         ("  the most alive at once", planned.live_peak),
         ("total", answer.planned_bytes),

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::{Error, Global, output};
 use crate::data::decode;
-use crate::exec::{ParameterStore, SessionOptions};
+use crate::exec::SessionOptions;
 use crate::models::{Config, Input, Preset};
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
-use crate::{Classifier, Guess, Inference, files};
+use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, files};
 
 /// Classify pictures
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub(super) struct Predict {
     /// How many classes to tell
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
+    /// Storage of maps and weights; f16 halves their memory
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// Instead of pictures, a safetensors file with a standardised NCHW tensor `input`
     #[arg(long, value_name = "FILE", requires = "logits", conflicts_with_all = ["images", "res", "labels"])]
     tensor: Option<PathBuf>,
@@ -79,9 +82,10 @@ fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
 fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: ModelCard) -> Result<(), Error> {
     let gpu = global.gpu()?;
     let compiling = global.progress("compiling kernels");
-    let options = SessionOptions { progress: Some(&compiling) };
+    let session = SessionOptions { progress: Some(&compiling) };
     let batch = args.images.len().min(8);
-    let mut classifier = Classifier::with_card(&gpu, &args.weights, weights, card, batch, &options)?;
+    let options = InferenceOptions { batch, precision: args.precision, session };
+    let mut classifier = Classifier::with_card(&gpu, (&args.weights, weights), card, &options)?;
     drop(compiling);
     for paths in args.images.chunks(batch) {
         let pictures = paths.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
@@ -117,13 +121,11 @@ fn predict_tensor(
     };
     let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
     let gpu = global.gpu()?;
-    let mut store = ParameterStore::new(&gpu);
     let compiling = global.progress("compiling kernels");
-    let options = SessionOptions { progress: Some(&compiling) };
-    let mut network = Inference::new(&mut store, &card.config, n, [h, w], Input::Tensor, &options)?;
+    let session = SessionOptions { progress: Some(&compiling) };
+    let options = InferenceOptions { batch: n, precision: args.precision, session };
+    let mut network = Inference::load(&gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);
-    store.load(&timm::values(&args.weights, weights, network.session().graph())?)?;
-    network.prepare()?;
     // NCHW to NHWC.
     let at = |k: usize| ((k / c / w / h * c + k % c) * h + k / c / w % h) * w + k / c % w;
     let pictures: Vec<f32> = (0..input.data.len()).map(|k| input.data[at(k)]).collect();

@@ -1,28 +1,38 @@
 //! Between logical tensors and their padded form in GPU memory.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
+
 use super::Error;
 use crate::graph::{DType, Layout, Spec, Tensor, WEIGHT_BLOCK};
 
-/// Bytes in memory of logical f32 values: padding is filled with zeros.
+/// Bytes in memory of logical values: padding is filled with zeros, f16 is rounded to the nearest.
 pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
     check_length(tensor, values.len())?;
     let spec = &tensor.spec;
-    let storage = spec.storage_shape();
+    let stored = |values: &[f32]| match spec.dtype {
+        DType::F16 => bytemuck::cast_slice(&Vec::<f16>::from_f32_slice(values)).to_vec(),
+        DType::F32 | DType::U32 => bytemuck::cast_slice(values).to_vec(),
+    };
     if lies_as_is(spec) {
-        return Ok(bytemuck::cast_slice(values).to_vec());
+        return Ok(stored(values));
     }
-    let mut padded = vec![0.0f32; storage.iter().product()];
+    let mut padded = vec![0.0f32; spec.storage_shape().iter().product()];
     for Run { logical, stored, length } in runs(spec) {
         padded[stored..stored + length].copy_from_slice(&values[logical..logical + length]);
     }
-    Ok(bytemuck::cast_slice(&padded).to_vec())
+    Ok(stored(&padded))
 }
 
-/// Logical f32 values of bytes in memory.
+/// Logical values of bytes in memory.
 pub(super) fn unpack(spec: &Spec, bytes: &[u8]) -> Vec<f32> {
-    let padded: &[f32] = bytemuck::cast_slice(bytes);
+    let padded: Vec<f32> = match spec.dtype {
+        DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).to_f32_vec(),
+        DType::F32 | DType::U32 => bytemuck::pod_collect_to_vec(bytes),
+    };
     if lies_as_is(spec) {
-        return padded.to_vec();
+        return padded;
     }
     let mut values = vec![0.0; spec.elements()];
     for Run { logical, stored, length } in runs(spec) {
@@ -40,12 +50,20 @@ pub(super) fn check_length(tensor: &Tensor, got: usize) -> Result<(), Error> {
     Err(Error::Length { tensor: tensor.name.clone(), shape: tensor.spec.shape.clone(), expected, got })
 }
 
-/// Fails unless the tensor holds `dtype`.
-pub(super) fn check_dtype(tensor: &Tensor, dtype: DType) -> Result<(), Error> {
-    if tensor.spec.dtype == dtype {
-        return Ok(());
+/// Fails unless the tensor holds floats.
+pub(super) fn check_float(tensor: &Tensor) -> Result<(), Error> {
+    match tensor.spec.dtype {
+        DType::F32 | DType::F16 => Ok(()),
+        DType::U32 => Err(Error::Tensor { tensor: tensor.name.clone(), problem: "holds u32, not floats" }),
     }
-    Err(Error::Tensor { tensor: tensor.name.clone(), problem: "holds another element type" })
+}
+
+/// Fails unless the tensor holds u32.
+pub(super) fn check_word(tensor: &Tensor) -> Result<(), Error> {
+    match tensor.spec.dtype {
+        DType::U32 => Ok(()),
+        DType::F32 | DType::F16 => Err(Error::Tensor { tensor: tensor.name.clone(), problem: "holds floats, not u32" }),
+    }
 }
 
 /// Whether memory holds the logical values in their order, without padding.
@@ -84,25 +102,22 @@ fn runs(spec: &Spec) -> impl Iterator<Item = Run> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::graph::Role;
+    use crate::graph::{Layout, Role};
 
     #[test]
     fn packing_round_trips_and_pads_with_zeros() {
-        for spec in [
-            Spec::weights([2, 1, 3, 5]),
-            Spec::weights([1, 2, 4, 70]),
-            Spec::weights([8, 64]),
-            Spec::channels([2, 3]),
-            Spec::channels([7]),
-            Spec::plain([3], DType::F32),
-        ] {
+        let weights = Spec::weights([2, 1, 3, 5]);
+        let half = [weights.clone(), Spec::channels([2, 8])].map(|spec| Spec { dtype: DType::F16, ..spec });
+        let wide = [Spec::weights([1, 2, 4, 70]), Spec::weights([8, 64])];
+        let full = [weights, Spec::channels([2, 3]), Spec::channels([7]), Spec::plain([3], DType::F32)];
+        for spec in full.into_iter().chain(wide).chain(half) {
             let tensor = Tensor { name: "t".into(), spec: spec.clone(), role: Role::Input };
             let values: Vec<f32> = (1..=spec.elements()).map(|v| v as f32).collect();
             let bytes = pack(&tensor, &values).unwrap();
             assert_eq!(bytes.len() as u64, spec.bytes());
             assert_eq!(unpack(&spec, &bytes), values);
-            let sum: f32 = bytemuck::cast_slice::<u8, f32>(&bytes).iter().sum();
-            assert_eq!(sum, values.iter().sum::<f32>());
+            let padded = Spec { shape: spec.storage_shape(), layout: Layout::Plain, ..spec };
+            assert_eq!(unpack(&padded, &bytes).iter().sum::<f32>(), values.iter().sum::<f32>());
         }
     }
 

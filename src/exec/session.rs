@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Error, ParameterStore, layout};
 use crate::gpu::{Buffer, Dispatch, Gpu, Submission};
 use crate::graph::plan::{Home, MemoryPlan};
-use crate::graph::{DType, Graph, NodeId, Role, TensorId};
+use crate::graph::{Graph, NodeId, Role, TensorId};
 use crate::kernels::{self, Kernel, Launch, Place};
 
 /// Work after which a submission is cut, so that none runs into the watchdog of Windows, which resets a GPU that is
@@ -81,9 +81,7 @@ impl Session {
             let tensor = graph.tensor(id);
             let buffer = match home {
                 Home::Slot(address) => slots[address.slot].clone(),
-                Home::Own if tensor.role.is_persistent() => store.buffer(&tensor.name).cloned().ok_or_else(|| {
-                    Error::Tensor { tensor: tensor.name.clone(), problem: "is not in the parameter store" }
-                })?,
+                Home::Own if tensor.role.is_persistent() => store.buffer(tensor)?.clone(),
                 Home::Own => gpu.allocate(&tensor.name, tensor.spec.bytes())?,
             };
             buffers.insert(id, buffer);
@@ -137,15 +135,17 @@ impl Session {
         Ok(())
     }
 
-    /// Feeds f32 inputs and u32 inputs in one upload. Each must have as many elements as its tensor's shape.
+    /// Feeds inputs of floats and of u32 in one upload; f16 inputs are rounded. Each must have as many elements as its tensor's shape.
     pub fn feed(&self, floats: &[(TensorId, &[f32])], words: &[(TensorId, &[u32])]) -> Result<(), Error> {
         let mut packed: Vec<(&Buffer, Vec<u8>)> = Vec::with_capacity(floats.len() + words.len());
         for &(id, values) in floats {
-            let buffer = self.input_buffer(id, DType::F32)?;
+            layout::check_float(self.graph.tensor(id))?;
+            let buffer = self.input_buffer(id)?;
             packed.push((buffer, layout::pack(self.graph.tensor(id), values)?));
         }
         for &(id, values) in words {
-            let buffer = self.input_buffer(id, DType::U32)?;
+            layout::check_word(self.graph.tensor(id))?;
+            let buffer = self.input_buffer(id)?;
             layout::check_length(self.graph.tensor(id), values.len())?;
             packed.push((buffer, bytemuck::cast_slice(values).to_vec()));
         }
@@ -154,9 +154,8 @@ impl Session {
         Ok(self.gpu.upload(&writes)?)
     }
 
-    fn input_buffer(&self, id: TensorId, dtype: DType) -> Result<&Buffer, Error> {
+    fn input_buffer(&self, id: TensorId) -> Result<&Buffer, Error> {
         let tensor = self.graph.tensor(id);
-        layout::check_dtype(tensor, dtype)?;
         if tensor.role != Role::Input {
             return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an input" });
         }
@@ -208,7 +207,7 @@ impl Session {
     /// Starts reading an output of the last run; the values can be had after later runs have been submitted.
     pub fn read_later(&self, output: TensorId) -> Result<PendingRead, Error> {
         let tensor = self.graph.tensor(output);
-        layout::check_dtype(tensor, DType::F32)?;
+        layout::check_float(tensor)?;
         let kept = self.plan.home(output) == Some(Home::Own);
         if !kept {
             return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an output of this session" });

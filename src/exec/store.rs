@@ -42,9 +42,14 @@ impl ParameterStore {
         self.entries.values().map(|(tensor, _)| tensor)
     }
 
-    /// Memory of one tensor.
-    pub(super) fn buffer(&self, name: &str) -> Option<&Buffer> {
-        self.entries.get(name).map(|(_, buffer)| buffer)
+    /// Memory of a graph's parameter or state.
+    pub(super) fn buffer(&self, tensor: &Tensor) -> Result<&Buffer, Error> {
+        let problem = match self.entries.get(&tensor.name) {
+            Some((stored, buffer)) if stored.spec == tensor.spec => return Ok(buffer),
+            Some(_) => "has another shape or element type in the parameter store",
+            None => "is not in the parameter store",
+        };
+        Err(Error::Tensor { tensor: tensor.name.clone(), problem })
     }
 
     /// Fills every tensor with its initial values, drawn from the seed and the tensor's name.
@@ -56,7 +61,7 @@ impl ParameterStore {
         Ok(())
     }
 
-    /// Writes a tensor's logical values.
+    /// Writes a tensor's logical values, rounded if it is stored in f16.
     pub fn write(&self, name: &str, values: &[f32]) -> Result<(), Error> {
         let (tensor, buffer) = self.entry(name)?;
         let bytes = layout::pack(tensor, values)?;

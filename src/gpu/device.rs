@@ -19,6 +19,16 @@ pub enum Family {
     Tiles,
 }
 
+/// How shaders read and write tensors of 16-bit floats. The bytes are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HalfStorage {
+    /// As WGSL's `f16`, a feature of most GPUs.
+    Native,
+    /// As two to a `u32`, which every device converts.
+    Packed,
+}
+
 /// What kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -26,11 +36,13 @@ pub struct Target {
     pub family: Family,
     /// Width of the register kernels' workgroups: at most the smallest subgroup, so that each is a single subgroup.
     pub lanes: usize,
+    /// How tensors of 16-bit floats are read and written.
+    pub half: HalfStorage,
 }
 
 impl Target {
-    /// Any GPU.
-    pub const TILES: Self = Self { family: Family::Tiles, lanes: 1 };
+    /// A GPU with 16-bit floats.
+    pub const TILES: Self = Self { family: Family::Tiles, lanes: 1, half: HalfStorage::Native };
 }
 
 /// How to open a device.
@@ -42,6 +54,8 @@ pub struct GpuOptions {
     pub family: Option<Family>,
     /// Whether shaders check every index. For tests: it costs time and only finds bugs of this program.
     pub checked_shaders: bool,
+    /// Whether to read 16-bit floats packed, even on an adapter that has them. For tests of the form that others need.
+    pub packed_half: bool,
     /// Refuse to allocate more than this many bytes.
     pub memory_limit_bytes: Option<u64>,
 }
@@ -76,7 +90,8 @@ impl Gpu {
         let (report, adapter) = adapter::select(options.device.as_deref())?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("resnet-rs"),
-            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
             required_limits: wanted_limits(&adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -104,10 +119,12 @@ impl Gpu {
         let by_type = if report.device_type == "Cpu" && subgroups { Family::Registers } else { Family::Tiles };
         // Eight lanes are the widest SIMD registers that a CPU adapter uses.
         let lanes = (report.subgroup_size[0] as usize).clamp(1, 8);
+        let native_half = device.features().contains(wgpu::Features::SHADER_F16) && !options.packed_half;
+        let half = if native_half { HalfStorage::Native } else { HalfStorage::Packed };
         let shared = Shared {
             limits: device.limits(),
             timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),
-            target: Target { family: options.family.unwrap_or(by_type), lanes },
+            target: Target { family: options.family.unwrap_or(by_type), lanes, half },
             checked_shaders: options.checked_shaders,
             memory_limit_bytes: options.memory_limit_bytes,
             allocated_bytes: AtomicU64::new(0),
@@ -172,6 +189,11 @@ impl Gpu {
     /// What kernels are written for.
     pub(crate) fn target(&self) -> Target {
         self.shared.target
+    }
+
+    /// How shaders read and write 16-bit floats.
+    pub fn half_storage(&self) -> HalfStorage {
+        self.shared.target.half
     }
 
     /// Bytes of GPU memory that buffers of this device take now.

@@ -9,7 +9,7 @@ mod staging;
 
 pub use adapter::{AdapterReport, adapters};
 pub use buffer::Buffer;
-pub use device::{Family, Gpu, GpuOptions, Target};
+pub use device::{Family, Gpu, GpuOptions, HalfStorage, Target};
 pub(crate) use pipeline::Source;
 pub(crate) use queue::{Dispatch, Submission};
 pub(crate) use staging::Download;

@@ -1,6 +1,6 @@
 //! The graph itself: a list of tensors, and a list of nodes in execution order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{DType, Init, Op, Role, Spec, Tensor, TensorId};
 
@@ -28,6 +28,17 @@ pub enum Error {
         op: &'static str,
         /// What to do instead.
         hint: &'static str,
+    },
+    /// An operation reads or writes f32 alone.
+    #[error(
+        "{node}: {op} has no kernel for f16 storage, which is for inference: train in f32, and build the network to be stored in f16 \
+         for inference"
+    )]
+    NoHalf {
+        /// Name of the node.
+        node: String,
+        /// Kind of operation.
+        op: &'static str,
     },
     /// A tensor name is used twice.
     #[error("two tensors of the graph are named {0}")]
@@ -96,9 +107,11 @@ impl Graph {
         (0..self.tensors.len() as u32).map(TensorId)
     }
 
-    /// Ids of all parameters and states, in order of creation.
+    /// Ids of all parameters and states that nodes use, in order of creation.
     pub fn persistent(&self) -> impl Iterator<Item = TensorId> + '_ {
-        self.ids().filter(|&id| self.tensor(id).role.is_persistent())
+        let used: HashSet<TensorId> =
+            self.nodes.iter().flat_map(|n| n.inputs.iter().chain(&n.updates)).copied().collect();
+        self.ids().filter(move |id| used.contains(id) && self.tensor(*id).role.is_persistent())
     }
 
     /// Adds a tensor.
@@ -190,6 +203,11 @@ impl Graph {
             }
         }
         readers
+    }
+
+    /// One tensor, for rewrites of its role and element type.
+    pub(super) fn tensor_mut(&mut self, id: TensorId) -> &mut Tensor {
+        &mut self.tensors[id.index()]
     }
 
     /// Replaces the nodes, for rewrites. They must be in an order in which every tensor is written before it is read.

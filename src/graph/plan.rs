@@ -120,7 +120,7 @@ impl MemoryPlan {
 }
 
 /// Nodes all of whose inputs are parameters, states or results of such nodes, in graphs that never update those.
-fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
+pub(super) fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
     let updated: HashSet<TensorId> = graph.nodes().iter().flat_map(|n| n.updates.iter().copied()).collect();
     let mut constant: HashSet<TensorId> = graph.persistent().filter(|t| !updated.contains(t)).collect();
     let mut nodes = Vec::new();

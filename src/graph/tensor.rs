@@ -12,8 +12,20 @@ pub const WEIGHT_BLOCK: usize = 32;
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary16, for storage alone: kernels compute in f32. Only in padded layouts, so that a channel group is 8 bytes.
+    F16,
     /// Unsigned 32-bit: labels, counters, and pixels packed as RGBA, 8 bits each, red lowest.
     U32,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
+        }
+    }
 }
 
 /// How a tensor's logical shape is laid out in memory, row-major in every case.
@@ -121,9 +133,14 @@ impl Spec {
         self.shape.iter().enumerate().map(pad).collect()
     }
 
-    /// Bytes in GPU memory, padding included (every element type has 4 bytes).
+    /// Bytes in GPU memory, padding included.
     pub fn bytes(&self) -> u64 {
-        self.storage_shape().iter().map(|&d| d as u64).product::<u64>() * 4
+        self.storage_shape().iter().map(|&d| d as u64).product::<u64>() * self.dtype.bytes()
+    }
+
+    /// Bytes of a channel group.
+    pub fn group_bytes(&self) -> u64 {
+        LANES as u64 * self.dtype.bytes()
     }
 
     /// Elements of the last dimension.
@@ -162,6 +179,7 @@ mod tests {
         let map = Spec::channels([2, 5, 7, 3]);
         assert_eq!(map.storage_shape(), [2, 5, 7, 4]);
         assert_eq!(map.bytes(), 2 * 5 * 7 * 4 * 4);
+        assert_eq!(Spec { dtype: DType::F16, ..map.clone() }.bytes(), map.bytes() / 2);
         assert_eq!(map.rows(), 70);
         assert_eq!(Spec::weights([3, 3, 3, 10]).storage_shape(), [3, 3, 4, 12]);
         assert_eq!(Spec::plain([3], DType::U32).bytes(), 12);

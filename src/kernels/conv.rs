@@ -1,7 +1,7 @@
 //! Convolution and its gradients.
 
 use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
-use crate::gpu::{Family, Target};
+use crate::gpu::Family;
 use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 
 /// Shape of a register kernel's workgroup, as wide as a subgroup.
@@ -70,13 +70,14 @@ impl Walk {
         })
     }
 
-    fn launch(&self, target: Target, epilogue: &Epilogue, views: Vec<View>) -> Launch {
+    fn launch(&self, l: &Lowering<'_>, epilogue: &Epilogue, views: Vec<View>) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
-        let (kernel, [block_pixels, block_groups]) = match target.family {
-            Family::Tiles => (Kernel::new("conv/tiles"), [64, 16]),
+        let (kernel, [block_pixels, block_groups]) = match l.target.family {
+            Family::Tiles => (l.kernel("conv/tiles"), [64, 16]),
             Family::Registers => {
-                let tile = RegisterTile::for_layer(target.lanes, pixels, self.out_groups);
-                let kernel = Kernel::new("conv/registers")
+                let tile = RegisterTile::for_layer(l.target.lanes, pixels, self.out_groups);
+                let kernel = l
+                    .kernel("conv/registers")
                     .with("lanes_along", Setting::Text(tile.lanes_along))
                     .with("lanes", Setting::Number(tile.lanes))
                     .with("own", Setting::Number(tile.own))
@@ -154,7 +155,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             views.push(l.input(2).whole());
         }
         views.extend(maps[2..].iter().map(|m| m.images(&run)));
-        l.launches.push(walk.launch(l.target, &op.epilogue, views));
+        l.launches.push(walk.launch(l, &op.epilogue, views));
     }
     Ok(())
 }
@@ -200,7 +201,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             views.extend(addend.map(|a| a.images(&run)));
-            l.launches.push(walk.launch(l.target, &epilogue, views));
+            l.launches.push(walk.launch(l, &epilogue, views));
         }
     }
     Ok(())

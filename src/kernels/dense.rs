@@ -5,7 +5,7 @@ use crate::graph::op::{ActivationGrad, Linear};
 
 pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) {
     let (x, y) = (l.input(0), l.output(0));
-    let kernel = Kernel::new("dense/linear").with("activation", activation(op.activation));
+    let kernel = l.kernel("dense/linear").with("activation", activation(op.activation));
     let views = vec![x.whole(), l.input(1).whole(), l.input(2).whole(), y.whole()];
     l.each(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
 }

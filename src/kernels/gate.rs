@@ -7,7 +7,8 @@ use crate::graph::op::{Dropout, DropoutScope, Fill, PixelChunks, ScaleAdd, Scale
 pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLarge> {
     let maps: Vec<Operand<'_>> =
         [l.input(0), l.output(0)].into_iter().chain((1..l.node.inputs.len()).map(|i| l.input(i))).collect();
-    let kernel = Kernel::new("gate/scale_add")
+    let kernel = l
+        .kernel("gate/scale_add")
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("activation", activation(op.activation));

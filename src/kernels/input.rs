@@ -1,6 +1,6 @@
 //! From pixels to the network's input.
 
-use super::{Kernel, Lowering, words};
+use super::{Lowering, words};
 use crate::graph::op::{MAX_BINDING_BYTES, Standardize};
 
 pub(super) fn standardize(l: &mut Lowering<'_>, op: &Standardize) {
@@ -13,6 +13,6 @@ pub(super) fn standardize(l: &mut Lowering<'_>, op: &Standardize) {
         let run = first..(first + step).min(x.spec.rows());
         let params = words![scale[0], scale[1], scale[2], shift[0], shift[1], shift[2]];
         let views = vec![pixels.elements(&run), x.rows(&run)];
-        l.each(Kernel::new("input/standardize"), views, run.len(), params);
+        l.each(l.kernel("input/standardize"), views, run.len(), params);
     }
 }

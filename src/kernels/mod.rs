@@ -1,7 +1,7 @@
 //! From nodes to kernel launches: which shader, with which settings, on which ranges of memory.
 //!
 //! A file an operation family, each the twin of the folder of the same name in `shaders/`. Lowering needs no GPU: it is
-//! a pure function of the graph and the target, so tests can enumerate every shader that any network uses.
+//! a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
 
 mod conv;
 mod dense;
@@ -17,9 +17,9 @@ use std::ops::Range;
 
 pub use source::{Kernel, Setting};
 
-use crate::gpu::Target;
+use crate::gpu::{HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
-use crate::graph::{Activation, Graph, Node, NodeId, Op, Spec, TensorId};
+use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Spec, TensorId};
 
 /// Why a node has no kernels.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -141,6 +141,17 @@ impl<'g> Lowering<'g> {
         View { place: Place::Workspace, offset: 0, bytes: self.node.workspace_bytes(self.graph) }
     }
 
+    /// A kernel that reads or writes maps or weights in either precision; see `shaders/shared/storage.wgsl`.
+    fn kernel(&self, template: &'static str) -> Kernel {
+        let half = self.node.inputs.iter().chain(&self.node.outputs).any(|&t| self.graph.spec(t).dtype == DType::F16);
+        let storage = match self.target.half {
+            _ if !half => "f32",
+            HalfStorage::Native => "f16",
+            HalfStorage::Packed => "packed",
+        };
+        Kernel::new(template).with("storage", Setting::Text(storage))
+    }
+
     fn too_large(&self, view: View) -> TooLarge {
         let tensor = match view.place {
             Place::Tensor(id) => self.graph.tensor(id).name.clone(),
@@ -211,12 +222,12 @@ impl Operand<'_> {
 
     /// Number of `vec4` in a run of images.
     fn vec4_in(&self, run: &Range<usize>) -> usize {
-        (self.image_bytes() * run.len() as u64 / 16) as usize
+        (self.image_bytes() * run.len() as u64 / self.spec.group_bytes()) as usize
     }
 
     /// Number of `vec4` in memory.
     fn vec4(&self) -> usize {
-        (self.spec.bytes() / 16) as usize
+        (self.spec.bytes() / self.spec.group_bytes()) as usize
     }
 
     /// Height times width of a map.

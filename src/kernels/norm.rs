@@ -54,12 +54,14 @@ fn normalize_rows(l: &mut Lowering<'_>, vectors: &[View; 4], function: Activatio
         let mut views = vec![x.rows(&run)];
         views.extend(vectors);
         views.push(y.rows(&run));
-        l.each(normalize_kernel(false, function), views, run.len() * groups, words![groups]);
+        let kernel = normalize_kernel(l, false, function);
+        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * groups, words![groups, run.len()]);
     }
 }
 
-fn normalize_kernel(from_variance: bool, function: Activation) -> Kernel {
-    Kernel::new("norm/normalize")
+fn normalize_kernel(l: &Lowering<'_>, from_variance: bool, function: Activation) -> Kernel {
+    l.kernel("norm/normalize")
+        .with("run", Setting::Number(RUN_ROWS))
         .with("from_variance", Setting::Flag(from_variance))
         .with("activation", activation(function))
 }
@@ -87,8 +89,9 @@ pub(super) fn batch_norm_inference(l: &mut Lowering<'_>, op: &BatchNormInference
         let mut views = vec![x.images(&run)];
         views.extend((1..5).map(|i| l.input(i).whole()));
         views.push(y.images(&run));
-        let kernel = normalize_kernel(true, op.activation);
-        l.each(kernel, views, x.vec4_in(&run), words![x.spec.groups(), op.eps]);
+        let kernel = normalize_kernel(l, true, op.activation);
+        let (groups, rows) = (x.spec.groups(), run.len() * x.pixels());
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * groups, words![groups, rows, op.eps]);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
         let (sums, scale) = if cut.chunks == 1 { (y.images(&run), mean) } else { (l.workspace(), 1.0) };
         let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
         let count = run.len() * cut.chunks * groups;
-        l.each(Kernel::new("pool/global_avg"), vec![x.images(&run), sums], count, params);
+        l.each(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
         sum_chunks(l, &cut, y, &run, mean);
     }
     Ok(())
@@ -38,7 +38,7 @@ pub(super) fn avg_2x2(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     for run in l.image_slices(&[x, y])? {
         let views = vec![x.images(&run), y.images(&run)];
         let params = words![x.spec.groups(), x.spec.shape[1], x.spec.shape[2]];
-        l.each(Kernel::new("pool/avg_2x2"), views, y.vec4_in(&run), params);
+        l.each(l.kernel("pool/avg_2x2"), views, y.vec4_in(&run), params);
     }
     Ok(())
 }

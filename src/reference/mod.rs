@@ -72,18 +72,24 @@ pub enum Error {
 /// # Errors
 /// If a tensor that is read has no value, or the value of another graph's tensor; or if a label is out of range.
 pub fn run(graph: &Graph, values: &mut Values) -> Result<(), Error> {
-    for node in graph.nodes() {
-        for &id in &node.updates {
-            values.view(graph, id)?;
-        }
-        let mut updates: Vec<Vec<f64>> = node.updates.iter().map(|&id| values.take(id).unwrap_or_default()).collect();
-        let outputs = evaluate(graph, node, values, &mut updates);
-        for (&id, updated) in node.updates.iter().zip(updates) {
-            values.set(graph, id, updated)?;
-        }
-        for (&id, output) in node.outputs.iter().zip(outputs?) {
-            values.set(graph, id, output)?;
-        }
+    graph.nodes().iter().try_for_each(|node| run_node(graph, node, values))
+}
+
+/// Runs one node of a graph.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_node(graph: &Graph, node: &Node, values: &mut Values) -> Result<(), Error> {
+    for &id in &node.updates {
+        values.view(graph, id)?;
+    }
+    let mut updates: Vec<Vec<f64>> = node.updates.iter().map(|&id| values.take(id).unwrap_or_default()).collect();
+    let outputs = evaluate(graph, node, values, &mut updates);
+    for (&id, updated) in node.updates.iter().zip(updates) {
+        values.set(graph, id, updated)?;
+    }
+    for (&id, output) in node.outputs.iter().zip(outputs?) {
+        values.set(graph, id, output)?;
     }
     Ok(())
 }

@@ -11,11 +11,12 @@ mod draft;
 mod ops;
 mod random;
 
+use half::f16;
 use ops::{Join, Layer, Window};
-pub use random::random;
 
+use crate::graph::freeze::store_half;
 use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
-use crate::graph::{Activation, Graph, Spec, TensorId};
+use crate::graph::{Activation, DType, Graph, Spec, TensorId};
 
 /// One graph with values to feed and tensors to compare.
 #[derive(Clone, Debug)]
@@ -41,7 +42,34 @@ pub fn standard() -> Vec<Case> {
     cases.extend(pools());
     cases.extend(dense());
     cases.extend(rest());
+    cases.extend(half(&cases));
     cases.extend([block::inference(false, 0), block::inference(true, 0), block::training_step(0)]);
+    cases
+}
+
+/// The cases of operations that have kernels for f16, with maps and weights stored so and fed values that are exact in it.
+fn half(cases: &[Case]) -> Vec<Case> {
+    let stored_in_half = |case: &Case| {
+        let mut case = case.clone();
+        store_half(&mut case.graph).ok()?;
+        case.name += ", f16";
+        for (_, elements) in case.feeds.iter_mut().filter(|(id, _)| case.graph.spec(*id).dtype == DType::F16) {
+            elements.iter_mut().for_each(|v| *v = to_half(*v));
+        }
+        Some(case)
+    };
+    cases.iter().filter_map(stored_in_half).collect()
+}
+
+/// The nearest number of f16. What lies below its normal numbers becomes 0, as WGSL lets a device read it.
+fn to_half(v: f64) -> f64 {
+    if v.abs() < f64::from(f16::MIN_POSITIVE) { 0.0 } else { f64::from(f16::from_f64(v)) }
+}
+
+/// A random case of each operation, from a seed, and those of [`half`].
+pub fn random(seed: u64) -> Vec<Case> {
+    let mut cases = random::cases(seed);
+    cases.extend(half(&cases));
     cases
 }
 
@@ -256,6 +284,7 @@ mod tests {
             for (id, elements) in &case.feeds {
                 let exact = |v: f64| match case.graph.spec(*id).dtype {
                     DType::F32 => f64::from(v as f32) == v,
+                    DType::F16 => to_half(v) == v,
                     DType::U32 => f64::from(v as u32) == v,
                 };
                 assert!(elements.iter().all(|&v| exact(v)), "{}: {}", case.name, case.graph.tensor(*id).name);

@@ -9,21 +9,42 @@ pub(crate) fn on_each(test: impl Fn(&Gpu)) {
     assert!(!found.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
     for adapter in found {
         for family in [Family::Registers, Family::Tiles] {
-            let options = GpuOptions {
-                device: Some(adapter.index.to_string()),
-                family: Some(family),
-                checked_shaders: true,
-                memory_limit_bytes: None,
-            };
-            match Gpu::new(&options) {
-                Ok(gpu) => {
-                    eprintln!("on {} with {family:?}", gpu.name());
-                    test(&gpu);
-                }
-                Err(e @ Error::NoSubgroups { .. }) => eprintln!("skipped {family:?}: {e}"),
-                Err(e) => panic!("{}: {e}", adapter.name),
+            if let Some(gpu) = open(adapter.index, family, false) {
+                eprintln!("on {} with {family:?}", gpu.name());
+                test(&gpu);
             }
         }
+    }
+}
+
+/// Runs `test` on each adapter with each kernel family and each form of 16-bit floats that it has.
+#[allow(dead_code, reason = "not every test binary that mounts this file is about 16-bit floats")]
+pub(crate) fn on_each_half(test: impl Fn(&Gpu)) {
+    for adapter in adapters() {
+        for family in [Family::Registers, Family::Tiles] {
+            for packed_half in [false, true] {
+                let offered = packed_half || adapter.f16;
+                if let Some(gpu) = offered.then(|| open(adapter.index, family, packed_half)).flatten() {
+                    eprintln!("on {} with {family:?}, f16 {:?}", gpu.name(), gpu.half_storage());
+                    test(&gpu);
+                }
+            }
+        }
+    }
+}
+
+/// None, with a reason, if the kernel family does not work on the adapter.
+fn open(adapter: usize, family: Family, packed_half: bool) -> Option<Gpu> {
+    let device = Some(adapter.to_string());
+    let options =
+        GpuOptions { device, family: Some(family), checked_shaders: true, packed_half, memory_limit_bytes: None };
+    match Gpu::new(&options) {
+        Ok(gpu) => Some(gpu),
+        Err(e @ Error::NoSubgroups { .. }) => {
+            eprintln!("skipped {family:?}: {e}");
+            None
+        }
+        Err(e) => panic!("{e}"),
     }
 }
 

@@ -6,9 +6,9 @@ use super::{ACTIVATIONS, Case};
 use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
 use crate::graph::{Activation, Spec};
 
-/// A random case of each operation, from a seed: odd sizes, channel counts that are no multiples of 4, single pixels,
+/// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
 /// single pictures, every stride and padding.
-pub fn random(seed: u64) -> Vec<Case> {
+pub(super) fn cases(seed: u64) -> Vec<Case> {
     let seed = bits(seed as u32, "seed", (seed >> 32) as usize);
     let d = &mut Draw { seed, drawn: 0 };
     let (smoothing, classes) = (d.number(0, 3) as f32 / 10.0, d.number(2, 90));

@@ -1,0 +1,86 @@
+//! From a network that was trained to one that only answers: fused, its weights folded once and for all, stored in f32 or f16.
+
+use super::plan::constant_nodes;
+use super::{DType, Error, Graph, Init, Layout, Op, Role, Spec, Tensor, TensorId, fuse};
+
+/// How maps and weights are stored; kernels compute in f32 either way.
+///
+/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits: by at most 2^-11 of itself.
+/// Its largest number is 65504. ResNets stay far below; a number beyond becomes infinite on most GPUs, 65504 on some.
+/// Batch norm's folded biases, pooled features, gates and logits stay f32: they are small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits.
+    F16,
+}
+
+/// A network that only answers. Its two graphs share their tensors' ids and names.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// What runs for each batch.
+    pub graph: Graph,
+    /// What makes those parameters of `graph` that are folded from several parameters and statistics of the network.
+    pub folding: Graph,
+}
+
+/// Freezes an inference network. `outputs` are the tensors to be read; others may disappear.
+///
+/// # Errors
+/// [`Error::NoHalf`] if f16 is asked for and the network is one for training.
+pub fn freeze(mut graph: Graph, outputs: &[TensorId], precision: Precision) -> Result<Frozen, Error> {
+    fuse::for_inference(&mut graph, outputs)?;
+    let constant = constant_nodes(&graph);
+    let mut folding = graph.clone();
+    folding.set_nodes(constant.iter().map(|&i| graph.nodes()[i].clone()).collect());
+    let kept = graph.nodes().iter().enumerate().filter(|(i, _)| !constant.contains(i)).map(|(_, node)| node.clone());
+    graph.set_nodes(kept.collect());
+    for node in folding.nodes() {
+        let weights = node.inputs.first().map(|&id| graph.tensor(id).clone());
+        for &output in &node.outputs {
+            // What is drawn at random where there are no weights yet: as before folding, and no bias.
+            let init = match &weights {
+                Some(Tensor { spec, role: Role::Parameter(init), .. }) if spec == graph.spec(output) => *init,
+                _ => Init::Constant(0.0),
+            };
+            graph.tensor_mut(output).role = Role::Parameter(init);
+        }
+    }
+    if precision == Precision::F16 {
+        store_half(&mut graph)?;
+    }
+    Ok(Frozen { graph, folding })
+}
+
+/// Has every map, kernel and weight matrix of an inference graph stored in f16.
+///
+/// # Errors
+/// [`Error::NoHalf`] for a training graph, whose operations have no kernels for that.
+pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
+    for node in graph.nodes() {
+        if !matches!(
+            node.op,
+            Op::Standardize(_)
+                | Op::Conv2d(_)
+                | Op::BatchNormInference(_)
+                | Op::ScaleAdd(_)
+                | Op::GlobalAvgPool(_)
+                | Op::AvgPool2x2(_)
+                | Op::Linear(_)
+        ) {
+            return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name() });
+        }
+    }
+    let is_large = |spec: &Spec| match spec.layout {
+        Layout::Channels => spec.shape.len() == 4,
+        Layout::Weights => true,
+        Layout::Plain => false,
+    };
+    for id in graph.ids().filter(|&id| is_large(graph.spec(id))).collect::<Vec<_>>() {
+        graph.tensor_mut(id).spec.dtype = DType::F16;
+    }
+    Ok(())
+}
