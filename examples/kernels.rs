@@ -1,12 +1,13 @@
 //! Writes the shaders that a network uses as plain WGSL, one file a kernel, for compilers and other tools to read:
 //! `cargo run --release --example kernels -- OUT_DIR [MODEL] [RES] [BATCH]`. Needs no GPU; the kernels are those for GPUs.
+//! Prints how many launches each kernel has in an inference and a training step, and the fewest and most workgroups of one.
 #![allow(missing_docs)]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use resnet_rs::gpu::Target;
-use resnet_rs::graph::{Graph, fuse};
+use resnet_rs::graph::fuse;
 use resnet_rs::kernels::{Kernel, lower};
 use resnet_rs::models::{Input, Mode, Network, Preset};
 use resnet_rs::train::{Decay, Optimizer, Step};
@@ -25,19 +26,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fuse::for_inference(&mut inference.graph, &[inference.logits])?;
     let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
     let training = Step::build(&config, batch, [res; 2], Input::Tensor, 0.1, &optimizer)?;
-    let mut kernels = kernels_of(&inference.graph)?;
-    kernels.extend(kernels_of(&training.graph)?);
-    for kernel in kernels {
-        let name = kernel.name().replace(['/', ' ', '='], "-").replace(['<', '>', '[', ']'], "");
-        std::fs::write(folder.join(format!("{}.wgsl", name.replace(".wgsl", "-"))), kernel.wgsl())?;
+    let mut workgroups: BTreeMap<Kernel, Vec<u32>> = BTreeMap::new();
+    for graph in [&inference.graph, &training.graph] {
+        for node in 0..graph.nodes().len() {
+            for launch in lower(graph, node, Target::TILES)? {
+                workgroups.entry(launch.kernel).or_default().push(launch.workgroups.iter().product());
+            }
+        }
+    }
+    println!("launches  workgroups  kernel");
+    for (kernel, workgroups) in workgroups {
+        let name = kernel.name().replace(['/', ' ', '='], "-").replace(['<', '>', '[', ']'], "").replace(".wgsl", "-");
+        let span = (workgroups.iter().min().unwrap_or(&0), workgroups.iter().max().unwrap_or(&0));
+        println!("{:8} {:5}-{:<5}  {name}", workgroups.len(), span.0, span.1);
+        std::fs::write(folder.join(format!("{name}.wgsl")), kernel.wgsl())?;
     }
     Ok(())
-}
-
-fn kernels_of(graph: &Graph) -> Result<BTreeSet<Kernel>, Box<dyn std::error::Error>> {
-    let mut kernels = BTreeSet::new();
-    for node in 0..graph.nodes().len() {
-        kernels.extend(lower(graph, node, Target::TILES)?.into_iter().map(|launch| launch.kernel));
-    }
-    Ok(kernels)
 }

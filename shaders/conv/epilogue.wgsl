@@ -1,5 +1,5 @@
 // What happens to a convolution's sum before it is stored. Absent parts bind nothing and cost nothing.
-#set binding = namespace(next=4)
+#set binding = namespace(next=first_binding | default(4))
 #if bias
 @group(0) @binding({{ binding.next }}) var<storage, read> bias: array<vec4<f32>>;
 #set binding.next = binding.next + 1
@@ -18,7 +18,7 @@ fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     v += bias[column];
 #endif
 #if gate
-    v *= gate[image * walk.out_groups + column];
+    v *= gate[image * {{ out_groups | default("walk.out_groups") }} + column];
 #endif
 #if shortcut
     v += widen(shortcut[at]);

@@ -111,7 +111,7 @@ fn main(
             let at{{ o }} = ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups;
 #endif
 #endfor
-            let tap = (walk.kernel_y0 + ty * walk.kernel_step) * walk.kernel_w + walk.kernel_x0 + tx * walk.kernel_step;
+            let tap = walk.first_tap + ty * walk.taps_w + tx;
 #for i in range(loads)
             var weight{{ i }} = base{{ i }} + tap * walk.in_groups * 4u * stride{{ i }};
 #endfor

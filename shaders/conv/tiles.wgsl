@@ -1,113 +1,162 @@
 // Convolution by tiles in workgroup memory, for GPUs: an implicit matrix product, pixels x (taps * input channels) x output channels.
+#set a_reads, b_reads = 2 * rows // threads, groups // 8
 //
 //     y[pixel, o] = activation((sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// A workgroup of 64 threads computes 64 grid pixels x 64 channels, 16 input channels of one tap at a time:
-//   1. thread t loads the 16 channels of pixel t (64 contiguous bytes) and stores them transposed, [k][pixel], so that
-//      neighbouring threads write neighbouring words: no bank conflicts;
-//   2. the threads load 16 rows of 64 weights as they lie, 256 contiguous bytes a row;
-//   3. thread (ty, tx) of 8 x 8 multiplies: per k two vec4 of pixels and two vec4 of channels give 64 multiply-adds for
-//      four 16-byte reads. Its pixels are 4 ty + {0..3, 32..35}, its channel groups tx + {0, 8}, so that the eight
-//      threads of a row read neighbouring vec4.
+// A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * groups }} channels. The sum runs over taps and groups of 4 input channels as
+// one sequence, four of its elements at a time; so three input channels, one group, cost no more than they must:
+//   1. thread t loads element t % 4 of {{ 2 * a_reads }} pixels, for 64 contiguous bytes a pixel where the four elements are of one tap, and
+//      {{ 16 * groups // threads }} vec4 of weights, which lie in the order of the sequence, 128 contiguous bytes a block of 32 channels;
+//   2. it stores the pixels transposed, [k][pixel]. The four elements of a pixel go to four different groups of banks by
+//      the exclusive or, and eight pixels fill a group: 32 threads write 32 banks;
+//   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
+#if split
+// This one computes a part of the sequence only: conv/sum_partials adds the parts and does what is left.
+#endif
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
 #include "conv/walk.wgsl"
-#include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> w: array<Group>;
+#if split
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+#else
 @group(0) @binding(3) var<storage, read_write> y: array<Group>;
+#include "shared/activation.wgsl"
 #include "conv/epilogue.wgsl"
+#endif
 
-var<workgroup> tile_x: array<vec4<f32>, 256>; // [16 k][64 pixels / 4]
-var<workgroup> tile_w: array<vec4<f32>, 256>; // [16 k][64 channels / 4]
+var<workgroup> tile_a: array<vec4<f32>, {{ 4 * rows }}>; // [16 k][{{ rows }} pixels / 4]
+var<workgroup> tile_b: array<vec4<f32>, {{ 16 * groups }}>; // [16 k][{{ 4 * groups }} channels / 4]
 
-fn store(pixel: u32, column: u32, sum: vec4<f32>) {
-    if (pixel >= walk.pixels || column >= walk.out_groups) {
-        return;
-    }
-    let line = pixel / walk.grid_w;
-    let image = line / walk.grid_h;
-    let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
-    let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
-    let at = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups + column;
-    y[at] = narrow(finish(sum, image, column, at));
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let block = workgroup.y * workgroups.x + workgroup.x;
-    let first_pixel = block / walk.column_blocks * 64u;
-    let first_column = block % walk.column_blocks * 16u;
+    var block = workgroup.y * workgroups.x + workgroup.x;
+    let first_column = block % walk.column_blocks * {{ groups }}u;
+    block /= walk.column_blocks;
+#if split
+    let pixel_blocks = (walk.pixels + {{ rows - 1 }}u) / {{ rows }}u;
+    let part = block / pixel_blocks;
+    let first_pixel = block % pixel_blocks * {{ rows }}u;
+    let first = part * walk.part_length;
+    let end = min(first + walk.part_length, walk.taps_h * walk.taps_w * walk.in_groups);
+#else
+    let first_pixel = block * {{ rows }}u;
+    let first = 0u;
+    let end = walk.taps_h * walk.taps_w * walk.in_groups;
+#endif
     let tx = thread % 8u;
     let ty = thread / 8u;
 
-    // The pixel this thread loads.
-    let pixel = min(first_pixel + thread, walk.pixels - 1u);
-    let line = pixel / walk.grid_w;
-    let image = line / walk.grid_h;
-    let base_y = i32(line % walk.grid_h) * walk.in_step + walk.in_y0;
-    let base_x = i32(pixel % walk.grid_w) * walk.in_step + walk.in_x0;
+    // The pixels that this thread loads, relative to tap (0, 0): where they lie in the map and in memory.
+    let quad = thread % 4u;
+#for i in range(2 * a_reads)
+    let pixel{{ i }} = min(first_pixel + thread / 4u + {{ i * threads // 4 }}u, walk.pixels - 1u);
+    let line{{ i }} = pixel{{ i }} / walk.grid_w;
+    let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step + walk.in_y0;
+    let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step + walk.in_x0;
+    let at{{ i }} = ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_groups);
+    var a{{ i }}: vec4<f32>;
+    var inside{{ i }}: bool;
+#endfor
+    // Its element of the sequence.
+    let tap = (first + quad) / walk.in_groups;
+    var group = (first + quad) % walk.in_groups;
+    var tap_y = tap / walk.taps_w;
+    var tap_x = tap % walk.taps_w;
 
-    // The weights this thread loads: column thread % 16 of rows thread / 16 + {0, 4, 8, 12}.
-    let load_row = thread / 16u;
-    let load_column = min(first_column + thread % 16u, walk.out_groups - 1u);
-    let rows = walk.in_groups * 4u;
-    let weight_base = weight_at(0u, load_column, walk.kernel_rows, walk.out_groups);
+    // The weights that it loads: column thread % {{ groups }} of rows thread / {{ groups }} + multiples of {{ threads // groups }}.
+    let load_row = thread / {{ groups }}u;
+    let load_column = min(first_column + thread % {{ groups }}u, walk.out_groups - 1u);
+    let weights = weight_at(walk.first_tap * walk.in_groups * 4u, load_column, walk.kernel_rows, walk.out_groups);
     let weight_stride = weight_row_stride(load_column, walk.out_groups);
+#for i in range(16 * groups // threads)
+    var b{{ i }}: vec4<f32>;
+#endfor
 
-#for r in range(8)
-    var sum{{ r }}_0 = vec4<f32>(0.0);
-    var sum{{ r }}_1 = vec4<f32>(0.0);
+#macro load(e)
+        let dy = i32(tap_y) * walk.tap_step;
+        let dx = i32(tap_x) * walk.tap_step;
+        let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_groups) + i32(group);
+#for i in range(2 * a_reads)
+        inside{{ i }} = {{ e }} + quad < end && u32(y{{ i }} + dy) < walk.in_h && u32(x{{ i }} + dx) < walk.in_w;
+        a{{ i }} = widen(x[select(0, at{{ i }} + offset, inside{{ i }})]);
 #endfor
-    let taps = walk.taps_h * walk.taps_w;
-    for (var t = 0u; t < taps; t++) {
-        let tap_y = t / walk.taps_w;
-        let tap_x = t % walk.taps_w;
-        let iy = base_y + i32(tap_y) * walk.tap_step;
-        let ix = base_x + i32(tap_x) * walk.tap_step;
-        let inside = u32(iy) < walk.in_h && u32(ix) < walk.in_w;
-        let at = select(0u, ((image * walk.in_h + u32(iy)) * walk.in_w + u32(ix)) * walk.in_groups, inside);
-        let tap = (walk.kernel_y0 + tap_y * walk.kernel_step) * walk.kernel_w + walk.kernel_x0 + tap_x * walk.kernel_step;
-        for (var k = 0u; k < walk.in_groups; k += 4u) {
-            workgroupBarrier();
-#for i in range(4)
-            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + min(k + {{ i }}u, walk.in_groups - 1u)]), inside && k + {{ i }}u < walk.in_groups);
+#for i in range(16 * groups // threads)
+        b{{ i }} = widen(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // groups }}u, end * 4u - 1u) * weight_stride]);
 #endfor
-#for i in range(4)
-            let row{{ i }} = k * 4u + load_row + {{ 4 * i }}u;
-            let b{{ i }} = select(vec4<f32>(0.0), widen(w[weight_base + (tap * rows + min(row{{ i }}, rows - 1u)) * weight_stride]), row{{ i }} < rows);
-#endfor
-#for i in range(4)
-#for j in xyzw
-            tile_x[{{ (4 * i + loop.index0) * 16 }}u + thread / 4u][thread % 4u] = a{{ i }}.{{ j }};
-#endfor
-            tile_w[(load_row + {{ 4 * i }}u) * 16u + thread % 16u] = b{{ i }};
-#endfor
-            workgroupBarrier();
-            for (var kk = 0u; kk < 256u; kk += 64u) {
-#for u in range(4)
-                let p{{ u }}_0 = tile_x[kk + {{ 16 * u }}u + ty];
-                let p{{ u }}_1 = tile_x[kk + {{ 16 * u + 8 }}u + ty];
-                let q{{ u }}_0 = tile_w[kk + {{ 16 * u }}u + tx];
-                let q{{ u }}_1 = tile_w[kk + {{ 16 * u + 8 }}u + tx];
-#for r in range(8)
-                sum{{ r }}_0 += p{{ u }}_{{ r // 4 }}.{{ xyzw[r % 4] }} * q{{ u }}_0;
-                sum{{ r }}_1 += p{{ u }}_{{ r // 4 }}.{{ xyzw[r % 4] }} * q{{ u }}_1;
-#endfor
-#endfor
+        group += 4u;
+        while (group >= walk.in_groups) {
+            group -= walk.in_groups;
+            tap_x += 1u;
+            if (tap_x == walk.taps_w) {
+                tap_x = 0u;
+                tap_y += 1u;
             }
         }
+#endmacro
+
+#for r in range(4 * a_reads)
+#for c in range(b_reads)
+    var sum{{ r }}_{{ c }} = vec4<f32>(0.0);
+#endfor
+#endfor
+    if (first < end) {
+{{ load("first") }}
     }
-#for r in range(8)
-    store(first_pixel + 4u * ty + {{ r % 4 + 32 * (r // 4) }}u, first_column + tx, sum{{ r }}_0);
-    store(first_pixel + 4u * ty + {{ r % 4 + 32 * (r // 4) }}u, first_column + tx + 8u, sum{{ r }}_1);
+    for (var e = first; e < end; e += 4u) {
+        workgroupBarrier();
+#for i in range(2 * a_reads)
+        let column{{ i }} = (thread / 16u + {{ i * threads // 16 }}u) ^ (2u * quad);
+#for j in xyzw
+        tile_a[quad * {{ rows }}u + {{ loop.index0 * rows // 4 }}u + column{{ i }}][thread / 4u % 4u] = select(0.0, a{{ i }}.{{ j }}, inside{{ i }});
+#endfor
+#endfor
+#for i in range(16 * groups // threads)
+        tile_b[thread + {{ i * threads }}u] = b{{ i }};
+#endfor
+        workgroupBarrier();
+        if (e + 4u < end) {
+{{ load("(e + 4u)") }}
+        }
+#include "conv/product.wgsl"
+    }
+#for r in range(4 * a_reads)
+    {
+        let pixel = first_pixel + 4u * ty + {{ r % 4 + r // 4 * threads // 2 }}u;
+        if (pixel < walk.pixels) {
+#if strided or gate
+            let line = pixel / walk.grid_w;
+            let image = line / walk.grid_h;
+#else
+            let image = 0u;
+#endif
+#if strided
+            let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
+            let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
+            let out = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups;
+#else
+            let out = pixel * walk.out_groups;
+#endif
+#for c in range(b_reads)
+            let column{{ c }} = first_column + tx + {{ 8 * c }}u;
+            if (column{{ c }} < walk.out_groups) {
+#if split
+                y[part * walk.part_size + out + column{{ c }}] = sum{{ r }}_{{ c }};
+#else
+                y[out + column{{ c }}] = narrow(finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }}));
+#endif
+            }
+#endfor
+        }
+    }
 #endfor
 }

@@ -3,11 +3,11 @@
 // A dispatch computes a grid of output pixels. Grid pixel (gy, gx) of image n is stored at
 // (gy * out_step + out_y0, gx * out_step + out_x0). Its tap (ty, tx) reads input pixel
 //     (gy * in_step + in_y0 + ty * tap_step, gx * in_step + in_x0 + tx * tap_step)
-// times kernel row kernel_y0 + ty * kernel_step and column kernel_x0 + tx * kernel_step.
+// times tap first_tap + ty * taps_w + tx of the kernel.
 //
 // Forward: in_step = stride, in_y0 = -padding, all other steps 1. Input gradient: output pixels of equal remainder
 // (y mod stride, x mod stride) see the same kernel taps, every stride-th, walked backwards; each such phase is one
-// dispatch, and no work is spent on the zeros that a stride would interleave.
+// dispatch, and no work is spent on the zeros that a stride would interleave. conv/exchange_channels puts a phase's taps together.
 struct Walk {
     pixels: u32,        // images * grid_h * grid_w
     grid_h: u32,
@@ -25,12 +25,11 @@ struct Walk {
     tap_step: i32,
     taps_h: u32,
     taps_w: u32,
-    kernel_y0: u32,
-    kernel_x0: u32,
-    kernel_step: u32,
-    kernel_w: u32,
+    first_tap: u32,     // where the dispatch's taps start in the kernel, in which they lie one after another
     kernel_rows: u32,   // rows of the weights: all taps * input channels
     in_groups: u32,     // input channels / 4
     out_groups: u32,    // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels
+    part_length: u32,   // where the sequence of taps and channel groups is cut into parts: its elements in a part
+    part_size: u32,     // and the vec4 in a part's result
 }

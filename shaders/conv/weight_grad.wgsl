@@ -3,7 +3,7 @@
 //     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]
 //
 // The sum is cut into runs of consecutive lines: several whole images, or a part of one. Each run writes a whole dw of its own,
-// and conv/sum_runs adds them in order.
+// and conv/sum_partials adds them in order.
 #include "shared/weights.wgsl"
 struct Geometry {
     images: u32,
@@ -21,7 +21,7 @@ struct Geometry {
     padding: u32,
     in_groups: u32,
     out_groups: u32,
-    row_blocks: u32,    // workgroups along the input channels
+    row_blocks: u32,    // workgroups along the input channels, in tiles along taps and input channels
     column_blocks: u32, // workgroups along the output channels
 }
 
@@ -37,9 +37,8 @@ fn run_lines(run: u32) -> vec2<u32> {
     return vec2<u32>(first, min(first + g.run_lines, g.out_h));
 }
 
-// Where a run's result for one tap, input channel and group of output channels goes.
-fn result_at(run: u32, tap: u32, channel: u32, column: u32) -> u32 {
+// Where a run's result for one row, a tap's input channel, and one group of output channels goes.
+fn result_at(run: u32, row: u32, column: u32) -> u32 {
     let rows = g.kernel_h * g.kernel_w * g.in_groups * 4u;
-    let row = tap * g.in_groups * 4u + channel;
     return (g.first_run + run) * rows * g.out_groups + weight_at(row, column, rows, g.out_groups);
 }

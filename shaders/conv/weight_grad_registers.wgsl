@@ -137,7 +137,7 @@ fn main(
     if (first_group + {{ r // 4 }}u < g.in_groups) {
 #for c in range(cols)
         if (column{{ c }} < g.out_groups) {
-            partial[result_at(run, tap, first_group * 4u + {{ r }}u, column{{ c }})] = sum{{ r }}_{{ c }};
+            partial[result_at(run, (tap * g.in_groups + first_group) * 4u + {{ r }}u, column{{ c }})] = sum{{ r }}_{{ c }};
         }
 #endfor
     }

@@ -1,9 +1,11 @@
-// Weight gradient of a convolution by tiles in workgroup memory, for GPUs: for each tap the matrix product
-// (input channels x pixels) x (pixels x output channels).
+// Weight gradient of a convolution by tiles in workgroup memory, for GPUs: the matrix product
+// (taps * input channels) x pixels x output channels.
+#set a_reads, b_reads = 2 * rows // threads, groups // 8
 //
-// A workgroup of 64 threads takes one tap, 64 input channels, 64 output channels and one run, 16 pixels at a
-// time. Both maps are contiguous along their channels, so both tiles are copied as they lie: 256 contiguous bytes a
-// pixel. Thread (ty, tx) of 8 x 8 keeps 8 x 8 sums: input channels 4 ty + {0..3, 32..35}, output groups tx + {0, 8}.
+// A workgroup of {{ threads }} threads takes {{ rows // 4 }} elements of the sequence over taps and groups of 4 input channels, {{ 4 * groups }} output channels
+// and one run, 16 pixels at a time. Both maps are contiguous along their channels, so both tiles are copied nearly as they lie:
+// up to {{ 4 * rows }} and {{ 16 * groups }} contiguous bytes a pixel, no two threads in the same bank. While the next 16 pixels are on their way to
+// registers, the threads multiply; see conv/product.wgsl.
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
 #include "conv/weight_grad.wgsl"
@@ -13,77 +15,117 @@
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
 
-var<workgroup> tile_x: array<vec4<f32>, 256>;  // [16 pixels][64 input channels / 4]
-var<workgroup> tile_dy: array<vec4<f32>, 256>; // [16 pixels][64 output channels / 4]
+var<workgroup> tile_a: array<vec4<f32>, {{ 4 * rows }}>; // [16 pixels][{{ rows }} taps * input channels / 4]
+var<workgroup> tile_b: array<vec4<f32>, {{ 16 * groups }}>; // [16 pixels][{{ 4 * groups }} output channels / 4]
 
-@compute @workgroup_size(64)
+#set width = rows // 4
+@compute @workgroup_size({{ threads }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     var block = workgroup.y * workgroups.x + workgroup.x;
-    let first_column = block % g.column_blocks * 16u;
+    let first_column = block % g.column_blocks * {{ groups }}u;
     block /= g.column_blocks;
-    let first_group = block % g.row_blocks * 16u;
-    block /= g.row_blocks;
-    let taps = g.kernel_h * g.kernel_w;
-    let tap = block % taps;
-    let run = block / taps;
+    let first_row = block % g.row_blocks * {{ width }}u;
+    let run = block / g.row_blocks;
     // Uniform over the workgroup; a workgroup past the end has no pixels and stores nothing.
     let images = run_images(run);
     let lines = run_lines(run);
-    let first_pixel = (images.x * g.out_h + lines.x) * g.out_w;
-    let last_pixel = select(first_pixel, ((images.y - 1u) * g.out_h + lines.y) * g.out_w, images.x < images.y);
+    let first = (images.x * g.out_h + lines.x) * g.out_w;
+    let end = select(first, ((images.y - 1u) * g.out_h + lines.y) * g.out_w, images.x < images.y);
 
     let tx = thread % 8u;
     let ty = thread / 8u;
-    let load_pixel = thread / 16u;
-    let load_group = min(first_group + thread % 16u, g.in_groups - 1u);
-    let load_column = min(first_column + thread % 16u, g.out_groups - 1u);
+    let sequence = g.kernel_h * g.kernel_w * g.in_groups;
+
+    // Of x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of {{ threads // width }}. It walks over these by
+    // steps whose parts it knows, without a division.
+    let element = min(first_row + thread % {{ width }}u, sequence - 1u);
+    let tap = element / g.in_groups;
+    let group = element % g.in_groups;
     let shift_y = i32(tap / g.kernel_w) - i32(g.padding);
     let shift_x = i32(tap % g.kernel_w) - i32(g.padding);
+    let step_x = {{ threads // width }}u % g.out_w;
+    let step_y = {{ threads // width }}u / g.out_w % g.out_h;
+    let step_n = {{ threads // width }}u / g.out_w / g.out_h;
+    var pixel = first + thread / {{ width }}u;
+    var ox = pixel % g.out_w;
+    var oy = pixel / g.out_w % g.out_h;
+    var n = pixel / g.out_w / g.out_h;
+#for i in range(16 * width // threads)
+    var a{{ i }}: vec4<f32>;
+    var inside{{ i }}: bool;
+#endfor
 
-#for r in range(8)
-    var sum{{ r }}_0 = vec4<f32>(0.0);
-    var sum{{ r }}_1 = vec4<f32>(0.0);
+    // Of dy, column thread % {{ groups }} at pixels thread / {{ groups }} + multiples of {{ threads // groups }}.
+    let load_column = min(first_column + thread % {{ groups }}u, g.out_groups - 1u);
+#for i in range(16 * groups // threads)
+    var b{{ i }}: vec4<f32>;
 #endfor
-    for (var m = first_pixel; m < last_pixel; m += 16u) {
-        workgroupBarrier();
-#for i in range(4)
-        let pixel{{ i }} = min(m + load_pixel + {{ 4 * i }}u, last_pixel - 1u);
-        let line{{ i }} = pixel{{ i }} / g.out_w;
-        let iy{{ i }} = i32(line{{ i }} % g.out_h * g.stride) + shift_y;
-        let ix{{ i }} = i32(pixel{{ i }} % g.out_w * g.stride) + shift_x;
-        let counts{{ i }} = m + load_pixel + {{ 4 * i }}u < last_pixel;
-        let inside{{ i }} = counts{{ i }} && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
-        let at{{ i }} = select(0u, ((line{{ i }} / g.out_h * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups, inside{{ i }});
-        tile_x[(load_pixel + {{ 4 * i }}u) * 16u + thread % 16u] = select(vec4<f32>(0.0), x[at{{ i }} + load_group], inside{{ i }});
-        tile_dy[(load_pixel + {{ 4 * i }}u) * 16u + thread % 16u] = dy[pixel{{ i }} * g.out_groups + load_column];
-#endfor
-        workgroupBarrier();
-        for (var kk = 0u; kk < 256u; kk += 64u) {
-#for u in range(4)
-            let p{{ u }}_0 = tile_x[kk + {{ 16 * u }}u + ty];
-            let p{{ u }}_1 = tile_x[kk + {{ 16 * u + 8 }}u + ty];
-            let q{{ u }}_0 = tile_dy[kk + {{ 16 * u }}u + tx];
-            let q{{ u }}_1 = tile_dy[kk + {{ 16 * u + 8 }}u + tx];
-#for r in range(8)
-            sum{{ r }}_0 += p{{ u }}_{{ r // 4 }}.{{ xyzw[r % 4] }} * q{{ u }}_0;
-            sum{{ r }}_1 += p{{ u }}_{{ r // 4 }}.{{ xyzw[r % 4] }} * q{{ u }}_1;
-#endfor
-#endfor
+
+#macro load(m)
+#for i in range(16 * width // threads)
+        let iy{{ i }} = i32(oy * g.stride) + shift_y;
+        let ix{{ i }} = i32(ox * g.stride) + shift_x;
+        inside{{ i }} = pixel < end && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
+        a{{ i }} = x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups + group, inside{{ i }})];
+        pixel += {{ threads // width }}u;
+        ox += step_x;
+        oy += step_y;
+        n += step_n;
+        if (ox >= g.out_w) {
+            ox -= g.out_w;
+            oy += 1u;
         }
+        if (oy >= g.out_h) {
+            oy -= g.out_h;
+            n += 1u;
+        }
+#endfor
+#for i in range(16 * groups // threads)
+        b{{ i }} = dy[min({{ m }} + thread / {{ groups }}u + {{ i * threads // groups }}u, end - 1u) * g.out_groups + load_column];
+#endfor
+#endmacro
+
+#for r in range(4 * a_reads)
+#for c in range(b_reads)
+    var sum{{ r }}_{{ c }} = vec4<f32>(0.0);
+#endfor
+#endfor
+    if (first < end) {
+{{ load("first") }}
     }
-    if (images.x >= images.y) {
+    for (var m = first; m < end; m += 16u) {
+        workgroupBarrier();
+#for i in range(16 * width // threads)
+        let row{{ i }} = thread / {{ width }}u + {{ i * threads // width }}u;
+        tile_a[row{{ i }} * {{ width }}u + (thread % {{ width }}u ^ (row{{ i }} / 4u * 2u))] = select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
+#endfor
+#for i in range(16 * groups // threads)
+        tile_b[thread + {{ i * threads }}u] = b{{ i }};
+#endfor
+        workgroupBarrier();
+        if (m + 16u < end) {
+{{ load("(m + 16u)") }}
+        }
+#include "conv/product.wgsl"
+    }
+    if (first >= end) {
         return;
     }
-#for r in range(8)
-    if (first_group + ty + {{ 8 * (r // 4) }}u < g.in_groups) {
-        let channel = (first_group + ty + {{ 8 * (r // 4) }}u) * 4u + {{ r % 4 }}u;
-#for c in range(2)
-        if (first_column + tx + {{ 8 * c }}u < g.out_groups) {
-            partial[result_at(run, tap, channel, first_column + tx + {{ 8 * c }}u)] = sum{{ r }}_{{ c }};
+#for r in range(a_reads)
+    let row{{ r }} = first_row + ty + {{ r * threads // 8 }}u;
+    if (row{{ r }} < sequence) {
+#for c in range(b_reads)
+        let column{{ r }}_{{ c }} = first_column + tx + {{ 8 * c }}u;
+        if (column{{ r }}_{{ c }} < g.out_groups) {
+            let at = result_at(run, 4u * row{{ r }}, column{{ r }}_{{ c }});
+            let stride = weight_row_stride(column{{ r }}_{{ c }}, g.out_groups);
+#for j in range(4)
+            partial[at + {{ j }}u * stride] = sum{{ 4 * r + j }}_{{ c }};
+#endfor
         }
 #endfor
     }

@@ -1,5 +1,6 @@
 //! Convolution and its gradients.
 
+use super::tiles::Tile;
 use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
 use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
@@ -50,9 +51,7 @@ struct Walk {
     in_origin: [i32; 2],
     tap_step: i32,
     taps: [usize; 2],
-    kernel_origin: [usize; 2],
-    kernel_step: usize,
-    kernel_w: usize,
+    first_tap: usize,
     kernel_rows: usize,
     in_groups: usize,
     out_groups: usize,
@@ -70,10 +69,18 @@ impl Walk {
         })
     }
 
-    fn launch(&self, l: &Lowering<'_>, epilogue: &Epilogue, views: Vec<View>) -> Launch {
+    /// With more than one part, a part of the sum each, of bare sums, goes to the output, one after the other.
+    fn launch(&self, l: &Lowering<'_>, parts: usize, epilogue: &Epilogue, views: Vec<View>) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
         let (kernel, [block_pixels, block_groups]) = match l.target.family {
-            Family::Tiles => (l.kernel("conv/tiles"), [64, 16]),
+            Family::Tiles => {
+                let tile = Tile::for_product(pixels, self.out_groups, parts);
+                let kernel = tile
+                    .set(l.kernel("conv/tiles"))
+                    .with("strided", Setting::Flag(self.out_step > 1))
+                    .with("split", Setting::Flag(parts > 1));
+                (kernel, [tile.rows, tile.groups])
+            }
             Family::Registers => {
                 let tile = RegisterTile::for_layer(l.target.lanes, pixels, self.out_groups);
                 let kernel = l
@@ -86,11 +93,8 @@ impl Walk {
                 (kernel, tile.block())
             }
         };
-        let kernel = kernel
-            .with("bias", Setting::Flag(epilogue.bias))
-            .with("gate", Setting::Flag(epilogue.gate))
-            .with("shortcut", Setting::Flag(epilogue.shortcut))
-            .with("activation", activation(epilogue.activation));
+        let kernel = with_epilogue(kernel, epilogue);
+        let sequence = self.taps[0] * self.taps[1] * self.in_groups;
         let column_blocks = self.out_groups.div_ceil(block_groups);
         let params = words![
             pixels,
@@ -109,17 +113,35 @@ impl Walk {
             self.tap_step,
             self.taps[0],
             self.taps[1],
-            self.kernel_origin[0],
-            self.kernel_origin[1],
-            self.kernel_step,
-            self.kernel_w,
+            self.first_tap,
             self.kernel_rows,
             self.in_groups,
             self.out_groups,
             column_blocks,
+            // Tiles take four elements at a time.
+            sequence.div_ceil(parts).next_multiple_of(4),
+            self.images * self.out[0] * self.out[1] * self.out_groups,
         ];
-        Launch { kernel, views, params, workgroups: fold(pixels.div_ceil(block_pixels) * column_blocks) }
+        Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
     }
+}
+
+fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
+    kernel
+        .with("bias", Setting::Flag(epilogue.bias))
+        .with("gate", Setting::Flag(epilogue.gate))
+        .with("shortcut", Setting::Flag(epilogue.shortcut))
+        .with("activation", activation(epilogue.activation))
+}
+
+/// Adds partial results of `y`, a map or a run of its images, or weights; `rest` are the epilogue's operands.
+fn sum_partials(l: &mut Lowering<'_>, parts: usize, epilogue: &Epilogue, [partial, y]: [View; 2], rest: &[View]) {
+    let output = l.output(0);
+    let image = output.vec4() / output.spec.shape[0].max(1);
+    let kernel = with_epilogue(l.kernel("conv/sum_partials"), epilogue);
+    let views = [&[partial, y], rest].concat();
+    let count = (y.bytes / output.spec.group_bytes()) as usize;
+    l.each(kernel, views, count, words![parts, image, output.spec.groups()]);
 }
 
 fn size(map: &Operand<'_>) -> [usize; 2] {
@@ -131,6 +153,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     let mut maps = vec![x, y];
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
+    let parts = parts(l, op.parts(w.spec, y.spec));
     for run in l.image_slices(&maps)? {
         let walk = Walk {
             images: run.len(),
@@ -143,40 +166,51 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             in_origin: [-(op.padding as i32); 2],
             tap_step: 1,
             taps: [w.spec.shape[0], w.spec.shape[1]],
-            kernel_origin: [0, 0],
-            kernel_step: 1,
-            kernel_w: w.spec.shape[1],
+            first_tap: 0,
             kernel_rows: w.vec4() / y.spec.groups(),
             in_groups: x.spec.groups(),
             out_groups: y.spec.groups(),
         };
+        let bias = op.epilogue.bias.then(|| l.input(2).whole());
+        let rest: Vec<View> = bias.into_iter().chain(maps[2..].iter().map(|m| m.images(&run))).collect();
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
-        if op.epilogue.bias {
-            views.push(l.input(2).whole());
+        if parts > 1 {
+            views[2] = l.workspace();
+            l.launches.push(walk.launch(l, parts, &Epilogue::NONE, views));
+            sum_partials(l, parts, &op.epilogue, [l.workspace(), y.images(&run)], &rest);
+        } else {
+            views.extend(rest);
+            l.launches.push(walk.launch(l, 1, &op.epilogue, views));
         }
-        views.extend(maps[2..].iter().map(|m| m.images(&run)));
-        l.launches.push(walk.launch(l, &op.epilogue, views));
     }
     Ok(())
 }
 
+/// The parts that a sum is cut into so that no GPU is left idle; CPUs are busy with one.
+fn parts(l: &Lowering<'_>, for_gpu: usize) -> usize {
+    match l.target.family {
+        Family::Tiles => for_gpu,
+        Family::Registers => 1,
+    }
+}
+
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
+    let kernel = [w.spec.shape[0], w.spec.shape[1]];
     let exchanged = l.workspace();
-    let count = w.vec4();
-    let exchange = Kernel::new("conv/exchange_channels");
-    let taps = w.spec.shape[0] * w.spec.shape[1];
-    l.each(exchange, vec![w.whole(), exchanged], count, words![taps, dx.spec.groups(), dy.spec.groups()]);
+    let params = words![dx.spec.groups(), dy.spec.groups() * 4, kernel[0], kernel[1], op.stride];
+    l.each(Kernel::new("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4(), params);
 
     let addend = op.addend.then(|| l.input(2));
     let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
     let epilogue = Epilogue { shortcut: op.addend, ..Epilogue::NONE };
-    let kernel = [w.spec.shape[0], w.spec.shape[1]];
     for run in l.image_slices(&maps)? {
-        for phase in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
-            // Along each axis: the first kernel row that this phase sees, how many it sees, and where the first one reads.
-            let first = phase.map(|p| (p + op.padding) % op.stride);
+        let mut first_tap = 0;
+        for first in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
+            // Along each axis: which pixels see kernel row `first`, how many rows they see, and where the first one reads.
+            let phase = first.map(|f| (f + op.stride - op.padding % op.stride) % op.stride);
             let taps = [0, 1].map(|d| kernel[d].saturating_sub(first[d]).div_ceil(op.stride));
+            first_tap += taps[0] * taps[1];
             let grid = [0, 1].map(|d| op.size[d].saturating_sub(phase[d]).div_ceil(op.stride));
             if grid.contains(&0) {
                 continue;
@@ -192,16 +226,14 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 in_origin: [0, 1].map(|d| ((phase[d] + op.padding - first[d]) / op.stride) as i32),
                 tap_step: -1,
                 taps,
-                kernel_origin: first,
-                kernel_step: op.stride,
-                kernel_w: kernel[1],
+                first_tap: first_tap - taps[0] * taps[1],
                 kernel_rows: w.vec4() / dx.spec.groups(),
                 in_groups: dy.spec.groups(),
                 out_groups: dx.spec.groups(),
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             views.extend(addend.map(|a| a.images(&run)));
-            l.launches.push(walk.launch(l, &epilogue, views));
+            l.launches.push(walk.launch(l, 1, &epilogue, views));
         }
     }
     Ok(())
@@ -211,13 +243,21 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
     let [kh, kw] = op.kernel;
     let (in_groups, out_groups) = (x.spec.groups(), dy.spec.groups());
-    let (kernel, block) = match l.target.family {
-        Family::Tiles => (Kernel::new("conv/weight_grad_tiles"), [16, 16]),
-        Family::Registers => register_weight_grad(l.target.lanes, in_groups, out_groups),
+    // The products of a run, each of how many rows: tiles take all taps as one product.
+    let (products, row_groups) = match l.target.family {
+        Family::Tiles => (1, kh * kw * in_groups),
+        Family::Registers => (kh * kw, in_groups),
     };
     let runs = op.runs(x.spec, dy.spec);
+    let (kernel, block) = match l.target.family {
+        Family::Tiles => {
+            let tile = Tile::for_product(4 * row_groups, out_groups, runs.count);
+            (tile.set(Kernel::new("conv/weight_grad_tiles")), [tile.rows / 4, tile.groups])
+        }
+        Family::Registers => register_weight_grad(l.target.lanes, in_groups, out_groups),
+    };
     let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
-    let row_blocks = in_groups.div_ceil(block[0]);
+    let row_blocks = row_groups.div_ceil(block[0]);
     let column_blocks = out_groups.div_ceil(block[1]);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let params = words![
@@ -240,12 +280,11 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             column_blocks,
         ];
         let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
-        let blocks = slice_runs * kh * kw * row_blocks * column_blocks;
+        let blocks = slice_runs * products * row_blocks * column_blocks;
         l.launch(kernel.clone(), vec![x.images(&slice), dy.images(&slice), partial], params, fold(blocks));
     }
     if runs.count > 1 {
-        let count = dw.vec4();
-        l.each(Kernel::new("conv/sum_runs"), vec![partial, dw.whole()], count, words![runs.count]);
+        sum_partials(l, runs.count, &Epilogue::NONE, [partial, dw.whole()], &[]);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod norm;
 mod optim;
 mod pool;
 mod source;
+mod tiles;
 
 use std::ops::Range;
 

@@ -266,7 +266,7 @@ mod tests {
         for list in [standard(), random(1)] {
             let kinds: HashSet<&str> =
                 list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
-            assert_eq!(kinds.len(), 23, "{kinds:?}");
+            assert_eq!(kinds.len(), 24, "{kinds:?}");
         }
     }
 
@@ -307,7 +307,7 @@ mod tests {
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
-        assert_eq!(alive.len(), 23, "{alive:?}");
+        assert_eq!(alive.len(), 24, "{alive:?}");
     }
 
     /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no

@@ -47,7 +47,22 @@ impl Conv2d {
     pub fn new(stride: usize, padding: usize) -> Self {
         Self { stride, padding, groups: 1, epilogue: Epilogue::NONE }
     }
+
+    /// Parts that GPU kernels cut the sum over taps and input channels into, added in order afterwards: where `y` is so
+    /// small that its tiles would leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
+    pub fn parts(&self, w: &Spec, y: &Spec) -> usize {
+        let tiles = y.rows().div_ceil(64) * y.last().div_ceil(64);
+        let sequence = w.shape[0] * w.shape[1] * w.shape[2].div_ceil(4);
+        (ENOUGH_WORKGROUPS / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
+    }
 }
+
+/// Workgroups of matrix products that give a GPU of some 60 compute units two each.
+pub const ENOUGH_WORKGROUPS: usize = 128;
+
+/// Taps times groups of 4 input channels of a part, at least. A lone workgroup takes half a microsecond for four (512
+/// multiply-adds in each of two waves a SIMD at 2 GHz), so 48 of them take as long as a pass that adds up parts.
+const SHORTEST_PART: usize = 48;
 
 /// Output length of a window that slides over `length`, or why there is none.
 fn windows(length: usize, kernel: usize, stride: usize, padding: usize) -> Result<usize, String> {
@@ -93,6 +108,13 @@ impl Rule for Conv2d {
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
         let kernel = &inputs[1].shape;
         outputs[0].elements() as u64 * (kernel[0] * kernel[1] * kernel[2]) as u64
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        let parts = self.parts(inputs[1], outputs[0]) as u64;
+        // Parts are f32 whatever the storage of the output.
+        let part_bytes = outputs[0].bytes() / outputs[0].group_bytes() * 16;
+        if parts > 1 { parts * part_bytes } else { 0 }
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -192,20 +214,26 @@ pub struct Runs {
     pub count: usize,
 }
 
+/// Pixels of a run, at least: 16 tiles of 16, enough for the sum of the runs to cost little beside.
+const SHORTEST_RUN: usize = 256;
+
 impl Conv2dWeightGrad {
     /// Runs short enough to give some 256 workgroups of 64 x 64 results, for their maps to stay below the binding limit, and
     /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
     pub fn runs(&self, x: &Spec, dy: &Spec) -> Runs {
         let (images, height, width) = (x.shape[0].max(1), dy.shape[1].max(1), dy.shape[2].max(1));
-        let tiles = self.kernel[0] * self.kernel[1] * x.last().div_ceil(64) * dy.last().div_ceil(64);
-        let for_occupancy = images.div_ceil(256usize.div_ceil(tiles));
+        let rows = self.kernel[0] * self.kernel[1] * x.last().next_multiple_of(4);
+        let for_occupancy = 256usize.div_ceil(rows.div_ceil(64) * dy.last().div_ceil(64));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
         let for_binding = (super::MAX_BINDING_BYTES / image_bytes) as usize;
         // A line costs one iteration of its own besides its pixels'.
         let line_iterations = width + 1;
         let for_loop = super::MAX_LOOP_ITERATIONS / (height * line_iterations + 1);
-        let per_run = for_occupancy.min(for_binding).min(for_loop).max(1);
-        let lines = (super::MAX_LOOP_ITERATIONS / line_iterations).clamp(1, height);
+        let shortest = (SHORTEST_RUN / (height * width)).min(images);
+        let per_run = images.div_ceil(for_occupancy).max(shortest).min(for_binding).min(for_loop).max(1);
+        let lines_for_occupancy = (height * images).div_ceil(for_occupancy).max(SHORTEST_RUN.div_ceil(width));
+        let lines_for_loop = super::MAX_LOOP_ITERATIONS / line_iterations;
+        let lines = lines_for_occupancy.min(lines_for_loop).clamp(1, height);
         let per_image = if per_run > 1 { 1 } else { height.div_ceil(lines) };
         Runs {
             images: per_run,

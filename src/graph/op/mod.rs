@@ -11,7 +11,7 @@ mod norm;
 mod optim;
 mod pool;
 
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Runs};
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, ENOUGH_WORKGROUPS, Epilogue, Runs};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
