@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use resnet_rs::gpu::Target;
 use resnet_rs::graph::fuse;
-use resnet_rs::kernels::{Kernel, lower};
+use resnet_rs::kernels::{Choices, Kernel, lower};
 use resnet_rs::models::{Input, Mode, Network, Preset};
 use resnet_rs::train::{Decay, Optimizer, Step};
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut workgroups: BTreeMap<Kernel, Vec<u32>> = BTreeMap::new();
     for graph in [&inference.graph, &training.graph] {
         for node in 0..graph.nodes().len() {
-            for launch in lower(graph, node, Target::TILES)? {
+            for launch in lower(graph, node, Target::TILES, Choices::TABLE)? {
                 workgroups.entry(launch.kernel).or_default().push(launch.workgroups.iter().product());
             }
         }

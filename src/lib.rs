@@ -11,6 +11,7 @@ pub mod reference;
 pub mod selftest;
 pub mod summary;
 pub mod train;
+pub mod tune;
 pub mod weights;
 
 mod classifier;

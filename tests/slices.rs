@@ -11,7 +11,7 @@ use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, autodiff};
-use resnet_rs::kernels::lower;
+use resnet_rs::kernels::{Choices, lower};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::reference::{self, Values};
 
@@ -74,7 +74,7 @@ fn training_step_in_slices() {
         Ok(())
     })
     .unwrap();
-    let slices = |node| lower(&g, node, Target::TILES).unwrap().len();
+    let slices = |node| lower(&g, node, Target::TILES, Choices::TABLE).unwrap().len();
     let most = (0..g.nodes().len()).map(slices).max().unwrap();
     assert!(most >= 2, "some node runs in slices");
 

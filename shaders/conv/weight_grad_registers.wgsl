@@ -7,7 +7,7 @@
 #else
 // The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels: each adds up
 // every {{ lanes }}th line, and in the end the lanes' sums are added in order.
-// Workgroup: one tap, {{ 4 * groups }} input channels x {{ 4 * cols }} output channels.
+// Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
 #endif
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
@@ -38,7 +38,7 @@ fn main(
 #if lanes_along == "channels"
 #set block_groups, block_columns, rows = lanes, lanes * cols, 4 * lanes
 #else
-#set block_groups, block_columns, rows = groups, cols, 4 * groups
+#set block_groups, block_columns, rows = own, cols, 4 * own
 #endif
     let first_column = block % g.column_blocks * {{ block_columns }}u;
     block /= g.column_blocks;
@@ -93,7 +93,7 @@ fn main(
     let column{{ c }} = first_column + {{ c }}u;
     let read{{ c }} = min(column{{ c }}, g.out_groups - 1u);
 #endfor
-#for i in range(groups)
+#for i in range(own)
     let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
 #endfor
     let image_lines = lines.y - lines.x;
@@ -110,7 +110,7 @@ fn main(
 #for c in range(cols)
             let d{{ c }} = dy[out + read{{ c }}];
 #endfor
-#for i in range(groups)
+#for i in range(own)
             let a{{ i }} = select(vec4<f32>(0.0), x[at + group{{ i }}], counts);
 #endfor
 #for r in range(rows)

@@ -2,28 +2,61 @@
 
 use clap::Args;
 use indicatif::HumanBytes;
+use serde::Serialize;
 
 use super::{Error, Global, output};
-use crate::gpu::{self, AdapterReport, adapters};
+use crate::gpu::{self, AdapterReport, GpuOptions, Tuning, adapters};
 
 /// List the adapters of this machine
 #[derive(Args)]
 pub(super) struct Devices {}
 
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    report: AdapterReport,
+    /// Whether compiled kernels are kept from an earlier run.
+    cached: bool,
+    /// Whether a tuning is in use.
+    tuned: bool,
+}
+
+impl Answer {
+    fn new(report: AdapterReport, options: &GpuOptions) -> Result<Self, Error> {
+        let path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
+        let tuned = Tuning::load(&options.tuning, &report)?.is_some();
+        Ok(Self { report, cached: path.is_some_and(|path| path.exists()), tuned })
+    }
+}
+
 pub(super) fn run(_: Devices, global: &Global) -> Result<(), Error> {
-    let found = adapters();
+    let options = global.gpu_options();
+    let found = adapters().into_iter().map(|report| Answer::new(report, &options)).collect::<Result<Vec<_>, _>>()?;
     if found.is_empty() {
         return Err(gpu::Error::NoAdapter.into());
     }
     if global.json {
         return Ok(output::json(&found)?);
     }
-    let header =
-        ["adapter", "backend", "type", "f16", "timestamps", "subgroup", "buffer", "binding", "workgroup", "driver"];
+    let header = [
+        "adapter",
+        "backend",
+        "type",
+        "f16",
+        "timestamps",
+        "subgroup",
+        "buffer",
+        "binding",
+        "workgroup",
+        "cached",
+        "tuned",
+        "driver",
+    ];
     Ok(output::table(header, &found.iter().map(row).collect::<Vec<_>>())?)
 }
 
-fn row(adapter: &AdapterReport) -> [String; 10] {
+fn row(answer: &Answer) -> [String; 12] {
+    let adapter = &answer.report;
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
     let bytes = |n: u64| HumanBytes(n).to_string();
     let [smallest, largest] = adapter.subgroup_size;
@@ -37,6 +70,8 @@ fn row(adapter: &AdapterReport) -> [String; 10] {
         bytes(adapter.max_buffer_bytes),
         bytes(adapter.max_binding_bytes),
         bytes(adapter.max_workgroup_bytes.into()),
+        yes(answer.cached),
+        yes(answer.tuned),
         adapter.driver.clone(),
     ]
 }

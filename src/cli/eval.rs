@@ -48,7 +48,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let (batch, res) = (args.batch as usize, args.res.unwrap_or(card.res));
     let input = Input::Pixels { mean: card.mean, std: card.std };
     let compiling = global.progress("compiling kernels");
-    let session = SessionOptions { progress: Some(&compiling) };
+    let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch, precision: args.precision, session };
     let weights = (args.weights.as_path(), &weights);
     let mut network = Inference::load(&gpu, weights, &card.config, [res as usize; 2], input, &options)?;

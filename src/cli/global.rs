@@ -1,10 +1,12 @@
 //! Flags that every command takes, and what follows from them.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::Error;
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::{Gpu, GpuOptions, Kept};
 
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
@@ -15,29 +17,45 @@ pub(super) struct Global {
     /// Refuse to allocate more GPU memory than this
     #[arg(long, global = true, value_name = "MIB")]
     memory_limit: Option<u32>,
+    /// Use the kernels that this file names, from `resnet-rs tune --out`
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "no_tuning")]
+    tuning: Option<PathBuf>,
+    /// Leave the tuning of this adapter aside
+    #[arg(long, global = true)]
+    no_tuning: bool,
+    /// Compile every kernel anew, and keep none for the next start
+    #[arg(long, global = true)]
+    no_pipeline_cache: bool,
     /// Print JSON to stdout
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// No messages and no progress, only results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// More messages
-    #[arg(short, long, global = true)]
-    pub(super) verbose: bool,
+    /// More messages; twice, the time of every kernel's compilation
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
 }
 
 impl Global {
     /// How the flags want the device opened.
     pub(super) fn gpu_options(&self) -> GpuOptions {
         let memory_limit_bytes = self.memory_limit.map(|mib| u64::from(mib) << 20);
-        GpuOptions { device: self.device.clone(), memory_limit_bytes, ..GpuOptions::default() }
+        let kept = |off| if off { Kept::Nowhere } else { Kept::InUserFolder };
+        GpuOptions {
+            device: self.device.clone(),
+            memory_limit_bytes,
+            pipeline_cache: kept(self.no_pipeline_cache),
+            tuning: self.tuning.clone().map_or(kept(self.no_tuning), Kept::At),
+            ..GpuOptions::default()
+        }
     }
 
     /// Opens the device.
     pub(super) fn gpu(&self) -> Result<Gpu, Error> {
         let gpu = Gpu::new(&self.gpu_options())?;
         let report = gpu.report();
-        if self.verbose {
+        if self.verbose > 0 {
             eprintln!(
                 "using {} ({}, {}) with kernels of family {:?}",
                 report.name,
@@ -56,7 +74,7 @@ impl Global {
     /// nothing when stderr is no terminal. Fits `exec::SessionOptions::progress`.
     pub(super) fn progress(&self, what: &'static str) -> impl Fn(usize, usize) + Sync + use<> {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} eta {eta}");
         let bar = ProgressBar::with_draw_target(None, target)
             .with_style(style.unwrap_or_else(|e| unreachable!("fixed template: {e}")))
             .with_message(what)

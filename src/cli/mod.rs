@@ -8,12 +8,14 @@ mod eval;
 mod export;
 mod global;
 mod info;
+mod messages;
 mod models;
 mod output;
 mod predict;
 mod sample;
 mod selftest;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,7 @@ enum Command {
     Export(export::Export),
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
+    Tune(tune::Tune),
 }
 
 impl Command {
@@ -58,6 +61,7 @@ impl Command {
             Self::Export(args) => export::run(args, global),
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),
+            Self::Tune(args) => tune::run(args, global),
         }
     }
 }
@@ -65,6 +69,7 @@ impl Command {
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    messages::install(&cli.global);
     match cli.command.run(&cli.global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),

@@ -82,7 +82,7 @@ fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
 fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: ModelCard) -> Result<(), Error> {
     let gpu = global.gpu()?;
     let compiling = global.progress("compiling kernels");
-    let session = SessionOptions { progress: Some(&compiling) };
+    let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let batch = args.images.len().min(8);
     let options = InferenceOptions { batch, precision: args.precision, session };
     let mut classifier = Classifier::with_card(&gpu, (&args.weights, weights), card, &options)?;
@@ -122,7 +122,7 @@ fn predict_tensor(
     let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
     let gpu = global.gpu()?;
     let compiling = global.progress("compiling kernels");
-    let session = SessionOptions { progress: Some(&compiling) };
+    let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
     let mut network = Inference::load(&gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);

@@ -6,7 +6,7 @@ use super::{Error, ParameterStore, layout};
 use crate::gpu::{Buffer, Dispatch, Gpu, Submission};
 use crate::graph::plan::{Home, MemoryPlan};
 use crate::graph::{Graph, NodeId, Role, TensorId};
-use crate::kernels::{self, Kernel, Launch, Place};
+use crate::kernels::{self, Choices, Kernel, Launch, Place};
 
 /// Work after which a submission is cut, so that none runs into the watchdog of Windows, which resets a GPU that is
 /// busy for two seconds: half a second on a GPU of 0.2 TFLOP/s and 20 GB/s, slower than any in use.
@@ -21,6 +21,8 @@ const PARAMS_STRIDE: u64 = 256;
 pub struct SessionOptions<'a> {
     /// Told how many of how many pipelines are compiled.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    /// Which kernels serve which convolutions; without it, what the device's tuning says.
+    pub choices: Option<&'a Choices>,
 }
 
 /// Time of one node.
@@ -61,9 +63,11 @@ impl Session {
         let gpu = store.gpu().clone();
         let plan = MemoryPlan::new(&graph, outputs);
         let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
+        let tuned = Choices::of(gpu.tuning());
+        let choices = options.choices.unwrap_or(&tuned);
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
         for &node in &order {
-            launches.extend(kernels::lower(&graph, node, gpu.target())?.into_iter().map(|l| (node, l)));
+            launches.extend(kernels::lower(&graph, node, gpu.target(), choices)?.into_iter().map(|l| (node, l)));
         }
 
         let mut kernels: Vec<&Kernel> = launches.iter().map(|(_, l)| &l.kernel).collect();
@@ -108,6 +112,7 @@ impl Session {
             dispatches.push(gpu.bind(&pipelines[&launch.kernel], &ranges, launch.workgroups)?);
         }
         gpu.upload(&[(&params, 0, &block)])?;
+        gpu.warm_up(&dispatches)?;
 
         let in_setup = |node: &NodeId| plan.setup.contains(node);
         let setup_len = launches.iter().filter(|(node, _)| in_setup(node)).count();

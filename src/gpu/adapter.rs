@@ -3,7 +3,7 @@
 use super::Error;
 
 /// One adapter, as a report shows it.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct AdapterReport {
     /// Number that `--device` takes.
     pub index: usize,
@@ -27,11 +27,15 @@ pub struct AdapterReport {
     pub max_binding_bytes: u64,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
+    /// Name under which compiled pipelines are kept for the next process; `None` if the backend hands none out.
+    pub pipeline_cache: Option<String>,
 }
 
 impl AdapterReport {
     pub(super) fn of(index: usize, adapter: &wgpu::Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let pipeline_cache =
+            wgpu::util::pipeline_cache_key(&info).filter(|_| features.contains(wgpu::Features::PIPELINE_CACHE));
         Self {
             index,
             name: info.name,
@@ -44,6 +48,7 @@ impl AdapterReport {
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            pipeline_cache,
         }
     }
 }

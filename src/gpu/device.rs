@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Error;
 use super::adapter::{self, AdapterReport};
+use super::cache::{Kept, PipelineCache};
 use super::pipeline::Pipeline;
 use super::staging::Staging;
+use super::{Error, Tuning};
 
 /// Which kernels serve the matrix products of convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -58,6 +59,10 @@ pub struct GpuOptions {
     pub packed_half: bool,
     /// Refuse to allocate more than this many bytes.
     pub memory_limit_bytes: Option<u64>,
+    /// Where compiled pipelines are kept, on backends that hand them out. Drivers may keep a cache of their own besides.
+    pub pipeline_cache: Kept,
+    /// Where the tuning is kept that `resnet-rs tune` wrote for this adapter and driver.
+    pub tuning: Kept,
 }
 
 /// A GPU, ready to run networks. Cheap to clone; all clones are the same device.
@@ -77,6 +82,8 @@ pub(super) struct Shared {
     pub(super) memory_limit_bytes: Option<u64>,
     pub(super) allocated_bytes: AtomicU64,
     pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pub(super) pipeline_cache: Option<PipelineCache>,
+    tuning: Option<Tuning>,
     pub(super) staging: Staging,
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -85,13 +92,17 @@ impl Gpu {
     /// Opens an adapter.
     ///
     /// # Errors
-    /// If there is none, none matches, the driver refuses, or the family asked for does not work there.
+    /// If there is none, none matches, the driver refuses, the family asked for does not work there, or a tuning was asked for by
+    /// name and cannot be used.
     pub fn new(options: &GpuOptions) -> Result<Self, Error> {
         let (report, adapter) = adapter::select(options.device.as_deref())?;
+        let tuning = Tuning::load(&options.tuning, &report)?;
+        let cache_path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        wanted.set(wgpu::Features::PIPELINE_CACHE, cache_path.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("resnet-rs"),
-            required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16),
+            required_features: adapter.features() & wanted,
             required_limits: wanted_limits(&adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -101,20 +112,29 @@ impl Gpu {
         if options.family == Some(Family::Registers) && !device.features().contains(wgpu::Features::SUBGROUP) {
             return Err(Error::NoSubgroups { adapter: report.name });
         }
-        let gpu = Self::from_parts(report, device, queue, options);
+        let cache = cache_path.map(|path| PipelineCache::open(&device, path));
+        let gpu = Self::from_parts(report, device, queue, options, cache, tuning);
         gpu.watch();
         Ok(gpu)
     }
 
-    /// Uses a device that the application already has. Its error and device-lost handlers are left alone.
+    /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
+    /// files: no compiled pipelines, no tuning.
     ///
     /// With `Features::SUBGROUP` a CPU adapter runs several times as fast; nothing else needs a feature.
     /// Storage buffer bindings must reach 128 MiB and a stage must take 8 of them, which are WebGPU's default limits.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::from_parts(AdapterReport::of(0, adapter), device, queue, &GpuOptions::default())
+        Self::from_parts(AdapterReport::of(0, adapter), device, queue, &GpuOptions::default(), None, None)
     }
 
-    fn from_parts(report: AdapterReport, device: wgpu::Device, queue: wgpu::Queue, options: &GpuOptions) -> Self {
+    fn from_parts(
+        report: AdapterReport,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &GpuOptions,
+        pipeline_cache: Option<PipelineCache>,
+        tuning: Option<Tuning>,
+    ) -> Self {
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP);
         let by_type = if report.device_type == "Cpu" && subgroups { Family::Registers } else { Family::Tiles };
         // Eight lanes are the widest SIMD registers that a CPU adapter uses.
@@ -129,6 +149,8 @@ impl Gpu {
             memory_limit_bytes: options.memory_limit_bytes,
             allocated_bytes: AtomicU64::new(0),
             pipelines: Mutex::default(),
+            pipeline_cache,
+            tuning,
             staging: Staging::default(),
             failure: Arc::default(),
             report,
@@ -187,13 +209,18 @@ impl Gpu {
     }
 
     /// What kernels are written for.
-    pub(crate) fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         self.shared.target
     }
 
     /// How shaders read and write 16-bit floats.
     pub fn half_storage(&self) -> HalfStorage {
         self.shared.target.half
+    }
+
+    /// The tuning in use.
+    pub fn tuning(&self) -> Option<&Tuning> {
+        self.shared.tuning.as_ref()
     }
 
     /// Bytes of GPU memory that buffers of this device take now.

@@ -2,17 +2,23 @@
 
 mod adapter;
 mod buffer;
+mod cache;
 mod device;
 mod pipeline;
 mod queue;
 mod staging;
+mod tuning;
 
 pub use adapter::{AdapterReport, adapters};
 pub use buffer::Buffer;
+pub use cache::Kept;
 pub use device::{Family, Gpu, GpuOptions, HalfStorage, Target};
 pub(crate) use pipeline::Source;
 pub(crate) use queue::{Dispatch, Submission};
 pub(crate) use staging::Download;
+pub use tuning::Tuning;
+
+use std::path::PathBuf;
 
 /// What can go wrong between the program and the GPU.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -93,6 +99,14 @@ pub enum Error {
         adapter: String,
         /// The driver's words.
         reason: String,
+    },
+    /// A tuning file cannot be used.
+    #[error("tuning {} cannot be used: {problem}. Make a new one with resnet-rs tune, or delete it", path.display())]
+    Tuning {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// wgpu reported an error outside of any of the above.
     #[error("{adapter}: {message}")]

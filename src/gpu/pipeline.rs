@@ -1,11 +1,14 @@
 //! From WGSL text to a compiled pipeline. The bindings' layout is read off the shader itself.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::{Error, Gpu};
+use super::cache::PipelineCache;
+use super::{Dispatch, Error, Gpu};
 
 /// A shader's text and the name that errors give it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,27 +19,40 @@ pub(crate) struct Source {
 
 /// A compiled compute shader: entry point `main`, all bindings in group 0.
 pub(crate) struct Pipeline {
+    name: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
 impl Gpu {
     /// Compiles shaders on all cores, each at most once per device. `progress` is told how many of how many are done.
+    ///
+    /// llvmpipe only checks them here; see [`Self::warm_up`].
     pub(crate) fn compile(
         &self,
         sources: &[Source],
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Vec<Arc<Pipeline>>, Error> {
+        let started = Instant::now();
         let done = AtomicUsize::new(0);
         let compile = |source: &Source| {
-            let pipeline = match self.cached(source) {
-                Some(pipeline) => pipeline,
-                None => self.compile_one(source)?,
+            let (pipeline, ms) = match self.cached(source) {
+                Some(pipeline) => (pipeline, None),
+                None => {
+                    let started = Instant::now();
+                    (self.compile_one(source)?, Some(ms_since(started)))
+                }
             };
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, sources.len());
-            Ok(pipeline)
+            Ok((pipeline, ms))
         };
-        let pipelines = sources.par_iter().map(compile).collect::<Result<Vec<_>, Error>>()?;
+        let compiled = sources.par_iter().map(compile).collect::<Result<Vec<_>, Error>>()?;
+        let times = compiled.iter().filter_map(|(pipeline, ms)| Some((pipeline, (*ms)?)));
+        if log_times("compiled", times) > 0 {
+            log::debug!("all compiled after {:.0} ms", ms_since(started));
+            self.shared.pipeline_cache.iter().for_each(PipelineCache::save);
+        }
+        let pipelines: Vec<_> = compiled.into_iter().map(|(pipeline, _)| pipeline).collect();
         let mut cache = self.shared.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         for (source, pipeline) in sources.iter().zip(&pipelines) {
             cache.insert(source.wgsl.clone(), pipeline.clone());
@@ -82,13 +98,45 @@ impl Gpu {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.shared.pipeline_cache.as_ref().map(PipelineCache::inner),
         });
         match pollster::block_on(scope.pop()) {
             Some(e) => Err(refused(e.to_string())),
-            None => Ok(Arc::new(Pipeline { pipeline, layout })),
+            None => Ok(Arc::new(Pipeline { name: source.name.clone(), pipeline, layout })),
         }
     }
+
+    /// Has the driver finish what it puts off to a kernel's first dispatch: llvmpipe translates it to machine code only then, a
+    /// kernel after the other. Each gets a dispatch without workgroups. Nothing waits for them, so that the program reads
+    /// weights meanwhile, unless somebody wants to see the times.
+    pub(crate) fn warm_up<'a>(&self, dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Result<(), Error> {
+        let mut warmed = HashSet::new();
+        let first_uses = dispatches.into_iter().filter(|d| warmed.insert(Arc::as_ptr(d.pipeline())));
+        let empty: Vec<Dispatch> = first_uses.map(Dispatch::without_workgroups).collect();
+        if log::log_enabled!(log::Level::Debug) {
+            let times = self.submit_timed(&empty)?;
+            log_times("warmed up", empty.iter().map(Dispatch::pipeline).zip(times.into_iter().flatten()));
+            return Ok(());
+        }
+        self.submit(&empty).map(drop)
+    }
+}
+
+fn ms_since(started: Instant) -> f64 {
+    1e3 * started.elapsed().as_secs_f64()
+}
+
+/// Tells what took long, for whoever wonders about the time to the first answer. Returns the number of kernels.
+fn log_times<'a>(done: &str, times: impl Iterator<Item = (&'a Arc<Pipeline>, f64)>) -> usize {
+    let mut times: Vec<_> = times.collect();
+    times.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if let [(slowest, slowest_ms), ..] = times[..] {
+        let sum: f64 = times.iter().map(|(_, ms)| ms).sum();
+        let name = &slowest.name;
+        log::debug!("{done} {} kernels in {sum:.0} ms, the slowest in {slowest_ms:.0} ms: {name}", times.len());
+        times.iter().for_each(|(pipeline, ms)| log::trace!("{done} in {ms:.1} ms: {}", pipeline.name));
+    }
+    times.len()
 }
 
 /// A shader without bounds checks or loop guards, which cost up to half of a matrix kernel's time.

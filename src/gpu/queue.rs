@@ -135,6 +135,15 @@ impl Gpu {
 }
 
 impl Dispatch {
+    pub(super) fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The same launch with nothing to do.
+    pub(super) fn without_workgroups(&self) -> Self {
+        Self { workgroups: [0; 3], ..self.clone() }
+    }
+
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         let [x, y, z] = self.workgroups;
         pass.set_pipeline(&self.pipeline.pipeline);

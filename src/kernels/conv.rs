@@ -1,43 +1,8 @@
 //! Convolution and its gradients.
 
-use super::tiles::Tile;
-use super::{Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
+use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
 use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
-
-/// Shape of a register kernel's workgroup, as wide as a subgroup.
-#[derive(Clone, Copy, Debug)]
-struct RegisterTile {
-    lanes: usize,
-    lanes_along: &'static str,
-    /// Pixels that a lane loads.
-    own: usize,
-    /// Groups of output channels that a lane keeps.
-    cols: usize,
-}
-
-impl RegisterTile {
-    /// Larger tiles load less for a multiply-add, and take llvmpipe longer to compile than a short run takes.
-    fn for_layer(lanes: usize, pixels: usize, groups: usize) -> Self {
-        if groups < lanes {
-            return Self { lanes, lanes_along: "pixels", own: 8, cols: groups.min(4) };
-        }
-        let deep = Self { lanes, lanes_along: "channels", own: 4, cols: 1 };
-        let wide = Self { lanes, lanes_along: "channels", own: 3, cols: 2 };
-        // On a map of few pixels what counts is how many sums are computed for nothing.
-        let computed = |tile: &Self| {
-            let [block_pixels, block_groups] = tile.block();
-            pixels.next_multiple_of(block_pixels) * groups.next_multiple_of(block_groups)
-        };
-        if computed(&wide) <= computed(&deep) * 21 / 20 { wide } else { deep }
-    }
-
-    /// Pixels and channel groups of a workgroup.
-    fn block(&self) -> [usize; 2] {
-        let pixels = self.own * self.lanes;
-        if self.lanes_along == "pixels" { [pixels, self.cols] } else { [pixels, self.cols * self.lanes] }
-    }
-}
 
 /// One dispatch's way over the input; see `shaders/conv/walk.wgsl`.
 struct Walk {
@@ -70,27 +35,23 @@ impl Walk {
     }
 
     /// With more than one part, a part of the sum each, of bare sums, goes to the output, one after the other.
-    fn launch(&self, l: &Lowering<'_>, parts: usize, epilogue: &Epilogue, views: Vec<View>) -> Launch {
+    fn launch(
+        &self,
+        l: &Lowering<'_>,
+        variant: ConvVariant,
+        parts: usize,
+        epilogue: &Epilogue,
+        views: Vec<View>,
+    ) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
-        let (kernel, [block_pixels, block_groups]) = match l.target.family {
-            Family::Tiles => {
-                let tile = Tile::for_product(pixels, self.out_groups, parts);
-                let kernel = tile
-                    .set(l.kernel("conv/tiles"))
-                    .with("strided", Setting::Flag(self.out_step > 1))
-                    .with("split", Setting::Flag(parts > 1));
-                (kernel, [tile.rows, tile.groups])
-            }
-            Family::Registers => {
-                let tile = RegisterTile::for_layer(l.target.lanes, pixels, self.out_groups);
-                let kernel = l
-                    .kernel("conv/registers")
-                    .with("lanes_along", Setting::Text(tile.lanes_along))
-                    .with("lanes", Setting::Number(tile.lanes))
-                    .with("own", Setting::Number(tile.own))
-                    .with("cols", Setting::Number(tile.cols))
-                    .with("padded", Setting::Flag(self.leaves_input()));
-                (kernel, tile.block())
+        let [block_pixels, block_groups] = variant.map_block(l.target.lanes);
+        let kernel = match variant {
+            ConvVariant::Tiles(tile) => tile
+                .set(l.kernel("conv/tiles"))
+                .with("strided", Setting::Flag(self.out_step > 1))
+                .with("split", Setting::Flag(parts > 1)),
+            ConvVariant::Registers(tile) => {
+                tile.set(l.kernel("conv/registers"), l.target.lanes).with("padded", Setting::Flag(self.leaves_input()))
             }
         };
         let kernel = with_epilogue(kernel, epilogue);
@@ -151,6 +112,7 @@ fn size(map: &Operand<'_>) -> [usize; 2] {
 pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge> {
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
     let mut maps = vec![x, y];
+    let variant = l.variant();
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
     let parts = parts(l, op.parts(w.spec, y.spec));
@@ -176,11 +138,11 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
         if parts > 1 {
             views[2] = l.workspace();
-            l.launches.push(walk.launch(l, parts, &Epilogue::NONE, views));
+            l.launches.push(walk.launch(l, variant, parts, &Epilogue::NONE, views));
             sum_partials(l, parts, &op.epilogue, [l.workspace(), y.images(&run)], &rest);
         } else {
             views.extend(rest);
-            l.launches.push(walk.launch(l, 1, &op.epilogue, views));
+            l.launches.push(walk.launch(l, variant, 1, &op.epilogue, views));
         }
     }
     Ok(())
@@ -204,6 +166,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let addend = op.addend.then(|| l.input(2));
     let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
     let epilogue = Epilogue { shortcut: op.addend, ..Epilogue::NONE };
+    let variant = l.variant();
     for run in l.image_slices(&maps)? {
         let mut first_tap = 0;
         for first in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
@@ -233,7 +196,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             views.extend(addend.map(|a| a.images(&run)));
-            l.launches.push(walk.launch(l, 1, &epilogue, views));
+            l.launches.push(walk.launch(l, variant, 1, &epilogue, views));
         }
     }
     Ok(())
@@ -249,16 +212,15 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         Family::Registers => (kh * kw, in_groups),
     };
     let runs = op.runs(x.spec, dy.spec);
-    let (kernel, block) = match l.target.family {
-        Family::Tiles => {
-            let tile = Tile::for_product(4 * row_groups, out_groups, runs.count);
-            (tile.set(Kernel::new("conv/weight_grad_tiles")), [tile.rows / 4, tile.groups])
-        }
-        Family::Registers => register_weight_grad(l.target.lanes, in_groups, out_groups),
+    let variant = l.variant();
+    let kernel = match variant {
+        ConvVariant::Tiles(tile) => tile.set(Kernel::new("conv/weight_grad_tiles")),
+        ConvVariant::Registers(tile) => tile.set(Kernel::new("conv/weight_grad_registers"), l.target.lanes),
     };
+    let [block_rows, block_groups] = variant.weight_block(l.target.lanes);
     let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
-    let row_blocks = row_groups.div_ceil(block[0]);
-    let column_blocks = out_groups.div_ceil(block[1]);
+    let row_blocks = row_groups.div_ceil(block_rows);
+    let column_blocks = out_groups.div_ceil(block_groups);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let params = words![
             slice.len(),
@@ -287,21 +249,4 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         sum_partials(l, runs.count, &Epilogue::NONE, [partial, dw.whole()], &[]);
     }
     Ok(())
-}
-
-/// The kernel, and the groups of input and output channels of its workgroup.
-fn register_weight_grad(lanes: usize, in_groups: usize, out_groups: usize) -> (Kernel, [usize; 2]) {
-    let kernel = Kernel::new("conv/weight_grad_registers").with("lanes", Setting::Number(lanes));
-    let filled = |groups: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
-    if filled(in_groups) * filled(out_groups) > 0.7 {
-        let cols = if out_groups.is_multiple_of(2 * lanes) { 2 } else { 1 };
-        let kernel = kernel.with("lanes_along", Setting::Text("channels")).with("cols", Setting::Number(cols));
-        return (kernel, [lanes, lanes * cols]);
-    }
-    let (groups, cols) = (in_groups.min(4), out_groups.min(4));
-    let kernel = kernel
-        .with("lanes_along", Setting::Text("lines"))
-        .with("groups", Setting::Number(groups))
-        .with("cols", Setting::Number(cols));
-    (kernel, [groups, cols])
 }

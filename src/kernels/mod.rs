@@ -12,11 +12,12 @@ mod norm;
 mod optim;
 mod pool;
 mod source;
-mod tiles;
+mod variants;
 
 use std::ops::Range;
 
 pub use source::{Kernel, Setting};
+pub use variants::{Choices, ConvShape, ConvVariant, Direction, candidates};
 
 use crate::gpu::{HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
@@ -70,10 +71,10 @@ pub enum Place {
     Workspace,
 }
 
-/// Kernel launches of one node, in order.
-pub fn lower(graph: &Graph, node: NodeId, target: Target) -> Result<Vec<Launch>, TooLarge> {
+/// Kernel launches of one node, in order: for convolutions by the kernels that `choices` name.
+pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> Result<Vec<Launch>, TooLarge> {
     let node = &graph.nodes()[node];
-    let mut l = Lowering { graph, node, target, launches: Vec::new() };
+    let mut l = Lowering { graph, node, target, choices, launches: Vec::new() };
     match &node.op {
         Op::Standardize(op) => input::standardize(&mut l, op),
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
@@ -111,6 +112,7 @@ struct Lowering<'g> {
     graph: &'g Graph,
     node: &'g Node,
     target: Target,
+    choices: &'g Choices,
     launches: Vec<Launch>,
 }
 
@@ -136,6 +138,12 @@ impl<'g> Lowering<'g> {
 
     fn update(&self, i: usize) -> Operand<'g> {
         self.operand(self.node.updates[i])
+    }
+
+    /// The kernel that serves this convolution.
+    fn variant(&self) -> ConvVariant {
+        let shape = ConvShape::of(self.graph, self.node).unwrap_or_else(|| unreachable!("only convolutions ask"));
+        self.choices.get(self.target, &shape)
     }
 
     fn workspace(&self) -> View {
@@ -301,7 +309,8 @@ mod tests {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
         let input = Input::Pixels { mean: [0.5; 3], std: [0.2; 3] };
         let g = Network::build(&config, 64, [401, 401], input, Mode::Inference).unwrap().graph;
-        let launches: Vec<Launch> = (0..g.nodes().len()).flat_map(|n| lower(&g, n, Target::TILES).unwrap()).collect();
+        let launches: Vec<Launch> =
+            (0..g.nodes().len()).flat_map(|n| lower(&g, n, Target::TILES, Choices::TABLE).unwrap()).collect();
         assert!(launches.len() > g.nodes().len(), "some node runs in slices");
         assert!(launches.iter().flat_map(|l| &l.views).all(|v| v.offset % OFFSET_ALIGNMENT_BYTES == 0));
     }

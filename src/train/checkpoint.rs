@@ -31,6 +31,8 @@ pub struct Checkpoint {
     pub data: String,
     /// Number of classes.
     pub classes: usize,
+    /// Fingerprint of the tuning in use; `None` without one.
+    pub tuning: Option<String>,
     /// Parameters and BatchNorm statistics under timm's names, optimiser momenta with a suffix of their own. f32,
     /// bit for bit.
     pub tensors: BTreeMap<String, HostTensor>,
@@ -59,6 +61,7 @@ impl Checkpoint {
         if let Some(top1) = self.best_top1 {
             metadata.insert("best_top1".to_owned(), top1.to_string());
         }
+        metadata.extend(self.tuning.clone().map(|tuning| ("tuning".to_owned(), tuning)));
         files::create_folder(&folder(run))?;
         Ok(weights::write(&path, &self.tensors, &metadata)?)
     }
@@ -90,6 +93,7 @@ impl Checkpoint {
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
             classes: metadata.required("classes")?,
+            tuning: metadata.optional("tuning")?,
             tensors,
         })
     }
@@ -141,6 +145,7 @@ mod tests {
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),
             classes: 10,
+            tuning: Some("0123abcd".into()),
             tensors: [
                 ("bn1.running_mean".to_owned(), tensor(&[-0.0, f32::from_bits(1), 0.1])),
                 ("momentum.fc.weight".to_owned(), tensor(&[f32::MAX, -f32::MIN_POSITIVE])),
@@ -152,8 +157,8 @@ mod tests {
     #[test]
     fn reads_back_to_the_bit() {
         let run = tempfile::tempdir().unwrap();
-        for best_top1 in [None, Some(0.1 + 0.2)] {
-            let written = Checkpoint { best_top1, ..sample() };
+        for (best_top1, tuning) in [(None, None), (Some(0.1 + 0.2), Some("0123abcd".into()))] {
+            let written = Checkpoint { best_top1, tuning, ..sample() };
             written.write(run.path()).unwrap();
             let read = Checkpoint::read(run.path()).unwrap();
             assert_eq!(read, written);

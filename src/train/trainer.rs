@@ -11,7 +11,7 @@ use super::{
 };
 use crate::data::{self, Batch, Batches, Dataset, LoaderOptions, Transform};
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Tuning};
 use crate::graph::TensorId;
 use crate::models::{Config, Input, Preset};
 use crate::weights::{ModelCard, StateDict, timm};
@@ -110,6 +110,16 @@ impl<'a> Trainer<'a> {
             let (then, now) = (c.classes, dataset.classes.len());
             return Err(super::Error::OtherData { data: run.data, then, now }.into());
         }
+        let tuning = gpu.tuning().map(Tuning::fingerprint);
+        if let Some(c) = checkpoint.filter(|c| c.tuning != tuning) {
+            let name = |tuning: &Option<String>| tuning.as_ref().map_or("no tuning".into(), |t| format!("tuning {t}"));
+            log::warn!(
+                "the run was under way with {} and goes on with {}: other kernels add up in another order, so it will not end in \
+                 the very bits of a run left alone. --no-tuning goes on without, --tuning FILE with another",
+                name(&c.tuning),
+                name(&tuning)
+            );
+        }
         let schedule = recipe.learning_rate(steps_per_epoch)?;
 
         let size = [card.res as usize; 2];
@@ -126,7 +136,7 @@ impl<'a> Trainer<'a> {
         let mut store = ParameterStore::new(gpu);
         store.allocate(&step.graph)?;
         let progress = |done, total| observer.compiling(done, total);
-        let options = SessionOptions { progress: Some(&progress) };
+        let options = SessionOptions { progress: Some(&progress), ..SessionOptions::default() };
         let mut session = Session::new(&store, step.graph, &[step.loss], &options)?;
         let mut validation = Inference::new(&mut store, &card.config, batch, size, input, &options)?;
 
@@ -308,6 +318,7 @@ impl<'a> Trainer<'a> {
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             classes: self.card.config.classes,
+            tuning: self.store.gpu().tuning().map(Tuning::fingerprint),
             tensors: tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect(),
         };
         Ok(checkpoint.write(&self.run.folder)?)

@@ -1,6 +1,6 @@
 //! Every adapter of the machine, with each kernel family.
 
-use resnet_rs::gpu::{Error, Family, Gpu, GpuOptions, adapters};
+use resnet_rs::gpu::{Error, Family, Gpu, GpuOptions, Kept, adapters};
 
 /// Runs `test` on each adapter with each kernel family, shaders checked. A machine without any adapter fails.
 #[allow(dead_code, reason = "not every test binary that mounts this file needs all adapters")]
@@ -33,11 +33,15 @@ pub(crate) fn on_each_half(test: impl Fn(&Gpu)) {
     }
 }
 
+/// Options that leave the user's files alone: results must not depend on what was tuned on this machine.
+pub(crate) fn hermetic() -> GpuOptions {
+    GpuOptions { pipeline_cache: Kept::Nowhere, tuning: Kept::Nowhere, ..GpuOptions::default() }
+}
+
 /// None, with a reason, if the kernel family does not work on the adapter.
 fn open(adapter: usize, family: Family, packed_half: bool) -> Option<Gpu> {
     let device = Some(adapter.to_string());
-    let options =
-        GpuOptions { device, family: Some(family), checked_shaders: true, packed_half, memory_limit_bytes: None };
+    let options = GpuOptions { device, family: Some(family), checked_shaders: true, packed_half, ..hermetic() };
     match Gpu::new(&options) {
         Ok(gpu) => Some(gpu),
         Err(e @ Error::NoSubgroups { .. }) => {
@@ -51,7 +55,7 @@ fn open(adapter: usize, family: Family, packed_half: bool) -> Option<Gpu> {
 /// Runs `test` on the default adapter alone, with unchecked shaders: for work that takes minutes elsewhere.
 #[allow(dead_code, reason = "not every test binary that mounts this file has such work")]
 pub(crate) fn on_fastest(test: impl Fn(&Gpu)) {
-    let gpu = Gpu::new(&GpuOptions::default()).unwrap();
+    let gpu = Gpu::new(&hermetic()).unwrap();
     eprintln!("on {} with {:?}", gpu.name(), gpu.family());
     test(&gpu);
 }

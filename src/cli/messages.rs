@@ -1,0 +1,37 @@
+//! What the library has to say, on stderr.
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::Global;
+
+/// Prints the library's own messages. Those of wgpu are about its inner workings.
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        about.target().starts_with("resnet_rs")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let warning = if record.level() <= log::Level::Warn { "warning: " } else { "" };
+            eprintln!("{warning}{}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Warnings, nothing with `-q`, details with `-v`, every single kernel with `-vv`.
+pub(super) fn install(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => LevelFilter::Off,
+        (false, 0) => LevelFilter::Warn,
+        (false, 1) => LevelFilter::Debug,
+        (false, _) => LevelFilter::Trace,
+    };
+    // It fails only if there is a logger already, which then gets the messages.
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(level);
+    }
+}

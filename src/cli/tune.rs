@@ -1,0 +1,160 @@
+//! `tune`: the fastest kernels for a network on this adapter, measured and kept.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{Error, Global, output};
+use crate::files;
+use crate::gpu::Tuning;
+use crate::graph::{Graph, fuse};
+use crate::models::{Input, Mode, Network, Preset};
+use crate::train::{Decay, Optimizer, Step};
+use crate::tune::{Layer, Measured, layers};
+
+/// Measure which kernels are the fastest for a network's convolutions on this adapter, and keep the answer
+///
+/// Later runs on the same adapter and driver use it by themselves; --no-tuning or deleting the file goes back. A shape that was
+/// not measured keeps the program's own choice. Other kernels add up in another order, so results may differ in their last bits.
+#[derive(Args)]
+pub(super) struct Tune {
+    /// Names from `resnet-rs models`, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "resnet-rs-50", value_parser = Preset::find)]
+    models: Vec<&'static Preset>,
+    /// Side of the pictures, px [default: the model's]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    res: Option<u32>,
+    /// Pictures in a batch [default: 1 for infer, 32 for train]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: Option<u32>,
+    /// What the network will be used for
+    #[arg(long, value_enum, default_value_t = Purpose::Infer)]
+    mode: Purpose,
+    /// File to write [default: in the user's cache folder, where later runs find it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Purpose {
+    Infer,
+    Train,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    adapter: &'a str,
+    driver: &'a str,
+    file: PathBuf,
+    layers: &'a [Measured],
+}
+
+pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
+    let gpu = global.gpu()?;
+    let Some(path) = args.out.clone().or_else(|| Tuning::user_path(gpu.report())) else {
+        return Err(Error::usage("there is no cache folder for this user: give --out".into()));
+    };
+    let layers = all_layers(&args)?;
+    let progress = global.progress("measuring");
+    let mut measured = Vec::with_capacity(layers.len());
+    for layer in &layers {
+        progress(measured.len(), layers.len());
+        measured.push(layer.measure(&gpu)?);
+    }
+    drop(progress);
+
+    // What was measured for other shapes stays. Nothing is written before this, so that Ctrl-C leaves the file as it was.
+    let mut tuning = match path.exists() {
+        true => Tuning::read(&path, gpu.report()).unwrap_or_else(|e| {
+            log::warn!("{e}; it is replaced");
+            Tuning::new(gpu.report())
+        }),
+        false => Tuning::new(gpu.report()),
+    };
+    for layer in &measured {
+        tuning.choices.remove(&layer.shape);
+        tuning.choices.extend(layer.choice());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && args.out.is_none()) {
+        files::create_folder(folder)?;
+    }
+    files::write_atomic(&path, |file| file.write_all(tuning.to_toml().as_bytes()))?;
+
+    if global.json {
+        let report = gpu.report();
+        return Ok(output::json(&Answer {
+            adapter: &report.name,
+            driver: &report.driver,
+            file: path,
+            layers: &measured,
+        })?);
+    }
+    let rows: Vec<_> = measured.iter().flat_map(rows).collect();
+    output::table(["convolution", "times", "ms", "GFLOP/s", "", "kernel"], &rows)?;
+    if !global.quiet {
+        let (before, after) = totals_ms(&measured);
+        let count = measured.iter().filter(|m| m.best > 0).count();
+        let all = measured.len();
+        eprintln!("{count} of {all} convolutions get another kernel: {before:.2} ms to {after:.2} ms in all");
+        eprintln!("kept in {}", path.display());
+    }
+    Ok(())
+}
+
+/// The distinct convolutions of all models.
+fn all_layers(args: &Tune) -> Result<Vec<Layer>, Error> {
+    let mut all = Vec::new();
+    let mut known = HashSet::new();
+    for model in &args.models {
+        all.extend(layers(&network(args, model)?).into_iter().filter(|layer| known.insert(*layer.shape())));
+    }
+    Ok(all)
+}
+
+fn network(args: &Tune, model: &Preset) -> Result<Graph, Error> {
+    let config = model.config(1000);
+    let size = [args.res.unwrap_or(model.res) as usize; 2];
+    let batch = |default| args.batch.unwrap_or(default) as usize;
+    Ok(match args.mode {
+        Purpose::Infer => {
+            let mut network = Network::build(&config, batch(1), size, Input::Tensor, Mode::Inference)?;
+            fuse::for_inference(&mut network.graph, &[network.logits])?;
+            network.graph
+        }
+        Purpose::Train => {
+            let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
+            Step::build(&config, batch(32), size, Input::Tensor, 0.1, &optimizer)?.graph
+        }
+    })
+}
+
+/// A row for each candidate; the first is the default.
+fn rows(measured: &Measured) -> Vec<[String; 6]> {
+    let row = |(i, timing): (usize, &crate::tune::Timing)| {
+        let first = i == 0;
+        let mark = match (first, i == measured.best) {
+            (true, true) => "default, best",
+            (true, false) => "default",
+            (false, true) => "best",
+            (false, false) => "",
+        };
+        [
+            if first { measured.shape.clone() } else { String::new() },
+            if first { measured.count.to_string() } else { String::new() },
+            format!("{:.3}", timing.ms),
+            format!("{:.1}", measured.flops as f64 / timing.ms / 1e6),
+            mark.to_owned(),
+            timing.variant.clone(),
+        ]
+    };
+    measured.timings.iter().enumerate().map(row).collect()
+}
+
+/// Milliseconds of all convolutions of the networks, by default and tuned.
+fn totals_ms(measured: &[Measured]) -> (f64, f64) {
+    let total = |pick: fn(&Measured) -> usize| measured.iter().map(|m| m.count as f64 * m.timings[pick(m)].ms).sum();
+    (total(|_| 0), total(|m| m.best))
+}

@@ -1,0 +1,150 @@
+//! A tuning: which kernel variants were found fastest on one adapter with one driver. A file that `resnet-rs tune` writes.
+//!
+//! Here a choice is two names; what they mean is the business of `kernels::variants`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AdapterReport, Error, Kept};
+
+/// Raised whenever the names of shapes or variants change their meaning.
+const VERSION: u32 = 1;
+
+/// The variants to use on one adapter, besides those that the program would choose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    version: u32,
+    adapter: String,
+    driver: String,
+    /// Name of a shape to name of a variant.
+    pub choices: BTreeMap<String, String>,
+}
+
+impl Tuning {
+    /// A tuning for an adapter, without choices.
+    pub fn new(report: &AdapterReport) -> Self {
+        let AdapterReport { name, driver, .. } = report;
+        Self { version: VERSION, adapter: name.clone(), driver: driver.clone(), choices: BTreeMap::new() }
+    }
+
+    /// The file that is used where nothing else is asked for; `None` if the user has no cache folder.
+    pub fn user_path(report: &AdapterReport) -> Option<PathBuf> {
+        path(&Kept::InUserFolder, report)
+    }
+
+    /// Reads a tuning.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, or was made for another adapter, driver or version of this program.
+    pub fn read(path: &Path, report: &AdapterReport) -> Result<Self, Error> {
+        let unusable = |problem: String| Error::Tuning { path: path.to_owned(), problem };
+        let text = fs::read_to_string(path).map_err(|e| unusable(e.to_string()))?;
+        let tuning: Self = toml::from_str(&text).map_err(|e| unusable(e.message().to_owned()))?;
+        let Self { version, adapter, driver, .. } = &tuning;
+        if *version != VERSION {
+            return Err(unusable(format!("it is of version {version}, this program reads version {VERSION}")));
+        }
+        if (adapter, driver) != (&report.name, &report.driver) {
+            let here = format!("{} with {}", report.name, report.driver);
+            return Err(unusable(format!("it was made for {adapter} with {driver}, this is {here}")));
+        }
+        Ok(tuning)
+    }
+
+    /// The tuning that options ask for. One in the user's folder that is unusable is passed over with a warning; one that was
+    /// asked for by name is an error.
+    ///
+    /// # Errors
+    /// As [`Self::read`], if `kept` names the file.
+    pub fn load(kept: &Kept, report: &AdapterReport) -> Result<Option<Self>, Error> {
+        let Some(path) = path(kept, report) else { return Ok(None) };
+        let asked_for = matches!(kept, Kept::At(_));
+        if !asked_for && !path.exists() {
+            return Ok(None);
+        }
+        match Self::read(&path, report) {
+            Ok(tuning) => {
+                log::debug!("tuning {}: {} choices ({})", path.display(), tuning.choices.len(), tuning.fingerprint());
+                Ok(Some(tuning))
+            }
+            Err(e) if asked_for => Err(e),
+            Err(e) => {
+                log::warn!("{e}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> String {
+        let body = toml::to_string(self).unwrap_or_else(|e| unreachable!("strings and a number: {e}"));
+        format!("# Written by resnet-rs tune. Delete this file to go back to the program's own choices.\n{body}")
+    }
+
+    /// Eight digits that tell tunings with other choices apart: other variants add up in another order, so results may
+    /// differ in their last bits.
+    pub fn fingerprint(&self) -> String {
+        let mut crc = flate2::Crc::new();
+        self.choices.iter().for_each(|(shape, variant)| crc.update(format!("{shape}\n{variant}\n").as_bytes()));
+        format!("{:08x}", crc.sum())
+    }
+}
+
+/// One file an adapter, so that tunings of several stand side by side.
+fn path(kept: &Kept, report: &AdapterReport) -> Option<PathBuf> {
+    let plain: String = report.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    kept.path(&format!("tuning-{plain}-{}.toml", report.backend))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn report(name: &str, driver: &str) -> AdapterReport {
+        AdapterReport { name: name.into(), driver: driver.into(), backend: "Vulkan".into(), ..AdapterReport::default() }
+    }
+
+    #[test]
+    fn reads_back_on_the_same_adapter_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tuning.toml");
+        let here = report("Radeon \"RX\" 6800 \u{e9}", "radv 25.0");
+        let mut tuning = Tuning::new(&here);
+        tuning.choices = [("forward 3x3".to_owned(), "tiles".to_owned())].into();
+        let text = tuning.to_toml();
+        fs::write(&path, &text).unwrap();
+        let read = Tuning::read(&path, &here).unwrap();
+        assert_eq!(read, tuning);
+        assert_eq!(read.fingerprint(), tuning.fingerprint());
+        assert_ne!(read.fingerprint(), Tuning::new(&here).fingerprint());
+
+        let refused = |report: &AdapterReport| Tuning::read(&path, report).unwrap_err().to_string();
+        for other in [report(&here.name, "radv 25.1"), report("GeForce", &here.driver)] {
+            let error = refused(&other);
+            assert!(error.contains("made for Radeon") && error.contains("tuning.toml"), "{error}");
+        }
+        for (damaged, expected) in [
+            (String::new(), "missing field"),
+            (text[..text.len() / 2].to_owned(), ""),
+            (text.replace("version = 1", "version = 2"), "of version 2, this program reads version 1"),
+            (text.replace("driver", "river"), "unknown field"),
+        ] {
+            fs::write(&path, damaged).unwrap();
+            assert!(refused(&here).contains(expected), "{}", refused(&here));
+        }
+    }
+
+    #[test]
+    fn an_unusable_file_is_an_error_only_if_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = report("GPU", "driver");
+        let missing = Kept::At(folder.path().join("missing.toml"));
+        assert!(Tuning::load(&missing, &here).unwrap_err().to_string().contains("missing.toml"));
+        assert_eq!(Tuning::load(&Kept::Nowhere, &here).unwrap(), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! Which kernel is the fastest for each convolution of a network, measured on the adapter at hand: what `resnet-rs tune` does, and
+//! nothing else ever does by itself.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::exec::{Error, ParameterStore, Session, SessionOptions};
+use crate::gpu::Gpu;
+use crate::graph::{Graph, Node, Role, TensorId};
+use crate::kernels::{Choices, ConvShape, candidates};
+
+/// Runs of a candidate that are timed: at least so many, then as many as fit the time, at most so many.
+const FEWEST_RUNS: usize = 3;
+const MOST_RUNS: usize = 30;
+const ENOUGH: Duration = Duration::from_millis(200);
+
+/// A candidate must be this much faster than the default to replace it; less is chance.
+const WORTHWHILE: f64 = 0.97;
+
+/// A convolution of a network, as a graph of its own.
+pub struct Layer {
+    shape: ConvShape,
+    /// How often the network has it.
+    count: usize,
+    graph: Graph,
+    output: TensorId,
+}
+
+/// Time of one kernel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Timing {
+    /// Name of the variant.
+    pub variant: String,
+    /// Median in milliseconds: on the adapter's own clock, or without one from submission to completion.
+    pub ms: f64,
+}
+
+/// A convolution with the times of its candidates.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    /// Name of the shape.
+    pub shape: String,
+    /// How often the network has it.
+    pub count: usize,
+    /// FLOPs, two a multiply-accumulate.
+    pub flops: u64,
+    /// The candidates, the default first.
+    pub timings: Vec<Timing>,
+    /// Index of the one to use.
+    pub best: usize,
+}
+
+/// The convolutions of a network, those of equal shape once, in the order of the network.
+pub fn layers(network: &Graph) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = Vec::new();
+    let mut known = HashMap::new();
+    for node in network.nodes() {
+        let Some(shape) = ConvShape::of(network, node) else { continue };
+        let at = *known.entry(shape).or_insert_with(|| {
+            let (graph, output) = alone(network, node);
+            layers.push(Layer { shape, count: 0, graph, output });
+            layers.len() - 1
+        });
+        layers[at].count += 1;
+    }
+    layers
+}
+
+/// A graph of one node, whatever it reads being an input.
+fn alone(network: &Graph, node: &Node) -> (Graph, TensorId) {
+    let fits = "a node fits as it did in its network";
+    let mut graph = Graph::new();
+    let mut input = |&id: &TensorId| {
+        let tensor = network.tensor(id);
+        let added = graph.add_tensor(tensor.name.clone(), tensor.spec.clone(), Role::Input);
+        added.unwrap_or_else(|e| unreachable!("{fits}: {e}"))
+    };
+    let inputs: Vec<TensorId> = node.inputs.iter().map(&mut input).collect();
+    let outputs = graph.apply(&node.name, node.op.clone(), &inputs, &[]);
+    let output = outputs.unwrap_or_else(|e| unreachable!("{fits}: {e}"))[0];
+    (graph, output)
+}
+
+impl Layer {
+    /// The convolution's shape.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Times every kernel that can serve the convolution.
+    ///
+    /// # Errors
+    /// If it does not fit the device, or the device fails.
+    pub fn measure(&self, gpu: &Gpu) -> Result<Measured, Error> {
+        let variants = candidates(gpu.target(), &self.shape);
+        let time = |variant| -> Result<Timing, Error> {
+            let ms = self.median_ms(gpu, &Choices::only(&self.shape, variant))?;
+            Ok(Timing { variant: variant.to_string(), ms })
+        };
+        let timings = variants.into_iter().map(time).collect::<Result<Vec<_>, _>>()?;
+        let node = &self.graph.nodes()[0];
+        let flops = 2 * node.cost(&self.graph).macs;
+        Ok(Measured { shape: self.shape.to_string(), count: self.count, flops, best: best(&timings), timings })
+    }
+
+    fn median_ms(&self, gpu: &Gpu, choices: &Choices) -> Result<f64, Error> {
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&self.graph)?;
+        let options = SessionOptions { choices: Some(choices), ..SessionOptions::default() };
+        let mut session = Session::new(&store, self.graph.clone(), &[self.output], &options)?;
+        for &id in &self.graph.nodes()[0].inputs {
+            // Zeros would be faster than real numbers on some GPUs, since no bits flip.
+            let values: Vec<f32> =
+                (0..self.graph.spec(id).elements()).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+            session.feed(&[(id, &values)], &[])?;
+        }
+        let mut run_ms = || -> Result<f64, Error> {
+            let started = Instant::now();
+            let times = session.run_timed()?;
+            let by_host = 1e3 * started.elapsed().as_secs_f64();
+            Ok(times.map_or(by_host, |nodes| nodes.iter().map(|node| node.milliseconds).sum()))
+        };
+        run_ms()?; // The driver may translate the kernel only now.
+        let started = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < FEWEST_RUNS || (times.len() < MOST_RUNS && started.elapsed() < ENOUGH) {
+            times.push(run_ms()?);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+}
+
+/// The fastest if that pays, else the default, which comes first.
+fn best(timings: &[Timing]) -> usize {
+    let fastest = (0..timings.len()).min_by(|&a, &b| timings[a].ms.total_cmp(&timings[b].ms)).unwrap_or(0);
+    if timings[fastest].ms < WORTHWHILE * timings[0].ms { fastest } else { 0 }
+}
+
+impl Measured {
+    /// The choice as a tuning states it, shape and variant; `None` for the default.
+    pub fn choice(&self) -> Option<(String, String)> {
+        (self.best > 0).then(|| (self.shape.clone(), self.timings[self.best].variant.clone()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::{Input, Mode, Network, Preset};
+
+    #[test]
+    fn convolutions_of_equal_shape_are_measured_once() {
+        let config = Preset::find("resnet-rs-50").unwrap().config(10);
+        let network = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+        let layers = layers(&network);
+        let all = network.nodes().iter().filter(|node| node.op.rule().name() == "conv2d").count();
+        assert_eq!(layers.iter().map(|layer| layer.count).sum::<usize>(), all);
+        assert!(layers.len() < all);
+        for (i, layer) in layers.iter().enumerate() {
+            assert_eq!(ConvShape::of(&layer.graph, &layer.graph.nodes()[0]), Some(layer.shape));
+            assert!(layers[..i].iter().all(|other| other.shape != layer.shape));
+        }
+    }
+
+    #[test]
+    fn the_default_stays_unless_another_is_clearly_faster() {
+        let timings =
+            |ms: &[f64]| -> Vec<Timing> { ms.iter().map(|&ms| Timing { variant: String::new(), ms }).collect() };
+        assert_eq!(best(&timings(&[10.0, 9.9, 12.0])), 0);
+        assert_eq!(best(&timings(&[10.0, 9.0, 8.0])), 2);
+        assert_eq!(best(&timings(&[10.0])), 0);
+    }
+}
