@@ -106,6 +106,10 @@ fn convolutions() -> Vec<Case> {
         window([1, 4, 4, 512], 3, 64, 1, 1),
         window([2, 48, 48, 16], 1, 20, 1, 0),
         window([2, 40, 40, 12], 3, 12, 1, 1),
+        // Enough for the largest GPU tiles: forward, input gradient, weight gradient.
+        window([1, 129, 127, 3], 3, 36, 1, 1),
+        window([1, 129, 127, 36], 1, 8, 1, 0),
+        window([1, 2, 2, 1024], 1, 1024, 1, 0),
         // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
         window([5, 3, 3, 8], 3, 8, 1, 1),
         window([7, 2, 2, 132], 3, 132, 1, 1),
