@@ -34,7 +34,6 @@ pub struct Inference {
     session: Session,
     input: TensorId,
     logits: TensorId,
-    precision: Precision,
 }
 
 impl Inference {
@@ -55,7 +54,7 @@ impl Inference {
         fuse::for_inference(&mut network.graph, &[network.logits])?;
         store.allocate(&network.graph)?;
         let session = Session::new(store, network.graph, &[network.logits], options)?;
-        Ok(Self { session, input: network.input, logits: network.logits, precision: Precision::F32 })
+        Ok(Self { session, input: network.input, logits: network.logits })
     }
 
     /// Builds the network for pictures of `size` (height, width) with the weights of a file, `path` in messages. They are folded
@@ -78,27 +77,22 @@ impl Inference {
         // The driver compiles kernels while the weights are read and folded.
         let session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
         fill(&store, &frozen, timm::values(path, weights, &graph)?)?;
-        Ok(Self { session, input, logits, precision: options.precision })
+        Ok(Self { session, input, logits })
     }
 
-    /// Folds the current parameters. To be called after they are loaded, and again whenever they have changed.
+    /// Folds the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever
+    /// they have changed.
     pub fn prepare(&mut self) -> Result<(), Error> {
         Ok(self.session.prepare()?)
     }
 
     /// Logits `[N, classes]` of packed pixels `[N, H, W]`.
-    ///
-    /// # Errors
-    /// If the device fails, or the maps are stored in f16 and one of their numbers was beyond its range.
     pub fn logits_of_pixels(&mut self, pixels: &[u32]) -> Result<Vec<f32>, Error> {
         self.session.feed(&[], &[(self.input, pixels)])?;
         self.answer().map_err(Error::from)
     }
 
     /// Logits `[N, classes]` of standardised pictures `[N, H, W, 3]`.
-    ///
-    /// # Errors
-    /// As [`Self::logits_of_pixels`].
     pub fn logits_of_tensor(&mut self, pictures: &[f32]) -> Result<Vec<f32>, Error> {
         self.session.feed(&[(self.input, pictures)], &[])?;
         self.answer().map_err(Error::from)
@@ -106,12 +100,7 @@ impl Inference {
 
     fn answer(&mut self) -> Result<Vec<f32>, exec::Error> {
         self.session.run()?;
-        let logits = self.session.read(self.logits)?;
-        if self.precision == Precision::F16 && !logits.iter().all(|z| z.is_finite()) {
-            let problem = "are not finite: some map goes beyond 65504, the largest number of f16; use f32";
-            return Err(exec::Error::Tensor { tensor: "logits".into(), problem });
-        }
-        Ok(logits)
+        self.session.read(self.logits)
     }
 
     /// The session underneath, for its plan and its times.

@@ -45,6 +45,20 @@ fn info_equals_the_published_costs() {
     }
 }
 
+#[test]
+fn info_tells_what_half_precision_saves() {
+    let planned = |precision| {
+        let answer = json(&format!("info resnet-rs-50 --precision {precision}"));
+        assert_eq!(answer["precision"], precision);
+        answer["planned_bytes"].as_f64().unwrap()
+    };
+    // Weights and maps are all but a thousandth of it.
+    let share = planned("f16") / planned("f32");
+    assert!((0.5..0.505).contains(&share), "{share}");
+    let output = program(&words("info resnet-rs-50 --train --precision f16")).output().unwrap();
+    assert_refused("info --train --precision f16", &output, "f16 is for inference");
+}
+
 /// From the adapter to a class: what a new user tries, in this order.
 #[test]
 fn every_command_answers() {
@@ -84,6 +98,14 @@ fn every_command_answers() {
     let classes = StateDict::read(Path::new(&weights)).unwrap().tensors["fc.bias"].shape[0];
     let answer = StateDict::read(Path::new(&logits)).unwrap().tensors["logits"].clone();
     assert_eq!(answer.shape, [2, classes]);
+
+    succeed(&format!("{of_tensor} --weights {weights} --precision f16"));
+    let half = StateDict::read(Path::new(&logits)).unwrap().tensors["logits"].clone();
+    let largest = answer.data.iter().fold(0.0, |max: f32, z| max.max(z.abs()));
+    let difference = answer.data.iter().zip(&half.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(half != answer && difference <= 0.01 * largest, "{difference} of {largest}");
+    let evaluated_in_half = json(&format!("eval --data shapes --weights {weights} --precision f16"));
+    assert!((share("loss") - evaluated_in_half["loss"].as_f64().unwrap()).abs() < 0.01, "{evaluated_in_half}");
 
     succeed(&format!("export --weights {weights} {exported}"));
     succeed(&format!("{of_tensor} --weights {exported}"));

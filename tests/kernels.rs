@@ -4,8 +4,11 @@
 #[path = "common/adapters.rs"]
 mod adapters;
 
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, HalfStorage};
-use resnet_rs::graph::DType;
+use resnet_rs::graph::freeze::store_half;
+use resnet_rs::graph::op::ScaleAdd;
+use resnet_rs::graph::{DType, Graph, Spec};
 use resnet_rs::selftest::{Case, cases, run};
 
 fn hold(gpu: &Gpu, cases: &[Case]) {
@@ -38,6 +41,21 @@ fn packed_half_cases() {
         if gpu.report().f16 && gpu.half_storage() == HalfStorage::Packed {
             hold(gpu, &half);
         }
+    });
+}
+
+#[test]
+fn beyond_half_precision_lies_its_largest_number() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Spec::channels([1, 1, 1, 4])).unwrap();
+    let sum = graph.apply1("sum", ScaleAdd::ADD, &[x, x]).unwrap();
+    store_half(&mut graph).unwrap();
+    adapters::on_each_half(|gpu| {
+        let options = SessionOptions::default();
+        let mut session = Session::new(&ParameterStore::new(gpu), graph.clone(), &[sum], &options).unwrap();
+        session.feed(&[(x, &[1e9, 4e4, -4e4, 32752.0])], &[]).unwrap();
+        session.run().unwrap();
+        assert_eq!(session.read(sum).unwrap(), [65504.0, 65504.0, -65504.0, 65504.0]);
     });
 }
 

@@ -7,12 +7,16 @@ use half::vec::HalfFloatVecExt;
 use super::Error;
 use crate::graph::{DType, Layout, Spec, Tensor, WEIGHT_BLOCK};
 
-/// Bytes in memory of logical values: padding is filled with zeros, f16 is rounded to the nearest.
+/// Bytes in memory of logical values: padding is filled with zeros, f16 is rounded to its nearest number.
 pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
     check_length(tensor, values.len())?;
     let spec = &tensor.spec;
     let stored = |values: &[f32]| match spec.dtype {
-        DType::F16 => bytemuck::cast_slice(&Vec::<f16>::from_f32_slice(values)).to_vec(),
+        DType::F16 => {
+            let (lowest, largest) = (f16::MIN.to_f32(), f16::MAX.to_f32());
+            let within: Vec<f32> = values.iter().map(|v| v.clamp(lowest, largest)).collect();
+            bytemuck::cast_slice(&Vec::<f16>::from_f32_slice(&within)).to_vec()
+        }
         DType::F32 | DType::U32 => bytemuck::cast_slice(values).to_vec(),
     };
     if lies_as_is(spec) {

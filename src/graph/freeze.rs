@@ -5,9 +5,9 @@ use super::{DType, Error, Graph, Init, Layout, Op, Role, Spec, Tensor, TensorId,
 
 /// How maps and weights are stored; kernels compute in f32 either way.
 ///
-/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits: by at most 2^-11 of itself.
-/// Its largest number is 65504. ResNets stay far below; a number beyond becomes infinite on most GPUs, 65504 on some.
-/// Batch norm's folded biases, pooled features, gates and logits stay f32: they are small.
+/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is 65504,
+/// which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates and logits
+/// stay f32: they are small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -83,4 +83,42 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
         graph.tensor_mut(id).spec.dtype = DType::F16;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::{Config, Input, Mode, Network};
+
+    fn network(mode: Mode) -> Network {
+        let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
+        Network::build(&config, 2, [32, 32], Input::Tensor, mode).unwrap()
+    }
+
+    #[test]
+    fn what_answers_holds_folded_weights_alone() {
+        let network = network(Mode::Inference);
+        let of = |precision| freeze(network.graph.clone(), &[network.logits], precision).unwrap();
+        let (full, half) = (of(Precision::F32), of(Precision::F16));
+        for Frozen { graph, folding } in [&full, &half] {
+            assert!(folding.nodes().iter().all(|node| matches!(node.op, Op::FoldBatchNorm(_))));
+            assert!(!graph.nodes().iter().any(|node| matches!(node.op, Op::FoldBatchNorm(_))));
+            let folded: Vec<TensorId> = folding.nodes().iter().flat_map(|node| node.outputs.clone()).collect();
+            assert!(folded.iter().all(|id| graph.persistent().any(|kept| kept == *id)));
+            assert!(!graph.persistent().any(|id| graph.tensor(id).name.contains("running_mean")));
+        }
+        for id in half.graph.persistent() {
+            let (spec, vector) = (half.graph.spec(id), full.graph.spec(id).layout == Layout::Channels);
+            assert_eq!(spec.dtype, if vector { DType::F32 } else { DType::F16 }, "{}", half.graph.tensor(id).name);
+        }
+        assert_eq!(half.graph.spec(network.logits).dtype, DType::F32);
+    }
+
+    #[test]
+    fn training_is_refused_in_half_precision() {
+        let network = network(Mode::Training { label_smoothing: 0.1 });
+        let refused = freeze(network.graph, &[network.logits], Precision::F16).unwrap_err().to_string();
+        assert!(refused.contains("batch_norm has no kernel for f16") && refused.contains("inference"), "{refused}");
+    }
 }

@@ -79,7 +79,7 @@ fn pool_early(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
             continue;
         }
         let Some(conv) = producers.get(&pool.inputs[0]).map(|&p| graph.nodes()[p].clone()) else { continue };
-        let pointwise = graph.spec(conv.inputs[1]).shape[..2] == [1, 1];
+        let pointwise = graph.spec(conv.inputs[1]).shape.starts_with(&[1, 1]);
         let biased = Epilogue { bias: true, ..Epilogue::NONE };
         let commutes = |op: &Op| matches!(op, Op::Conv2d(c) if c.stride == 1 && c.padding == 0 && c.epilogue == biased);
         if !pointwise || !commutes(&conv.op) {

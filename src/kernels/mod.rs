@@ -301,6 +301,7 @@ use words;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::graph::freeze::store_half;
     use crate::models::{Config, Input, Mode, Network};
 
     /// 64 pictures of 401 px: maps beyond one binding, of sizes that rarely fall on multiples of 256 bytes.
@@ -308,11 +309,16 @@ mod tests {
     fn odd_resolutions_are_cut_into_aligned_slices() {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
         let input = Input::Pixels { mean: [0.5; 3], std: [0.2; 3] };
-        let g = Network::build(&config, 64, [401, 401], input, Mode::Inference).unwrap().graph;
-        let launches: Vec<Launch> =
-            (0..g.nodes().len()).flat_map(|n| lower(&g, n, Target::TILES, Choices::TABLE).unwrap()).collect();
-        assert!(launches.len() > g.nodes().len(), "some node runs in slices");
-        assert!(launches.iter().flat_map(|l| &l.views).all(|v| v.offset % OFFSET_ALIGNMENT_BYTES == 0));
+        let mut g = Network::build(&config, 64, [401, 401], input, Mode::Inference).unwrap().graph;
+        for half in [false, true] {
+            if half {
+                store_half(&mut g).unwrap();
+            }
+            let launches: Vec<Launch> =
+                (0..g.nodes().len()).flat_map(|n| lower(&g, n, Target::TILES, Choices::TABLE).unwrap()).collect();
+            assert!(launches.len() > g.nodes().len(), "some node runs in slices");
+            assert!(launches.iter().flat_map(|l| &l.views).all(|v| v.offset % OFFSET_ALIGNMENT_BYTES == 0));
+        }
     }
 
     #[test]
