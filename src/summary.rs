@@ -168,10 +168,10 @@ mod tests {
         let training = training_bytes(&config, 4, [32, 32], false).unwrap();
         // Folding makes one bias of batch norm's four vectors, which is small beside the weights; biases stay f32.
         assert!(full.parameters < training.parameters && full.state == 0, "{full:?}");
-        let (shares, exact) = ([(half.parameters, full.parameters), (half.slots, full.slots)], 0.5);
-        for (half, full) in shares.map(|(half, full)| (half as f64, full as f64)) {
-            assert!((exact..1.02 * exact).contains(&(half / full)), "{half} of {full} bytes");
-        }
+        let share = half.parameters as f64 / full.parameters as f64;
+        assert!((0.5..0.51).contains(&share), "{share}");
+        // Besides maps there is scratch memory, whose sums are f32 in either case.
+        assert!(half.slots < full.slots, "{half:?} {full:?}");
         assert!(training.state >= training.parameters, "{training:?}");
         assert!(training.total() > full.total());
     }
