@@ -1,6 +1,6 @@
 # make demo   build, train a small network on rendered shapes, show the curve, classify a held-out picture
 # make test   install two software adapters where missing, build, run every test
-# make bench  whole networks on the default adapter
+# make bench  whole networks, then each of their kernels, on the default adapter, beside its own peaks
 
 SHELL := /bin/bash
 DEMO := demo-run
@@ -33,4 +33,4 @@ run-tests:
 	VK_ADD_DRIVER_FILES=$(SWIFTSHADER) cargo test --release
 
 bench:
-	cargo bench --bench network
+	cargo bench --bench network --bench kernels

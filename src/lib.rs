@@ -1,4 +1,5 @@
 //! ResNet-RS on any GPU.
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod exec;

@@ -100,24 +100,42 @@ fn part_of(name: &str) -> &'static str {
     }
 }
 
-/// Bytes that a session plans for answering `batch` pictures: the inference graph, fused, its weights folded while loading.
+/// The network that answers `batch` pictures: the inference graph, fused, its weights folded while loading.
+///
+/// # Errors
+/// As [`Summary::new`].
+pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Network, Error> {
+    let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
+    network.graph = freeze(network.graph, &[network.logits], precision)?.graph;
+    Ok(network)
+}
+
+/// One training step on `batch` pictures: stochastic gradient descent with Nesterov momentum on a smoothed loss; with
+/// `recompute`, as [`Step::recomputing`] has it.
+///
+/// # Errors
+/// As [`Summary::new`].
+pub fn training_step(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Step, Error> {
+    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
+    let step = Step::build(config, batch, size, PIXELS, 0.1, &optimizer)?;
+    if recompute { step.recomputing() } else { Ok(step) }
+}
+
+/// Bytes that a session plans for [`inference`].
 ///
 /// # Errors
 /// As [`Summary::new`].
 pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Bytes, Error> {
-    let network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
-    let frozen = freeze(network.graph, &[network.logits], precision)?;
-    Ok(MemoryPlan::new(&frozen.graph, &[network.logits]).bytes)
+    let network = inference(config, batch, size, precision)?;
+    Ok(MemoryPlan::new(&network.graph, &[network.logits]).bytes)
 }
 
-/// Bytes that a session plans for one training step on `batch` pictures; with `recompute`, as [`Step::recomputing`] has it.
+/// Bytes that a session plans for a [`training_step`].
 ///
 /// # Errors
 /// As [`Summary::new`].
 pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Bytes, Error> {
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
-    let step = Step::build(config, batch, size, PIXELS, 0.1, &optimizer)?;
-    let step = if recompute { step.recomputing()? } else { step };
+    let step = training_step(config, batch, size, recompute)?;
     Ok(MemoryPlan::new(&step.graph, &[step.loss]).bytes)
 }
 

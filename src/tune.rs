@@ -1,14 +1,14 @@
 //! Which kernel is the fastest for each convolution of a network, measured on the adapter at hand: what `resnet-rs tune` does, and
 //! nothing else ever does by itself.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::exec::{Error, ParameterStore, Session, SessionOptions};
+use crate::bench::{NodeBench, distinct, median};
+use crate::exec::Error;
 use crate::gpu::Gpu;
-use crate::graph::{Graph, Node, Role, TensorId};
+use crate::graph::Graph;
 use crate::kernels::{Choices, ConvShape, candidates};
 
 /// Runs of a candidate that are timed: at least so many, then as many as fit the time, at most so many.
@@ -19,13 +19,12 @@ const ENOUGH: Duration = Duration::from_millis(200);
 /// A candidate must be this much faster than the default to replace it; less is chance.
 const WORTHWHILE: f64 = 0.97;
 
-/// A convolution of a network, as a graph of its own.
+/// A convolution of a network.
 pub struct Layer {
     shape: ConvShape,
-    /// How often the network has it.
+    /// How often the network has it, whatever its epilogue.
     count: usize,
-    graph: Graph,
-    output: TensorId,
+    node: NodeBench,
 }
 
 /// Time of one kernel.
@@ -55,32 +54,14 @@ pub struct Measured {
 /// The convolutions of a network, those of equal shape once, in the order of the network.
 pub fn layers(network: &Graph) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
-    let mut known = HashMap::new();
-    for node in network.nodes() {
-        let Some(shape) = ConvShape::of(network, node) else { continue };
-        let at = *known.entry(shape).or_insert_with(|| {
-            let (graph, output) = alone(network, node);
-            layers.push(Layer { shape, count: 0, graph, output });
-            layers.len() - 1
-        });
-        layers[at].count += 1;
+    for node in distinct(network, |_| true) {
+        let Some(shape) = node.conv_shape() else { continue };
+        match layers.iter_mut().find(|layer| layer.shape == shape) {
+            Some(layer) => layer.count += node.count,
+            None => layers.push(Layer { shape, count: node.count, node }),
+        }
     }
     layers
-}
-
-/// A graph of one node, whatever it reads being an input.
-fn alone(network: &Graph, node: &Node) -> (Graph, TensorId) {
-    let fits = "a node fits as it did in its network";
-    let mut graph = Graph::new();
-    let mut input = |&id: &TensorId| {
-        let tensor = network.tensor(id);
-        let added = graph.add_tensor(tensor.name.clone(), tensor.spec.clone(), Role::Input);
-        added.unwrap_or_else(|e| unreachable!("{fits}: {e}"))
-    };
-    let inputs: Vec<TensorId> = node.inputs.iter().map(&mut input).collect();
-    let outputs = graph.apply(&node.name, node.op.clone(), &inputs, &[]);
-    let output = outputs.unwrap_or_else(|e| unreachable!("{fits}: {e}"))[0];
-    (graph, output)
 }
 
 impl Layer {
@@ -100,22 +81,12 @@ impl Layer {
             Ok(Timing { variant: variant.to_string(), ms })
         };
         let timings = variants.into_iter().map(time).collect::<Result<Vec<_>, _>>()?;
-        let node = &self.graph.nodes()[0];
-        let flops = 2 * node.cost(&self.graph).macs;
+        let flops = 2 * self.node.cost.macs;
         Ok(Measured { shape: self.shape.to_string(), count: self.count, flops, best: best(&timings), timings })
     }
 
     fn median_ms(&self, gpu: &Gpu, choices: &Choices) -> Result<f64, Error> {
-        let mut store = ParameterStore::new(gpu);
-        store.allocate(&self.graph)?;
-        let options = SessionOptions { choices: Some(choices), ..SessionOptions::default() };
-        let mut session = Session::new(&store, self.graph.clone(), &[self.output], &options)?;
-        for &id in &self.graph.nodes()[0].inputs {
-            // Zeros would be faster than real numbers on some GPUs, since no bits flip.
-            let values: Vec<f32> =
-                (0..self.graph.spec(id).elements()).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-            session.feed(&[(id, &values)], &[])?;
-        }
+        let mut session = self.node.session(gpu, Some(choices))?;
         let mut run_ms = || -> Result<f64, Error> {
             let started = Instant::now();
             let times = session.run_timed()?;
@@ -128,8 +99,7 @@ impl Layer {
         while times.len() < FEWEST_RUNS || (times.len() < MOST_RUNS && started.elapsed() < ENOUGH) {
             times.push(run_ms()?);
         }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        Ok(median(&times))
     }
 }
 
@@ -161,7 +131,7 @@ mod tests {
         assert_eq!(layers.iter().map(|layer| layer.count).sum::<usize>(), all);
         assert!(layers.len() < all);
         for (i, layer) in layers.iter().enumerate() {
-            assert_eq!(ConvShape::of(&layer.graph, &layer.graph.nodes()[0]), Some(layer.shape));
+            assert_eq!(layer.node.conv_shape(), Some(layer.shape));
             assert!(layers[..i].iter().all(|other| other.shape != layer.shape));
         }
     }

@@ -113,6 +113,72 @@ fn every_command_answers() {
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
 }
 
+/// Four rows, each on a device of its own; what does not depend on the clock equals what `info` says.
+#[test]
+fn bench_measures_what_info_counts() {
+    let rows = json_lines("bench --models small --classes 10 --batch 2,4 --mode infer,train");
+    let keys = |row: &Value| ["mode", "batch"].map(|key| row[key].to_string());
+    let expected = [["\"infer\"", "2"], ["\"infer\"", "4"], ["\"train\"", "2"], ["\"train\"", "4"]];
+    assert_eq!(rows.iter().map(keys).collect::<Vec<_>>(), expected);
+    for row in &rows {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        assert_eq!((&row["model"], &row["res"], &row["precision"]), (&"small".into(), &32.into(), &"f32".into()));
+        let gflops = number("flops") / number("median_ms") / 1e6;
+        assert!((number("gflops") / gflops - 1.0).abs() < 1e-9, "{row}");
+        assert!(number("runs") >= 3.0 && number("pipelines") > 0.0 && number("median_ms") > 0.0, "{row}");
+        assert!(number("first_ms") > number("median_ms"), "the first answer takes a run and more: {row}");
+
+        let train = row["mode"] == "train";
+        let info =
+            json(&format!("info small --classes 10 --batch {}{}", row["batch"], if train { " --train" } else { "" }));
+        assert_eq!(row["planned_bytes"], info["planned_bytes"]);
+        let forward = info["flops"].as_f64().unwrap();
+        if train {
+            // Three times the forward pass, but for the first layer's input gradient.
+            assert!((2.9 * forward..3.0 * forward).contains(&number("flops")), "{row}");
+        } else {
+            assert_eq!(number("flops"), forward);
+        }
+    }
+    let table = succeed("bench --models small");
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.lines().count() == 2 && table.contains("median ms") && table.contains("small"), "{table}");
+}
+
+#[test]
+fn profile_adds_up() {
+    let profile = json("profile small --classes 10 --batch 4 --train");
+    let number = |line: &Value, key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
+    let total = &profile["total"];
+    let timed = total["ms"].is_number();
+    let keys = ["nodes", "flops", "moved_bytes", "least_bytes", "limit_ms"];
+    for lines in ["kinds", "nodes"].map(|lines| profile[lines].as_array().unwrap()) {
+        for key in keys.into_iter().chain(timed.then_some("ms")) {
+            let sum: f64 = lines.iter().map(|line| number(line, key)).sum();
+            assert!((sum / number(total, key) - 1.0).abs() < 1e-9, "{key}: {sum}, {total}");
+        }
+        let order = if timed { "ms" } else { "limit_ms" };
+        assert!(lines.is_sorted_by(|a, b| number(a, order) >= number(b, order)), "largest first: {lines:?}");
+    }
+    assert_eq!(number(total, "nodes"), profile["nodes"].as_array().unwrap().len() as f64);
+    // No node moves less than it must; what exceeds it is scratch memory, and what several launches read.
+    let nodes = profile["nodes"].as_array().unwrap();
+    assert!(nodes.iter().all(|node| number(node, "moved_bytes") >= number(node, "least_bytes")), "{nodes:?}");
+    let peaks = ["gflops", "gb_per_s"].map(|key| number(&profile["peaks"], key));
+    for node in nodes {
+        let limit = (number(node, "flops") / peaks[0]).max(number(node, "least_bytes") / peaks[1]) / 1e6;
+        assert!((number(node, "limit_ms") / limit - 1.0).abs() < 1e-9, "{node}");
+    }
+    let time = if timed { number(total, "ms") } else { number(&profile, "run_ms") };
+    assert!((number(&profile, "share") * time / number(total, "limit_ms") - 1.0).abs() < 1e-9, "{profile}");
+    assert!(number(&profile, "first_ms") > 0.0 && number(&profile, "pipelines") > 0.0);
+    assert!(profile["batch_norm"]["moved_bytes"].as_u64() >= profile["batch_norm"]["least_bytes"].as_u64());
+
+    let shown = succeed("profile small --top 3");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("conv2d") && shown.contains("peaks: ") && shown.contains("of the limit"), "{shown}");
+}
+
 /// A folder with a trained network, data, and what is wrong with copies of them.
 struct Fixture {
     folder: TempDir,
@@ -317,10 +383,23 @@ fn bad_flags_are_refused() {
     f.refuses(&format!("eval --data shapes --batch 0 {weights}"), "--batch");
     f.refuses(&format!("eval --data shapes --res 0 {weights}"), "--res");
     f.refuses("sample --data shapes --out @new --first 1000000", "--first");
+    for (flags, expected) in [
+        ("small --mode train", "layer4.0.bn2: batch_norm"),
+        ("small,resnet-rs-51", "resnet-rs-51"),
+        ("small --res 32,0", "--res"),
+        ("small --batch 1,,2", "--batch"),
+        ("small --mode jump", "--mode"),
+        ("small --width 100", "width must be from 0.125 to 8"),
+    ] {
+        f.refuses(&format!("bench --models {flags}"), expected);
+    }
+    f.refuses("profile small --train", "layer4.0.bn2: batch_norm");
+    f.refuses("profile small --top 3 --all", "--all");
     f.refuses(&format!("export {weights} @out.pt"), "@out.pt");
 
     let none = [("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")];
-    for line in ["devices", "selftest", "train --data shapes --out @new"] {
+    let commands = ["devices", "selftest", "train --data shapes --out @new", "bench --models small", "profile small"];
+    for line in commands {
         f.refuses_with(line, "adapter", &none);
     }
 }

@@ -6,12 +6,12 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
+use super::network::NetworkFlags;
 use super::{Error, Global, output};
 use crate::graph::Precision;
 use crate::graph::plan::Bytes;
 use crate::models::{Config, Preset};
 use crate::summary::{Part, Summary, inference_bytes, training_bytes};
-use crate::train::parse_depths;
 
 /// Show a model's layers, parameters, FLOPs and planned memory; needs no GPU
 #[derive(Args)]
@@ -34,15 +34,8 @@ pub(super) struct Info {
     /// Storage of maps and weights in inference
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// Classes of the classifier
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    classes: usize,
-    /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
-    #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
-    depths: Option<[usize; 4]>,
-    /// Multiplier of the channel counts [default: the model's]
-    #[arg(long, value_name = "FACTOR")]
-    width: Option<f64>,
+    #[command(flatten)]
+    network: NetworkFlags,
 }
 
 #[derive(Serialize)]
@@ -61,9 +54,7 @@ struct Answer {
 }
 
 pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
-    let mut config = args.model.config(args.classes);
-    config.depths = args.depths.unwrap_or(config.depths);
-    config.width = args.width.unwrap_or(config.width);
+    let config = args.network.config(args.model);
     let res = args.res.unwrap_or(args.model.res);
     let (pictures, size) = (args.batch as usize, [res as usize; 2]);
     let summary = Summary::new(&config, pictures, size)?;

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 failed with a message, 2 wrong usage.
 
+mod bench;
 mod devices;
 mod error;
 mod eval;
@@ -10,8 +11,10 @@ mod global;
 mod info;
 mod messages;
 mod models;
+mod network;
 mod output;
 mod predict;
+mod profile;
 mod sample;
 mod selftest;
 mod train;
@@ -47,6 +50,8 @@ enum Command {
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
     Tune(tune::Tune),
+    Bench(bench::Bench),
+    Profile(profile::Profile),
 }
 
 impl Command {
@@ -62,6 +67,8 @@ impl Command {
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),
             Self::Tune(args) => tune::run(args, global),
+            Self::Bench(args) => bench::run(args, global),
+            Self::Profile(args) => profile::run(args, global),
         }
     }
 }

@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::{Error, Global, output};
+use crate::bench::Mode;
 use crate::files;
 use crate::gpu::Tuning;
-use crate::graph::{Graph, fuse};
-use crate::models::{Input, Mode, Network, Preset};
-use crate::train::{Decay, Optimizer, Step};
+use crate::graph::{Graph, Precision};
+use crate::models::Preset;
+use crate::summary::{inference, training_step};
 use crate::tune::{Layer, Measured, layers};
 
 /// Measure which kernels are the fastest for a network's convolutions on this adapter, and keep the answer
@@ -31,17 +32,11 @@ pub(super) struct Tune {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: Option<u32>,
     /// What the network will be used for
-    #[arg(long, value_enum, default_value_t = Purpose::Infer)]
-    mode: Purpose,
+    #[arg(long, value_enum, default_value = "infer")]
+    mode: Mode,
     /// File to write [default: in the user's cache folder, where later runs find it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Purpose {
-    Infer,
-    Train,
 }
 
 #[derive(Serialize)]
@@ -119,15 +114,8 @@ fn network(args: &Tune, model: &Preset) -> Result<Graph, Error> {
     let size = [args.res.unwrap_or(model.res) as usize; 2];
     let batch = |default| args.batch.unwrap_or(default) as usize;
     Ok(match args.mode {
-        Purpose::Infer => {
-            let mut network = Network::build(&config, batch(1), size, Input::Tensor, Mode::Inference)?;
-            fuse::for_inference(&mut network.graph, &[network.logits])?;
-            network.graph
-        }
-        Purpose::Train => {
-            let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
-            Step::build(&config, batch(32), size, Input::Tensor, 0.1, &optimizer)?.graph
-        }
+        Mode::Infer => inference(&config, batch(1), size, Precision::F32)?.graph,
+        Mode::Train => training_step(&config, batch(32), size, false)?.graph,
     })
 }
 

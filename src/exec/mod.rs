@@ -6,6 +6,7 @@ mod store;
 
 pub use session::{NodeTime, PendingRead, Session, SessionOptions};
 pub use store::ParameterStore;
+pub(crate) use store::initial_values;
 
 use crate::{gpu, kernels};
 

@@ -187,6 +187,14 @@ impl Session {
         Ok(())
     }
 
+    /// Waits until every run is over.
+    pub fn wait(&mut self) -> Result<(), Error> {
+        match self.in_flight.take() {
+            Some(last) => Ok(self.gpu.wait(&last)?),
+            None => Ok(()),
+        }
+    }
+
     /// Runs all nodes and measures each with the adapter's own clock; `None` if it has none.
     pub fn run_timed(&mut self) -> Result<Option<Vec<NodeTime>>, Error> {
         let mut times = Vec::with_capacity(self.nodes.len());

@@ -112,7 +112,7 @@ impl ParameterStore {
 }
 
 /// Initial values of a tensor: a pure function of its name, shape and the seed.
-fn initial_values(tensor: &Tensor, init: Init, seed: u64) -> Vec<f32> {
+pub(crate) fn initial_values(tensor: &Tensor, init: Init, seed: u64) -> Vec<f32> {
     use rand::{RngExt, SeedableRng};
     let hash = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01B3);
     let name_hash = tensor.name.bytes().fold(0xCBF2_9CE4_8422_2325, hash); // FNV-1a

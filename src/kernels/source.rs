@@ -57,12 +57,12 @@ pub struct Kernel {
 
 impl Kernel {
     /// The shader `shaders/TEMPLATE.wgsl` without settings.
-    pub(super) fn new(template: &'static str) -> Self {
+    pub(crate) fn new(template: &'static str) -> Self {
         Self { template, settings: Vec::new() }
     }
 
     /// Sets a template variable.
-    pub(super) fn with(mut self, name: &'static str, setting: Setting) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, setting: Setting) -> Self {
         self.settings.push((name, setting));
         self
     }

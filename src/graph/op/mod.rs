@@ -39,7 +39,8 @@ pub const MAX_LOOP_ITERATIONS: usize = 32_768;
 pub struct Cost {
     /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for the rest, as the field counts.
     pub macs: u64,
-    /// Bytes that must be read and written at least once.
+    /// Bytes that must be moved: every tensor read or written once, an updated one both, and what a sum over the whole map must
+    /// be known for, read once more ([`Rule::reread_bytes`]). Channel padding is included.
     pub bytes: u64,
 }
 
@@ -66,6 +67,12 @@ pub trait Rule {
 
     /// Multiply-accumulates, for the operations that are counted.
     fn macs(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        0
+    }
+
+    /// Bytes of inputs that must be read twice, because the result of the first reading enters every element of the second, and
+    /// no map of a real network fits on the chip in between.
+    fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
     }
 
@@ -157,8 +164,9 @@ impl Node {
         let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
         let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
         let written_in_place: u64 = self.updates.iter().map(|&t| graph.spec(t).bytes()).sum();
-        let moved: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();
-        Cost { macs: self.op.rule().macs(&inputs, &outputs), bytes: moved + written_in_place }
+        let once: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();
+        let rule = self.op.rule();
+        Cost { macs: rule.macs(&inputs, &outputs), bytes: once + written_in_place + rule.reread_bytes(&inputs) }
     }
 
     /// Bytes of scratch memory that the node's kernels need while it runs.

@@ -68,6 +68,12 @@ impl Rule for BatchNorm {
         Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
     }
 
+    /// x: once for the statistics, once to be normalised. With y written, three passes over the map; two where the producer of
+    /// x gathers the statistics as it writes.
+    fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
+        inputs[0].bytes()
+    }
+
     fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
         Reduction::workspace_bytes(inputs[0])
     }
@@ -106,6 +112,11 @@ impl Rule for BatchNormGrad {
         let vectors = [inputs[0], inputs[2], inputs[3], inputs[4], inputs[5]];
         let shape = map_and_vectors(&vectors, &["gamma", "beta", "mean", "inverse deviation"])?;
         Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
+    }
+
+    /// x and dy: once for the two sums, once for dx. With dx written, five passes over the map.
+    fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
+        inputs[0].bytes() + inputs[1].bytes()
     }
 
     fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {

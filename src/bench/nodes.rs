@@ -1,0 +1,94 @@
+//! Single nodes of a network as graphs of their own, to be measured one by one.
+
+use std::collections::HashMap;
+
+use rand::{RngExt, SeedableRng};
+
+use crate::exec::{self, ParameterStore, Session, SessionOptions};
+use crate::gpu::Gpu;
+use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, TensorId};
+use crate::kernels::{Choices, ConvShape};
+
+/// One node with its shapes, out of a network.
+#[derive(Clone, Debug)]
+pub struct NodeBench {
+    /// Where the network has it first, and its shapes.
+    pub name: String,
+    /// Kind of operation.
+    pub op: &'static str,
+    /// How often the network has it.
+    pub count: usize,
+    /// Its work.
+    pub cost: Cost,
+    graph: Graph,
+    outputs: Vec<TensorId>,
+}
+
+/// The nodes of a graph that `wanted` picks, those of equal operation and shapes once, in the graph's order.
+pub fn distinct(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> Vec<NodeBench> {
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut nodes: Vec<NodeBench> = Vec::new();
+    let key = |node: &Node| {
+        let shapes: Vec<_> = node.inputs.iter().map(|&id| graph.spec(id)).collect();
+        format!("{:?} {shapes:?}", node.op)
+    };
+    for node in graph.nodes().iter().filter(|node| wanted(&node.op)) {
+        let at = *known.entry(key(node)).or_insert_with(|| {
+            nodes.push(NodeBench::of(graph, node));
+            nodes.len() - 1
+        });
+        nodes[at].count += 1;
+    }
+    nodes
+}
+
+impl NodeBench {
+    fn of(from: &Graph, node: &Node) -> Self {
+        let fits = "a node fits as it did in its network";
+        let mut graph = Graph::new();
+        let mut add = |&id: &TensorId, role| {
+            // A tensor may come twice.
+            let tensor = from.tensor(id);
+            graph.find(&tensor.name).unwrap_or_else(|| {
+                graph
+                    .add_tensor(tensor.name.clone(), tensor.spec.clone(), role)
+                    .unwrap_or_else(|e| unreachable!("{fits}: {e}"))
+            })
+        };
+        let inputs: Vec<_> = node.inputs.iter().map(|id| add(id, Role::Input)).collect();
+        let updates: Vec<_> = node.updates.iter().map(|id| add(id, Role::State(Init::Constant(0.0)))).collect();
+        let outputs =
+            graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap_or_else(|e| unreachable!("{fits}: {e}"));
+        let shape = |&id: &TensorId| graph.spec(id).shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        let shapes: Vec<String> = inputs.iter().take(2).map(shape).collect();
+        let name = format!("{} {} to {}", node.name, shapes.join(" "), shape(&outputs[0]));
+        let (op, cost) = (node.op.rule().name(), graph.nodes()[0].cost(&graph));
+        Self { name, op, count: 0, cost, graph, outputs }
+    }
+
+    /// Shape of a convolution; `None` if the node is none.
+    pub fn conv_shape(&self) -> Option<ConvShape> {
+        ConvShape::of(&self.graph, &self.graph.nodes()[0])
+    }
+
+    /// A session that runs the node, by the kernel that `choices` name, on random numbers from 0.5 to 1.5, so that
+    /// deviations are positive. Zeros would be faster than real numbers on some GPUs, since no bits flip.
+    ///
+    /// # Errors
+    /// If it does not fit the device, or the device fails.
+    pub fn session(&self, gpu: &Gpu, choices: Option<&Choices>) -> Result<Session, exec::Error> {
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&self.graph)?;
+        let options = SessionOptions { choices, ..SessionOptions::default() };
+        let session = Session::new(&store, self.graph.clone(), &self.outputs, &options)?;
+        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
+        for id in self.graph.ids().filter(|&id| self.graph.tensor(id).role == Role::Input) {
+            let spec = self.graph.spec(id);
+            if spec.dtype == DType::F32 {
+                let values: Vec<f32> = (0..spec.elements()).map(|_| 0.5 + rng.random::<f32>()).collect();
+                session.feed(&[(id, &values)], &[])?;
+            }
+        }
+        Ok(session)
+    }
+}

@@ -1,0 +1,96 @@
+//! What the adapter can do at most: what kernels are held against.
+//!
+//! Both peaks are those of shaders. A software adapter copies at a fraction of what memcpy does, since the vec4 of its lanes
+//! are gathered and scattered one by one; its other kernels meet the same obstacle, so the comparison stays a fair one.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::gpu::{self, Dispatch, Gpu};
+use crate::kernels::{Kernel, Setting};
+
+/// Accumulators of an invocation of `bench/fma`, in vec4, and multiply-adds of each between two tests of the loop.
+const CHAINS: usize = 3;
+const UNROLLED: usize = 8;
+/// 6.4 GFLOP a dispatch: some 0.3 ms on a GPU of 20 TFLOP/s, where launching it takes a hundredth of that.
+const ITERATIONS: u32 = 64;
+const WORKGROUPS: u32 = 8192;
+const WORKGROUP_LANES: u32 = 64;
+
+/// Bytes that are copied: one binding's worth, past every cache.
+const COPIED_BYTES: u64 = 128 << 20;
+/// Vec4 that an invocation copies; 4 are a sixth faster than 1 on lavapipe.
+const STRIDES: usize = 4;
+
+/// A measurement takes at least this long, so that a GPU raises its clock and the host's own share is lost.
+const LONG_ENOUGH_S: f64 = 0.02;
+/// The best of so many counts, since a peak is what nothing else has disturbed.
+const TRIES: usize = 5;
+
+/// Peak rates of an adapter, measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Peaks {
+    /// 10^9 FLOPs a second, two a fused multiply-add, f32, from registers alone.
+    pub gflops: f64,
+    /// 10^9 bytes a second, read and written, of a copy of 128 MiB.
+    pub gb_per_s: f64,
+}
+
+/// The kernels that measure peaks: multiply-adds and the copy.
+pub fn kernels() -> [Kernel; 2] {
+    let fma = Kernel::new("bench/fma");
+    [fma.with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED)), Kernel::new("bench/copy")]
+}
+
+impl Peaks {
+    /// Measures an adapter. Takes 256 MiB of its memory meanwhile, and about half a second.
+    ///
+    /// # Errors
+    /// If the memory is not there, or the device fails.
+    pub fn measure(gpu: &Gpu) -> Result<Self, gpu::Error> {
+        let pipelines = gpu.compile(&kernels().map(|k| k.source()), &|_, _| {})?;
+        let copies = (COPIED_BYTES / 16) as u32 / STRIDES as u32;
+        let params = gpu.allocate_uniform("peaks: parameters", 512)?;
+        // The chains tend to addend / (1 - factor) = 2, far from -1 and from slow denormals.
+        let fma_params = [0.5f32.to_bits(), 1.0f32.to_bits(), (-1.0f32).to_bits(), ITERATIONS];
+        gpu.upload(&[
+            (&params, 0, bytemuck::cast_slice(&fma_params)),
+            (&params, 256, bytemuck::cast_slice(&[copies])),
+        ])?;
+
+        let unused = gpu.allocate("peaks: no results", 4 * u64::from(WORKGROUP_LANES))?;
+        let ranges = [(&params, 0, 16), (&unused, 0, unused.bytes())];
+        let fma = gpu.bind(&pipelines[0], &ranges, [WORKGROUPS, 1, 1])?;
+        let per_iteration = 2 * 4 * (CHAINS * UNROLLED) as u64;
+        let flops = u64::from(WORKGROUPS * WORKGROUP_LANES) * u64::from(ITERATIONS) * per_iteration;
+        let gflops = flops as f64 / shortest_s(gpu, &fma)? / 1e9;
+
+        let [source, destination] =
+            ["source", "destination"].map(|what| gpu.allocate(&format!("peaks: {what}"), COPIED_BYTES));
+        let (source, destination) = (source?, destination?);
+        let ranges = [(&params, 256, 16), (&source, 0, COPIED_BYTES), (&destination, 0, COPIED_BYTES)];
+        let copy = gpu.bind(&pipelines[1], &ranges, [copies / WORKGROUP_LANES, 1, 1])?;
+        let gb_per_s = 2.0 * COPIED_BYTES as f64 / shortest_s(gpu, &copy)? / 1e9;
+        Ok(Self { gflops, gb_per_s })
+    }
+
+    /// The least time in milliseconds for that much work.
+    pub fn limit_ms(&self, flops: u64, bytes: u64) -> f64 {
+        (flops as f64 / self.gflops).max(bytes as f64 / self.gb_per_s) / 1e6
+    }
+}
+
+/// Shortest time of one dispatch in seconds, of several tries with enough of them in a row.
+fn shortest_s(gpu: &Gpu, dispatch: &Dispatch) -> Result<f64, gpu::Error> {
+    let time_s = |count: usize| {
+        let started = Instant::now();
+        gpu.wait(&gpu.submit(std::iter::repeat_n(dispatch, count))?)?;
+        Ok(started.elapsed().as_secs_f64() / count as f64)
+    };
+    let mut count = 1;
+    while time_s(count)? * (count as f64) < LONG_ENOUGH_S {
+        count *= 2;
+    }
+    (0..TRIES).try_fold(f64::INFINITY, |shortest, _| Ok(time_s(count)?.min(shortest)))
+}

@@ -1,0 +1,237 @@
+//! How many bytes kernels move, counted from their launches. Needs no GPU.
+
+use std::collections::HashMap;
+
+use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
+use serde::Serialize;
+
+use crate::gpu::Target;
+use crate::graph::{Graph, NodeId, Op};
+use crate::kernels::{Choices, Kernel, Launch, Place, TooLarge, lower};
+
+/// Bytes that a node's kernels move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Of every range that a launch binds and its kernel reads, once a launch. Caches may save some, and a kernel may use
+    /// less of a range than it binds.
+    pub read_bytes: u64,
+    /// Of every range of a tensor or of scratch memory that some kernel writes. Launches of one node share a result among
+    /// them, so what several bind counts once.
+    pub written_bytes: u64,
+}
+
+impl Traffic {
+    /// Read and written.
+    pub fn bytes(&self) -> u64 {
+        self.read_bytes + self.written_bytes
+    }
+}
+
+/// Counts the bytes that nodes move. What a kernel does with a binding is read off its shader.
+pub struct Meter {
+    target: Target,
+    uses: HashMap<Kernel, Vec<GlobalUse>>,
+}
+
+impl Meter {
+    /// For an adapter's kernels, untuned.
+    pub fn new(target: Target) -> Self {
+        Self { target, uses: HashMap::new() }
+    }
+
+    /// What one node moves.
+    ///
+    /// # Errors
+    /// If it does not fit the limits, so that it has no kernels.
+    pub fn node(&mut self, graph: &Graph, node: NodeId) -> Result<Traffic, TooLarge> {
+        let launches = lower(graph, node, self.target, Choices::TABLE)?;
+        Ok(self.launches(&launches))
+    }
+
+    fn launches(&mut self, launches: &[Launch]) -> Traffic {
+        let mut read_bytes = 0;
+        let mut written: HashMap<Place, Vec<[u64; 2]>> = HashMap::new();
+        for launch in launches {
+            let uses = self.uses.entry(launch.kernel.clone()).or_insert_with(|| uses(&launch.kernel));
+            for (view, used) in launch.views.iter().zip(uses) {
+                if used.contains(GlobalUse::READ) {
+                    read_bytes += view.bytes;
+                }
+                if used.contains(GlobalUse::WRITE) {
+                    written.entry(view.place).or_default().push([view.offset, view.offset + view.bytes]);
+                }
+            }
+        }
+        Traffic { read_bytes, written_bytes: written.into_values().map(covered).sum() }
+    }
+}
+
+/// What a kernel does with its bindings 1, 2, ...
+///
+/// # Panics
+/// If the shader is wrong, which no input can cause: a test compiles all of them.
+fn uses(kernel: &Kernel) -> Vec<GlobalUse> {
+    let wrong = |e: &dyn std::fmt::Display| -> ! { panic!("{}: {e}", kernel.name()) };
+    let module = naga::front::wgsl::parse_str(&kernel.wgsl()).unwrap_or_else(|e| wrong(&e));
+    let mut validator = Validator::new(ValidationFlags::empty(), Capabilities::all());
+    let info = validator.validate(&module).unwrap_or_else(|e| wrong(&e));
+    let main = info.get_entry_point(0);
+    let mut bound: Vec<(u32, GlobalUse)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(handle, variable)| Some((variable.binding?.binding, main[handle])))
+        .filter(|&(binding, _)| binding > 0)
+        .collect();
+    bound.sort_by_key(|&(binding, _)| binding);
+    bound.into_iter().map(|(_, used)| used).collect()
+}
+
+/// Bytes in the union of ranges.
+fn covered(mut ranges: Vec<[u64; 2]>) -> u64 {
+    ranges.sort();
+    let mut end = 0;
+    let new = |[first, last]: [u64; 2]| {
+        let from = first.max(end);
+        end = end.max(last);
+        last.saturating_sub(from)
+    };
+    ranges.into_iter().map(new).sum()
+}
+
+/// What training's batch norms move, forward and backward, beside the least that they can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BatchNormTraffic {
+    /// Counted from the launches.
+    pub moved_bytes: u64,
+    /// Three passes over the map forward (read for the statistics, read, write), five backward (read x and dy for the sums,
+    /// read both, write dx), each vector once a node: the least for kernels of their own.
+    pub least_bytes: u64,
+    /// Without the first pass, where the convolution before gathers the statistics as it writes its result.
+    pub least_fused_bytes: u64,
+}
+
+impl BatchNormTraffic {
+    /// Sums over a training step; `None` where it has no batch norm.
+    ///
+    /// # Errors
+    /// As [`Meter::node`].
+    pub fn of(graph: &Graph, meter: &mut Meter) -> Result<Option<Self>, TooLarge> {
+        let mut sum = Self::default();
+        for (i, node) in graph.nodes().iter().enumerate() {
+            let saved = match node.op {
+                Op::BatchNorm(_) => graph.spec(node.inputs[0]).bytes(),
+                Op::BatchNormGrad(_) => 0,
+                _ => continue,
+            };
+            let least = node.cost(graph).bytes;
+            sum.moved_bytes += meter.node(graph, i)?.bytes();
+            sum.least_bytes += least;
+            sum.least_fused_bytes += least - saved;
+        }
+        Ok((sum.least_bytes > 0).then_some(sum))
+    }
+
+    /// Moved by least.
+    pub fn ratio(&self) -> f64 {
+        self.moved_bytes as f64 / self.least_bytes as f64
+    }
+
+    /// Moved by the least of the fused form.
+    pub fn ratio_fused(&self) -> f64 {
+        self.moved_bytes as f64 / self.least_fused_bytes as f64
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::gpu::Family;
+    use crate::graph::op::{BatchNorm, Conv2dInputGrad, SgdMomentum};
+    use crate::graph::{Activation, DType, Init, Spec};
+    use crate::models::Preset;
+    use crate::summary::training_step;
+
+    const TARGETS: [Target; 2] = [Target { family: Family::Registers, lanes: 8, ..Target::TILES }, Target::TILES];
+
+    fn traffic(graph: &Graph, target: Target) -> Traffic {
+        Meter::new(target).node(graph, 0).unwrap()
+    }
+
+    #[test]
+    fn ranges_that_overlap_count_once() {
+        assert_eq!(covered(vec![]), 0);
+        assert_eq!(covered(vec![[8, 16], [0, 8]]), 16);
+        assert_eq!(covered(vec![[0, 16], [4, 8], [12, 20], [30, 31]]), 21);
+    }
+
+    /// Weights and momentum are read and written, the gradient and the rate read.
+    #[test]
+    fn updates_count_twice() {
+        let mut g = Graph::new();
+        let spec = Spec::channels([100]);
+        let gradient = g.input("gradient", spec.clone()).unwrap();
+        let lr = g.input("lr", Spec::plain([1], DType::F32)).unwrap();
+        let p = g.parameter("p".into(), spec.clone(), Init::Constant(0.0)).unwrap();
+        let v = g.state("v".into(), spec, 0.0).unwrap();
+        let sgd = SgdMomentum { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        g.apply("sgd", sgd, &[gradient, lr], &[p, v]).unwrap();
+        for target in TARGETS {
+            assert_eq!(traffic(&g, target), Traffic { read_bytes: 3 * 400 + 4, written_bytes: 2 * 400 });
+        }
+        assert_eq!(g.nodes()[0].cost(&g).bytes, 5 * 400 + 4);
+    }
+
+    /// Stride 2 runs as four phases: each reads dy and the weights that it is given, and together they write dx once.
+    #[test]
+    fn phases_share_a_result() {
+        let mut g = Graph::new();
+        let dy = g.input("dy", Spec::channels([1, 4, 4, 4])).unwrap();
+        let w = g.input("w", Spec::weights([3, 3, 4, 4])).unwrap();
+        let op = Conv2dInputGrad { stride: 2, padding: 1, size: [8, 8], addend: false };
+        g.apply1("conv", op, &[dy, w]).unwrap();
+        let (dy_bytes, w_bytes, dx_bytes) = (16 * 16, 9 * 4 * 16, 64 * 16);
+        for target in TARGETS {
+            let exchanged = w_bytes;
+            let expected =
+                Traffic { read_bytes: w_bytes + 4 * (dy_bytes + w_bytes), written_bytes: dx_bytes + exchanged };
+            assert_eq!(traffic(&g, target), expected, "{target:?}");
+        }
+    }
+
+    /// 2 x 8 x 8 rows of 4 channels in 8 chunks of 16.
+    #[test]
+    fn batch_norm_makes_three_passes() {
+        let mut g = Graph::new();
+        let (map, vector) = (Spec::channels([2, 8, 8, 4]), Spec::channels([4]));
+        let x = g.input("x", map).unwrap();
+        let [gamma, beta] = ["gamma", "beta"].map(|name| g.input(name, vector.clone()).unwrap());
+        let mean = g.state("mean".into(), vector.clone(), 0.0).unwrap();
+        let variance = g.state("variance".into(), vector, 1.0).unwrap();
+        let op = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
+        g.apply("norm", op, &[x, gamma, beta], &[mean, variance]).unwrap();
+        let (map, vector, chunks) = (128 * 16, 16, 8 * 2 * 16);
+        // The running statistics, then what normalising needs.
+        let read_bytes = 2 * map + chunks + 2 * vector + 4 * vector;
+        let written_bytes = map + chunks + 4 * vector;
+        assert_eq!(traffic(&g, Target::TILES), Traffic { read_bytes, written_bytes });
+        assert_eq!(g.nodes()[0].cost(&g).bytes, 3 * map + 8 * vector);
+    }
+
+    #[test]
+    fn batch_norm_of_training_moves_little_more_than_it_must() {
+        let config = Preset::find("resnet-rs-50").unwrap().config(1000);
+        let graph = training_step(&config, 32, [160; 2], false).unwrap().graph;
+        for target in TARGETS {
+            let sum = BatchNormTraffic::of(&graph, &mut Meter::new(target)).unwrap().unwrap();
+            let [moved, least, fused] =
+                [sum.moved_bytes, sum.least_bytes, sum.least_fused_bytes].map(|bytes| bytes as f64 / 1e9);
+            eprintln!(
+                "{target:?}: {moved:.3} GB, {:.3} of the least {least:.3} GB (3 + 5 passes), {:.3} of {fused:.3} GB (2 + 5)",
+                sum.ratio(),
+                sum.ratio_fused()
+            );
+            assert!((1.0..=1.15).contains(&sum.ratio()), "{target:?}: {sum:?}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A network with random weights and random pictures, as the program would run it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+
+use crate::Error;
+use crate::exec::{self, ParameterStore, Session, SessionOptions, initial_values};
+use crate::gpu::Gpu;
+use crate::graph::freeze::store_half;
+use crate::graph::{Graph, Init, Precision, Role, TensorId};
+use crate::models::Config;
+use crate::summary::{Summary, inference, training_step};
+
+/// Where all random numbers start.
+const SEED: u64 = 1;
+
+/// What a network is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Answer a batch: the fused network.
+    Infer,
+    /// One training step: forward, backward, update.
+    Train,
+}
+
+/// A network, its pictures, and what it is asked to do.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Name in reports.
+    pub model: String,
+    /// The network.
+    pub config: Config,
+    /// Side of the pictures in pixels.
+    pub res: usize,
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// What it is asked to do.
+    pub mode: Mode,
+    /// Storage of maps and weights; training has f32 alone.
+    pub precision: Precision,
+    /// Whether a training step recomputes activations instead of keeping them.
+    pub recompute: bool,
+}
+
+/// A graph with what it is fed and what is read of it.
+struct Program {
+    graph: Graph,
+    pixels: TensorId,
+    training: Option<Feeds>,
+    output: TensorId,
+}
+
+/// What a training step is fed besides the pictures.
+struct Feeds {
+    labels: TensorId,
+    clock: TensorId,
+    lr: TensorId,
+}
+
+impl Workload {
+    fn build(&self) -> Result<Program, Error> {
+        let (config, size) = (&self.config, [self.res; 2]);
+        Ok(match self.mode {
+            Mode::Infer => {
+                let network = inference(config, self.batch, size, self.precision)?;
+                Program { graph: network.graph, pixels: network.input, training: None, output: network.logits }
+            }
+            Mode::Train => {
+                let mut step = training_step(config, self.batch, size, self.recompute)?;
+                if self.precision == Precision::F16 {
+                    store_half(&mut step.graph)?; // refused
+                }
+                let training = Feeds { labels: step.labels, clock: step.clock, lr: step.lr };
+                Program { graph: step.graph, pixels: step.input, training: Some(training), output: step.loss }
+            }
+        })
+    }
+
+    /// FLOPs of one run: of the network before fusion, or of the training step.
+    ///
+    /// # Errors
+    /// If the configuration is out of range, or the pictures or the batch are too small.
+    pub fn flops(&self) -> Result<u64, Error> {
+        match self.mode {
+            Mode::Infer => Ok(Summary::new(&self.config, self.batch, [self.res; 2])?.flops),
+            Mode::Train => {
+                let graph = self.build()?.graph;
+                Ok(graph.nodes().iter().map(|n| 2 * n.cost(&graph).macs).sum())
+            }
+        }
+    }
+
+    /// Draws weights, pictures and labels: all that a user would have at hand before the device is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::flops`].
+    pub fn prepare(self) -> Result<Prepared, Error> {
+        let Program { graph, .. } = self.build()?;
+        let mut weights = Vec::new();
+        for tensor in graph.persistent().map(|id| graph.tensor(id)) {
+            match tensor.role {
+                // Memory is allocated as zeros.
+                Role::Parameter(Init::Constant(0.0)) | Role::State(Init::Constant(0.0)) => {}
+                Role::Parameter(init) | Role::State(init) => {
+                    weights.push((tensor.name.clone(), initial_values(tensor, init, SEED)));
+                }
+                _ => {}
+            }
+        }
+        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(SEED);
+        let pixels = (0..self.batch * self.res * self.res).map(|_| rng.random()).collect();
+        let labels = (0..self.batch).map(|_| rng.random_range(0..self.config.classes as u32)).collect();
+        Ok(Prepared { flops: self.flops()?, workload: self, weights, pixels, labels })
+    }
+}
+
+/// A workload with its weights and pictures in the program's memory.
+pub struct Prepared {
+    /// What it is.
+    pub workload: Workload,
+    /// FLOPs of one run.
+    pub flops: u64,
+    weights: Vec<(String, Vec<f32>)>,
+    pixels: Vec<u32>,
+    labels: Vec<u32>,
+}
+
+/// A workload on a device, its first run done.
+pub struct Running {
+    /// The session.
+    pub session: Session,
+    /// Time to the first answer in milliseconds.
+    pub first_ms: f64,
+    /// Pipelines compiled.
+    pub pipelines: usize,
+    output: TensorId,
+}
+
+impl Prepared {
+    /// Brings the workload up to its first answer. `since` is when the device was asked for; `progress` is told how many of how
+    /// many pipelines are compiled.
+    ///
+    /// # Errors
+    /// If it does not fit the device, or the device fails.
+    pub fn start(&self, gpu: &Gpu, since: Instant, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Running, Error> {
+        let Program { graph, pixels, training, output } = self.workload.build()?;
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&graph)?;
+        store.load(&self.weights)?;
+        let pipelines = AtomicUsize::new(0);
+        let compiling = |done, total| {
+            pipelines.store(total, Ordering::Relaxed);
+            progress(done, total);
+        };
+        let mut session = Session::new(
+            &store,
+            graph,
+            &[output],
+            &SessionOptions { progress: Some(&compiling), ..SessionOptions::default() },
+        )?;
+        session.prepare()?;
+        session.feed(&[], &[(pixels, &self.pixels)])?;
+        if let Some(Feeds { labels, clock, lr }) = training {
+            session.feed(&[(lr, &[0.01])], &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
+        }
+        session.run()?;
+        session.read(output)?;
+        let first_ms = 1e3 * since.elapsed().as_secs_f64();
+        Ok(Running { session, first_ms, pipelines: pipelines.into_inner(), output })
+    }
+}
+
+impl Running {
+    /// One more run: milliseconds from submission to the result in the program's memory.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn run_ms(&mut self) -> Result<f64, exec::Error> {
+        let started = Instant::now();
+        self.session.run()?;
+        self.session.read(self.output)?;
+        Ok(1e3 * started.elapsed().as_secs_f64())
+    }
+}
