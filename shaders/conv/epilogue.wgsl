@@ -14,7 +14,7 @@
 
 fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     var v = sum;
-#if bias
+#if bias and not bias_added | default(false)
     v += bias[column];
 #endif
 #if gate

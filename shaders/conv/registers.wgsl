@@ -23,6 +23,8 @@
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> w: array<Group>;
 @group(0) @binding(3) var<storage, read_write> y: array<Group>;
+// The sums start at the bias.
+#set bias_added = true
 #include "conv/epilogue.wgsl"
 
 @compute @workgroup_size({{ lanes }})
@@ -48,7 +50,7 @@ fn main(
 #endif
 
     // Grid position of the pixels that this lane loads: every {{ lanes }}th from its first, by one division, then steps.
-    // A pixel past the last repeats the last; its sums are not stored.
+    // One past the map's last repeats the one before.
     let first = min(first_pixel + lane, walk.pixels - 1u);
     let first_line = first / walk.grid_w;
     var n = first_line / walk.grid_h;
@@ -92,9 +94,14 @@ fn main(
 #set loads, rows = cols, own * lanes
 #endif
 
-#for r in range(rows)
 #for c in range(cols)
-    var sum{{ r }}_{{ c }} = vec4<f32>(0.0);
+#if bias
+    let start{{ c }} = bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)];
+#else
+    let start{{ c }} = vec4<f32>(0.0);
+#endif
+#for r in range(rows)
+    var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
 #endfor
     for (var ty = 0u; ty < walk.taps_h; ty++) {
@@ -152,7 +159,7 @@ fn main(
         }
     }
 
-    // Where the lane's pixels are stored.
+    // Where the lane's pixels are stored. One that repeats another stores the same once more.
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
@@ -160,19 +167,18 @@ fn main(
 #endfor
 #for r in range(rows)
 #if lanes_along == "pixels"
-    if (first_pixel + lane + {{ r * lanes }}u < walk.pixels) {
-        let image = n{{ r }};
-        let out = out{{ r }};
+    let to{{ r }} = out{{ r }};
+    let image{{ r }} = n{{ r }};
 #else
-    if (first_pixel + {{ r }}u < walk.pixels) {
-        let image = subgroupBroadcast(n{{ r // lanes }}, {{ r % lanes }}u);
-        let out = subgroupBroadcast(out{{ r // lanes }}, {{ r % lanes }}u);
+    let to{{ r }} = subgroupBroadcast(out{{ r // lanes }}, {{ r % lanes }}u);
+    let image{{ r }} = {{ "subgroupBroadcast(n" ~ r // lanes ~ ", " ~ r % lanes ~ "u)" if gate else "0u" }};
 #endif
+#endfor
 #for c in range(cols)
-        let column{{ c }} = column + {{ c * column_step }}u;
-        if (column{{ c }} < walk.out_groups) {
-            y[out + column{{ c }}] = narrow(finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }}));
-        }
+    if (column + {{ c * column_step }}u < walk.out_groups) {
+        let column = column + {{ c * column_step }}u;
+#for r in range(rows)
+        y[to{{ r }} + column] = narrow(finish(sum{{ r }}_{{ c }}, image{{ r }}, column, to{{ r }} + column));
 #endfor
     }
 #endfor

@@ -133,11 +133,15 @@ fn main(
     }
 #endif
 
-#for r in range(rows)
-    if (first_group + {{ r // 4 }}u < g.in_groups) {
 #for c in range(cols)
-        if (column{{ c }} < g.out_groups) {
-            partial[result_at(run, (tap * g.in_groups + first_group) * 4u + {{ r }}u, column{{ c }})] = sum{{ r }}_{{ c }};
+    if (column{{ c }} < g.out_groups) {
+        let at = result_at(run, (tap * g.in_groups + first_group) * 4u, column{{ c }});
+        let stride = weight_row_stride(column{{ c }}, g.out_groups);
+#for i in range(rows // 4)
+        if (first_group + {{ i }}u < g.in_groups) {
+#for r in range(4 * i, 4 * i + 4)
+            partial[at + {{ r }}u * stride] = sum{{ r }}_{{ c }};
+#endfor
         }
 #endfor
     }

@@ -93,12 +93,6 @@ impl ConvShape {
         self.rows().div_ceil(tile.rows) * self.out_groups().div_ceil(tile.groups) * self.parts
     }
 
-    /// Sums that a register tile computes for the map, those past its edges included.
-    fn computed(&self, tile: RegisterTile, lanes: usize) -> usize {
-        let [pixels, groups] = tile.map_block(lanes);
-        self.pixels().next_multiple_of(pixels) * self.out_groups().next_multiple_of(groups)
-    }
-
     /// Share of the lanes that hold channels where they lie along the input's and the output's.
     fn filled(&self, lanes: usize) -> f64 {
         let share = |groups: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
@@ -164,11 +158,6 @@ const MEDIUM: Tile = Tile { rows: 64, groups: 16, threads: 128 };
 /// The same for a map of 5 x 5.
 const FLAT: Tile = Tile { rows: 32, groups: 16, threads: 64 };
 
-/// 12 to 17 multiply-adds for each number loaded. Larger ones load less and take llvmpipe longer to compile than a short run takes.
-const WIDE: RegisterTile = registers("channels", 3, 2);
-/// A few per cent slower, and less is computed for nothing on maps of few pixels.
-const DEEP: RegisterTile = registers("channels", 4, 1);
-
 /// A line of a table. The predicates are given the shape and the lanes of a register kernel's workgroup.
 struct Line {
     variant: ConvVariant,
@@ -179,20 +168,23 @@ struct Line {
 }
 
 /// Maps and their gradients. To add a variant, add a line; nobody gets it by default before its `preferred` says so.
+///
+/// Of the register kernels, larger ones load less for a multiply-add, and llvmpipe translates them one after another, each as long
+/// as a hundred runs of it take: 3 x 2 is 6 % faster than 4 x 1, and takes twice as long to translate.
 const MAPS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_groups() <= NARROW.groups),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
     tiles(MEDIUM, |s, _| s.workgroups(LARGE) < ENOUGH_WORKGROUPS),
     tiles(LARGE, |_, _| true),
-    lanes(WIDE, |s, n| s.out_groups() >= n, |s, n| 20 * s.computed(WIDE, n) <= 21 * s.computed(DEEP, n)),
-    lanes(DEEP, |s, n| s.out_groups() >= n, |_, _| true),
-    lanes(registers("pixels", 8, 4), |s, _| s.out_groups() >= 4, |_, _| true),
-    lanes(registers("pixels", 8, 3), |s, _| s.out_groups() == 3, |_, _| true),
-    lanes(registers("pixels", 8, 2), |s, _| s.out_groups() == 2, |_, _| true),
+    lanes(registers("channels", 4, 1), |s, n| s.out_groups() >= n, |_, _| true),
+    lanes(registers("pixels", 4, 4), |s, _| s.out_groups() >= 4, |_, _| true),
+    lanes(registers("pixels", 4, 2), |s, _| s.out_groups() >= 2, |_, _| true),
     lanes(registers("pixels", 8, 1), |s, _| s.out_groups() == 1, |_, _| true),
+    lanes(registers("channels", 3, 2), |s, n| s.out_groups() >= n, |_, _| false),
+    lanes(registers("channels", 3, 1), |s, n| s.out_groups() >= n, |_, _| false),
     lanes(registers("channels", 2, 2), |s, n| s.out_groups() >= n, |_, _| false),
-    lanes(registers("channels", 4, 2), |s, n| s.out_groups() >= n, |_, _| false),
-    lanes(registers("channels", 2, 1), |s, n| s.out_groups() >= n, |_, _| false),
+    lanes(registers("pixels", 8, 4), |s, _| s.out_groups() >= 4, |_, _| false),
+    lanes(registers("pixels", 8, 2), |s, _| s.out_groups() >= 2, |_, _| false),
 ];
 
 /// Gradients of weights.
@@ -201,19 +193,13 @@ const WEIGHTS: &[Line] = &[
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
     tiles(MEDIUM, |s, _| s.workgroups(LARGE) < ENOUGH_WORKGROUPS),
     tiles(LARGE, |_, _| true),
-    lanes(
-        registers("channels", 1, 2),
-        |s, n| s.out_groups() > n,
-        |s, n| s.filled(n) > 0.7 && s.out_groups().is_multiple_of(2 * n),
-    ),
     lanes(registers("channels", 1, 1), |s, n| s.out_groups() >= n, |s, n| s.filled(n) > 0.7),
-    lanes(registers("lines", 4, 4), |s, _| s.in_groups() >= 4 && s.out_groups() >= 4, |_, _| true),
-    lanes(registers("lines", 4, 2), |s, _| s.in_groups() >= 4 && s.out_groups() >= 2, |_, _| true),
-    lanes(registers("lines", 4, 1), |s, _| s.in_groups() >= 4, |_, _| true),
     lanes(registers("lines", 2, 4), |s, _| s.in_groups() >= 2 && s.out_groups() >= 4, |_, _| true),
     lanes(registers("lines", 2, 2), |s, _| s.in_groups() >= 2 && s.out_groups() >= 2, |_, _| true),
-    lanes(registers("lines", 1, 4), |s, _| s.out_groups() >= 4, |_, _| true),
     lanes(registers("lines", 1, 1), |_, _| true, |_, _| true),
+    lanes(registers("channels", 1, 2), |s, n| s.out_groups() > n, |_, _| false),
+    lanes(registers("lines", 4, 4), |s, _| s.in_groups() >= 4 && s.out_groups() >= 4, |_, _| false),
+    lanes(registers("lines", 1, 4), |s, _| s.out_groups() >= 4, |_, _| false),
 ];
 
 const fn tiles(tile: Tile, preferred: fn(&ConvShape, usize) -> bool) -> Line {
