@@ -39,8 +39,10 @@ pub struct Peaks {
 
 /// The kernels that measure peaks: multiply-adds and the copy.
 pub fn kernels() -> [Kernel; 2] {
-    let fma = Kernel::new("bench/fma");
-    [fma.with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED)), Kernel::new("bench/copy")]
+    [
+        Kernel::new("bench/fma").with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED)),
+        Kernel::new("bench/copy").with("strides", Setting::Number(STRIDES)),
+    ]
 }
 
 impl Peaks {
