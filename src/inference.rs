@@ -74,8 +74,9 @@ impl Inference {
         let frozen = freeze(graph.clone(), &[logits], options.precision)?;
         let mut store = ParameterStore::new(gpu);
         store.allocate(&frozen.graph)?;
-        // The driver compiles kernels while the weights are read and folded.
         let session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
+        // The driver finishes kernels while the weights are folded and uploaded.
+        session.warm_up()?;
         fill(&store, &frozen, timm::values(path, weights, &graph)?)?;
         Ok(Self { session, input, logits })
     }

@@ -151,7 +151,6 @@ impl Prepared {
         let Program { graph, pixels, training, output } = self.workload.build()?;
         let mut store = ParameterStore::new(gpu);
         store.allocate(&graph)?;
-        store.load(&self.weights)?;
         let pipelines = AtomicUsize::new(0);
         let compiling = |done, total| {
             pipelines.store(total, Ordering::Relaxed);
@@ -163,6 +162,8 @@ impl Prepared {
             &[output],
             &SessionOptions { progress: Some(&compiling), ..SessionOptions::default() },
         )?;
+        session.warm_up()?;
+        store.load(&self.weights)?;
         session.prepare()?;
         session.feed(&[], &[(pixels, &self.pixels)])?;
         if let Some(Feeds { labels, clock, lr }) = training {

@@ -112,7 +112,6 @@ impl Session {
             dispatches.push(gpu.bind(&pipelines[&launch.kernel], &ranges, launch.workgroups)?);
         }
         gpu.upload(&[(&params, 0, &block)])?;
-        gpu.warm_up(&dispatches)?;
 
         let in_setup = |node: &NodeId| plan.setup.contains(node);
         let setup_len = launches.iter().filter(|(node, _)| in_setup(node)).count();
@@ -130,6 +129,12 @@ impl Session {
     /// The memory plan.
     pub fn plan(&self) -> &MemoryPlan {
         &self.plan
+    }
+
+    /// Has the driver finish kernels that it would otherwise finish at their first use, and does not wait for it: to be called
+    /// before parameters are read and loaded, which takes time as well.
+    pub fn warm_up(&self) -> Result<(), Error> {
+        Ok(self.gpu.warm_up(self.setup.iter().chain(self.submissions.iter().flatten()))?)
     }
 
     /// Computes what depends on parameters alone. To be called once they are loaded, and again whenever they change.

@@ -138,6 +138,8 @@ impl<'a> Trainer<'a> {
         let progress = |done, total| observer.compiling(done, total);
         let options = SessionOptions { progress: Some(&progress), ..SessionOptions::default() };
         let mut session = Session::new(&store, step.graph, &[step.loss], &options)?;
+        // The validation's kernels can wait until the first step is done.
+        session.warm_up()?;
         let mut validation = Inference::new(&mut store, &card.config, batch, size, input, &options)?;
 
         match (checkpoint, init) {
