@@ -13,7 +13,7 @@ use naga::{AddressSpace, Module};
 use resnet_rs::gpu::{Family, HalfStorage, Target};
 use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::{Graph, Precision, fuse};
-use resnet_rs::kernels::{Choices, Kernel, lower};
+use resnet_rs::kernels::{Choices, ConvShape, Kernel, candidates, lower};
 use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
 use resnet_rs::selftest::cases;
 use resnet_rs::train::{Decay, Optimizer, Step};
@@ -39,8 +39,15 @@ impl Found {
     fn graph(&mut self, graph: &Graph, what: &str) {
         for target in targets() {
             for node in 0..graph.nodes().len() {
-                for launch in lower(graph, node, target, Choices::TABLE).unwrap_or_else(|e| panic!("{what}: {e}")) {
-                    self.0.entry(launch.kernel).or_insert_with(|| what.to_owned());
+                // The default, and whatever else a tuning may choose.
+                let others = ConvShape::of(graph, &graph.nodes()[node]).into_iter().flat_map(|shape| {
+                    candidates(target, &shape).into_iter().skip(1).map(move |variant| Choices::only(&shape, variant))
+                });
+                for choices in [Choices::TABLE.clone()].into_iter().chain(others) {
+                    let launches = lower(graph, node, target, &choices);
+                    for launch in launches.unwrap_or_else(|e| panic!("{what}: {e}")) {
+                        self.0.entry(launch.kernel).or_insert_with(|| what.to_owned());
+                    }
                 }
             }
         }
