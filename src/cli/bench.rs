@@ -8,7 +8,7 @@ use indicatif::HumanBytes;
 use super::network::NetworkFlags;
 use super::{Error, Global, output};
 use crate::bench::{Mode, Row, Workload, measure};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuOptions, Kept};
 use crate::graph::Precision;
 use crate::models::Preset;
 
@@ -18,8 +18,8 @@ use crate::models::Preset;
 ///
 /// median_ms: a run, from submission to the result in the program's memory: the median of 3 to 100 runs, about ten seconds.
 /// first_ms: from asking for the device to the first result: opening it, building and planning the network, compiling
-/// shaders, uploading weights, one run. Each row opens the device anew, so none profits from the kernels of the row before
-/// unless the driver caches them on disk. gflops: 10^9 FLOPs a second at the median, two FLOPs a multiply-accumulate of
+/// shaders, uploading weights, one run. Each row opens the device anew and without kept pipelines, so none profits from kernels
+/// compiled before unless the driver caches them on disk. gflops: 10^9 FLOPs a second at the median, two FLOPs a multiply-accumulate of
 /// convolutions and linear layers; those of a training step are counted in its graph, a little less than three times the
 /// forward pass. planned_bytes: GPU memory, as `info` plans it.
 #[derive(Args)]
@@ -86,7 +86,9 @@ pub(super) fn run(args: Bench, global: &Global) -> Result<(), Error> {
         let prepared = workload.prepare()?;
         let compiling = global.progress("compiling kernels");
         let since = Instant::now();
-        let gpu = if i == 0 { global.gpu()? } else { Gpu::new(&global.gpu_options())? };
+        // Every row is a first start.
+        let options = GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() };
+        let gpu = if i == 0 { global.gpu_with(&options)? } else { Gpu::new(&options)? };
         let row = measure(&gpu, since, &prepared, &compiling)?;
         drop(compiling);
         if global.json {

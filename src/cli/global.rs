@@ -53,7 +53,12 @@ impl Global {
 
     /// Opens the device.
     pub(super) fn gpu(&self) -> Result<Gpu, Error> {
-        let gpu = Gpu::new(&self.gpu_options())?;
+        self.gpu_with(&self.gpu_options())
+    }
+
+    /// Opens the device with other options, and tells which it is.
+    pub(super) fn gpu_with(&self, options: &GpuOptions) -> Result<Gpu, Error> {
+        let gpu = Gpu::new(options)?;
         let report = gpu.report();
         if self.verbose > 0 {
             eprintln!(

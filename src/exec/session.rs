@@ -202,11 +202,12 @@ impl Session {
 
     /// Runs all nodes and measures each with the adapter's own clock; `None` if it has none.
     pub fn run_timed(&mut self) -> Result<Option<Vec<NodeTime>>, Error> {
-        let mut times = Vec::with_capacity(self.nodes.len());
+        let mut times = Some(Vec::with_capacity(self.nodes.len()));
         for group in &self.submissions {
-            let Some(group_times) = self.gpu.submit_timed(group)? else { return Ok(None) };
-            times.extend(group_times);
+            let group_times = self.gpu.submit_timed(group)?;
+            times = times.zip(group_times).map(|(times, of_group)| [times, of_group].concat());
         }
+        let Some(times) = times else { return Ok(None) };
         let mut per_node: Vec<NodeTime> = Vec::new();
         for (&node, milliseconds) in self.nodes.iter().zip(times) {
             match per_node.last_mut().filter(|n| n.node == node) {
