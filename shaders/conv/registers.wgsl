@@ -159,7 +159,8 @@ fn main(
         }
     }
 
-    // Where the lane's pixels are stored. One that repeats another stores the same once more.
+    // Where the lane's pixels are stored. One that repeats another stores the same once more, perhaps beside another lane: the
+    // lanes are those of one SIMD register.
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;

@@ -5,10 +5,13 @@
 //
 // A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * groups }} channels. The sum runs over taps and groups of 4 input channels as
 // one sequence, four of its elements at a time; so three input channels, one group, cost no more than they must:
-//   1. thread t loads element t % 4 of {{ 2 * a_reads }} pixels, for 64 contiguous bytes a pixel where the four elements are of one tap, and
-//      {{ 16 * groups // threads }} vec4 of weights, which lie in the order of the sequence, 128 contiguous bytes a block of 32 channels;
-//   2. it stores the pixels transposed, [k][pixel]. The four elements of a pixel go to four different groups of banks by
-//      the exclusive or, and eight pixels fill a group: 32 threads write 32 banks;
+//   1. thread t loads element t % 4 of four neighbouring pixels, so that four threads load 16 contiguous channels of a pixel where
+//      the elements are of one tap, and {{ 16 * groups // threads }} groups of weights, which lie in the order of the sequence, a row of a block side by side;
+#if threads > rows
+//      (the pixels are loaded by the first {{ rows }} threads);
+#endif
+//   2. it transposes the four pixels in registers and stores them as [k][pixel / 4], whole vec4 only, since a write to one
+//      component may touch the others. By the exclusive or eight threads write to eight different groups of banks;
 //   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
 #if split
 // This one computes a part of the sequence only: conv/sum_partials adds the parts and does what is left.
@@ -58,8 +61,8 @@ fn main(
 
     // The pixels that this thread loads, relative to tap (0, 0): where they lie in the map and in memory.
     let quad = thread % 4u;
-#for i in range(2 * a_reads)
-    let pixel{{ i }} = min(first_pixel + thread / 4u + {{ i * threads // 4 }}u, walk.pixels - 1u);
+#for i in range(4)
+    let pixel{{ i }} = min(first_pixel + thread / 4u * 4u + {{ i }}u, walk.pixels - 1u);
     let line{{ i }} = pixel{{ i }} / walk.grid_w;
     let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step + walk.in_y0;
     let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step + walk.in_x0;
@@ -86,7 +89,7 @@ fn main(
         let dy = i32(tap_y) * walk.tap_step;
         let dx = i32(tap_x) * walk.tap_step;
         let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_groups) + i32(group);
-#for i in range(2 * a_reads)
+#for i in range(4)
         inside{{ i }} = {{ e }} + quad < end && u32(y{{ i }} + dy) < walk.in_h && u32(x{{ i }} + dx) < walk.in_w;
         a{{ i }} = widen(x[select(0, at{{ i }} + offset, inside{{ i }})]);
 #endfor
@@ -114,12 +117,19 @@ fn main(
     }
     for (var e = first; e < end; e += 4u) {
         workgroupBarrier();
-#for i in range(2 * a_reads)
-        let column{{ i }} = (thread / 16u + {{ i * threads // 16 }}u) ^ (2u * quad);
+#for i in range(4)
+        let p{{ i }} = select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
+#endfor
+        let at_a = quad * {{ rows }}u + ((thread / 4u) ^ (2u * quad));
+#if threads > rows
+        if (thread < {{ rows }}u) {
+#endif
 #for j in xyzw
-        tile_a[quad * {{ rows }}u + {{ loop.index0 * rows // 4 }}u + column{{ i }}][thread / 4u % 4u] = select(0.0, a{{ i }}.{{ j }}, inside{{ i }});
+        tile_a[at_a + {{ loop.index0 * rows // 4 }}u] = vec4<f32>(p0.{{ j }}, p1.{{ j }}, p2.{{ j }}, p3.{{ j }});
 #endfor
-#endfor
+#if threads > rows
+        }
+#endif
 #for i in range(16 * groups // threads)
         tile_b[thread + {{ i * threads }}u] = b{{ i }};
 #endfor

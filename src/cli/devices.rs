@@ -22,16 +22,17 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(report: AdapterReport, options: &GpuOptions) -> Result<Self, Error> {
+    fn new(report: AdapterReport, options: &GpuOptions) -> Self {
         let path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
-        let tuned = Tuning::load(&options.tuning, &report)?.is_some();
-        Ok(Self { report, cached: path.is_some_and(|path| path.exists()), tuned })
+        // A file named by --tuning serves one adapter of the list.
+        let tuned = matches!(Tuning::load(&options.tuning, &report), Ok(Some(_)));
+        Self { report, cached: path.is_some_and(|path| path.exists()), tuned }
     }
 }
 
 pub(super) fn run(_: Devices, global: &Global) -> Result<(), Error> {
     let options = global.gpu_options();
-    let found = adapters().into_iter().map(|report| Answer::new(report, &options)).collect::<Result<Vec<_>, _>>()?;
+    let found: Vec<Answer> = adapters().into_iter().map(|report| Answer::new(report, &options)).collect();
     if found.is_empty() {
         return Err(gpu::Error::NoAdapter.into());
     }

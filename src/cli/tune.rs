@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Error, Global, output};
 use crate::bench::Mode;
 use crate::files;
-use crate::gpu::Tuning;
+use crate::gpu::{GpuOptions, Kept, Tuning};
 use crate::graph::{Graph, Precision};
 use crate::models::Preset;
 use crate::summary::{inference, training_step};
@@ -48,7 +48,8 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
-    let gpu = global.gpu()?;
+    // Most of what it compiles will not be used again.
+    let gpu = global.gpu_with(&GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() })?;
     let Some(path) = args.out.clone().or_else(|| Tuning::user_path(gpu.report())) else {
         return Err(Error::usage("there is no cache folder for this user: give --out".into()));
     };
@@ -63,6 +64,8 @@ pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
 
     // What was measured for other shapes stays. Nothing is written before this, so that Ctrl-C leaves the file as it was.
     let mut tuning = match path.exists() {
+        // A file that was named may be anything; the one in the user's folder is this command's own.
+        true if args.out.is_some() => Tuning::read(&path, gpu.report())?,
         true => Tuning::read(&path, gpu.report()).unwrap_or_else(|e| {
             log::warn!("{e}; it is replaced");
             Tuning::new(gpu.report())

@@ -35,7 +35,8 @@ pub enum HalfStorage {
 pub struct Target {
     /// Which kernels serve the matrix products.
     pub family: Family,
-    /// Width of the register kernels' workgroups: at most the smallest subgroup, so that each is a single subgroup.
+    /// Width of the register kernels' workgroups: at most the smallest subgroup, so that each is a single subgroup, whose
+    /// invocations CPU adapters number as the workgroup's.
     pub lanes: usize,
     /// How tensors of 16-bit floats are read and written.
     pub half: HalfStorage,
@@ -244,7 +245,7 @@ fn wanted_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
         max_storage_buffer_binding_size: default
             .max_storage_buffer_binding_size
             .min(adapter.max_storage_buffer_binding_size),
-        // The tiled kernels keep two 16 x 64 tiles of f32: 8 KiB, within the default of 16 KiB.
+        // The tiled kernels keep 16 x 128 and 16 x 64 numbers: 12 KiB, within the default of 16 KiB.
         max_compute_workgroup_storage_size: default.max_compute_workgroup_storage_size,
         ..default
     }

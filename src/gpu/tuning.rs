@@ -68,7 +68,12 @@ impl Tuning {
         }
         match Self::read(&path, report) {
             Ok(tuning) => {
-                log::debug!("tuning {}: {} choices ({})", path.display(), tuning.choices.len(), tuning.fingerprint());
+                log::debug!(
+                    "tuning {}: {} choices ({})",
+                    path.display(),
+                    tuning.choices.len(),
+                    tuning.fingerprint().unwrap_or_default()
+                );
                 Ok(Some(tuning))
             }
             Err(e) if asked_for => Err(e),
@@ -86,11 +91,14 @@ impl Tuning {
     }
 
     /// Eight digits that tell tunings with other choices apart: other variants add up in another order, so results may
-    /// differ in their last bits.
-    pub fn fingerprint(&self) -> String {
+    /// differ in their last bits. `None` without choices, which is as no tuning.
+    pub fn fingerprint(&self) -> Option<String> {
+        if self.choices.is_empty() {
+            return None;
+        }
         let mut crc = flate2::Crc::new();
         self.choices.iter().for_each(|(shape, variant)| crc.update(format!("{shape}\n{variant}\n").as_bytes()));
-        format!("{:08x}", crc.sum())
+        Some(format!("{:08x}", crc.sum()))
     }
 }
 

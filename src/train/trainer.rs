@@ -110,7 +110,7 @@ impl<'a> Trainer<'a> {
             let (then, now) = (c.classes, dataset.classes.len());
             return Err(super::Error::OtherData { data: run.data, then, now }.into());
         }
-        let tuning = gpu.tuning().map(Tuning::fingerprint);
+        let tuning = gpu.tuning().and_then(Tuning::fingerprint);
         if let Some(c) = checkpoint.filter(|c| c.tuning != tuning) {
             let name = |tuning: &Option<String>| tuning.as_ref().map_or("no tuning".into(), |t| format!("tuning {t}"));
             log::warn!(
@@ -320,7 +320,7 @@ impl<'a> Trainer<'a> {
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             classes: self.card.config.classes,
-            tuning: self.store.gpu().tuning().map(Tuning::fingerprint),
+            tuning: self.store.gpu().tuning().and_then(Tuning::fingerprint),
             tensors: tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect(),
         };
         Ok(checkpoint.write(&self.run.folder)?)

@@ -51,11 +51,14 @@ impl Conv2d {
     /// Parts that GPU kernels cut the sum over taps and input channels into, added in order afterwards: where `y` is so
     /// small that its tiles would leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
     pub fn parts(&self, w: &Spec, y: &Spec) -> usize {
-        let tiles = y.rows().div_ceil(64) * y.last().div_ceil(64);
+        let tiles = y.rows().div_ceil(UNIT) * y.last().div_ceil(UNIT);
         let sequence = w.shape[0] * w.shape[1] * w.shape[2].div_ceil(4);
         (ENOUGH_WORKGROUPS / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
     }
 }
+
+/// Side of the tile that small products get, half of the largest.
+const UNIT: usize = 64;
 
 /// Workgroups of matrix products that give a GPU of some 60 compute units two each.
 pub const ENOUGH_WORKGROUPS: usize = 128;
@@ -218,12 +221,12 @@ pub struct Runs {
 const SHORTEST_RUN: usize = 256;
 
 impl Conv2dWeightGrad {
-    /// Runs short enough to give some 256 workgroups of 64 x 64 results, for their maps to stay below the binding limit, and
+    /// Runs short enough to give 256 units of work, 128 workgroups of the largest tile, for their maps to stay below the binding limit, and
     /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
     pub fn runs(&self, x: &Spec, dy: &Spec) -> Runs {
         let (images, height, width) = (x.shape[0].max(1), dy.shape[1].max(1), dy.shape[2].max(1));
         let rows = self.kernel[0] * self.kernel[1] * x.last().next_multiple_of(4);
-        let for_occupancy = 256usize.div_ceil(rows.div_ceil(64) * dy.last().div_ceil(64));
+        let for_occupancy = (2 * ENOUGH_WORKGROUPS).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
         let for_binding = (super::MAX_BINDING_BYTES / image_bytes) as usize;
         // A line costs one iteration of its own besides its pixels'.
