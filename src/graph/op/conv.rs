@@ -67,6 +67,9 @@ pub const ENOUGH_WORKGROUPS: usize = 128;
 /// multiply-adds in each of two waves a SIMD at 2 GHz), so 48 of them take as long as a pass that adds up parts.
 const SHORTEST_PART: usize = 48;
 
+/// Longest side of a map: kernels keep both coordinates of a pixel in one register.
+const MAX_SIDE: usize = 32_767;
+
 /// Output length of a window that slides over `length`, or why there is none.
 fn windows(length: usize, kernel: usize, stride: usize, padding: usize) -> Result<usize, String> {
     let padded = length + 2 * padding;
@@ -92,6 +95,9 @@ impl Rule for Conv2d {
         let [kh, kw, wi, co] = map(inputs[1])?;
         if wi != ci {
             return Err(format!("the kernel takes {wi} channels, the map has {ci}"));
+        }
+        if h.max(w) + 2 * self.padding > MAX_SIDE {
+            return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most, padding included", h.max(w)));
         }
         let output = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, co];
         let mut parts = inputs[2..].iter();
