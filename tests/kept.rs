@@ -125,7 +125,7 @@ fn a_tuning_is_used_until_it_is_set_aside() {
     let damaged = &written[..written.len() - 1].replace("version", "vision");
     fs::write(file, damaged).unwrap();
     assert!(said(&in_folder("devices")).contains("warning: tuning "), "passed over, and said so");
-    let refused = program(&words(&format!("devices --tuning {file}"))).output().unwrap();
+    let refused = program(&words(&format!("selftest --tuning {file}"))).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("cannot be used"), "{}", said(&refused));
 
