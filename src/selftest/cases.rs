@@ -66,7 +66,7 @@ fn to_half(v: f64) -> f64 {
     if v.abs() < f64::from(f16::MIN_POSITIVE) { 0.0 } else { f64::from(f16::from_f64(v)) }
 }
 
-/// A random case of each operation, from a seed, and those of [`half`].
+/// A random case of each operation, from a seed, and the same in f16 where it has kernels for that.
 pub fn random(seed: u64) -> Vec<Case> {
     let mut cases = random::cases(seed);
     cases.extend(half(&cases));
