@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use resnet_rs::gpu::Target;
-use resnet_rs::graph::fuse;
+use resnet_rs::graph::Precision;
 use resnet_rs::kernels::{Choices, Kernel, lower};
-use resnet_rs::models::{Input, Mode, Network, Preset};
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::models::Preset;
+use resnet_rs::summary::{inference, training_step};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -22,10 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
 
     let config = preset.config(1000);
-    let mut inference = Network::build(&config, batch, [res; 2], Input::Tensor, Mode::Inference)?;
-    fuse::for_inference(&mut inference.graph, &[inference.logits])?;
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
-    let training = Step::build(&config, batch, [res; 2], Input::Tensor, 0.1, &optimizer)?;
+    let inference = inference(&config, batch, [res; 2], Precision::F32)?;
+    let training = training_step(&config, batch, [res; 2], false)?;
     let mut workgroups: BTreeMap<Kernel, Vec<u32>> = BTreeMap::new();
     for graph in [&inference.graph, &training.graph] {
         for node in 0..graph.nodes().len() {
