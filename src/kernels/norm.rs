@@ -1,6 +1,6 @@
 //! Batch normalisation.
 
-use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
+use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::graph::Activation;
 use crate::graph::op::{
     BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Normalize, Reduction,
@@ -20,13 +20,15 @@ fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<u
 /// Launches a kernel that leaves two sums per chunk and channel in the workspace.
 fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
     let groups = maps[0].spec.groups();
+    let column_blocks = Reduction::column_blocks(maps[0].spec);
     for run in row_slices(&maps[0], reduction) {
         let chunks = run.len().div_ceil(reduction.chunk_rows);
         let first_chunk = run.start / reduction.chunk_rows;
         let mut views: Vec<View> = maps.iter().map(|m| m.rows(&run)).collect();
         views.extend(vectors);
         views.push(l.workspace());
-        l.each(kernel.clone(), views, chunks * groups, words![groups, run.len(), reduction.chunk_rows, first_chunk]);
+        let params = words![groups, column_blocks, run.len(), reduction.chunk_rows, first_chunk];
+        l.launch(kernel.clone(), views, params, fold(chunks * column_blocks));
     }
 }
 

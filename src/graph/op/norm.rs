@@ -16,11 +16,21 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// About 256 chunks: plenty of parallel work with few partial results to merge.
+    /// Chunks that give 512 workgroups of [`Self::COLUMN_GROUPS`] channel groups each, of 64 rows at least: plenty of parallel
+    /// work with few partial results to merge.
     pub fn over(map: &Spec) -> Self {
         let rows = map.rows();
-        let chunk_rows = rows.div_ceil(256).next_multiple_of(16).clamp(16, super::MAX_LOOP_ITERATIONS);
+        let chunks = (512 / Self::column_blocks(map)).max(1);
+        let chunk_rows = rows.div_ceil(chunks).next_multiple_of(16).clamp(64, super::MAX_LOOP_ITERATIONS);
         Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
+    }
+
+    /// Channel groups that a workgroup takes; see `shaders/norm/chunks.wgsl`.
+    const COLUMN_GROUPS: usize = 8;
+
+    /// Workgroups side by side along a map's channels.
+    pub fn column_blocks(map: &Spec) -> usize {
+        map.groups().div_ceil(Self::COLUMN_GROUPS)
     }
 
     /// Two partial results per chunk and channel.
