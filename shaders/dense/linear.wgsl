@@ -1,5 +1,6 @@
 // y = activation(x * w + b). x: [N, Ci], b: [Co], y: [N, Co] in vec4, w: [Ci, Co] in groups of 4 channels. i: a vec4 of y.
-// Neighbouring invocations read neighbouring weights; with few rows the weights are what takes time.
+// For few rows, where reading the weights is what takes time: neighbouring invocations read neighbouring ones. With more, a
+// linear layer runs as a 1x1 convolution over maps of one pixel.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"

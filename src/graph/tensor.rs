@@ -153,6 +153,16 @@ impl Spec {
         self.last().div_ceil(LANES)
     }
 
+    /// The four dimensions that convolutions see: features `[N, C]` are a map of one pixel, and a linear layer's weights
+    /// `[Ci, Co]` are a kernel of one tap.
+    pub fn as_map(&self) -> [usize; 4] {
+        match *self.shape.as_slice() {
+            [n, h, w, c] => [n, h, w, c],
+            [i, o] if self.layout == Layout::Weights => [1, 1, i, o],
+            _ => [self.rows(), 1, 1, self.last()],
+        }
+    }
+
     /// Product of all dimensions but the last: pixels of a map, rows of a feature matrix.
     pub fn rows(&self) -> usize {
         self.elements() / self.last().max(1)

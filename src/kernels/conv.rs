@@ -106,13 +106,19 @@ fn sum_partials(l: &mut Lowering<'_>, parts: usize, epilogue: &Epilogue, [partia
 }
 
 fn size(map: &Operand<'_>) -> [usize; 2] {
-    [map.spec.shape[1], map.spec.shape[2]]
+    let [_, h, w, _] = map.spec.as_map();
+    [h, w]
+}
+
+fn taps(weights: &Operand<'_>) -> [usize; 2] {
+    let [kh, kw, _, _] = weights.spec.as_map();
+    [kh, kw]
 }
 
 pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge> {
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
     let mut maps = vec![x, y];
-    let variant = l.variant();
+    let (variant, taps) = (l.variant(), taps(&w));
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
     let parts = parts(l, op.parts(w.spec, y.spec));
@@ -127,7 +133,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             in_step: op.stride,
             in_origin: [-(op.padding as i32); 2],
             tap_step: 1,
-            taps: [w.spec.shape[0], w.spec.shape[1]],
+            taps,
             first_tap: 0,
             kernel_rows: w.vec4() / y.spec.groups(),
             in_groups: x.spec.groups(),
@@ -158,7 +164,7 @@ fn parts(l: &Lowering<'_>, for_gpu: usize) -> usize {
 
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
-    let kernel = [w.spec.shape[0], w.spec.shape[1]];
+    let kernel = taps(&w);
     let exchanged = l.workspace();
     let params = words![dx.spec.groups(), dy.spec.groups() * 4, kernel[0], kernel[1], op.stride];
     l.each(Kernel::new("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4(), params);
@@ -204,7 +210,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let [kh, kw] = op.kernel;
+    let ([kh, kw], [h, w], [oh, ow]) = (op.kernel, size(&x), size(&dy));
     let (in_groups, out_groups) = (x.spec.groups(), dy.spec.groups());
     // The products of a run, each of how many rows: tiles take all taps as one product.
     let (products, row_groups) = match l.target.family {
@@ -228,10 +234,10 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             runs.per_image,
             runs.lines,
             slice.start / runs.images * runs.per_image,
-            x.spec.shape[1],
-            x.spec.shape[2],
-            dy.spec.shape[1],
-            dy.spec.shape[2],
+            h,
+            w,
+            oh,
+            ow,
             kh,
             kw,
             op.stride,

@@ -1,27 +1,29 @@
 //! Linear layers.
 
-use super::{Kernel, Lowering, activation, words};
-use crate::graph::op::{ActivationGrad, Linear};
+use super::{Kernel, Lowering, TooLarge, activation, conv, words};
+use crate::graph::op::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 
-pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) {
+pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
+    if let Some(product) = op.as_convolution(x.spec, l.input(1).spec) {
+        return conv::forward(l, &product);
+    }
     let kernel = l.kernel("dense/linear").with("activation", activation(op.activation));
     let views = vec![x.whole(), l.input(1).whole(), l.input(2).whole(), y.whole()];
     l.each(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
+    Ok(())
 }
 
-pub(super) fn linear_input_grad(l: &mut Lowering<'_>) {
-    let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
-    let params = words![dx.spec.groups(), dy.spec.groups()];
-    l.each(Kernel::new("dense/linear_input_grad"), vec![dy.whole(), w.whole(), dx.whole()], dx.vec4(), params);
+pub(super) fn linear_input_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+    conv::input_grad(l, &LinearInputGrad::AS_CONVOLUTION)
 }
 
-pub(super) fn linear_weight_grad(l: &mut Lowering<'_>) {
-    let (x, dy, dw, db) = (l.input(0), l.input(1), l.output(0), l.output(1));
-    let (channels, groups) = (x.spec.groups() * 4, dy.spec.groups());
-    let views = vec![x.whole(), dy.whole(), dw.whole(), db.whole()];
-    let params = words![x.spec.shape[0], channels, groups];
-    l.each(Kernel::new("dense/linear_weight_grad"), views, (channels + 1) * groups, params);
+pub(super) fn linear_weight_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+    conv::weight_grad(l, &LinearWeightGrad::AS_CONVOLUTION)?;
+    let (dy, db) = (l.input(1), l.output(1));
+    let views = vec![dy.whole(), db.whole()];
+    l.each(Kernel::new("dense/bias_grad"), views, db.vec4(), words![dy.spec.rows()]);
+    Ok(())
 }
 
 pub(super) fn activation_grad(l: &mut Lowering<'_>, op: &ActivationGrad) {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::{Kernel, Setting};
 use crate::gpu::{Family, Target, Tuning};
-use crate::graph::op::ENOUGH_WORKGROUPS;
+use crate::graph::op::{ENOUGH_WORKGROUPS, LinearInputGrad, LinearWeightGrad};
 use crate::graph::{Graph, Node, Op};
 
 /// What a convolution's kernel computes.
@@ -38,31 +38,34 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    /// Shape of a node's convolution; `None` if the node is none.
+    /// Shape of a node's convolution, or of the one that a linear layer runs as; `None` if the node is neither.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
-        let shape = |i: usize| &graph.spec(node.inputs[i]).shape[..];
-        let (direction, stride, padding) = match &node.op {
-            Op::Conv2d(op) => (Direction::Forward, op.stride, op.padding),
-            Op::Conv2dInputGrad(op) => (Direction::InputGrad, op.stride, op.padding),
-            Op::Conv2dWeightGrad(op) => (Direction::WeightGrad, op.stride, op.padding),
+        let input = |i: usize| graph.spec(node.inputs[i]);
+        let output = || graph.spec(node.outputs[0]);
+        let linear;
+        let op = match &node.op {
+            Op::Linear(op) => {
+                linear = op.as_convolution(input(0), input(1))?.into();
+                &linear
+            }
+            Op::LinearInputGrad(_) => &Op::Conv2dInputGrad(LinearInputGrad::AS_CONVOLUTION),
+            Op::LinearWeightGrad(_) => &Op::Conv2dWeightGrad(LinearWeightGrad::AS_CONVOLUTION),
+            op => op,
+        };
+        let (direction, stride, padding, map, weights, parts) = match op {
+            Op::Conv2d(op) => {
+                let parts = op.parts(input(1), output());
+                (Direction::Forward, op.stride, op.padding, input(0), input(1), parts)
+            }
+            Op::Conv2dInputGrad(op) => (Direction::InputGrad, op.stride, op.padding, output(), input(1), 1),
+            Op::Conv2dWeightGrad(op) => {
+                let runs = op.runs(input(0), input(1)).count;
+                (Direction::WeightGrad, op.stride, op.padding, input(0), output(), runs)
+            }
             _ => return None,
         };
-        let map = match direction {
-            Direction::InputGrad => &graph.spec(node.outputs[0]).shape,
-            _ => shape(0),
-        };
-        let weights = match direction {
-            Direction::WeightGrad => &graph.spec(node.outputs[0]).shape,
-            _ => shape(1),
-        };
-        let (&[n, h, w, ci], &[kh, kw, _, out_channels]) = (map, weights) else { return None };
-        let spec = |i: usize| graph.spec(node.inputs[i]);
-        let parts = match &node.op {
-            Op::Conv2d(op) => op.parts(spec(1), graph.spec(node.outputs[0])),
-            Op::Conv2dWeightGrad(op) => op.runs(spec(0), spec(1)).count,
-            _ => 1,
-        };
-        Some(Self { direction, input: [n, h, w, ci], kernel: [kh, kw], stride, padding, out_channels, parts })
+        let [kh, kw, _, out_channels] = weights.as_map();
+        Some(Self { direction, input: map.as_map(), kernel: [kh, kw], stride, padding, out_channels, parts })
     }
 
     /// Pixels of a dispatch: those of the map that comes out; for an input gradient, those of one of its stride x stride phases.

@@ -52,7 +52,8 @@ impl Conv2d {
     /// small that its tiles would leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
     pub fn parts(&self, w: &Spec, y: &Spec) -> usize {
         let tiles = y.rows().div_ceil(UNIT) * y.last().div_ceil(UNIT);
-        let sequence = w.shape[0] * w.shape[1] * w.shape[2].div_ceil(4);
+        let [kh, kw, ci, _] = w.as_map();
+        let sequence = kh * kw * ci.div_ceil(4);
         (ENOUGH_WORKGROUPS / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
     }
 }
@@ -230,7 +231,7 @@ impl Conv2dWeightGrad {
     /// Runs short enough to give 256 units of work, 128 workgroups of the largest tile, for their maps to stay below the binding limit, and
     /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
     pub fn runs(&self, x: &Spec, dy: &Spec) -> Runs {
-        let (images, height, width) = (x.shape[0].max(1), dy.shape[1].max(1), dy.shape[2].max(1));
+        let [images, height, width, _] = dy.as_map().map(|d| d.max(1));
         let rows = self.kernel[0] * self.kernel[1] * x.last().next_multiple_of(4);
         let for_occupancy = (2 * ENOUGH_WORKGROUPS).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);

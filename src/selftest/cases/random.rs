@@ -97,7 +97,7 @@ impl Draw {
     }
 
     fn layer(&mut self) -> Layer {
-        Layer { rows: self.length(9), input: self.length(90), out: self.length(90), pointwise: self.flag() }
+        Layer { rows: self.length(20), input: self.length(90), out: self.length(90), pointwise: self.flag() }
     }
 
     fn features(&mut self) -> [usize; 2] {
