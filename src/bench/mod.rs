@@ -30,4 +30,4 @@ pub use profile::{Line, Profile};
 pub use repeat::{median, repeat};
 pub use speed::{Row, measure};
 pub use traffic::{BatchNormTraffic, Meter, Traffic};
-pub use workload::{Mode, Prepared, Running, Workload};
+pub use workload::{Mode, Prepared, Running, Subject, Workload};

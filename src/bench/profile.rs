@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{BatchNormTraffic, Meter, Mode, Peaks, Prepared, Workload, median, repeat};
+use super::{BatchNormTraffic, Meter, Peaks, Prepared, Subject, median, repeat};
 use crate::gpu::{Family, Gpu};
-use crate::graph::{NodeId, Precision};
+use crate::graph::NodeId;
 use crate::{Error, exec};
 
 /// A node, or all nodes of a kind; [`super`] defines the terms.
@@ -62,20 +62,11 @@ impl Line {
 /// Time, work and limits of a workload on one adapter.
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
-    /// Name of the adapter.
-    pub adapter: String,
+    /// What was measured.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// Kernels that ran.
     pub family: Family,
-    /// Name of the network.
-    pub model: String,
-    /// Side of the pictures in pixels.
-    pub res: usize,
-    /// Pictures in a batch.
-    pub batch: usize,
-    /// What it was asked to do.
-    pub mode: Mode,
-    /// Element type in memory.
-    pub precision: Precision,
     /// The adapter's peaks.
     pub peaks: Peaks,
     /// Pipelines compiled before the first answer.
@@ -150,15 +141,9 @@ impl Profile {
         for lines in [&mut nodes, &mut kinds] {
             lines.sort_by(|a, b| b.ms.unwrap_or(b.limit_ms).total_cmp(&a.ms.unwrap_or(a.limit_ms)));
         }
-        let Workload { model, res, batch, mode, precision, .. } = prepared.workload.clone();
         Ok(Self {
-            adapter: gpu.name().to_owned(),
+            subject: prepared.workload.on(gpu),
             family: gpu.family(),
-            model,
-            res,
-            batch,
-            mode,
-            precision,
             peaks,
             pipelines: running.pipelines,
             first_ms: running.first_ms,

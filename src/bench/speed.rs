@@ -4,26 +4,16 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Mode, Prepared, Workload, median, repeat};
+use super::{Prepared, Subject, median, repeat};
 use crate::Error;
 use crate::gpu::Gpu;
-use crate::graph::Precision;
 
 /// One workload's measurement; [`super`] defines the terms.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Name of the adapter.
-    pub adapter: String,
-    /// Name of the network.
-    pub model: String,
-    /// Side of the pictures in pixels.
-    pub res: usize,
-    /// Pictures in a batch.
-    pub batch: usize,
-    /// What it was asked to do.
-    pub mode: Mode,
-    /// Element type in memory.
-    pub precision: Precision,
+    /// What was measured.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// Steady state: milliseconds a run.
     pub median_ms: f64,
     /// Milliseconds to the first answer.
@@ -55,14 +45,8 @@ pub fn measure(
     running.run_ms()?;
     let times_ms = repeat(|| running.run_ms())?;
     let median_ms = median(&times_ms);
-    let Workload { model, res, batch, mode, precision, .. } = prepared.workload.clone();
     Ok(Row {
-        adapter: gpu.name().to_owned(),
-        model,
-        res,
-        batch,
-        mode,
-        precision,
+        subject: prepared.workload.on(gpu),
         median_ms,
         first_ms: running.first_ms,
         gflops: prepared.flops as f64 / median_ms / 1e6,

@@ -47,6 +47,23 @@ pub struct Workload {
     pub recompute: bool,
 }
 
+/// What was measured on which adapter, as reports begin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Subject {
+    /// Name of the adapter.
+    pub adapter: String,
+    /// Name of the network.
+    pub model: String,
+    /// Side of the pictures in pixels.
+    pub res: usize,
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// What it was asked to do.
+    pub mode: Mode,
+    /// Element type in memory.
+    pub precision: Precision,
+}
+
 /// A graph with what it is fed and what is read of it.
 struct Program {
     graph: Graph,
@@ -63,6 +80,12 @@ struct Feeds {
 }
 
 impl Workload {
+    /// This workload on a device.
+    pub fn on(&self, gpu: &Gpu) -> Subject {
+        let Self { model, res, batch, mode, precision, .. } = self.clone();
+        Subject { adapter: gpu.name().to_owned(), model, res, batch, mode, precision }
+    }
+
     fn build(&self) -> Result<Program, Error> {
         let (config, size) = (&self.config, [self.res; 2]);
         Ok(match self.mode {

@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 
 use super::network::NetworkFlags;
 use super::{Error, Global, output};
-use crate::bench::{Mode, Row, Workload, measure};
+use crate::bench::{Mode, Row, Subject, Workload, measure};
 use crate::gpu::{Gpu, GpuOptions, Kept};
 use crate::graph::Precision;
 use crate::models::Preset;
@@ -106,12 +106,13 @@ pub(super) fn run(args: Bench, global: &Global) -> Result<(), Error> {
 }
 
 fn cells(row: &Row) -> [String; 10] {
+    let Subject { model, res, batch, mode: asked, precision, .. } = &row.subject;
     [
-        row.model.clone(),
-        row.res.to_string(),
-        row.batch.to_string(),
-        mode(row.mode),
-        format!("{:?}", row.precision).to_lowercase(),
+        model.clone(),
+        res.to_string(),
+        batch.to_string(),
+        mode(*asked),
+        format!("{precision:?}").to_lowercase(),
         format!("{:.3}", row.median_ms),
         format!("{:.0}", row.first_ms),
         format!("{:.1}", row.gflops),

@@ -6,44 +6,27 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::network::NetworkFlags;
+use super::workload::WorkloadFlags;
 use super::{Error, Global, output};
+use crate::bench::{Mode, Workload};
 use crate::graph::Precision;
 use crate::graph::plan::Bytes;
-use crate::models::{Config, Preset};
+use crate::models::Config;
 use crate::summary::{Part, Summary, inference_bytes, training_bytes};
 
 /// Show a model's layers, parameters, FLOPs and planned memory; needs no GPU
 #[derive(Args)]
 pub(super) struct Info {
-    /// Name from `resnet-rs models`
-    #[arg(value_parser = Preset::find)]
-    model: &'static Preset,
-    /// Side of the pictures, px [default: the model's]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
-    res: Option<u32>,
-    /// Pictures in a batch
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    batch: u32,
-    /// Plan the memory of a training step, not that of inference
-    #[arg(long)]
-    train: bool,
-    /// With activations recomputed, as `train --recompute` does
-    #[arg(long, requires = "train")]
-    recompute: bool,
-    /// Storage of maps and weights in inference
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
     #[command(flatten)]
-    network: NetworkFlags,
+    workload: WorkloadFlags,
 }
 
 #[derive(Serialize)]
 struct Answer {
-    model: &'static str,
+    model: String,
     config: Config,
-    res: u32,
-    batch: u32,
+    res: usize,
+    batch: usize,
     train: bool,
     recompute: bool,
     precision: Precision,
@@ -54,20 +37,18 @@ struct Answer {
 }
 
 pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
-    let config = args.network.config(args.model);
-    let res = args.res.unwrap_or(args.model.res);
-    let (pictures, size) = (args.batch as usize, [res as usize; 2]);
-    let summary = Summary::new(&config, pictures, size)?;
-    let planned = match (args.train, args.precision) {
-        (false, precision) => inference_bytes(&config, pictures, size, precision)?,
-        (true, Precision::F32) => training_bytes(&config, pictures, size, args.recompute)?,
+    let Workload { model, config, res, batch, mode, precision, recompute } = args.workload.workload();
+    let summary = Summary::new(&config, batch, [res; 2])?;
+    let train = mode == Mode::Train;
+    let planned = match (train, precision) {
+        (false, precision) => inference_bytes(&config, batch, [res; 2], precision)?,
+        (true, Precision::F32) => training_bytes(&config, batch, [res; 2], recompute)?,
         (true, Precision::F16) => {
             return Err(Error::failed(
                 "f16 is for inference, a training step stores f32: leave out --train or --precision".into(),
             ));
         }
     };
-    let Info { model: &Preset { name: model, .. }, batch, train, recompute, precision, .. } = args;
     let planned_bytes = planned.total();
     let answer = Answer { model, config, res, batch, train, recompute, precision, summary, planned_bytes, planned };
     if global.json { Ok(output::json(&answer)?) } else { Ok(print(&answer)?) }

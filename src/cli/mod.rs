@@ -19,6 +19,7 @@ mod sample;
 mod selftest;
 mod train;
 mod tune;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -5,11 +5,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::network::NetworkFlags;
+use super::workload::WorkloadFlags;
 use super::{Error, Global, output};
-use crate::bench::{self, Line, Mode, Workload};
-use crate::graph::Precision;
-use crate::models::Preset;
+use crate::bench::{self, Line};
 
 /// Show where a network's time goes on this adapter, operation by operation, beside the least that it could take
 ///
@@ -19,45 +17,18 @@ use crate::models::Preset;
 /// registers and by a copy. GB/s are bytes moved, counted from what the kernels bind; caches may save some of them.
 #[derive(Args)]
 pub(super) struct Profile {
-    /// Name from `resnet-rs models`
-    #[arg(value_parser = Preset::find)]
-    model: &'static Preset,
-    /// Side of the pictures, px [default: the model's]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
-    res: Option<u32>,
-    /// Pictures in a batch
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    batch: u32,
-    /// A training step, not an answer
-    #[arg(long)]
-    train: bool,
-    /// Storage of maps and weights in inference
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
-    /// Recompute activations, as `train --recompute` does
-    #[arg(long, requires = "train")]
-    recompute: bool,
+    #[command(flatten)]
+    workload: WorkloadFlags,
     /// Nodes to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
     /// List every node
     #[arg(long, conflicts_with = "top")]
     all: bool,
-    #[command(flatten)]
-    network: NetworkFlags,
 }
 
 pub(super) fn run(args: Profile, global: &Global) -> Result<(), Error> {
-    let workload = Workload {
-        model: args.model.name.to_owned(),
-        config: args.network.config(args.model),
-        res: args.res.unwrap_or(args.model.res) as usize,
-        batch: args.batch as usize,
-        mode: if args.train { Mode::Train } else { Mode::Infer },
-        precision: args.precision,
-        recompute: args.recompute,
-    };
-    let prepared = workload.prepare()?;
+    let prepared = args.workload.workload().prepare()?;
     let compiling = global.progress("compiling kernels");
     let since = Instant::now();
     let gpu = global.gpu()?;
@@ -71,9 +42,9 @@ pub(super) fn run(args: Profile, global: &Global) -> Result<(), Error> {
 }
 
 fn print(profile: &bench::Profile, listed: usize) -> io::Result<()> {
-    let bench::Profile { peaks, total, run_ms, .. } = profile;
+    let bench::Profile { subject, peaks, total, run_ms, .. } = profile;
     let mut out = io::stdout().lock();
-    writeln!(out, "{} with kernels of family {:?}", profile.adapter, profile.family)?;
+    writeln!(out, "{} with kernels of family {:?}", subject.adapter, profile.family)?;
     writeln!(out, "peaks: {:.1} GFLOP/s in registers, {:.1} GB/s copied\n", peaks.gflops, peaks.gb_per_s)?;
 
     let whole_ms = total.ms.unwrap_or(*run_ms);

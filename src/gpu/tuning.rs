@@ -24,6 +24,12 @@ pub struct Tuning {
     pub choices: BTreeMap<String, String>,
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 impl Tuning {
     /// A tuning for an adapter, without choices.
     pub fn new(report: &AdapterReport) -> Self {
@@ -43,11 +49,14 @@ impl Tuning {
     pub fn read(path: &Path, report: &AdapterReport) -> Result<Self, Error> {
         let unusable = |problem: String| Error::Tuning { path: path.to_owned(), problem };
         let text = fs::read_to_string(path).map_err(|e| unusable(e.to_string()))?;
-        let tuning: Self = toml::from_str(&text).map_err(|e| unusable(e.message().to_owned()))?;
-        let Self { version, adapter, driver, .. } = &tuning;
-        if *version != VERSION {
+        let parse_error = |e: toml::de::Error| unusable(e.message().to_owned());
+        // The version first: a later one may well have fields that this program does not know.
+        let Version { version } = toml::from_str(&text).map_err(parse_error)?;
+        if version != VERSION {
             return Err(unusable(format!("it is of version {version}, this program reads version {VERSION}")));
         }
+        let tuning: Self = toml::from_str(&text).map_err(parse_error)?;
+        let Self { adapter, driver, .. } = &tuning;
         if (adapter, driver) != (&report.name, &report.driver) {
             let here = format!("{} with {}", report.name, report.driver);
             return Err(unusable(format!("it was made for {adapter} with {driver}, this is {here}")));
@@ -139,7 +148,7 @@ mod tests {
         for (damaged, expected) in [
             (String::new(), "missing field"),
             (text[..text.len() / 2].to_owned(), ""),
-            (text.replace("version = 1", "version = 2"), "of version 2, this program reads version 1"),
+            (text.replace("version = 1", "version = 2\ncolour = 1"), "of version 2, this program reads version 1"),
             (text.replace("driver", "river"), "unknown field"),
         ] {
             fs::write(&path, damaged).unwrap();

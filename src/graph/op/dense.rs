@@ -84,8 +84,7 @@ pub struct LinearInputGrad;
 
 impl LinearInputGrad {
     /// The same of a 1x1 convolution over maps of one pixel.
-    pub const AS_CONVOLUTION: Conv2dInputGrad =
-        Conv2dInputGrad { stride: 1, padding: 0, size: [1, 1], addend: false };
+    pub const AS_CONVOLUTION: Conv2dInputGrad = Conv2dInputGrad { stride: 1, padding: 0, size: [1, 1], addend: false };
 }
 
 impl Rule for LinearInputGrad {

@@ -1,0 +1,46 @@
+//! Flags that say what a network is asked to do.
+
+use clap::Args;
+
+use super::network::NetworkFlags;
+use crate::bench::{Mode, Workload};
+use crate::graph::Precision;
+use crate::models::Preset;
+
+#[derive(Args)]
+pub(super) struct WorkloadFlags {
+    /// Name from `resnet-rs models`
+    #[arg(value_parser = Preset::find)]
+    model: &'static Preset,
+    /// Side of the pictures, px [default: the model's]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    res: Option<u32>,
+    /// Pictures in a batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// A training step, not an answer
+    #[arg(long)]
+    train: bool,
+    /// Storage of maps and weights in inference
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// Recompute activations, as `train --recompute` does
+    #[arg(long, requires = "train")]
+    recompute: bool,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+impl WorkloadFlags {
+    pub(super) fn workload(&self) -> Workload {
+        Workload {
+            model: self.model.name.to_owned(),
+            config: self.network.config(self.model),
+            res: self.res.unwrap_or(self.model.res) as usize,
+            batch: self.batch as usize,
+            mode: if self.train { Mode::Train } else { Mode::Infer },
+            precision: self.precision,
+            recompute: self.recompute,
+        }
+    }
+}
