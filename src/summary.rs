@@ -193,7 +193,7 @@ mod tests {
         let [full, half] = [Precision::F32, Precision::F16]
             .map(|precision| inference_bytes(&config, 256, [32, 32], precision).unwrap());
         let share = half.slots as f64 / full.slots as f64;
-        assert!((0.5..0.51).contains(&share), "{share}");
+        assert!((0.5..0.52).contains(&share), "{share}");
         assert!(training.state >= training.parameters, "{training:?}");
         assert!(training.total() > full.total());
     }
