@@ -16,7 +16,7 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// Chunks that give 512 workgroups of [`Self::COLUMN_GROUPS`] channel groups each, of 64 rows at least: plenty of parallel
+    /// Chunks that give 512 workgroups of 8 channel groups each, of 64 rows at least: plenty of parallel
     /// work with few partial results to merge.
     pub fn over(map: &Spec) -> Self {
         let rows = map.rows();
