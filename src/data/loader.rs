@@ -9,9 +9,8 @@ use std::thread::{self, JoinHandle};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::augment::training_crop;
 use super::random::{Purpose, generator};
-use super::{Augment, Error, Source, evaluation_crop};
+use super::{Augmentation, Error, Source, evaluation_crop};
 
 /// Batches that wait, ready, before they are asked for; one more is in the making.
 const AHEAD: usize = 2;
@@ -38,7 +37,7 @@ pub enum Transform {
     /// Augmented; a last short batch is left out.
     Train {
         /// How pictures are varied.
-        augment: Augment,
+        augmentation: Augmentation,
         /// Whether all pictures are small ones of the same size, which are padded and cropped rather than resized.
         small: bool,
         /// Whether each epoch has an order of its own.
@@ -141,8 +140,8 @@ fn load(
         let sample = source.sample(index)?;
         let picture = match options.transform {
             Transform::Evaluate { crop_pct } => evaluation_crop(&sample.image, options.res, crop_pct),
-            Transform::Train { augment, small, seed, .. } => {
-                training_crop(&sample.image, options.res, augment, small, (seed, epoch, index as u64))
+            Transform::Train { augmentation, small, seed, .. } => {
+                augmentation.picture(&sample.image, options.res, small, (seed, epoch, index as u64))
             }
         };
         Ok((pack(&picture), sample.label))
@@ -179,7 +178,7 @@ pub(crate) fn pack(picture: &image::RgbImage) -> Vec<u32> {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use super::super::Sample;
+    use super::super::{Augment, Sample};
     use super::*;
 
     struct Numbers(usize);
@@ -206,14 +205,16 @@ mod tests {
         assert_eq!(batches.iter().map(|b| b.count).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(batches[2].labels, [8, 9, 0, 0]);
         assert_eq!(batches[2].pixels[4], 0xFF00_0009, "RGBA, red lowest");
-        let transform = Transform::Train { augment: Augment::None, small: true, shuffle: false, seed: 1 };
+        let transform =
+            Transform::Train { augmentation: Augmentation::default(), small: true, shuffle: false, seed: 1 };
         let train = LoaderOptions { batch: 4, res: 2, transform };
         assert_eq!(labels(train, 0, 0), [[0, 1, 2, 3], [4, 5, 6, 7]]);
     }
 
     #[test]
     fn shuffled_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
-        let transform = Transform::Train { augment: Augment::Standard, small: true, shuffle: true, seed: 1 };
+        let augmentation = Augmentation { crop: Augment::Standard };
+        let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
         let train = LoaderOptions { batch: 3, res: 2, transform };
         let epoch = labels(train, 5, 0);
         assert_eq!(epoch, labels(train, 5, 0));

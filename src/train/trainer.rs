@@ -351,12 +351,13 @@ fn card(recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, Error> {
 }
 
 fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
-    let augment = match recipe.augment {
+    let crop = match recipe.augment {
         Augment::None => data::Augment::None,
         Augment::Standard => data::Augment::Standard,
     };
     let small = dataset.native_res.is_some();
-    Transform::Train { augment, small, shuffle: recipe.shuffle, seed: recipe.seed }
+    let augmentation = data::Augmentation { crop };
+    Transform::Train { augmentation, small, shuffle: recipe.shuffle, seed: recipe.seed }
 }
 
 /// Pictures per second over the last steps.

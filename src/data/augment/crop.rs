@@ -1,39 +1,38 @@
-//! How training pictures are varied.
+//! Random crops and flips.
 
 use image::{RgbImage, imageops};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::evaluation_crop;
-use super::random::{Purpose, generator};
-use super::resize::{Region, resize};
+use super::super::evaluation_crop;
+use super::super::resize::{Region, resize};
 
-/// How training pictures are varied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which part of a training picture is seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Augment {
-    /// Not at all: the evaluation transform.
+    /// That of the evaluation transform, never flipped.
+    #[default]
     None,
     /// Random crops and horizontal flips: of small pictures, padded by an eighth of their side; of others, random parts
     /// of 8 to 100 % of the area and 3/4 to 4/3 in shape, resized (fact sheet 3.1).
     Standard,
 }
 
-/// Turns a training picture into `res` x `res` pixels. The result depends on seed, epoch and index alone.
+/// Turns a training picture into `res` x `res` pixels.
 pub(super) fn training_crop(
     picture: &RgbImage,
     res: u32,
     augment: Augment,
     small: bool,
-    (seed, epoch, index): (u64, u64, u64),
+    rng: &mut Pcg64Mcg,
 ) -> RgbImage {
     if augment == Augment::None {
         return evaluation_crop(picture, res, 1.0);
     }
-    let mut rng = generator(seed, Purpose::Augment, epoch, index);
     let mut crop = if small {
-        padded_crop(&evaluation_crop(picture, res, 1.0), &mut rng)
+        padded_crop(&evaluation_crop(picture, res, 1.0), rng)
     } else {
-        let part = random_part(picture.width(), picture.height(), &mut rng);
+        let part = random_part(picture.width(), picture.height(), rng);
         resize(picture, part, res, res)
     };
     if rng.random::<bool>() {
@@ -77,6 +76,7 @@ fn random_part(width: u32, height: u32, rng: &mut Pcg64Mcg) -> Region {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::random::{Purpose, generator};
     use super::*;
 
     #[test]
@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn crops_repeat_for_the_same_epoch_and_differ_between_epochs() {
         let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
-        let crop = |epoch| training_crop(&picture, 32, Augment::Standard, true, (3, epoch, 5)).into_raw();
+        let crop = |epoch| {
+            let mut rng = generator(3, Purpose::Augment, epoch, 5);
+            training_crop(&picture, 32, Augment::Standard, true, &mut rng).into_raw()
+        };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));
     }
