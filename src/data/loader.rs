@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn shuffled_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
-        let augmentation = Augmentation { crop: Augment::Standard };
+        let augmentation = Augmentation { crop: Augment::Standard, ..Augmentation::default() };
         let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
         let train = LoaderOptions { batch: 3, res: 2, transform };
         let epoch = labels(train, 5, 0);

@@ -13,7 +13,7 @@ mod shapes;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use augment::{Augment, Augmentation};
+pub use augment::{Augment, Augmentation, Convention, RandAugment};
 pub use error::Error;
 pub use folder::decode;
 pub(crate) use loader::pack;

@@ -14,6 +14,8 @@ pub(super) enum Purpose {
     RenderTrain = 3,
     /// A rendered picture of the validation split.
     RenderVal = 4,
+    /// RandAugment of one picture in one epoch.
+    RandAugment = 5,
 }
 
 /// A generator for one purpose, epoch and picture.

@@ -356,7 +356,7 @@ fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
         Augment::Standard => data::Augment::Standard,
     };
     let small = dataset.native_res.is_some();
-    let augmentation = data::Augmentation { crop };
+    let augmentation = data::Augmentation { crop, ..data::Augmentation::default() };
     Transform::Train { augmentation, small, shuffle: recipe.shuffle, seed: recipe.seed }
 }
 

@@ -1,18 +1,27 @@
-//! How training pictures are varied.
+//! How training pictures are varied: crop and flip, then RandAugment.
 
 mod crop;
+mod geometric;
+mod operation;
+mod photometric;
+mod rand_augment;
 
 use image::RgbImage;
 
 pub use crop::Augment;
+pub use rand_augment::{Convention, RandAugment};
 
 use super::random::{Purpose, generator};
 
 /// How training pictures are varied. The default is not at all.
+///
+/// Each step draws from random numbers of its own, so turning one on leaves what the others do as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augmentation {
     /// Which part of a picture is seen, and whether it is flipped.
     pub crop: Augment,
+    /// RandAugment, after crop and flip, on pictures of the training resolution.
+    pub rand_augment: Option<RandAugment>,
 }
 
 impl Augmentation {
@@ -24,6 +33,11 @@ impl Augmentation {
         small: bool,
         (seed, epoch, index): (u64, u64, u64),
     ) -> RgbImage {
-        crop::training_crop(picture, res, self.crop, small, &mut generator(seed, Purpose::Augment, epoch, index))
+        let rng = |purpose| generator(seed, purpose, epoch, index);
+        let mut varied = crop::training_crop(picture, res, self.crop, small, &mut rng(Purpose::Augment));
+        if let Some(rand_augment) = self.rand_augment {
+            rand_augment.apply(&mut varied, &mut rng(Purpose::RandAugment));
+        }
+        varied
     }
 }
