@@ -16,6 +16,8 @@ pub(super) enum Purpose {
     RenderVal = 4,
     /// RandAugment of one picture in one epoch.
     RandAugment = 5,
+    /// Random erasing of one picture in one epoch.
+    Erase = 6,
 }
 
 /// A generator for one purpose, epoch and picture.

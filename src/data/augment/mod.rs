@@ -1,6 +1,7 @@
-//! How training pictures are varied: crop and flip, then RandAugment.
+//! How training pictures are varied: crop and flip, RandAugment, random erasing.
 
 mod crop;
+mod erasing;
 mod geometric;
 mod operation;
 mod photometric;
@@ -22,6 +23,9 @@ pub struct Augmentation {
     pub crop: Augment,
     /// RandAugment, after crop and flip, on pictures of the training resolution.
     pub rand_augment: Option<RandAugment>,
+    /// Probability, from 0 to 1, that a rectangle of a picture is replaced by noise: between 2 % and a third of its area, 0.3
+    /// to 1/0.3 in shape (Zhong et al. 2017, arXiv 1708.04896). Each value of the noise is uniform over 0 to 255.
+    pub erasing: f32,
 }
 
 impl Augmentation {
@@ -38,6 +42,7 @@ impl Augmentation {
         if let Some(rand_augment) = self.rand_augment {
             rand_augment.apply(&mut varied, &mut rng(Purpose::RandAugment));
         }
+        erasing::erase(&mut varied, self.erasing, &mut rng(Purpose::Erase));
         varied
     }
 }
