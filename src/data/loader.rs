@@ -54,6 +54,11 @@ pub struct Batch {
     pub pixels: Vec<u32>,
     /// Classes, `batch` of them.
     pub labels: Vec<u32>,
+    /// The classes that mixup or CutMix added, `batch` of them: the same as in `labels` where nothing is mixed.
+    pub others: Vec<u32>,
+    /// How much of each picture belongs to its class in `labels`, from 0 to 1; the rest belongs to that in `others`. 1 where
+    /// nothing is mixed.
+    pub shares: Vec<f32>,
     /// Pictures that are real; the rest fills up the batch.
     pub count: usize,
 }
@@ -79,7 +84,7 @@ impl Batches {
             for at in start..count {
                 let end = ((at + 1) * options.batch).min(order.len());
                 let indices = &order[at * options.batch..end];
-                let Some(batch) = load(&*source, &options, epoch, indices, &still_wanted) else { return };
+                let Some(batch) = load(&*source, &options, epoch, at, indices, &still_wanted) else { return };
                 let failed = batch.is_err();
                 if sender.send(batch).is_err() || failed {
                     return;
@@ -133,6 +138,7 @@ fn load(
     source: &dyn Source,
     options: &LoaderOptions,
     epoch: u64,
+    number: usize,
     indices: &[usize],
     wanted: &AtomicBool,
 ) -> Option<Result<Batch, Error>> {
@@ -147,7 +153,11 @@ fn load(
         Ok((pack(&picture), sample.label))
     };
     let samples = indices.par_iter().map(|&index| wanted.load(Ordering::Relaxed).then(|| transform(index)));
-    Some(join(samples.collect::<Option<Vec<_>>>()?, options))
+    let mut batch = join(samples.collect::<Option<Vec<_>>>()?, options);
+    if let (Ok(batch), Transform::Train { augmentation, seed, .. }) = (&mut batch, options.transform) {
+        augmentation.batch(batch, (seed, epoch, number as u64));
+    }
+    Some(batch)
 }
 
 /// Puts samples in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
@@ -156,6 +166,8 @@ fn join(samples: Vec<Result<(Vec<u32>, u32), Error>>, options: &LoaderOptions) -
     let mut batch = Batch {
         pixels: Vec::with_capacity(options.batch * picture_pixels),
         labels: Vec::with_capacity(options.batch),
+        others: Vec::new(),
+        shares: vec![1.0; options.batch],
         count: samples.len(),
     };
     for sample in samples {
@@ -165,6 +177,7 @@ fn join(samples: Vec<Result<(Vec<u32>, u32), Error>>, options: &LoaderOptions) -
     }
     batch.pixels.resize(options.batch * picture_pixels, 0);
     batch.labels.resize(options.batch, 0);
+    batch.others = batch.labels.clone();
     Ok(batch)
 }
 
@@ -178,7 +191,7 @@ pub(crate) fn pack(picture: &image::RgbImage) -> Vec<u32> {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use super::super::{Augment, Sample};
+    use super::super::{Augment, Convention, RandAugment, Sample};
     use super::*;
 
     struct Numbers(usize);
@@ -204,6 +217,7 @@ mod tests {
         let batches: Vec<Batch> = Batches::new(Arc::new(Numbers(10)), evaluate, 0, 0).map(|b| b.unwrap()).collect();
         assert_eq!(batches.iter().map(|b| b.count).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(batches[2].labels, [8, 9, 0, 0]);
+        assert_eq!((&batches[2].others, &batches[2].shares[..]), (&batches[2].labels, &[1.0; 4][..]));
         assert_eq!(batches[2].pixels[4], 0xFF00_0009, "RGBA, red lowest");
         let transform =
             Transform::Train { augmentation: Augmentation::default(), small: true, shuffle: false, seed: 1 };
@@ -224,6 +238,47 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 9, "no picture comes twice");
+    }
+
+    /// Pictures in which every pixel differs.
+    struct Patterns;
+
+    impl Source for Patterns {
+        fn len(&self) -> usize {
+            12
+        }
+
+        fn sample(&self, index: usize) -> Result<Sample, Error> {
+            let image = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([16 * x as u8, 16 * y as u8, index as u8]));
+            Ok(Sample { image, label: index as u32 })
+        }
+    }
+
+    /// As a run does that goes on after an interruption, with every variation there is.
+    #[test]
+    fn varied_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
+        let rand_augment = Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm });
+        let crop = Augment::Standard;
+        let augmentation = Augmentation { crop, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
+        let batches = |augmentation, epoch, start| -> Vec<Batch> {
+            let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
+            let options = LoaderOptions { batch: 4, res: 16, transform };
+            Batches::new(Arc::new(Patterns), options, epoch, start).map(|b| b.unwrap()).collect()
+        };
+        let epoch = batches(augmentation, 5, 0);
+        assert_eq!(epoch, batches(augmentation, 5, 0));
+        assert_eq!(epoch[1..], batches(augmentation, 5, 1)[..]);
+        assert_ne!(epoch, batches(augmentation, 6, 0));
+        assert_ne!(epoch[0].shares, epoch[1].shares, "each batch has a share of its own");
+        for without in [
+            Augmentation { rand_augment: None, ..augmentation },
+            Augmentation { erasing: 0.0, ..augmentation },
+            Augmentation { mixup: 0.0, cutmix: 0.0, ..augmentation },
+        ] {
+            let fewer = batches(without, 5, 0);
+            assert_ne!(epoch, fewer, "{without:?}");
+            assert_eq!(epoch[2].labels, fewer[2].labels, "what else is varied does not change the order");
+        }
     }
 
     /// Panics at a picture, and tells when a picture is asked for.

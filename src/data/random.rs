@@ -18,9 +18,11 @@ pub(super) enum Purpose {
     RandAugment = 5,
     /// Random erasing of one picture in one epoch.
     Erase = 6,
+    /// Mixup or CutMix of one batch in one epoch.
+    Mix = 7,
 }
 
-/// A generator for one purpose, epoch and picture.
+/// A generator for one purpose, epoch and picture or batch.
 pub(super) fn generator(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> Pcg64Mcg {
     let mixed = [purpose as u64, epoch, index]
         .into_iter()

@@ -1,8 +1,9 @@
-//! How training pictures are varied: crop and flip, RandAugment, random erasing.
+//! How training pictures are varied: one by one (crop and flip, RandAugment, random erasing), then as a batch (mixup, CutMix).
 
 mod crop;
 mod erasing;
 mod geometric;
+mod mix;
 mod operation;
 mod photometric;
 mod rand_augment;
@@ -12,6 +13,7 @@ use image::RgbImage;
 pub use crop::Augment;
 pub use rand_augment::{Convention, RandAugment};
 
+use super::Batch;
 use super::random::{Purpose, generator};
 
 /// How training pictures are varied. The default is not at all.
@@ -26,6 +28,12 @@ pub struct Augmentation {
     /// Probability, from 0 to 1, that a rectangle of a picture is replaced by noise: between 2 % and a third of its area, 0.3
     /// to 1/0.3 in shape (Zhong et al. 2017, arXiv 1708.04896). Each value of the noise is uniform over 0 to 255.
     pub erasing: f32,
+    /// The alpha of mixup (Zhang et al. 2017, arXiv 1710.09412), finite; 0 turns it off. Each batch is blended with itself in
+    /// reverse order, with a share drawn from Beta(alpha, alpha).
+    pub mixup: f32,
+    /// The alpha of CutMix (Yun et al. 2019, arXiv 1905.04899), finite; 0 turns it off. Each picture of a batch swaps a
+    /// rectangle with the one in its place from the end. With mixup on as well, one of the two is drawn for each batch.
+    pub cutmix: f32,
 }
 
 impl Augmentation {
@@ -44,5 +52,10 @@ impl Augmentation {
         }
         erasing::erase(&mut varied, self.erasing, &mut rng(Purpose::Erase));
         varied
+    }
+
+    /// Mixes the pictures of a whole batch. The result depends on seed, epoch and the batch's number alone.
+    pub(super) fn batch(&self, batch: &mut Batch, (seed, epoch, number): (u64, u64, u64)) {
+        mix::mix(batch, self.mixup, self.cutmix, &mut generator(seed, Purpose::Mix, epoch, number));
     }
 }

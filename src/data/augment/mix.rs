@@ -1,0 +1,170 @@
+//! Mixup and CutMix, as timm's Mixup does them for a whole batch: every picture with the one in its place from the end, all
+//! with one share.
+
+use rand::RngExt;
+use rand_distr::{Beta, Distribution};
+use rand_pcg::Pcg64Mcg;
+use rayon::prelude::*;
+
+use super::Batch;
+
+/// Mixes a batch's pictures and notes the second labels; an alpha of 0 turns a kind off.
+pub(super) fn mix(batch: &mut Batch, mixup: f32, cutmix: f32, rng: &mut Pcg64Mcg) {
+    let cut = match (mixup > 0.0, cutmix > 0.0) {
+        (false, false) => return,
+        (true, true) => rng.random(),
+        (_, cut) => cut,
+    };
+    let alpha = f64::from(if cut { cutmix } else { mixup });
+    let mut share: f64 = Beta::new(alpha, alpha).expect("only a positive alpha turns mixing on").sample(rng);
+    let side = (batch.pixels.len() / batch.labels.len()).isqrt();
+    if cut {
+        let [columns, rows] = rectangle(side, share, rng);
+        share = 1.0 - (columns.len() * rows.len()) as f64 / (side * side) as f64;
+        pairs(&mut batch.pixels, side).for_each(|(first, second)| {
+            for row in rows.clone() {
+                let part = row * side + columns.start..row * side + columns.end;
+                first[part.clone()].swap_with_slice(&mut second[part]);
+            }
+        });
+    } else {
+        pairs(&mut batch.pixels, side).for_each(|(first, second)| {
+            for (a, b) in first.iter_mut().zip(second) {
+                (*a, *b) = (blend(*a, *b, share as f32), blend(*b, *a, share as f32));
+            }
+        });
+    }
+    batch.others = batch.labels.iter().rev().copied().collect();
+    batch.shares.fill(share as f32);
+}
+
+/// The first picture and the last, the second and the last but one, and so on. A single one in the middle has no partner but
+/// itself, with which mixing changes nothing.
+fn pairs(pixels: &mut [u32], side: usize) -> impl IndexedParallelIterator<Item = (&mut [u32], &mut [u32])> {
+    let picture = side * side;
+    let half = pixels.len() / picture / 2;
+    let (first, second) = pixels.split_at_mut(half * picture);
+    first.par_chunks_exact_mut(picture).zip(second.par_chunks_exact_mut(picture).rev())
+}
+
+/// Columns and rows that make up `1 - share` of a picture, around a random point, less what lies outside.
+fn rectangle(side: usize, share: f64, rng: &mut Pcg64Mcg) -> [std::ops::Range<usize>; 2] {
+    let half = (side as f64 * (1.0 - share).sqrt()) as usize / 2;
+    [(); 2].map(|()| {
+        let centre = rng.random_range(0..side);
+        centre.saturating_sub(half)..(centre + half).min(side)
+    })
+}
+
+/// `share` of one pixel and the rest of another, each channel rounded to 8 bits.
+fn blend(a: u32, b: u32, share: f32) -> u32 {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    u32::from_le_bytes(std::array::from_fn(|i| (f32::from(a[i]) * share + f32::from(b[i]) * (1.0 - share) + 0.5) as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::random::{Purpose, generator};
+    use super::*;
+
+    /// Pictures of one value each: 10, 20, 30 and so on, of the classes 1, 2, 3.
+    fn batch(count: u32, side: usize) -> Batch {
+        let picture = |class: u32| vec![u32::from_le_bytes([10 * class as u8, 10 * class as u8, 7, 255]); side * side];
+        let labels: Vec<u32> = (1..=count).collect();
+        Batch {
+            pixels: labels.iter().flat_map(|&class| picture(class)).collect(),
+            others: labels.clone(),
+            shares: vec![1.0; labels.len()],
+            count: labels.len(),
+            labels,
+        }
+    }
+
+    fn mixed(count: u32, side: usize, mixup: f32, cutmix: f32, number: u64) -> Batch {
+        let mut batch = batch(count, side);
+        mix(&mut batch, mixup, cutmix, &mut generator(1, Purpose::Mix, 0, number));
+        batch
+    }
+
+    /// The values of each picture's first channel.
+    fn values(batch: &Batch) -> Vec<Vec<u8>> {
+        let pixels = batch.pixels.chunks(batch.pixels.len() / batch.labels.len());
+        pixels.map(|picture| picture.iter().map(|p| p.to_le_bytes()[0]).collect()).collect()
+    }
+
+    #[test]
+    fn no_alpha_changes_nothing() {
+        assert_eq!(mixed(4, 3, 0.0, 0.0, 0), batch(4, 3));
+    }
+
+    #[test]
+    fn mixup_blends_each_picture_with_its_partner() {
+        for number in 0..50 {
+            let batch = mixed(5, 3, 0.8, 0.0, number);
+            assert_eq!(batch.labels, [1, 2, 3, 4, 5]);
+            assert_eq!(batch.others, [5, 4, 3, 2, 1]);
+            let share = batch.shares[0];
+            assert_eq!(batch.shares, [share; 5]);
+            for (i, picture) in values(&batch).iter().enumerate() {
+                let (own, other) = (10.0 * batch.labels[i] as f32, 10.0 * batch.others[i] as f32);
+                let want = share * own + (1.0 - share) * other;
+                // Half a level of rounding, and what f32 leaves of the sum.
+                assert!(picture.iter().all(|&v| (f32::from(v) - want).abs() <= 0.5001), "{want}: {picture:?}");
+            }
+            assert!(batch.pixels.iter().all(|p| p >> 16 == 0xFF07), "what pictures have in common stays");
+        }
+    }
+
+    #[test]
+    fn cutmix_shares_are_those_of_the_pixels() {
+        let mut corrected = 0;
+        for number in 0..200 {
+            let batch = mixed(4, 16, 0.0, 1.0, number);
+            assert_eq!(batch.others, [4, 3, 2, 1]);
+            for (i, picture) in values(&batch).iter().enumerate() {
+                let of = |class: u32| picture.iter().filter(|&&v| u32::from(v) == 10 * class).count();
+                let (own, other) = (of(batch.labels[i]), of(batch.others[i]));
+                assert_eq!(own + other, 256, "whole pixels of the two");
+                assert_eq!(batch.shares[i], own as f32 / 256.0);
+                // An inner rectangle is a square of an even side.
+                corrected += usize::from(!(other.isqrt().pow(2) == other && other % 4 == 0));
+            }
+        }
+        assert!(corrected > 0, "some rectangles are cut off at the border");
+    }
+
+    #[test]
+    fn each_kind_has_half_of_the_batches() {
+        let whole = |batch: &Batch| values(batch).concat().iter().all(|v| v % 10 == 0);
+        // Shares from Beta(8, 8) stay clear of 0 and 1, so no blend passes for whole pixels.
+        let cut = (0..1000).filter(|&number| whole(&mixed(2, 8, 8.0, 1.0, number))).count();
+        // Five standard deviations of 16.
+        assert!((420..=580).contains(&cut), "{cut} of 1000");
+    }
+
+    /// Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)).
+    #[test]
+    fn shares_are_beta_distributed() {
+        for alpha in [0.2, 1.0, 4.0] {
+            let shares: Vec<f64> = (0..4000).map(|n| f64::from(mixed(1, 1, alpha, 0.0, n).shares[0])).collect();
+            let count = shares.len() as f64;
+            let variance = 1.0 / (4.0 * (2.0 * f64::from(alpha) + 1.0));
+            let mean = shares.iter().sum::<f64>() / count;
+            let spread = shares.iter().map(|s| (s - 0.5).powi(2)).sum::<f64>() / count;
+            assert!((mean - 0.5).abs() < 5.0 * (variance / count).sqrt(), "{alpha}: mean {mean}");
+            // (s - 1/2)^2 lies within 0 and 1/4, so its variance is below `variance / 4`.
+            assert!(
+                (spread - variance).abs() < 5.0 * (variance / 4.0 / count).sqrt(),
+                "{alpha}: {spread}, not {variance}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_picture_and_one_pixel() {
+        for number in 0..50 {
+            assert_eq!(mixed(1, 4, 1.0, 1.0, number).pixels, batch(1, 4).pixels);
+            assert_eq!(mixed(4, 1, 0.0, 1.0, number).shares, [1.0; 4], "no rectangle fits into a pixel");
+        }
+    }
+}
