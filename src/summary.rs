@@ -6,7 +6,7 @@ use crate::graph::freeze::freeze;
 use crate::graph::plan::{Bytes, MemoryPlan};
 use crate::graph::{Graph, Precision, Role, TensorId};
 use crate::models::{Config, Error, Input, Mode, Network};
-use crate::train::{Decay, Optimizer, Step};
+use crate::train::{Step, StepOptions};
 
 /// The parts of every network, in order.
 const PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "head"];
@@ -116,8 +116,7 @@ pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Pre
 /// # Errors
 /// As [`Summary::new`].
 pub fn training_step(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Step, Error> {
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
-    let step = Step::build(config, batch, size, PIXELS, 0.1, &optimizer)?;
+    let step = Step::build(config, batch, size, PIXELS, &StepOptions::default())?;
     if recompute { step.recomputing() } else { Ok(step) }
 }
 

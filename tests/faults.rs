@@ -4,12 +4,11 @@
 use resnet_rs::exec::{self, ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{self, Gpu, GpuOptions};
 use resnet_rs::models::{Config, Input};
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::train::{Step, StepOptions};
 
 fn step() -> Step {
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 0.0, decay: Decay::All };
-    Step::build(&config, 4, [32; 2], Input::Tensor, 0.1, &optimizer).unwrap()
+    Step::build(&config, 4, [32; 2], Input::Tensor, &StepOptions::default()).unwrap()
 }
 
 fn session(gpu: &Gpu) -> Result<(Session, Step), exec::Error> {
@@ -44,7 +43,7 @@ fn memory_that_runs_out_is_reported_and_freed() {
 fn a_lost_device_is_named() {
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let (mut session, step) = session(&gpu).unwrap();
-    session.feed(&[(step.lr, &[0.1])], &[]).unwrap();
+    session.feed(&[(step.feeds.lr(), &[0.1])], &[]).unwrap();
     session.run().unwrap();
     session.read(step.loss).unwrap();
     gpu.destroy();

@@ -9,13 +9,13 @@ mod synth;
 use golden::{BRANCH_GAMMA, SEED, assert_close, load};
 use resnet_rs::graph::op::SgdMomentum;
 use resnet_rs::graph::{Graph, Role, Spec, TensorId, autodiff, fuse};
-use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
 use resnet_rs::reference::{Values, run};
 
 /// f64 on both sides; f32 only in the files, and in constants such as 0.1, which PyTorch holds in f64.
 const TOLERANCE: f64 = 1e-5;
 
-const TRAINING: Mode = Mode::Training { label_smoothing: 0.1 };
+const TRAINING: Mode = Mode::Training(Training { label_smoothing: 0.1, mixed_labels: false, frozen: 0 });
 
 fn widen(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
@@ -170,7 +170,7 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
         let decays = decay_vectors || tensor.spec.shape.len() > 1;
         let weight_decay = if decays { 4e-5 } else { 0.0 };
         let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, 0.0)?;
-        let sgd = SgdMomentum { momentum: 0.9, nesterov, weight_decay };
+        let sgd = SgdMomentum::new(0.9, nesterov, weight_decay);
         g.apply(&tensor.name, sgd, &[gradient, lr], &[parameter, velocity]).map(drop)
     })
     .unwrap();

@@ -14,8 +14,8 @@ use golden::{BRANCH_GAMMA, SEED, assert_close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::{Graph, Op, Tensor, TensorId, autodiff, fuse};
-use resnet_rs::models::{Config, Input, Mode, Network, Preset};
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
+use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
 use resnet_rs::weights::{HostTensor, StateDict, timm};
 use resnet_rs::{Inference, InferenceOptions, Precision};
 
@@ -133,7 +133,7 @@ fn gradients(
     size: usize,
     labels: &[u32],
 ) -> (Session, ParameterStore, Named) {
-    let mode = Mode::Training { label_smoothing: 0.1 };
+    let mode = Mode::Training(Training { label_smoothing: 0.1, ..Training::default() });
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
     let ends = net.training.unwrap();
     let mut gradients = Vec::new();
@@ -227,8 +227,10 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
     let Some(want) = load(case) else { return };
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
     adapters::on_each(|gpu| {
-        let optimizer = Optimizer { momentum: 0.9, nesterov, weight_decay: 4e-5, decay };
-        let step = Step::build(&config, 8, [32; 2], Input::Tensor, 0.1, &optimizer).unwrap();
+        let optimizer = Optimizer { nesterov, weight_decay: 4e-5, decay, ..Optimizer::default() };
+        let training = Training { label_smoothing: 0.1, ..Training::default() };
+        let options = StepOptions { training, optimizer, ..StepOptions::default() };
+        let step = Step::build(&config, 8, [32; 2], Input::Tensor, &options).unwrap();
         let store = synthetic(gpu, &step.graph);
         let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();
@@ -236,7 +238,7 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
         let mut losses = Vec::new();
         for s in 0..10 {
             let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
-            session.feed(&[(step.input, &pictures), (step.lr, &[0.001])], &[(step.labels, &labels)]).unwrap();
+            session.feed(&[(step.input, &pictures), (step.feeds.lr(), &[0.001])], &[(step.labels, &labels)]).unwrap();
             session.run().unwrap();
             losses.extend(session.read(step.loss).unwrap());
         }

@@ -91,7 +91,7 @@ impl Net {
         let [n, classes] = self.shape(logits)[..] else { panic!("not features") };
         let labels = self.graph.input("labels", Spec::plain([n], DType::U32)).unwrap();
         self.values.set(&self.graph, labels, (0..n).map(|i| (i * 2 % classes) as f64).collect()).unwrap();
-        self.apply("loss", SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels])
+        self.apply("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels])
     }
 
     /// Cross-entropy of a map: curved first, so that the map's values matter to its gradient, then weighted pixel by pixel
@@ -394,7 +394,7 @@ fn sgd_by_hand() {
         let lr = g.input("lr", Spec::plain([1], DType::F32)).unwrap();
         let p = g.parameter("p".into(), vector.clone(), Init::Constant(2.0)).unwrap();
         let v = g.state("v".into(), vector, 0.0).unwrap();
-        let sgd = SgdMomentum { momentum: 0.5, nesterov, weight_decay: 0.2 };
+        let sgd = SgdMomentum::new(0.5, nesterov, 0.2);
         g.apply("sgd", sgd, &[grad, lr], &[p, v]).unwrap();
         for (id, value) in [(grad, 1.0), (lr, 0.1), (p, 2.0), (v, 0.0)] {
             net.values.set(&net.graph, id, vec![value]).unwrap();

@@ -11,14 +11,13 @@ use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::plan::{Home, MemoryPlan};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::train::{Step, StepOptions};
 
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
 fn training_step(model: &str, batch: usize, res: usize) -> Step {
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 1e-4, decay: Decay::Kernels };
     let config = Preset::find(model).unwrap().config(1000);
-    Step::build(&config, batch, [res; 2], PIXELS, 0.1, &optimizer).unwrap()
+    Step::build(&config, batch, [res; 2], PIXELS, &StepOptions::default()).unwrap()
 }
 
 /// Plans a graph, checks that no node finds what it writes in a slot with anything else that it touches, and returns how much
@@ -75,7 +74,7 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
     for s in 0..3u32 {
         let pixels: Vec<u32> = (0..6 * 32 * 32).map(|i: u32| (i ^ s).wrapping_mul(2_654_435_761)).collect();
         let words = [(step.input, &pixels[..]), (step.labels, &[0, 1, 2, 3, 4, 5]), (step.clock, &[7, s])];
-        session.feed(&[(step.lr, &[0.05])], &words).unwrap();
+        session.feed(&[(step.feeds.lr(), &[0.05])], &words).unwrap();
         session.run().unwrap();
         results.push(bits(session.read(step.loss).unwrap()));
     }
@@ -88,8 +87,7 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
 fn recomputing_changes_no_bit() {
     let small = Preset::find("small").unwrap().config(10);
     let config = Config { depths: [1, 2, 1, 1], dropout: 0.2, drop_path: 0.2, zero_init_last: false, ..small };
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 1e-4, decay: Decay::Kernels };
-    let step = || Step::build(&config, 6, [32; 2], PIXELS, 0.1, &optimizer).unwrap();
+    let step = || Step::build(&config, 6, [32; 2], PIXELS, &StepOptions::default()).unwrap();
     adapters::on_each(|gpu| {
         let (kept, recomputed) = (train(gpu, step()), train(gpu, step().recomputing().unwrap()));
         assert!(kept[0] != kept[2], "the network learns");

@@ -16,7 +16,7 @@ use resnet_rs::graph::{Graph, Precision, fuse};
 use resnet_rs::kernels::{Choices, ConvShape, Kernel, candidates, lower};
 use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
 use resnet_rs::selftest::cases;
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
 
 /// WebGPU's default limits, which every device grants.
 const MAX_STORAGE_BUFFERS: usize = 8;
@@ -63,8 +63,9 @@ impl Found {
         fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
         self.graph(&network.graph, &format!("fused {what}"));
         for (nesterov, weight_decay) in [(false, 0.0), (true, 1e-4)] {
-            let optimizer = Optimizer { momentum: 0.9, nesterov, weight_decay, decay: Decay::Kernels };
-            let step = Step::build(config, batch, size, input, 0.1, &optimizer).unwrap();
+            let optimizer = Optimizer { nesterov, weight_decay, decay: Decay::Kernels, ..Optimizer::default() };
+            let options = StepOptions { optimizer, ..StepOptions::default() };
+            let step = Step::build(config, batch, size, input, &options).unwrap();
             self.graph(&step.graph, &format!("training step of {what}"));
         }
     }

@@ -67,7 +67,7 @@ fn training_step_in_slices() {
     let halved = g.apply1("halve", AvgPool2x2, &[sum]).unwrap();
     let pooled = g.apply1("pool", GlobalAvgPool, &[halved]).unwrap();
     let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
-    let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels]).unwrap();
+    let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]).unwrap();
     let mut outputs = vec![loss];
     autodiff::differentiate(&mut g, loss, |_, _, gradient| {
         outputs.push(gradient);

@@ -8,7 +8,7 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, GpuOptions, adapters};
 use resnet_rs::graph::fuse;
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
-use resnet_rs::train::{Decay, Optimizer, Step};
+use resnet_rs::train::{Step, StepOptions};
 
 /// Where Vulkan loaders look for the layer's manifest on Linux and the BSDs.
 const MANIFESTS: [&str; 3] = ["/usr/share", "/usr/local/share", "/etc"];
@@ -68,8 +68,7 @@ fn work() {
 
 fn train(gpu: &Gpu) {
     let config = Config { dropout: 0.25, drop_path: 0.1, ..Preset::find("small").unwrap().config(10) };
-    let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 1e-4, decay: Decay::Kernels };
-    let step = Step::build(&config, 4, [32; 2], Input::Tensor, 0.1, &optimizer).unwrap();
+    let step = Step::build(&config, 4, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(0).unwrap();
@@ -78,7 +77,7 @@ fn train(gpu: &Gpu) {
     let pictures = vec![0.5; 4 * 32 * 32 * 3];
     for s in 0..3 {
         let words = [(step.labels, &[1, 2, 3, 4][..]), (step.clock, &[0, s])];
-        session.feed(&[(step.input, &pictures), (step.lr, &[0.1])], &words).unwrap();
+        session.feed(&[(step.input, &pictures), (step.feeds.lr(), &[0.1])], &words).unwrap();
         session.run().unwrap();
     }
     assert!(session.read(step.loss).unwrap()[0].is_finite());

@@ -15,6 +15,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+#if mixed
+// Where a picture is mixed of two: share * onehot(label) + (1 - share) * onehot(other).
+@group(0) @binding(4) var<storage, read> others: array<u32>;
+@group(0) @binding(5) var<storage, read> shares: array<f32>;
+#endif
 
 fn each(i: u32) {
     let row = i * p.stride;
@@ -29,6 +34,10 @@ fn each(i: u32) {
         exponentials += exp(d);
         total += d;
     }
-    let label = z[row + min(labels[i], p.classes - 1u)] - largest;
+    var label = z[row + min(labels[i], p.classes - 1u)] - largest;
+#if mixed
+    let other = z[row + min(others[i], p.classes - 1u)] - largest;
+    label = shares[i] * label + (1.0 - shares[i]) * other;
+#endif
     losses[i] = log(exponentials) - (1.0 - p.smoothing) * label - p.smoothing / f32(p.classes) * total;
 }

@@ -14,6 +14,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dz: array<f32>;
+#if mixed
+// Where a picture is mixed of two: share * onehot(label) + (1 - share) * onehot(other).
+@group(0) @binding(4) var<storage, read> others: array<u32>;
+@group(0) @binding(5) var<storage, read> shares: array<f32>;
+#endif
 
 fn each(i: u32) {
     let row = i * p.stride;
@@ -27,7 +32,12 @@ fn each(i: u32) {
     }
     for (var k = 0u; k < p.stride; k++) {
         let softmax = exp(z[row + k] - largest) / exponentials;
-        let target_probability = p.smoothing / f32(p.classes) + select(0.0, 1.0 - p.smoothing, k == labels[i]);
+#if mixed
+        let share = select(0.0, shares[i], k == labels[i]) + select(0.0, 1.0 - shares[i], k == others[i]);
+#else
+        let share = select(0.0, 1.0, k == labels[i]);
+#endif
+        let target_probability = p.smoothing / f32(p.classes) + (1.0 - p.smoothing) * share;
         dz[row + k] = select(0.0, (softmax - target_probability) / f32(p.count), k < p.classes);
     }
 }

@@ -174,7 +174,7 @@ mod tests {
         let lr = g.input("lr", Spec::plain([1], DType::F32)).unwrap();
         let p = g.parameter("p".into(), spec.clone(), Init::Constant(0.0)).unwrap();
         let v = g.state("v".into(), spec, 0.0).unwrap();
-        let sgd = SgdMomentum { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        let sgd = SgdMomentum::new(0.9, true, 0.0);
         g.apply("sgd", sgd, &[gradient, lr], &[p, v]).unwrap();
         for target in TARGETS {
             assert_eq!(traffic(&g, target), Traffic { read_bytes: 3 * 400 + 4, written_bytes: 2 * 400 });

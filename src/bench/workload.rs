@@ -98,7 +98,7 @@ impl Workload {
                 if self.precision == Precision::F16 {
                     store_half(&mut step.graph)?; // refused
                 }
-                let training = Feeds { labels: step.labels, clock: step.clock, lr: step.lr };
+                let training = Feeds { labels: step.labels, clock: step.clock, lr: step.feeds.lr() };
                 Program { graph: step.graph, pixels: step.input, training: Some(training), output: step.loss }
             }
         })

@@ -37,6 +37,18 @@ impl ParameterStore {
         Ok(())
     }
 
+    /// The same names, each with the memory of the tensor of that name and suffix where there is one: a network over averages
+    /// of the weights.
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        let mut view = self.clone();
+        for (name, (_, buffer)) in &mut view.entries {
+            if let Some((_, other)) = self.entries.get(&format!("{name}{suffix}")) {
+                *buffer = other.clone();
+            }
+        }
+        view
+    }
+
     /// All tensors, by name.
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.entries.values().map(|(tensor, _)| tensor)

@@ -124,7 +124,7 @@ mod tests {
         let sum = g.apply1("sum", ScaleAdd { activation: Activation::Relu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
         let pooled = g.apply1("pool", GlobalAvgPool, &[sum]).unwrap();
         let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
-        let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels]);
+        let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]);
         let loss = loss.unwrap_or_else(|e| panic!("{e}"));
         let mut found = Vec::new();
         differentiate(&mut g, loss, |g, parameter, gradient| {

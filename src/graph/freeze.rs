@@ -89,7 +89,7 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::models::{Config, Input, Mode, Network};
+    use crate::models::{Config, Input, Mode, Network, Training};
 
     fn network(mode: Mode) -> Network {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn training_is_refused_in_half_precision() {
-        let network = network(Mode::Training { label_smoothing: 0.1 });
+        let network = network(Mode::Training(Training::default()));
         let refused = freeze(network.graph, &[network.logits], Precision::F16).unwrap_err().to_string();
         assert!(refused.contains("batch_norm has no kernel for f16") && refused.contains("inference"), "{refused}");
     }

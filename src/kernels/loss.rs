@@ -1,20 +1,29 @@
 //! Softmax cross-entropy.
 
-use super::{Kernel, Lowering, words};
+use super::{Kernel, Lowering, Setting, View, words};
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 
 pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropy) {
-    let (logits, labels, mean, losses) = (l.input(0), l.input(1), l.output(0), l.output(1));
+    let (logits, mean, losses) = (l.input(0), l.output(0), l.output(1));
     let rows = logits.spec.shape[0];
-    let views = vec![logits.whole(), labels.whole(), losses.whole()];
     let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
-    l.each(Kernel::new("loss/softmax_cross_entropy"), views, rows, params);
+    let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
+    let views = views(l, losses.whole());
+    l.each(kernel, views, rows, params);
     l.each(Kernel::new("loss/mean"), vec![losses.whole(), mean.whole()], 1, words![rows]);
 }
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {
-    let (logits, labels, dlogits) = (l.input(0), l.input(1), l.output(0));
-    let views = vec![logits.whole(), labels.whole(), dlogits.whole()];
+    let (logits, dlogits) = (l.input(0), l.output(0));
     let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
-    l.each(Kernel::new("loss/softmax_cross_entropy_grad"), views, logits.spec.shape[0], params);
+    let kernel = Kernel::new("loss/softmax_cross_entropy_grad").with("mixed", Setting::Flag(op.mixed));
+    let views = views(l, dlogits.whole());
+    l.each(kernel, views, logits.spec.shape[0], params);
+}
+
+/// Logits, labels, the result, and what mixed pictures have besides.
+fn views(l: &Lowering<'_>, result: View) -> Vec<View> {
+    let mut views: Vec<View> = (0..l.node.inputs.len()).map(|i| l.input(i).whole()).collect();
+    views.insert(2, result);
+    views
 }

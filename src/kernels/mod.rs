@@ -100,6 +100,10 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(&mut l, op),
         Op::SoftmaxCrossEntropyGrad(op) => loss::softmax_cross_entropy_grad(&mut l, op),
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
+        Op::Accumulate(_) => optim::accumulate(&mut l),
+        Op::MovingAverage(_) => optim::moving_average(&mut l),
+        Op::SquaredNorm(op) => optim::squared_norm(&mut l, op),
+        Op::GradientScale(op) => optim::gradient_scale(&mut l, op),
     }
     match l.launches.iter().flat_map(|launch| &launch.views).find(|view| view.bytes > MAX_BINDING_BYTES) {
         Some(view) => Err(l.too_large(*view)),

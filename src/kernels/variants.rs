@@ -344,7 +344,7 @@ mod tests {
     use super::*;
     use crate::models::{Input, Mode, Network, PRESETS};
     use crate::selftest::cases;
-    use crate::train::{Decay, Optimizer, Step};
+    use crate::train::{Step, StepOptions};
 
     const LLVMPIPE: Target = Target { family: Family::Registers, lanes: 8, ..Target::TILES };
     const TARGETS: [Target; 3] = [Target::TILES, LLVMPIPE, Target { lanes: 4, ..LLVMPIPE }];
@@ -355,7 +355,6 @@ mod tests {
 
     #[test]
     fn every_convolution_has_a_variant_of_its_own_family() {
-        let optimizer = Optimizer { momentum: 0.9, nesterov: true, weight_decay: 4e-5, decay: Decay::All };
         let mut all: HashSet<ConvShape> = cases::standard()
             .iter()
             .chain(&(0..20).flat_map(cases::random).collect::<Vec<_>>())
@@ -364,7 +363,7 @@ mod tests {
         for preset in &PRESETS {
             let config = preset.config(10);
             let inference = Network::build(&config, 1, [96; 2], Input::Tensor, Mode::Inference).unwrap();
-            let training = Step::build(&config, 3, [64; 2], Input::Tensor, 0.0, &optimizer).unwrap();
+            let training = Step::build(&config, 3, [64; 2], Input::Tensor, &StepOptions::default()).unwrap();
             all.extend(shapes(&inference.graph).into_iter().chain(shapes(&training.graph)));
         }
         for shape in &all {

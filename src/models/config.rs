@@ -1,12 +1,13 @@
 //! What distinguishes one ResNet from another, and the released models by name.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::graph::Activation;
 
 /// First layers of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stem {
     /// ResNet-D: three 3x3 convolutions, the first with stride 2.
@@ -16,7 +17,7 @@ pub enum Stem {
 }
 
 /// How the map after the stem is halved once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum StemDownsampling {
     /// A 3x3 convolution with stride 2, batch norm and activation: all released ResNet-RS.
@@ -26,7 +27,7 @@ pub enum StemDownsampling {
 }
 
 /// Shortcut of a block that changes shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shortcut {
     /// ResNet-D: 2x2 average pool, then a 1x1 convolution with stride 1.
@@ -36,7 +37,7 @@ pub enum Shortcut {
 }
 
 /// How the drop rate of stochastic depth grows with depth (fact sheet 3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum DropPathSchedule {
     /// Constant within a stage: rate x 2/5, 3/5, 4/5, 5/5 (TPU and TF).
@@ -79,7 +80,7 @@ pub struct Config {
 }
 
 /// Activations a network can be built with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivationChoice {
     /// `max(x, 0)`.

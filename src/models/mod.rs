@@ -6,7 +6,7 @@ mod resnet;
 pub use config::{
     ActivationChoice, Config, DropPathSchedule, IMAGENET_MEAN_STD, PRESETS, Preset, Shortcut, Stem, StemDownsampling,
 };
-pub use resnet::{Input, Mode, Network, TrainingEnds};
+pub use resnet::{Input, Mode, Network, PARTS, Training, TrainingEnds, part_of};
 
 use crate::graph;
 

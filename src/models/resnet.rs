@@ -5,7 +5,7 @@ use crate::graph::op::{
     AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, Fill, GlobalAvgPool, Linear, ScaleAdd,
     SoftmaxCrossEntropy, Standardize,
 };
-use crate::graph::{Activation, DType, Graph, Init, Spec, TensorId};
+use crate::graph::{Activation, DType, Graph, Init, Role, Spec, TensorId, fuse};
 
 /// Added to a batch's variance, in every ResNet-RS.
 const BN_EPS: f32 = 1e-5;
@@ -30,10 +30,27 @@ pub enum Mode {
     /// Running statistics, no loss.
     Inference,
     /// Batch statistics, dropout, and a loss.
-    Training {
-        /// Share of the target spread over all classes.
-        label_smoothing: f32,
-    },
+    Training(Training),
+}
+
+/// What training asks of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Training {
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f32,
+    /// Whether each picture has two labels and a share, as mixup and CutMix give them.
+    pub mixed_labels: bool,
+    /// How many of [`PARTS`], from the first, stay as they are: they run as in inference, fused, and their weights are states.
+    pub frozen: usize,
+}
+
+/// The parts of a network in order, by the beginning of their tensors' names; the stem's have names of their own.
+pub const PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"];
+
+/// The part that a tensor belongs to, as an index into [`PARTS`].
+pub fn part_of(tensor: &str) -> usize {
+    let first = tensor.split('.').next().unwrap_or_default();
+    PARTS.iter().position(|&part| part == first).unwrap_or(0)
 }
 
 /// A network's forward graph and its ends.
@@ -56,6 +73,8 @@ pub struct Network {
 pub struct TrainingEnds {
     /// `labels` `[N]`, u32.
     pub labels: TensorId,
+    /// Where labels are mixed: `others` `[N]`, u32, and `shares` `[N]`, f32, of the first labels.
+    pub mixed: Option<[TensorId; 2]>,
     /// `clock` `[2]`, u32: seed, step. What dropout's random numbers are drawn from.
     pub clock: TensorId,
     /// Mean loss `[1]`.
@@ -69,7 +88,7 @@ impl Network {
         if batch == 0 {
             return Err(Error::Config { field: "batch", range: "at least 1", got: "0".into() });
         }
-        let mut b = Builder { graph: Graph::new(), config, batch, mode, clock: None, dropouts: 0 };
+        let mut b = Builder { graph: Graph::new(), config, batch, mode, part: 0, clock: None, dropouts: 0 };
         if mode != Mode::Inference {
             b.clock = Some(b.graph.input("clock", Spec::plain([2], DType::U32))?);
         }
@@ -77,18 +96,16 @@ impl Network {
         let mut x = b.stem(x)?;
         let mut stages = vec![x];
         for stage in 0..4 {
+            b.next_part(&stages)?;
             for block in 0..config.depths[stage] {
                 x = b.bottleneck(x, stage, block)?;
             }
             stages.push(x);
         }
+        b.next_part(&stages)?;
         let logits = b.head(x)?;
         let training = match (mode, b.clock) {
-            (Mode::Training { label_smoothing }, Some(clock)) => {
-                let labels = b.graph.input("labels", Spec::plain([batch], DType::U32))?;
-                let loss = b.graph.apply1("loss", SoftmaxCrossEntropy { label_smoothing }, &[logits, labels])?;
-                Some(TrainingEnds { labels, clock, loss })
-            }
+            (Mode::Training(training), Some(clock)) => Some(b.loss(training, logits, clock)?),
             _ => None,
         };
         Ok(Self { graph: b.graph, input, logits, stages, training })
@@ -100,6 +117,8 @@ struct Builder<'c> {
     config: &'c Config,
     batch: usize,
     mode: Mode,
+    /// The part under construction, an index into [`PARTS`].
+    part: usize,
     clock: Option<TensorId>,
     dropouts: u32,
 }
@@ -117,6 +136,48 @@ impl Builder<'_> {
         Ok((id, self.graph.apply1("input", Standardize { mean, std }, &[id])?))
     }
 
+    fn frozen(&self) -> usize {
+        match self.mode {
+            Mode::Training(training) => training.frozen,
+            Mode::Inference => 0,
+        }
+    }
+
+    /// Whether the part under construction learns.
+    fn learns(&self) -> bool {
+        self.mode != Mode::Inference && self.part >= self.frozen()
+    }
+
+    /// Turns to the next part. Frozen ones behind it are fused; `stages` are their results.
+    fn next_part(&mut self, stages: &[TensorId]) -> Result<(), Error> {
+        self.part += 1;
+        if self.part == self.frozen() {
+            fuse::for_inference(&mut self.graph, stages)?;
+        }
+        Ok(())
+    }
+
+    /// A parameter, or where the part is frozen a state, which nothing differentiates.
+    fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
+        let frozen = self.part < self.frozen();
+        let role = if frozen { Role::State(init) } else { Role::Parameter(init) };
+        Ok(self.graph.add_tensor(name, spec, role)?)
+    }
+
+    fn loss(&mut self, training: Training, logits: TensorId, clock: TensorId) -> Result<TrainingEnds, Error> {
+        let Training { label_smoothing, mixed_labels, .. } = training;
+        let mut words = |name: &str| self.graph.input(name, Spec::plain([self.batch], DType::U32));
+        let labels = words("labels")?;
+        let mixed = if mixed_labels {
+            Some([words("others")?, self.graph.input("shares", Spec::plain([self.batch], DType::F32))?])
+        } else {
+            None
+        };
+        let inputs: Vec<TensorId> = [logits, labels].into_iter().chain(mixed.into_iter().flatten()).collect();
+        let loss = self.graph.apply1("loss", SoftmaxCrossEntropy { label_smoothing, mixed: mixed_labels }, &inputs)?;
+        Ok(TrainingEnds { labels, mixed, clock, loss })
+    }
+
     fn channels(&self, map: TensorId) -> usize {
         self.graph.spec(map).last()
     }
@@ -124,25 +185,23 @@ impl Builder<'_> {
     /// A convolution without bias, padded to keep the size at stride 1.
     fn conv(&mut self, name: &str, x: TensorId, kernel: usize, out: usize, stride: usize) -> Result<TensorId, Error> {
         let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
-        let w = self.graph.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
+        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
         Ok(self.graph.apply1(name, Conv2d::new(stride, kernel / 2), &[x, w])?)
     }
 
     fn batch_norm(&mut self, name: &str, x: TensorId, gamma: f32, activation: Activation) -> Result<TensorId, Error> {
         let vector = Spec::channels([self.channels(x)]);
+        let gamma = self.parameter(format!("{name}.weight"), vector.clone(), Init::Constant(gamma))?;
+        let beta = self.parameter(format!("{name}.bias"), vector.clone(), Init::Constant(0.0))?;
+        let learns = self.learns();
         let g = &mut self.graph;
-        let gamma = g.parameter(format!("{name}.weight"), vector.clone(), Init::Constant(gamma))?;
-        let beta = g.parameter(format!("{name}.bias"), vector.clone(), Init::Constant(0.0))?;
         let mean = g.state(format!("{name}.running_mean"), vector.clone(), 0.0)?;
         let var = g.state(format!("{name}.running_var"), vector, 1.0)?;
-        Ok(match self.mode {
-            Mode::Inference => {
-                g.apply1(name, BatchNormInference { eps: BN_EPS, activation }, &[x, gamma, beta, mean, var])?
-            }
-            Mode::Training { .. } => {
-                let op = BatchNorm { eps: BN_EPS, momentum: self.config.bn_momentum, activation };
-                g.apply(name, op, &[x, gamma, beta], &[mean, var])?[0]
-            }
+        Ok(if learns {
+            let op = BatchNorm { eps: BN_EPS, momentum: self.config.bn_momentum, activation };
+            g.apply(name, op, &[x, gamma, beta], &[mean, var])?[0]
+        } else {
+            g.apply1(name, BatchNormInference { eps: BN_EPS, activation }, &[x, gamma, beta, mean, var])?
         })
     }
 
@@ -227,8 +286,8 @@ impl Builder<'_> {
         let (fan_in, out) = (self.channels(x), weights[weights.len() - 1]);
         let bound = 1.0 / (fan_in as f32).sqrt();
         let init = if weights.len() == 4 { Init::KaimingFanOut } else { Init::Uniform { bound } };
-        let w = self.graph.parameter(format!("{name}.weight"), Spec::weights(weights), init)?;
-        let b = self.graph.parameter(format!("{name}.bias"), Spec::channels([out]), Init::Uniform { bound })?;
+        let w = self.parameter(format!("{name}.weight"), Spec::weights(weights), init)?;
+        let b = self.parameter(format!("{name}.bias"), Spec::channels([out]), Init::Uniform { bound })?;
         Ok(self.graph.apply1(name, Linear { activation }, &[x, w, b])?)
     }
 
@@ -240,7 +299,7 @@ impl Builder<'_> {
         gate: Option<TensorId>,
         rate: f32,
     ) -> Result<Option<TensorId>, Error> {
-        let Some(clock) = self.clock.filter(|_| rate > 0.0) else { return Ok(gate) };
+        let Some(clock) = self.clock.filter(|_| rate > 0.0 && self.learns()) else { return Ok(gate) };
         let gate = match gate {
             Some(gate) => gate,
             None => self.graph.apply1(at, Fill { shape: [self.batch, self.channels(y)], value: 1.0 }, &[])?,
@@ -276,7 +335,6 @@ impl Builder<'_> {
 mod tests {
     use super::super::Preset;
     use super::*;
-    use crate::graph::Role;
 
     fn build(name: &str, res: usize, mode: Mode) -> Network {
         let config = Preset::find(name).unwrap().config(1000);
@@ -312,7 +370,7 @@ mod tests {
     /// Fact sheet 10: stage shapes of RS-50 at 160 px.
     #[test]
     fn stage_shapes() {
-        let n = build("resnet-rs-50", 160, Mode::Training { label_smoothing: 0.1 });
+        let n = build("resnet-rs-50", 160, Mode::Training(Training::default()));
         let shapes: Vec<_> = n.stages.iter().map(|&t| n.graph.spec(t).shape[1..].to_vec()).collect();
         assert_eq!(shapes, [[40, 40, 64], [40, 40, 256], [20, 20, 512], [10, 10, 1024], [5, 5, 2048]]);
     }
@@ -328,7 +386,7 @@ mod tests {
             dropout: 0.5,
             ..Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
         };
-        let mode = Mode::Training { label_smoothing: 0.0 };
+        let mode = Mode::Training(Training::default());
         let n = Network::build(&config, 2, [33, 47], Input::Pixels { mean: [0.5; 3], std: [0.2; 3] }, mode).unwrap();
         assert_eq!(n.graph.spec(n.stages[1]).shape, [2, 9, 12, 64]);
         assert!(Network::build(&config, 0, [32, 32], Input::Tensor, mode).is_err());

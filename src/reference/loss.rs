@@ -13,14 +13,25 @@ fn log_softmax(logits: &[f64]) -> Vec<f64> {
 /// A row of logits, and its target.
 type Row<'a> = (&'a [f64], Vec<f64>);
 
-/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`.
-fn rows_and_targets<'a>(node: &str, smoothing: f32, logits: View<'a>, labels: View<'_>) -> Result<Vec<Row<'a>>, Error> {
+/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`, or of two labels by their
+/// shares. `inputs` are the node's.
+fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Result<Vec<Row<'a>>, Error> {
+    let logits = inputs[0];
     let (classes, smoothing) = (logits.channels(), f64::from(smoothing));
-    let rows = logits.data.chunks_exact(classes).zip(labels.data).enumerate();
-    rows.map(|(row, (logits, &label))| {
+    let rows = logits.data.chunks_exact(classes).enumerate();
+    rows.map(|(row, logits)| {
         let mut target = vec![smoothing / classes as f64; classes];
-        let out_of_range = || Error::Label { node: node.to_owned(), row, label, classes };
-        *target.get_mut(label as usize).ok_or_else(out_of_range)? += 1.0 - smoothing;
+        let labels = match inputs[1..] {
+            [labels, others, shares] => {
+                let share = shares.data[row];
+                vec![(labels.data[row], share), (others.data[row], 1.0 - share)]
+            }
+            _ => vec![(inputs[1].data[row], 1.0)],
+        };
+        for (label, share) in labels {
+            let out_of_range = || Error::Label { node: node.to_owned(), row, label, classes };
+            *target.get_mut(label as usize).ok_or_else(out_of_range)? += (1.0 - smoothing) * share;
+        }
         Ok((logits, target))
     })
     .collect()
@@ -30,10 +41,9 @@ fn rows_and_targets<'a>(node: &str, smoothing: f32, logits: View<'a>, labels: Vi
 pub(super) fn softmax_cross_entropy(
     op: &SoftmaxCrossEntropy,
     node: &str,
-    logits: View<'_>,
-    labels: View<'_>,
+    inputs: &[View<'_>],
 ) -> Result<Vec<Vec<f64>>, Error> {
-    let rows = rows_and_targets(node, op.label_smoothing, logits, labels)?;
+    let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
     let losses: Vec<f64> = rows
         .iter()
         .map(|(logits, target)| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>())
@@ -46,10 +56,9 @@ pub(super) fn softmax_cross_entropy(
 pub(super) fn softmax_cross_entropy_grad(
     op: &SoftmaxCrossEntropyGrad,
     node: &str,
-    logits: View<'_>,
-    labels: View<'_>,
+    inputs: &[View<'_>],
 ) -> Result<Vec<f64>, Error> {
-    let rows = rows_and_targets(node, op.label_smoothing, logits, labels)?;
+    let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
     let n = rows.len() as f64;
     let gradient =
         |(logits, target): Row<'_>| log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) / n);

@@ -120,12 +120,22 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::ActivationGrad(op) => vec![dense::activation_grad(op, x[0], x[1])],
         Op::Dropout(op) => vec![gate::dropout(op, x[0], x[1])],
         Op::Fill(op) => vec![gate::fill(op)],
-        Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(op, &node.name, x[0], x[1])?,
-        Op::SoftmaxCrossEntropyGrad(op) => vec![loss::softmax_cross_entropy_grad(op, &node.name, x[0], x[1])?],
+        Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(op, &node.name, x)?,
+        Op::SoftmaxCrossEntropyGrad(op) => vec![loss::softmax_cross_entropy_grad(op, &node.name, x)?],
         Op::SgdMomentum(op) => {
-            optim::sgd_momentum(op, x[0], x[1], updates);
+            optim::sgd_momentum(op, x, updates);
             Vec::new()
         }
+        Op::Accumulate(_) => {
+            optim::accumulate(x, updates);
+            Vec::new()
+        }
+        Op::MovingAverage(_) => {
+            optim::moving_average(x, updates);
+            Vec::new()
+        }
+        Op::SquaredNorm(_) => vec![optim::squared_norm(x)],
+        Op::GradientScale(op) => optim::gradient_scale(op, x),
     };
     Ok(outputs)
 }

@@ -1,16 +1,50 @@
-//! Stochastic gradient descent with momentum.
+//! Stochastic gradient descent with momentum, and what stands between a gradient and its step.
 
 use super::View;
-use crate::graph::op::SgdMomentum;
+use crate::graph::op::{GradientScale, SgdMomentum};
 
-/// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr * (nesterov ? g + momentum * v : v)`.
-/// `updates` are p and v.
-pub(super) fn sgd_momentum(op: &SgdMomentum, grad: View<'_>, lr: View<'_>, updates: &mut [Vec<f64>]) {
+/// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`.
+/// `inputs` are grad, lr and perhaps a scale, `updates` p and v.
+pub(super) fn sgd_momentum(op: &SgdMomentum, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
     let [parameter, velocity] = updates else { unreachable!("the shape rule asks for two updated tensors") };
     let (momentum, weight_decay) = (f64::from(op.momentum), f64::from(op.weight_decay));
-    for ((p, v), grad) in parameter.iter_mut().zip(velocity).zip(grad.data) {
-        let g = grad + weight_decay * *p;
-        *v = momentum * *v + g;
-        *p -= lr.data[0] * if op.nesterov { g + momentum * *v } else { *v };
+    let lr = f64::from(op.lr_scale) * inputs[1].data[0];
+    let [scale, finite] = if op.scaled { [inputs[2].data[0], inputs[2].data[1]] } else { [1.0, 1.0] };
+    if finite == 0.0 {
+        return;
     }
+    for ((p, v), grad) in parameter.iter_mut().zip(velocity).zip(inputs[0].data) {
+        let g = scale * grad + weight_decay * *p;
+        *v = momentum * *v + g;
+        *p -= lr * if op.nesterov { g + momentum * *v } else { *v };
+    }
+}
+
+/// `sum = keep > 0 ? sum + grad : grad`.
+pub(super) fn accumulate(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    let keep = inputs[1].data[0] > 0.0;
+    for (sum, grad) in updates[0].iter_mut().zip(inputs[0].data) {
+        *sum = if keep { *sum + grad } else { *grad };
+    }
+}
+
+/// `average += rate * (x - average)`.
+pub(super) fn moving_average(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    for (average, x) in updates[0].iter_mut().zip(inputs[0].data) {
+        *average += inputs[1].data[0] * (x - *average);
+    }
+}
+
+/// The sum of squares, and the total before it.
+pub(super) fn squared_norm(inputs: &[View<'_>]) -> Vec<f64> {
+    let (factor, previous) = (inputs[1].data[0], inputs.get(2).map_or(0.0, |total| total.data[0]));
+    vec![previous + inputs[0].data.iter().map(|x| (factor * x).powi(2)).sum::<f64>()]
+}
+
+/// The scale and whether it is finite; the norm.
+pub(super) fn gradient_scale(op: &GradientScale, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
+    let (total, factor) = (inputs[0].data[0], inputs[1].data[0]);
+    let norm = total.sqrt();
+    let scale = factor * (f64::from(op.max_norm) / (norm + 1e-6)).min(1.0);
+    vec![if norm.is_finite() { vec![scale, 1.0] } else { vec![0.0, 0.0] }, vec![norm]]
 }

@@ -232,13 +232,28 @@ fn rest() -> Vec<Case> {
     for (shape, smoothing, magnitude) in
         [([1, 2], 0.0, 1.0), ([3, 10], 0.1, 1.0), ([70, 7], 0.1, 4.0), ([8, 1000], 0.1, 1.0), ([6, 10], 0.1, 100.0)]
     {
-        cases.push(ops::loss(shape, smoothing, magnitude, 0));
-        cases.push(ops::loss_grad(shape, smoothing, magnitude, 0));
+        for mixed in [false, true] {
+            cases.push(ops::loss(shape, smoothing, magnitude, mixed, 0));
+            cases.push(ops::loss_grad(shape, smoothing, magnitude, mixed, 0));
+        }
     }
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
-        let sgd = SgdMomentum { momentum, nesterov, weight_decay };
+        let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
         cases.push(ops::sgd_momentum(Spec::channels([7]), sgd, 0));
         cases.push(ops::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
+        cases.push(ops::sgd_momentum(Spec::weights([3, 6]), SgdMomentum { lr_scale: 0.5, scaled: true, ..sgd }, 0));
+    }
+    // The last is cut into chunks.
+    for (i, spec) in
+        [Spec::channels([7]), Spec::weights([2, 6, 10]), Spec::weights([3, 3, 40, 70])].into_iter().enumerate()
+    {
+        cases.push(ops::accumulate(spec.clone(), (i % 2) as f32, 0));
+        cases.push(ops::moving_average(spec.clone(), 0));
+        cases.push(ops::squared_norm(spec.clone(), i % 2 == 1, 0));
+    }
+    // Below the limit, above it, and without one.
+    for (total, max_norm) in [(0.25, 1.0), (25.0, 1.0), (25.0, f32::INFINITY)] {
+        cases.push(ops::gradient_scale(total, max_norm, 0));
     }
     cases
 }
@@ -270,7 +285,7 @@ mod tests {
         for list in [standard(), random(1)] {
             let kinds: HashSet<&str> =
                 list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
-            assert_eq!(kinds.len(), 24, "{kinds:?}");
+            assert_eq!(kinds.len(), 28, "{kinds:?}");
         }
     }
 
@@ -311,7 +326,7 @@ mod tests {
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
-        assert_eq!(alive.len(), 24, "{alive:?}");
+        assert_eq!(alive.len(), 28, "{alive:?}");
     }
 
     /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no

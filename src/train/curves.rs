@@ -247,7 +247,15 @@ mod tests {
             lines.push(Line::Step(StepLine { step, epoch, loss, lr, images_per_s: 900.0 }));
             if (step + 1) % steps_per_epoch == 0 {
                 let val_top1 = f64::from(0.9 - 0.6 * (-5.0 * done).exp() + noise * 0.05);
-                lines.push(Line::Epoch(EpochLine { epoch, val_top1, val_top5: 1.0, val_loss: loss }));
+                lines.push(Line::Epoch(EpochLine {
+                    epoch,
+                    val_top1,
+                    val_top5: 1.0,
+                    val_loss: loss,
+                    ema_top1: None,
+                    ema_top5: None,
+                    ema_loss: None,
+                }));
             }
         }
         lines

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::{Augment, Decay, Error, Schedule};
+use crate::data::Convention;
+use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
 
 /// Settings that a command line or a TOML file gives; the others keep their value.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,15 +22,39 @@ pub struct RecipeFlags {
     /// Multiplier of the channel counts [default: the model's]
     #[arg(long, value_name = "FACTOR")]
     pub width: Option<f32>,
+    /// Squeeze-and-excitation: inner width as a share of the block's channels, 0 for none [default: 0.25]
+    #[arg(long, value_name = "SHARE")]
+    pub se_ratio: Option<f64>,
+    /// First layers: ResNet-D's three 3x3 convolutions, or the plain 7x7 [default: deep]
+    #[arg(long, hide_possible_values = true, value_name = "deep|plain")]
+    pub stem: Option<Stem>,
+    /// Halving after the stem: a convolution, or the first block's stride [default: conv]
+    #[arg(long, hide_possible_values = true, value_name = "conv|first-block")]
+    pub stem_downsampling: Option<StemDownsampling>,
+    /// Shortcut where the shape changes: ResNet-D's pool, or a strided convolution [default: pooled]
+    #[arg(long, hide_possible_values = true, value_name = "pooled|strided")]
+    pub shortcut: Option<Shortcut>,
+    /// Activation [default: relu]
+    #[arg(long, hide_possible_values = true, value_name = "relu|silu")]
+    pub activation: Option<ActivationChoice>,
+    /// The last BatchNorm of each branch starts at zero [default: true]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub zero_init_last: Option<bool>,
     /// Side of the training pictures, px [default: the data's]
     #[arg(long, value_name = "PX")]
     pub res: Option<u32>,
+    /// Side of the first epoch's pictures, px; it grows evenly to --res
+    #[arg(long, value_name = "PX")]
+    pub res_start: Option<u32>,
     /// Passes over the training data [default: 10]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
     /// Pictures in a step [default: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<u32>,
+    /// Parts that a step's pictures are computed in: less memory for the same batch [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<u32>,
     /// Peak learning rate [default: 0.05]
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
@@ -50,9 +76,21 @@ pub struct RecipeFlags {
     /// Weight decay [default: 5e-4]
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// What decays: all parameters, or kernels without BatchNorm and biases [default: kernels]
-    #[arg(long, hide_possible_values = true, value_name = "all|kernels")]
+    /// What decays: all parameters, all but BatchNorm's, or kernels without biases either [default: kernels]
+    #[arg(long, hide_possible_values = true, value_name = "all|not-norm|kernels")]
     pub decay: Option<Decay>,
+    /// Scale gradients down to this global norm
+    #[arg(long, value_name = "NORM")]
+    pub clip_norm: Option<f64>,
+    /// Decay of averaged weights, which are validated as well, such as 0.999; 0 for none [default: 0]
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f64>,
+    /// Keep the network up to this part as it is: stem, layer1 .. layer4 (all but the classifier)
+    #[arg(long, value_name = "PART")]
+    pub freeze: Option<String>,
+    /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1
+    #[arg(long, value_name = "PART=FACTOR,..")]
+    pub lr_scale: Option<String>,
     /// Target probability spread over all classes [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub label_smoothing: Option<f64>,
@@ -62,12 +100,33 @@ pub struct RecipeFlags {
     /// Stochastic depth: rate at the last block [default: 0]
     #[arg(long, value_name = "RATE")]
     pub drop_path: Option<f64>,
+    /// How that rate grows: stage by stage as TensorFlow's, or block by block as timm's [default: stage]
+    #[arg(long, hide_possible_values = true, value_name = "stage|block")]
+    pub drop_path_schedule: Option<DropPathSchedule>,
     /// Weight of the new batch in BatchNorm's running statistics [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub bn_momentum: Option<f64>,
-    /// How pictures are varied; standard is crops and flips [default: standard]
-    #[arg(long, hide_possible_values = true, value_name = "none|standard")]
+    /// How pictures are varied: standard is crops and flips, randaug these and RandAugment [default: standard]
+    #[arg(long, hide_possible_values = true, value_name = "none|standard|randaug")]
     pub augment: Option<Augment>,
+    /// RandAugment: operations a picture [default: 2]
+    #[arg(long, value_name = "N")]
+    pub randaug_layers: Option<u32>,
+    /// RandAugment: strength, 10 is the nominal end [default: 10]
+    #[arg(long, value_name = "M")]
+    pub randaug_magnitude: Option<f64>,
+    /// RandAugment: whose definition [default: tpu]
+    #[arg(long, hide_possible_values = true, value_name = "tpu|tfm|timm")]
+    pub randaug_convention: Option<Convention>,
+    /// Probability of erasing a rectangle of a picture [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub erasing: Option<f64>,
+    /// Mixup's alpha, 0 for none [default: 0]
+    #[arg(long, value_name = "ALPHA")]
+    pub mixup: Option<f64>,
+    /// CutMix's alpha, 0 for none [default: 0]
+    #[arg(long, value_name = "ALPHA")]
+    pub cutmix: Option<f64>,
     /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default: false]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub recompute: Option<bool>,
@@ -143,12 +202,13 @@ mod tests {
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 23);
+        assert_eq!(RecipeFlags::keys().len(), 42);
     }
 
     #[test]
     fn every_key_is_a_setting() {
-        let optional = ["depths", "width", "res", "warmup-steps", "max-steps"];
+        let optional =
+            ["depths", "width", "res", "res-start", "warmup-steps", "clip-norm", "freeze", "lr-scale", "max-steps"];
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(optional.map(str::to_owned));
         let mut keys = RecipeFlags::keys();

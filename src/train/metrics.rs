@@ -49,6 +49,15 @@ pub struct EpochLine {
     /// Mean validation loss; NaN as in [`StepLine::loss`].
     #[serde(deserialize_with = "number_or_nan")]
     pub val_loss: f32,
+    /// The same shares and loss with averaged weights, where they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_top1: Option<f64>,
+    /// As `ema_top1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_top5: Option<f64>,
+    /// As `ema_top1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema_loss: Option<f32>,
 }
 
 fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
@@ -157,7 +166,15 @@ mod tests {
     }
 
     fn epoch(epoch: u64) -> Line {
-        Line::Epoch(EpochLine { epoch, val_top1: 0.87, val_top5: 0.99, val_loss: 0.5 })
+        Line::Epoch(EpochLine {
+            epoch,
+            val_top1: 0.87,
+            val_top5: 0.99,
+            val_loss: 0.5,
+            ema_top1: None,
+            ema_top5: None,
+            ema_loss: None,
+        })
     }
 
     /// Two epochs of three steps, the second one not validated.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 pub mod curves;
+mod engine;
 mod error;
 mod evaluate;
 mod flags;
@@ -11,6 +12,7 @@ mod run;
 mod schedule;
 mod step;
 mod trainer;
+mod update;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
@@ -21,5 +23,6 @@ pub use metrics::{EpochLine, Line, Metrics, StepLine};
 pub use recipe::{Augment, Decay, Recipe};
 pub use run::Run;
 pub use schedule::{LearningRate, Schedule};
-pub use step::{Optimizer, Step};
+pub use step::{Feeds, Step, StepOptions, When};
 pub use trainer::{Observer, Summary, Trainer};
+pub use update::{Optimizer, Update, ema_decay};

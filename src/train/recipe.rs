@@ -6,13 +6,19 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Error, LearningRate, RecipeFlags, Schedule};
+use super::{Error, LearningRate, Optimizer, RecipeFlags, Schedule, StepOptions, When};
+use crate::data::Convention;
 use crate::files;
+use crate::models::{
+    self, ActivationChoice, Config, DropPathSchedule, PARTS, Preset, Shortcut, Stem, StemDownsampling, Training,
+};
 
 /// Recipes for ImageNet that come with the program.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
+    ("small", include_str!("../../recipes/small.toml")),
     ("paper", include_str!("../../recipes/paper.toml")),
     ("tpu", include_str!("../../recipes/tpu.toml")),
+    ("tfm", include_str!("../../recipes/tfm.toml")),
     ("timm", include_str!("../../recipes/timm.toml")),
 ];
 
@@ -22,6 +28,8 @@ const BUILT_IN: [(&str, &str); 3] = [
 pub enum Decay {
     /// Every parameter, BatchNorm's and biases included.
     All,
+    /// Kernels and biases, but not BatchNorm's scale and shift: the authors' TensorFlow 1 code.
+    NotNorm,
     /// The kernels of convolutions and linear layers only.
     Kernels,
 }
@@ -34,11 +42,13 @@ pub enum Augment {
     None,
     /// Random crops and horizontal flips.
     Standard,
+    /// The same, then RandAugment.
+    Randaug,
 }
 
 /// The settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     /// Name of the model: `small`, `resnet-rs-50`.
     pub model: String,
@@ -46,15 +56,32 @@ pub struct Recipe {
     pub depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts, instead of the model's.
     pub width: Option<f32>,
+    /// Squeeze-and-excitation's inner width as a share of the block's channels; 0 for none.
+    pub se_ratio: f64,
+    /// First layers.
+    pub stem: Stem,
+    /// How the map after the stem is halved.
+    pub stem_downsampling: StemDownsampling,
+    /// Shortcut where a block changes the shape.
+    pub shortcut: Shortcut,
+    /// Activation.
+    pub activation: ActivationChoice,
+    /// Whether the last BatchNorm of each branch starts at zero.
+    pub zero_init_last: bool,
     /// Side of the training pictures, px, instead of the data's or the model's.
     pub res: Option<u32>,
+    /// Side of the first epoch's training pictures, px; it grows evenly to `res` in the last.
+    pub res_start: Option<u32>,
     /// Passes over the training data.
     pub epochs: u32,
     /// Pictures in a step.
     pub batch: u32,
+    /// Parts that a step's pictures are computed in, one after the other: less memory, and batch statistics of a part each.
+    pub accumulate: u32,
     /// Peak learning rate.
     pub lr: f64,
     /// Length of the warm-up, epochs. Excludes `warmup_steps`.
+    #[serde(default)]
     pub warmup_epochs: Option<f64>,
     /// Length of the warm-up, steps. Excludes `warmup_epochs`.
     pub warmup_steps: Option<u64>,
@@ -68,18 +95,39 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// Parameters that decay.
     pub decay: Decay,
+    /// Largest global norm of the gradients that is not scaled down.
+    pub clip_norm: Option<f64>,
+    /// Decay of the exponential moving averages of weights and statistics, smaller in the beginning ([`super::ema_decay`]); 0 for none.
+    pub ema: f64,
+    /// The last part of the network, in order, that is kept as it is: one of [`PARTS`] but the classifier.
+    pub freeze: Option<String>,
+    /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
+    pub lr_scale: Option<String>,
     /// Probability spread over all classes in the target.
     pub label_smoothing: f64,
     /// Rate of dropout before the classifier.
     pub dropout: f64,
     /// Rate of stochastic depth at the last block.
     pub drop_path: f64,
+    /// How that rate grows with depth.
+    pub drop_path_schedule: DropPathSchedule,
     /// Weight of the new batch in BatchNorm's running statistics, PyTorch's convention.
     pub bn_momentum: f64,
     /// How pictures are varied.
     pub augment: Augment,
+    /// Operations that RandAugment applies to a picture.
+    pub randaug_layers: u32,
+    /// Strength of RandAugment's operations; 10 is the scale's nominal end.
+    pub randaug_magnitude: f64,
+    /// Whose RandAugment it is.
+    pub randaug_convention: Convention,
+    /// Probability of erasing a random rectangle of a picture.
+    pub erasing: f64,
+    /// Alpha of mixup, 0 for none.
+    pub mixup: f64,
+    /// Alpha of CutMix, 0 for none.
+    pub cutmix: f64,
     /// Whether most activations are computed twice instead of kept: less memory, more time, the same result.
-    #[serde(default)]
     pub recompute: bool,
     /// Seed of everything random; at most 2^63 - 1, TOML's largest integer.
     pub seed: u64,
@@ -96,9 +144,17 @@ impl Default for Recipe {
             model: "small".into(),
             depths: None,
             width: None,
+            se_ratio: 0.25,
+            stem: Stem::Deep,
+            stem_downsampling: StemDownsampling::Conv,
+            shortcut: Shortcut::Pooled,
+            activation: ActivationChoice::Relu,
+            zero_init_last: true,
             res: None,
+            res_start: None,
             epochs: 10,
             batch: 64,
+            accumulate: 1,
             lr: 0.05,
             warmup_epochs: Some(0.5),
             warmup_steps: None,
@@ -107,11 +163,22 @@ impl Default for Recipe {
             nesterov: true,
             weight_decay: 5e-4,
             decay: Decay::Kernels,
+            clip_norm: None,
+            ema: 0.0,
+            freeze: None,
+            lr_scale: None,
             label_smoothing: 0.1,
             dropout: 0.0,
             drop_path: 0.0,
+            drop_path_schedule: DropPathSchedule::Stage,
             bn_momentum: 0.1,
             augment: Augment::Standard,
+            randaug_layers: 2,
+            randaug_magnitude: 10.0,
+            randaug_convention: Convention::Tpu,
+            erasing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             recompute: false,
             seed: 0,
             shuffle: true,
@@ -122,7 +189,7 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
-    /// `paper`, `tpu`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`.
+    /// `small`, `paper`, `tpu`, `tfm`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`.
     ///
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
@@ -170,6 +237,97 @@ impl Recipe {
         })
     }
 
+    /// Pictures in a part of a step.
+    pub fn part(&self) -> u32 {
+        self.batch / self.accumulate
+    }
+
+    /// Side of an epoch's training pictures, px, where `res` is that of the last: multiples of 32 in between, or of 4 for small ones.
+    pub fn res_of_epoch(&self, epoch: u64, res: u32) -> u32 {
+        let last = u64::from(self.epochs) - 1;
+        let Some(start) = self.res_start.filter(|_| epoch < last) else { return res };
+        let unit = if res >= 96 { 32 } else { 4 };
+        let share = epoch as f64 / last as f64;
+        let exact = f64::from(start) + share * (f64::from(res) - f64::from(start));
+        ((exact / f64::from(unit)).round() as u32 * unit).max(unit).min(start.max(res))
+    }
+
+    /// How many leading [`PARTS`] are frozen.
+    fn frozen(&self) -> Result<usize, Error> {
+        let Some(name) = &self.freeze else { return Ok(0) };
+        match PARTS[..PARTS.len() - 1].iter().position(|part| part == name) {
+            Some(at) => Ok(at + 1),
+            None => Err(Error::Range {
+                setting: "freeze",
+                value: name.clone(),
+                range: "stem, layer1, layer2, layer3 or layer4",
+            }),
+        }
+    }
+
+    /// The factor of each part's learning rate.
+    fn lr_scales(&self) -> Result<[f32; PARTS.len()], Error> {
+        let mut scales = [1.0; PARTS.len()];
+        let entries = self.lr_scale.iter().flat_map(|text| text.split(','));
+        for entry in entries.filter(|entry| !entry.trim().is_empty()) {
+            let parsed = entry.split_once('=').and_then(|(part, factor)| {
+                let part = PARTS.iter().position(|known| *known == part.trim())?;
+                Some((part, factor.trim().parse::<f32>().ok().filter(|f| *f >= 0.0 && f.is_finite())?))
+            });
+            let Some((part, factor)) = parsed else {
+                let range = "PART=FACTOR,.. with the parts stem, layer1, layer2, layer3, layer4 and fc";
+                return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range });
+            };
+            scales[part] = factor;
+        }
+        Ok(scales)
+    }
+
+    /// What a training step of this recipe does. The recipe is valid.
+    pub(super) fn step_options(&self) -> StepOptions {
+        let clipped = self.clip_norm.is_some();
+        StepOptions {
+            training: Training {
+                label_smoothing: self.label_smoothing as f32,
+                mixed_labels: self.mixup > 0.0 || self.cutmix > 0.0,
+                frozen: self.frozen().unwrap_or(0),
+            },
+            optimizer: Optimizer {
+                momentum: self.momentum as f32,
+                nesterov: self.nesterov,
+                weight_decay: self.weight_decay as f32,
+                decay: self.decay,
+                lr_scales: self.lr_scales().unwrap_or([1.0; PARTS.len()]),
+                ema: self.ema > 0.0,
+                max_norm: self.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
+            },
+            when: if clipped || self.accumulate > 1 { When::Together } else { When::AtOnce },
+        }
+    }
+
+    /// The network for a number of classes.
+    ///
+    /// # Errors
+    /// An unknown model.
+    pub fn config(&self, classes: usize) -> Result<Config, models::Error> {
+        let preset = Preset::find(&self.model)?;
+        Ok(Config {
+            depths: self.depths.unwrap_or(preset.depths),
+            width: self.width.map_or(preset.width, f64::from),
+            classes,
+            se_ratio: self.se_ratio,
+            stem: self.stem,
+            stem_downsampling: self.stem_downsampling,
+            shortcut: self.shortcut,
+            activation: self.activation,
+            dropout: self.dropout as f32,
+            drop_path: self.drop_path as f32,
+            drop_path_schedule: self.drop_path_schedule,
+            zero_init_last: self.zero_init_last,
+            bn_momentum: self.bn_momentum as f32,
+        })
+    }
+
     /// Checks every setting against its range.
     pub(super) fn validate(&self) -> Result<(), Error> {
         const MAX_INTEGER: u64 = i64::MAX as u64;
@@ -190,8 +348,35 @@ impl Recipe {
         if let Some(res) = self.res {
             range("res", res.to_string(), "from 1 to 4096 px", (1..=4096).contains(&res))?;
         }
+        if let Some(res) = self.res_start {
+            range("res-start", res.to_string(), "from 1 to 4096 px", (1..=4096).contains(&res))?;
+        }
+        let se_ratio = self.se_ratio;
+        range("se-ratio", se_ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&se_ratio))?;
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
         range("batch", self.batch.to_string(), "at least 1", self.batch > 0)?;
+        let (parts, batch) = (self.accumulate, self.batch);
+        let divides = (1..=batch).contains(&parts) && batch.is_multiple_of(parts);
+        range("accumulate", parts.to_string(), "a divisor of --batch", divides)?;
+        if let Some(norm) = self.clip_norm {
+            range("clip-norm", norm.to_string(), "a finite number above 0", norm > 0.0 && norm.is_finite())?;
+        }
+        rate("ema", self.ema)?;
+        self.frozen()?;
+        self.lr_scales()?;
+        range(
+            "randaug-layers",
+            self.randaug_layers.to_string(),
+            "from 1 to 16",
+            (1..=16).contains(&self.randaug_layers),
+        )?;
+        let magnitude = self.randaug_magnitude;
+        range("randaug-magnitude", magnitude.to_string(), "from 0 to 30", (0.0..=30.0).contains(&magnitude))?;
+        for (setting, value) in [("erasing", self.erasing), ("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            let most = if setting == "erasing" { 1.0 } else { 10.0 };
+            let valid = (0.0..=most).contains(&value);
+            range(setting, value.to_string(), if most == 1.0 { "from 0 to 1" } else { "from 0 to 10" }, valid)?;
+        }
         range("lr", self.lr.to_string(), "a finite number above 0", self.lr > 0.0 && self.lr.is_finite())?;
         if let Some(n) = self.warmup_epochs {
             range("warmup-epochs", n.to_string(), "a finite number, 0 or more", n >= 0.0 && n.is_finite())?;

@@ -1,41 +1,72 @@
-//! A training step as one graph: forward, backward, and the optimiser's update of every parameter.
+//! A training step as one graph: forward, backward, and what becomes of each gradient as soon as it is complete.
 
-use crate::graph::op::SgdMomentum;
+use super::update::{self, Optimizer};
 use crate::graph::{self, DType, Graph, Spec, TensorId, autodiff, recompute};
-use crate::models::{self, Config, Input, Mode, Network};
+use crate::models::{self, Config, Input, Mode, Network, Training};
 
-use super::Decay;
+/// When parameters learn from their gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Each as soon as its gradient is complete, whose memory is free again then.
+    #[default]
+    AtOnce,
+    /// All together, by an [`super::Update`], once the gradients of a whole batch are added up: where a batch is computed in
+    /// parts, or the step depends on the norm of all gradients.
+    Together,
+}
 
-/// Suffix of the state that holds a parameter's momentum.
-pub(super) const MOMENTUM: &str = ".momentum";
-
-/// Settings of stochastic gradient descent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optimizer {
-    /// Share of the last step's direction that is kept.
-    pub momentum: f32,
-    /// Whether to look one step ahead.
-    pub nesterov: bool,
-    /// L2 penalty.
-    pub weight_decay: f32,
-    /// Which parameters it applies to.
-    pub decay: Decay,
+/// What a training step does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepOptions {
+    /// Loss, labels, and what is frozen.
+    pub training: Training,
+    /// How parameters learn.
+    pub optimizer: Optimizer,
+    /// When they do.
+    pub when: When,
 }
 
 /// A training step's graph and what it is fed.
 pub struct Step {
-    /// Forward, backward and update.
+    /// Forward, backward and, unless parameters learn together, update.
     pub graph: Graph,
     /// Pictures: `pixels` or `input`.
     pub input: TensorId,
     /// `[N]`, u32.
     pub labels: TensorId,
+    /// Where labels are mixed: the second ones `[N]`, u32, and the shares of the first ones `[N]`.
+    pub mixed: Option<[TensorId; 2]>,
     /// `[2]`, u32: seed, step.
     pub clock: TensorId,
-    /// Learning rate `[1]`.
-    pub lr: TensorId,
+    /// What the update is fed.
+    pub feeds: Feeds,
     /// Mean loss `[1]`: the output.
     pub loss: TensorId,
+}
+
+/// What is fed besides pictures and labels.
+#[derive(Clone, Copy, Debug)]
+pub enum Feeds {
+    /// Parameters learn at once.
+    AtOnce(update::Feeds),
+    /// Gradients are added up: `keep` `[1]`, 0 for the first part of a batch, which overwrites, and 1 for the others.
+    Together {
+        /// Whether to add.
+        keep: TensorId,
+    },
+}
+
+impl Feeds {
+    /// The learning rate's tensor.
+    ///
+    /// # Panics
+    /// If parameters learn together, which is the update's business then.
+    pub fn lr(&self) -> TensorId {
+        match self {
+            Feeds::AtOnce(feeds) => feeds.lr,
+            Feeds::Together { .. } => panic!("the update is fed the learning rate"),
+        }
+    }
 }
 
 impl Step {
@@ -45,17 +76,15 @@ impl Step {
         batch: usize,
         size: [usize; 2],
         input: Input,
-        label_smoothing: f32,
-        optimizer: &Optimizer,
+        options: &StepOptions,
     ) -> Result<Self, models::Error> {
-        let network = Network::build(config, batch, size, input, Mode::Training { label_smoothing })?;
+        let network = Network::build(config, batch, size, input, Mode::Training(options.training))?;
         let Network { mut graph, input, training: Some(ends), .. } = network else {
             unreachable!("a network built for training has a loss");
         };
-        let lr = graph.input("lr", Spec::plain([1], DType::F32)).map_err(models::Error::from)?;
-        let update = |graph: &mut Graph, parameter, gradient| update(graph, optimizer, lr, parameter, gradient);
-        autodiff::differentiate(&mut graph, ends.loss, update)?;
-        Ok(Self { graph, input, labels: ends.labels, clock: ends.clock, lr, loss: ends.loss })
+        let feeds = with_updates(&mut graph, ends.loss, options)?;
+        let models::TrainingEnds { labels, mixed, clock, loss } = ends;
+        Ok(Self { graph, input, labels, mixed, clock, feeds, loss })
     }
 
     /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
@@ -68,20 +97,24 @@ impl Step {
     }
 }
 
-fn update(
-    graph: &mut Graph,
-    optimizer: &Optimizer,
-    lr: TensorId,
-    parameter: TensorId,
-    gradient: TensorId,
-) -> Result<(), graph::Error> {
-    let tensor = graph.tensor(parameter).clone();
-    let decays = match optimizer.decay {
-        Decay::All => true,
-        Decay::Kernels => tensor.spec.shape.len() > 1,
-    };
-    let weight_decay = if decays { optimizer.weight_decay } else { 0.0 };
-    let velocity = graph.state(format!("{}{MOMENTUM}", tensor.name), tensor.spec, 0.0)?;
-    let sgd = SgdMomentum { momentum: optimizer.momentum, nesterov: optimizer.nesterov, weight_decay };
-    graph.apply(&tensor.name, sgd, &[gradient, lr], &[parameter, velocity]).map(drop)
+/// Appends the backward pass and what happens to each gradient.
+fn with_updates(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Result<Feeds, graph::Error> {
+    let optimizer = &options.optimizer;
+    match options.when {
+        When::AtOnce => {
+            let feeds = update::Feeds::of(graph, optimizer)?;
+            autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
+                update::learn(graph, optimizer, feeds.lr, None, parameter, gradient)
+            })?;
+            update::average(graph, feeds)?;
+            Ok(Feeds::AtOnce(feeds))
+        }
+        When::Together => {
+            let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
+            autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
+                update::gather(graph, keep, parameter, gradient)
+            })?;
+            Ok(Feeds::Together { keep })
+        }
+    }
 }

@@ -5,17 +5,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::step::{MOMENTUM, Optimizer, Step};
+use super::engine::{Engine, Outcome, Weights};
 use super::{
-    Augment, Checkpoint, EpochLine, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate, metrics,
+    Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate,
+    metrics,
 };
-use crate::data::{self, Batch, Batches, Dataset, LoaderOptions, Transform};
-use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
+use crate::Error;
+use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{Gpu, Tuning};
-use crate::graph::TensorId;
-use crate::models::{Config, Input, Preset};
-use crate::weights::{ModelCard, StateDict, timm};
-use crate::{Error, Inference};
+use crate::models::Preset;
+use crate::weights::{ModelCard, StateDict};
 
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -53,11 +52,11 @@ pub struct Trainer<'a> {
     dataset: Dataset,
     card: ModelCard,
     schedule: LearningRate,
+    /// Of a part of a step.
     loader: LoaderOptions,
-    store: ParameterStore,
-    session: Session,
-    ends: Ends,
-    validation: Inference,
+    /// Fingerprint of the kernels' tuning.
+    tuning: Option<String>,
+    engine: Engine,
     metrics: Metrics,
     /// The next step.
     step: u64,
@@ -68,19 +67,10 @@ pub struct Trainer<'a> {
     stop: &'a AtomicBool,
 }
 
-/// Tensors of the step that are fed and read.
-struct Ends {
-    input: TensorId,
-    labels: TensorId,
-    clock: TensorId,
-    lr: TensorId,
-    loss: TensorId,
-}
-
 /// A step whose loss is still on its way.
 struct InFlight {
     line: StepLine,
-    loss: PendingRead,
+    outcome: Outcome,
 }
 
 impl<'a> Trainer<'a> {
@@ -101,8 +91,9 @@ impl<'a> Trainer<'a> {
         let dataset = Dataset::open(&run.data)?;
         let card = card(recipe, &dataset)?;
         let batch = recipe.batch as usize;
-        let loader = LoaderOptions { batch, res: card.res, transform: transform(recipe, &dataset) };
-        let steps_per_epoch = Batches::count(dataset.train.len(), &loader) as u64;
+        let loader =
+            LoaderOptions { batch: recipe.part() as usize, res: card.res, transform: transform(recipe, &dataset) };
+        let steps_per_epoch = (dataset.train.len() / batch) as u64;
         if steps_per_epoch == 0 {
             return Err(super::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
         }
@@ -122,53 +113,25 @@ impl<'a> Trainer<'a> {
         }
         let schedule = recipe.learning_rate(steps_per_epoch)?;
 
-        let size = [card.res as usize; 2];
-        let input = Input::Pixels { mean: card.mean, std: card.std };
-        let optimizer = Optimizer {
-            momentum: recipe.momentum as f32,
-            nesterov: recipe.nesterov,
-            weight_decay: recipe.weight_decay as f32,
-            decay: recipe.decay,
-        };
-        let step = Step::build(&card.config, batch, size, input, recipe.label_smoothing as f32, &optimizer)?;
-        let step = if recipe.recompute { step.recomputing()? } else { step };
-        let ends = Ends { input: step.input, labels: step.labels, clock: step.clock, lr: step.lr, loss: step.loss };
-        let mut store = ParameterStore::new(gpu);
-        store.allocate(&step.graph)?;
         let progress = |done, total| observer.compiling(done, total);
-        let options = SessionOptions { progress: Some(&progress), ..SessionOptions::default() };
-        let mut session = Session::new(&store, step.graph, &[step.loss], &options)?;
-        // The validation's kernels can wait until the first step is done.
-        session.warm_up()?;
-        let mut validation = Inference::new(&mut store, &card.config, batch, size, input, &options)?;
-
-        match (checkpoint, init) {
-            (Some(c), _) => {
-                let weights = StateDict { tensors: c.tensors.clone(), ..StateDict::default() };
-                store.load(&timm::values(&run.folder, &weights, session.graph())?)?;
-            }
-            (None, Some(path)) => {
-                store.initialize(recipe.seed)?;
-                store.load(&timm::values(path, &StateDict::read(path)?, validation.session().graph())?)?;
-            }
-            (None, None) => store.initialize(recipe.seed)?,
-        }
-        session.prepare()?;
-        let metrics = run.open(checkpoint)?;
         let step = checkpoint.map_or(0, |c| c.step);
+        let res = recipe.res_of_epoch(step / steps_per_epoch, card.res);
+        let mut engine = Engine::new(gpu, recipe, &card, res, &progress)?;
+        match checkpoint {
+            Some(c) => engine.resume(&run.folder, c)?,
+            None => engine.initialize(recipe.seed, init)?,
+        }
+        let metrics = run.open(checkpoint)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
-        let planned = session.plan().bytes.total() + validation.session().plan().bytes.total_without_parameters();
-        observer.starting(planned, step, schedule.total_steps);
+        observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {
             run,
             dataset,
             card,
             schedule,
             loader,
-            store,
-            session,
-            ends,
-            validation,
+            tuning,
+            engine,
             metrics,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
@@ -219,19 +182,26 @@ impl<'a> Trainer<'a> {
 
     /// Steps from where the run stands to the end of the epoch, the limit, or a stop.
     fn train_epoch(&mut self, epoch: u64, limit: u64) -> Result<(), Error> {
-        let first = (self.step % self.schedule.steps_per_epoch) as usize;
-        let batches = Batches::new(self.dataset.train.clone(), self.loader, epoch, first);
+        let per_epoch = self.schedule.steps_per_epoch;
+        let parts = self.run.recipe.accumulate as usize;
+        let res = self.run.recipe.res_of_epoch(epoch, self.card.res);
+        self.engine.set_res(res)?;
+        let options = LoaderOptions { res, ..self.loader };
+        let first = (self.step % per_epoch) as usize * parts;
+        let mut batches = Batches::new(self.dataset.train.clone(), options, epoch, first);
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
-        let mut rate = Rate::new(self.loader.batch);
+        let mut rate = Rate::new(self.loader.batch * parts);
         let mut saved = Instant::now();
-        for batch in batches {
-            in_flight.push_back(self.submit_step(epoch, &batch?)?);
+        let last = limit.min((epoch + 1) * per_epoch);
+        while self.step < last {
+            let step: Vec<Batch> = batches.by_ref().take(parts).collect::<Result<_, _>>()?;
+            in_flight.push_back(self.submit_step(epoch, &step)?);
             self.step += 1;
             // The loss of the step before: this one still runs, and the GPU never waits for the disk.
             while in_flight.len() > 1 {
                 self.finish_step(in_flight.pop_front(), &mut rate)?;
             }
-            if self.step >= limit || self.stopped() {
+            if self.stopped() {
                 break;
             }
             if saved.elapsed() >= CHECKPOINT_INTERVAL {
@@ -243,21 +213,16 @@ impl<'a> Trainer<'a> {
         self.finish_step(in_flight.pop_front(), &mut rate)
     }
 
-    fn submit_step(&mut self, epoch: u64, batch: &Batch) -> Result<InFlight, Error> {
+    fn submit_step(&mut self, epoch: u64, parts: &[Batch]) -> Result<InFlight, Error> {
         let lr = self.schedule.lr(self.step);
-        let seed = self.run.recipe.seed;
-        let clock = [(seed ^ (seed >> 32)) as u32, self.step as u32];
-        let words =
-            [(self.ends.input, &batch.pixels[..]), (self.ends.labels, &batch.labels), (self.ends.clock, &clock)];
-        self.session.feed(&[(self.ends.lr, &[lr])], &words)?;
-        self.session.run()?;
+        let outcome = self.engine.submit(parts, lr, self.run.recipe.seed, self.step)?;
         let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, images_per_s: 0.0 };
-        Ok(InFlight { line, loss: self.session.read_later(self.ends.loss)? })
+        Ok(InFlight { line, outcome })
     }
 
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
-        let Some(InFlight { mut line, loss }) = step else { return Ok(()) };
-        line.loss = loss.wait()?[0];
+        let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
+        (line.loss, _) = outcome.wait()?;
         line.images_per_s = rate.tick();
         if !line.loss.is_finite() {
             return Err(super::Error::Diverged { step: line.step, folder: self.run.folder.clone() }.into());
@@ -268,25 +233,31 @@ impl<'a> Trainer<'a> {
 
     /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
     fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
-        let weights = self.save_last()?;
-        self.validation.prepare()?;
-        let (observer, stop) = (self.observer, self.stop);
-        let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
-        let progress = |done, total| {
-            observer.validating(done, total);
-            !stop.load(Ordering::Relaxed)
+        self.save_last()?;
+        let Some(raw) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
+        let averaged = match self.run.recipe.ema > 0.0 {
+            true => match self.evaluate(Weights::Averaged)? {
+                None => return self.interrupted(),
+                evaluation => evaluation,
+            },
+            false => None,
         };
-        let classes = self.card.config.classes;
-        let Some(result) = evaluate(&mut self.validation, &self.dataset.val, shape, classes, progress)? else {
-            // The checkpoint stands before the validation, which a resumed run repeats.
-            self.save_checkpoint()?;
-            return Ok(false);
+        let line = EpochLine {
+            epoch,
+            val_top1: raw.top1,
+            val_top5: raw.top5,
+            val_loss: raw.loss as f32,
+            ema_top1: averaged.map(|e| e.top1),
+            ema_top5: averaged.map(|e| e.top5),
+            ema_loss: averaged.map(|e| e.loss as f32),
         };
-        let line = EpochLine { epoch, val_top1: result.top1, val_top5: result.top5, val_loss: result.loss as f32 };
         self.metrics.write(&Line::Epoch(line.clone()))?;
-        if self.best_top1.is_none_or(|best| result.top1 > best) {
-            self.best_top1 = Some(result.top1);
-            weights.write(&self.run.folder.join("best.safetensors"))?;
+        // The better of the two is what an epoch has come to.
+        let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
+        let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
+        if self.best_top1.is_none_or(|best| top1 > best) {
+            self.best_top1 = Some(top1);
+            self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
         }
         self.validated = epoch + 1;
         self.save_checkpoint()?;
@@ -295,24 +266,39 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// Writes the weights that the run has come to, and returns them.
-    fn save_last(&self) -> Result<StateDict, Error> {
-        let weights = self.weights()?;
-        weights.write(&self.run.folder.join("last.safetensors"))?;
-        Ok(weights)
+    /// The checkpoint stands before the validation, which a resumed run repeats.
+    fn interrupted(&self) -> Result<bool, Error> {
+        self.save_checkpoint()?;
+        Ok(false)
     }
 
-    /// Parameters and running statistics under timm's names, with the card that says what they are.
-    fn weights(&self) -> Result<StateDict, Error> {
-        let mut weights = StateDict { metadata: self.card.to_metadata(), ..StateDict::default() };
-        weights.metadata.insert("num_batches_tracked".into(), self.step.to_string());
-        let tensors = self.store.read_all(|tensor| !tensor.name.ends_with(MOMENTUM))?;
-        weights.tensors = tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect();
-        Ok(weights)
+    /// One network over the validation pictures; `None` if it was stopped before it was through.
+    fn evaluate(&mut self, weights: Weights) -> Result<Option<Evaluation>, Error> {
+        let (observer, stop) = (self.observer, self.stop);
+        let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
+        let progress = |done, total| {
+            observer.validating(done, total);
+            !stop.load(Ordering::Relaxed)
+        };
+        let classes = self.card.config.classes;
+        let Some(network) = self.engine.validation(weights)? else { return Ok(None) };
+        evaluate(network, &self.dataset.val, shape, classes, progress)
+    }
+
+    /// Writes the weights that the run has come to: the averaged ones, too, where there are any.
+    fn save_last(&self) -> Result<(), Error> {
+        let write = |weights, name: &str| -> Result<(), Error> {
+            let dict: StateDict = self.engine.weights(weights, self.step)?;
+            Ok(dict.write(&self.run.folder.join(name))?)
+        };
+        write(Weights::Raw, "last.safetensors")?;
+        if self.run.recipe.ema > 0.0 {
+            write(Weights::Averaged, "last-ema.safetensors")?;
+        }
+        Ok(())
     }
 
     fn save_checkpoint(&self) -> Result<(), Error> {
-        let tensors = self.store.read_all(|_| true)?;
         let checkpoint = Checkpoint {
             step: self.step,
             epoch: self.validated,
@@ -320,8 +306,8 @@ impl<'a> Trainer<'a> {
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             classes: self.card.config.classes,
-            tuning: self.store.gpu().tuning().and_then(Tuning::fingerprint),
-            tensors: tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect(),
+            tuning: self.tuning.clone(),
+            tensors: self.engine.state()?,
         };
         Ok(checkpoint.write(&self.run.folder)?)
     }
@@ -335,14 +321,7 @@ impl<'a> Trainer<'a> {
 /// The network that a recipe names, for the classes and pictures of a data set.
 fn card(recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, Error> {
     let preset = Preset::find(&recipe.model)?;
-    let depths = recipe.depths.unwrap_or(preset.depths);
-    let width = recipe.width.map_or(preset.width, f64::from);
-    let config = Config {
-        dropout: recipe.dropout as f32,
-        drop_path: recipe.drop_path as f32,
-        bn_momentum: recipe.bn_momentum as f32,
-        ..Config::resnet_rs(depths, width, dataset.classes.len())
-    };
+    let config = recipe.config(dataset.classes.len())?;
     let res = recipe.res.or(dataset.native_res).unwrap_or(preset.res);
     // Small pictures are shown whole; photographs as timm crops them for this model.
     let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
@@ -351,12 +330,19 @@ fn card(recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, Error> {
 }
 
 fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
-    let crop = match recipe.augment {
-        Augment::None => data::Augment::None,
-        Augment::Standard => data::Augment::Standard,
+    let rand_augment = RandAugment {
+        layers: recipe.randaug_layers,
+        magnitude: recipe.randaug_magnitude as f32,
+        convention: recipe.randaug_convention,
+    };
+    let augmentation = Augmentation {
+        crop: if recipe.augment == Augment::None { data::Augment::None } else { data::Augment::Standard },
+        rand_augment: (recipe.augment == Augment::Randaug).then_some(rand_augment),
+        erasing: recipe.erasing as f32,
+        mixup: recipe.mixup as f32,
+        cutmix: recipe.cutmix as f32,
     };
     let small = dataset.native_res.is_some();
-    let augmentation = data::Augmentation { crop, ..data::Augmentation::default() };
     Transform::Train { augmentation, small, shuffle: recipe.shuffle, seed: recipe.seed }
 }
 

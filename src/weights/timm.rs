@@ -1,5 +1,6 @@
 //! timm's conventions: names, dimension order, and what a file's tensors tell of the network they belong to.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -55,10 +56,18 @@ fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
 /// # Errors
 /// A tensor that the network needs and the file lacks, one of another shape, or one that belongs to no part of it.
 pub fn values(path: &Path, weights: &StateDict, graph: &Graph) -> Result<Vec<(String, Vec<f32>)>, Error> {
+    values_of(path, weights, &graph.persistent().map(|id| graph.tensor(id)).collect::<Vec<_>>())
+}
+
+/// The same for a choice of tensors.
+///
+/// # Errors
+/// As [`values`].
+pub fn values_of(path: &Path, weights: &StateDict, wanted: &[&Tensor]) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let mismatch =
         |tensor: &str, problem: String| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
-    let wanted: Vec<&Tensor> = graph.persistent().map(|id| graph.tensor(id)).collect();
-    if let Some(surplus) = weights.tensors.keys().find(|name| graph.find(name).is_none()) {
+    let known: HashSet<&str> = wanted.iter().map(|tensor| tensor.name.as_str()).collect();
+    if let Some(surplus) = weights.tensors.keys().find(|name| !known.contains(name.as_str())) {
         return Err(mismatch(surplus, "belongs to no part of the network".into()));
     }
     let one = |tensor: &&Tensor| {

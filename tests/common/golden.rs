@@ -18,10 +18,15 @@ pub(crate) fn load(case: &str) -> Option<BTreeMap<String, Vec<f32>>> {
         eprintln!("skipped: there is no golden file {}", path.display());
         return None;
     }
-    let bytes = std::fs::read(&path).unwrap();
+    Some(read(&path))
+}
+
+/// The tensors of a file by name, elements in PyTorch's order.
+pub(crate) fn read(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    Some(file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data()))).collect())
+    file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data()))).collect()
 }
 
 /// Asserts that no element differs by more than `tolerance` times the largest expected element.

@@ -1,10 +1,12 @@
 //! RandAugment (Cubuk et al. 2019, arXiv 1909.13719): a few operations in a row, drawn anew for each picture, all of one
 //! magnitude.
 
+use clap::ValueEnum;
 use image::RgbImage;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 use super::operation::Operation;
 
@@ -24,7 +26,8 @@ pub struct RandAugment {
 ///
 /// The operations themselves are Pillow's in all three. TensorFlow's own differ in two points: they take the nearest pixel
 /// instead of interpolating, and contrast turns on the number of pixels over 256 instead of the mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Convention {
     /// The ResNet-RS release (tensorflow/tpu): 16 operations, translation by up to 100 pixels, magnitudes beyond 10 as they
     /// are.

@@ -5,21 +5,29 @@ use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Node, Spec};
 
 /// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
-/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`.
+/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. Where pictures are `mixed` of two, `onehot(label)` is
+/// `share * onehot(label) + (1 - share) * onehot(other)`.
 ///
-/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K). Outputs: the mean `[1]`, each row's loss `[N]`.
+/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, where `mixed`, others `[N]` alike and shares `[N]` (f32).
+/// Outputs: the mean `[1]`, each row's loss `[N]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// Share of the target spread evenly over all classes, in `[0, 1)`.
     pub label_smoothing: f32,
+    /// Whether each picture has two labels and a share.
+    pub mixed: bool,
 }
 
-fn check(inputs: &[&Spec]) -> Result<[usize; 2], String> {
-    super::arity(inputs, 2)?;
+fn check(inputs: &[&Spec], mixed: bool) -> Result<[usize; 2], String> {
+    super::arity(inputs, if mixed { 4 } else { 2 })?;
     let shape = features(inputs[0])?;
-    same("labels", &inputs[1].shape, &[shape[0]])?;
-    if inputs[1].dtype != DType::U32 {
-        return Err("labels are u32".into());
+    for (input, (name, dtype)) in
+        inputs[1..].iter().zip([("labels", DType::U32), ("others", DType::U32), ("shares", DType::F32)])
+    {
+        same(name, &input.shape, &[shape[0]])?;
+        if input.dtype != dtype {
+            return Err(format!("{name} are {dtype:?}"));
+        }
     }
     Ok(shape)
 }
@@ -30,13 +38,13 @@ impl Rule for SoftmaxCrossEntropy {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        let [n, _] = check(inputs)?;
+        let [n, _] = check(inputs, self.mixed)?;
         Ok(vec![Spec::plain([1], DType::F32), Spec::plain([n], DType::F32)])
     }
 
     /// The mean is where differentiation starts, so its own gradient is 1.
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
-        let grad = SoftmaxCrossEntropyGrad { label_smoothing: self.label_smoothing };
+        let grad = SoftmaxCrossEntropyGrad { label_smoothing: self.label_smoothing, mixed: self.mixed };
         let dlogits = back.emit(node, grad, &node.inputs)?[0];
         back.accumulate(node, node.inputs[0], dlogits)
     }
@@ -44,11 +52,13 @@ impl Rule for SoftmaxCrossEntropy {
 
 /// Gradient of [`SoftmaxCrossEntropy`]'s mean: `(softmax(logits) - t) / N`.
 ///
-/// Inputs: logits `[N, K]`, labels `[N]`. Output `[N, K]`.
+/// Inputs: those of the forward node. Output `[N, K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// As in the forward node.
     pub label_smoothing: f32,
+    /// As in the forward node.
+    pub mixed: bool,
 }
 
 impl Rule for SoftmaxCrossEntropyGrad {
@@ -57,6 +67,6 @@ impl Rule for SoftmaxCrossEntropyGrad {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        Ok(vec![Spec::channels(check(inputs)?)])
+        Ok(vec![Spec::channels(check(inputs, self.mixed)?)])
     }
 }

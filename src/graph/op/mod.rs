@@ -17,7 +17,7 @@ pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
-pub use optim::SgdMomentum;
+pub use optim::{Accumulate, GradientScale, MovingAverage, SgdMomentum, SquaredNorm};
 pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
 
 use super::autodiff::Backward;
@@ -156,6 +156,10 @@ operations!(
     SoftmaxCrossEntropy,
     SoftmaxCrossEntropyGrad,
     SgdMomentum,
+    Accumulate,
+    MovingAverage,
+    SquaredNorm,
+    GradientScale,
 );
 
 impl Node {

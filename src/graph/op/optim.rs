@@ -1,11 +1,13 @@
-//! The optimiser: stochastic gradient descent with momentum.
+//! The optimiser: stochastic gradient descent with momentum, and what may stand between a gradient and its step:
+//! accumulation over the parts of a batch, clipping by the global norm, and averages of the weights.
 
 use super::{Rule, same};
-use crate::graph::Spec;
+use crate::graph::{DType, Spec};
 
-/// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr * (nesterov ? g + momentum * v : v)`: PyTorch's SGD.
+/// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`: PyTorch's SGD.
 ///
-/// Inputs: grad, lr `[1]`. Updates: parameter p, momentum buffer v, both shaped as grad.
+/// Inputs: grad, lr `[1]`, and, where `scaled`, a [`GradientScale`]'s result `[2]`: grad is multiplied by its first number, and
+/// nothing happens where its second is 0. Updates: parameter p, momentum buffer v, both shaped as grad.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdMomentum {
     /// Share of the last step's direction that is kept, in `[0, 1)`.
@@ -14,6 +16,17 @@ pub struct SgdMomentum {
     pub nesterov: bool,
     /// L2 penalty added to the gradient: the derivative of half the squared norm times this.
     pub weight_decay: f32,
+    /// Multiplies the learning rate: fine-tuned layers may learn more slowly than a new classifier.
+    pub lr_scale: f32,
+    /// Whether a third input scales the gradient.
+    pub scaled: bool,
+}
+
+impl SgdMomentum {
+    /// The plain optimiser: every gradient as it is, every layer at the same rate.
+    pub fn new(momentum: f32, nesterov: bool, weight_decay: f32) -> Self {
+        Self { momentum, nesterov, weight_decay, lr_scale: 1.0, scaled: false }
+    }
 }
 
 impl Rule for SgdMomentum {
@@ -22,11 +35,114 @@ impl Rule for SgdMomentum {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 4)?;
+        super::arity(inputs, 4 + usize::from(self.scaled))?;
         same("lr", &inputs[1].shape, &[1])?;
-        for (tensor, name) in inputs[2..].iter().zip(["parameter", "momentum buffer"]) {
+        if self.scaled {
+            same("scale", &inputs[2].shape, &[2])?;
+        }
+        for (tensor, name) in inputs[2 + usize::from(self.scaled)..].iter().zip(["parameter", "momentum buffer"]) {
             same(name, &tensor.shape, &inputs[0].shape)?;
         }
         Ok(Vec::new())
+    }
+}
+
+/// `sum = keep > 0 ? sum + grad : grad`: the gradient of a batch that is computed in parts.
+///
+/// Inputs: grad, keep `[1]`. Updates: sum, shaped as grad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Accumulate;
+
+impl Rule for Accumulate {
+    fn name(&self) -> &'static str {
+        "accumulate"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 3)?;
+        same("keep", &inputs[1].shape, &[1])?;
+        same("sum", &inputs[2].shape, &inputs[0].shape)?;
+        Ok(Vec::new())
+    }
+}
+
+/// `average += rate * (x - average)`: an exponential moving average, with a decay of `1 - rate`.
+///
+/// Inputs: x, rate `[1]`. Updates: average, shaped as x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MovingAverage;
+
+impl Rule for MovingAverage {
+    fn name(&self) -> &'static str {
+        "moving_average"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 3)?;
+        same("rate", &inputs[1].shape, &[1])?;
+        same("average", &inputs[2].shape, &inputs[0].shape)?;
+        Ok(Vec::new())
+    }
+}
+
+/// `total = previous + sum of (factor * x)^2`, one link of a chain over all gradients: what their global norm is the root of.
+///
+/// Inputs: x, factor `[1]`, and, where `chained`, the previous total `[1]`. Output `[1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SquaredNorm {
+    /// Whether there is a previous total.
+    pub chained: bool,
+}
+
+impl SquaredNorm {
+    /// Groups of 4 elements of a chunk, each summed by one workgroup.
+    pub const CHUNK: usize = 4096;
+
+    /// Chunks of a tensor.
+    pub fn chunks(x: &Spec) -> usize {
+        ((x.bytes() / x.group_bytes()) as usize).div_ceil(Self::CHUNK)
+    }
+}
+
+impl Rule for SquaredNorm {
+    fn name(&self) -> &'static str {
+        "squared_norm"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2 + usize::from(self.chained))?;
+        same("factor", &inputs[1].shape, &[1])?;
+        if self.chained {
+            same("previous", &inputs[2].shape, &[1])?;
+        }
+        Ok(vec![Spec::plain([1], DType::F32)])
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        4 * Self::chunks(inputs[0]) as u64
+    }
+}
+
+/// What gradients are multiplied by before a step. With `norm = sqrt(total)`:
+/// `scale = factor * min(1, max_norm / (norm + 1e-6))`, as PyTorch's `clip_grad_norm_` has it, and whether the norm is finite.
+///
+/// Inputs: total `[1]`, a [`SquaredNorm`]'s; factor `[1]`, the same: one by the parts of the batch.
+/// Outputs: `[2]`: the scale, and 1, or 0 where the gradients hold a NaN or infinity and the step is to be left out; the norm `[1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GradientScale {
+    /// The largest norm that is not scaled down; infinity for no limit.
+    pub max_norm: f32,
+}
+
+impl Rule for GradientScale {
+    fn name(&self) -> &'static str {
+        "gradient_scale"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        same("total", &inputs[0].shape, &[1])?;
+        same("factor", &inputs[1].shape, &[1])?;
+        Ok(vec![Spec::plain([2], DType::F32), Spec::plain([1], DType::F32)])
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn training_step(seed: u32) -> Case {
     let logits = block.build();
     let mut draft = block.draft;
     let labels = draft.integers("labels", vec![3], |_, bits| bits % 5);
-    let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels], &[])[0];
+    let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels], &[])[0];
     let lr = draft.input_with("lr", Spec::plain([1], DType::F32), |_, _| 0.5);
     let parameters: Vec<TensorId> =
         draft.graph.persistent().filter(|&id| matches!(draft.graph.tensor(id).role, Role::Parameter(_))).collect();
@@ -99,7 +99,7 @@ pub(super) fn training_step(seed: u32) -> Case {
             (p, draft.state(&name, spec, |_, v| 0.1 * v))
         })
         .collect();
-    let sgd = SgdMomentum { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
+    let sgd = SgdMomentum::new(0.9, true, 0.01);
     draft.rewrite(|graph| {
         autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
             let velocity = momenta.iter().filter(|(p, _)| *p == parameter).map(|(_, v)| *v);

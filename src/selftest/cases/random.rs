@@ -16,6 +16,8 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         momentum: d.number(0, 9) as f32 / 10.0,
         nesterov: d.flag(),
         weight_decay: d.number(0, 3) as f32 / 10.0,
+        lr_scale: d.number(1, 4) as f32 / 4.0,
+        scaled: d.flag(),
     };
     vec![
         ops::standardize([d.length(4), d.length(9), d.length(9)], seed),
@@ -39,9 +41,13 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::activation_grad(d.features(), if d.flag() { Activation::Relu } else { Activation::Sigmoid }, seed),
         ops::dropout(d.features(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
         ops::fill(d.features(), 0.5, seed),
-        ops::loss([d.length(9), classes], smoothing, 4.0, seed),
-        ops::loss_grad([d.length(9), classes], smoothing, 4.0, seed),
-        ops::sgd_momentum(Spec::weights([d.number(1, 3), d.number(1, 3), d.length(70), d.length(70)]), sgd, seed),
+        ops::loss([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
+        ops::loss_grad([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
+        ops::sgd_momentum(d.weights(), sgd, seed),
+        ops::accumulate(d.weights(), d.number(0, 1) as f32, seed),
+        ops::moving_average(d.weights(), seed),
+        ops::squared_norm(d.weights(), d.flag(), seed),
+        ops::gradient_scale(4.0, if d.flag() { 1.0 } else { f32::INFINITY }, seed),
     ]
 }
 
@@ -102,6 +108,10 @@ impl Draw {
 
     fn features(&mut self) -> [usize; 2] {
         [self.length(9), self.length(90)]
+    }
+
+    fn weights(&mut self) -> Spec {
+        Spec::weights([self.number(1, 3), self.number(1, 3), self.length(70), self.length(70)])
     }
 
     fn dropout(&mut self) -> Dropout {

@@ -1,0 +1,17 @@
+// average += rate * (x - average): where x stays, the average comes to it exactly, whatever the rounding of the rate.
+//
+// x, average: the same shape, in vec4; rate: [1]. i: a vec4 of average.
+#include "shared/each.wgsl"
+
+struct Params {
+    count: u32, // vec4 in average
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> rate: array<f32>;
+@group(0) @binding(3) var<storage, read_write> average: array<vec4<f32>>;
+
+fn each(i: u32) {
+    average[i] += rate[0] * (x[i] - average[i]);
+}

@@ -1,0 +1,308 @@
+//! What a training run computes with: the session of its step, perhaps one that updates, and the networks that validate.
+
+use std::path::Path;
+
+use super::step::{Feeds, Step, StepOptions, When};
+use super::update::{self, AVERAGE, MOMENTUM, Update};
+use super::{Checkpoint, Recipe, ema_decay};
+use crate::data::Batch;
+use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
+use crate::gpu::Gpu;
+use crate::graph::TensorId;
+use crate::models::{Input, Network};
+use crate::weights::{HostTensor, ModelCard, StateDict, timm};
+use crate::{Error, Inference};
+
+/// Sessions over one store of parameters.
+pub(super) struct Engine {
+    card: ModelCard,
+    /// Pictures of one part of a batch.
+    part: usize,
+    /// Parts of a batch.
+    parts: usize,
+    ema: f64,
+    recompute: bool,
+    options: StepOptions,
+    store: ParameterStore,
+    step: StepSession,
+    update: Option<UpdateSession>,
+    validation: Inference,
+    averaged: Option<Inference>,
+}
+
+/// The session of a step for pictures of one size.
+struct StepSession {
+    res: u32,
+    session: Session,
+    input: TensorId,
+    labels: TensorId,
+    mixed: Option<[TensorId; 2]>,
+    clock: TensorId,
+    feeds: Feeds,
+    loss: TensorId,
+}
+
+struct UpdateSession {
+    session: Session,
+    feeds: update::Feeds,
+    factor: TensorId,
+    norm: TensorId,
+}
+
+/// What a step has come to, on its way from the GPU.
+pub(super) struct Outcome {
+    losses: Vec<PendingRead>,
+    norm: Option<PendingRead>,
+}
+
+impl Outcome {
+    /// Waits for the mean loss, and the norm of the gradients where it is known.
+    pub(super) fn wait(self) -> Result<(f32, Option<f32>), Error> {
+        let parts = self.losses.len() as f32;
+        let mut sum = 0.0;
+        for loss in self.losses {
+            sum += loss.wait()?[0];
+        }
+        let norm = self.norm.map(PendingRead::wait).transpose()?.map(|norm| norm[0]);
+        Ok((sum / parts, norm))
+    }
+}
+
+/// The weights that a validation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// Those of the last step.
+    Raw,
+    /// Their exponential moving averages.
+    Averaged,
+}
+
+impl Engine {
+    /// Builds everything for a recipe, with zeros for weights. `progress` is told how many of how many kernels are compiled.
+    pub(super) fn new(
+        gpu: &Gpu,
+        recipe: &Recipe,
+        card: &ModelCard,
+        res: u32,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self, Error> {
+        let options = recipe.step_options();
+        let part = recipe.part() as usize;
+        let mut store = ParameterStore::new(gpu);
+        let session_options = SessionOptions { progress: Some(progress), ..SessionOptions::default() };
+        let step = build_step(card, part, res, &options, recipe.recompute)?;
+        store.allocate(&step.graph)?;
+        let update = match options.when {
+            When::AtOnce => None,
+            When::Together => {
+                Some(UpdateSession::new(&mut store, Update::build(&step.graph, &options)?, &session_options)?)
+            }
+        };
+        let step = StepSession::new(&store, step, res, &session_options)?;
+        // The validation's kernels can wait until the first step is done.
+        step.session.warm_up()?;
+        let (size, input) = ([card.res as usize; 2], pixels(card));
+        let validation = Inference::new(&mut store, &card.config, part, size, input, &session_options)?;
+        let averaged = if recipe.ema > 0.0 {
+            let mut averages = store.with_suffix(AVERAGE);
+            Some(Inference::new(&mut averages, &card.config, part, size, input, &session_options)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            card: card.clone(),
+            part,
+            parts: recipe.accumulate as usize,
+            ema: recipe.ema,
+            recompute: recipe.recompute,
+            options,
+            store,
+            step,
+            update,
+            validation,
+            averaged,
+        })
+    }
+
+    /// Gives the weights their first values: drawn from the seed, and where `init` names a file, its. The classifier stays as drawn
+    /// if the file's is for another number of classes.
+    pub(super) fn initialize(&mut self, seed: u64, init: Option<&Path>) -> Result<(), Error> {
+        self.store.initialize(seed)?;
+        if let Some(path) = init {
+            let mut weights = StateDict::read(path)?;
+            let graph = Network::build(
+                &self.card.config,
+                1,
+                [self.card.res as usize; 2],
+                pixels(&self.card),
+                crate::models::Mode::Inference,
+            )?
+            .graph;
+            let mut wanted: Vec<_> = graph.persistent().map(|id| graph.tensor(id)).collect();
+            let rows = |t: &HostTensor| t.shape.first().copied();
+            let theirs = weights.tensors.get("fc.weight").and_then(rows);
+            if theirs.is_some_and(|classes| classes != self.card.config.classes) {
+                log::info!(
+                    "{} has {} classes and the data {}: the classifier starts anew",
+                    path.display(),
+                    theirs.unwrap_or(0),
+                    self.card.config.classes
+                );
+                let in_head = |name: &str| name.starts_with("fc.");
+                wanted.retain(|tensor| !in_head(&tensor.name));
+                weights.tensors.retain(|name, _| !in_head(name));
+            }
+            self.store.load(&timm::values_of(path, &weights, &wanted)?)?;
+        }
+        // Averages begin where the weights do.
+        let averages: Vec<String> =
+            self.store.tensors().map(|t| t.name.clone()).filter(|n| n.ends_with(AVERAGE)).collect();
+        for name in averages {
+            let values = self.store.read(name.trim_end_matches(AVERAGE))?;
+            self.store.write(&name, &values)?;
+        }
+        self.prepare()
+    }
+
+    /// Takes over a checkpoint's state; `run` names it in messages.
+    pub(super) fn resume(&mut self, run: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let weights = StateDict { tensors: checkpoint.tensors.clone(), ..StateDict::default() };
+        let wanted: Vec<_> = self.store.tensors().filter(|t| update::outlives_a_step(&t.name)).collect();
+        self.store.load(&timm::values_of(run, &weights, &wanted)?)?;
+        self.prepare()
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        self.step.session.prepare()?;
+        Ok(())
+    }
+
+    /// Bytes of GPU memory that the sessions plan.
+    pub(super) fn planned_bytes(&mut self) -> u64 {
+        let update = self.update.as_ref().map_or(0, |u| u.session.plan().bytes.total_without_parameters());
+        let state = self.store.tensors().map(|t| t.spec.bytes()).sum::<u64>();
+        let step = self.step.session.plan().bytes.total_without_parameters();
+        let mut networks = 0;
+        for network in std::iter::once(&mut self.validation).chain(self.averaged.as_mut()) {
+            networks += network.session().plan().bytes.total_without_parameters();
+        }
+        state + step + update + networks
+    }
+
+    /// Changes the size of the training pictures.
+    pub(super) fn set_res(&mut self, res: u32) -> Result<(), Error> {
+        if self.step.res == res {
+            return Ok(());
+        }
+        self.step.session.wait()?;
+        let step = build_step(&self.card, self.part, res, &self.options, self.recompute)?;
+        self.step = StepSession::new(&self.store, step, res, &SessionOptions::default())?;
+        self.prepare()
+    }
+
+    /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
+    pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<Outcome, Error> {
+        let rate = (1.0 - ema_decay(self.ema, step)) as f32;
+        let mut losses = Vec::with_capacity(parts.len());
+        for (i, batch) in parts.iter().enumerate() {
+            // Each part drops other features; a whole batch's numbers are those of its step.
+            let number = step * self.parts as u64 + i as u64;
+            let clock = [(seed ^ (seed >> 32)) as u32, number as u32];
+            let s = &mut self.step;
+            let mut words = vec![(s.input, &batch.pixels[..]), (s.labels, &batch.labels[..]), (s.clock, &clock[..])];
+            let mut floats: Vec<(TensorId, &[f32])> = Vec::new();
+            if let Some([others, shares]) = s.mixed {
+                words.push((others, &batch.others));
+                floats.push((shares, &batch.shares));
+            }
+            let (lr, rate, keep) = ([lr], [rate], [if i > 0 { 1.0 } else { 0.0 }]);
+            match s.feeds {
+                Feeds::AtOnce(feeds) => {
+                    floats.push((feeds.lr, &lr));
+                    floats.extend(feeds.ema_rate.map(|id| (id, &rate[..])));
+                }
+                Feeds::Together { keep: id } => floats.push((id, &keep)),
+            }
+            s.session.feed(&floats, &words)?;
+            s.session.run()?;
+            losses.push(s.session.read_later(s.loss)?);
+        }
+        let norm = match &mut self.update {
+            Some(update) => Some(update.run(lr, rate, 1.0 / self.parts as f32)?),
+            None => None,
+        };
+        Ok(Outcome { losses, norm })
+    }
+
+    /// The network that validates, with the weights as they are now; `None` for averages that are not kept.
+    pub(super) fn validation(&mut self, weights: Weights) -> Result<Option<&mut Inference>, Error> {
+        let network = match weights {
+            Weights::Raw => Some(&mut self.validation),
+            Weights::Averaged => self.averaged.as_mut(),
+        };
+        let Some(network) = network else { return Ok(None) };
+        network.prepare()?;
+        Ok(Some(network))
+    }
+
+    /// Parameters and running statistics under timm's names, with the card that says what they are.
+    pub(super) fn weights(&self, weights: Weights, step: u64) -> Result<StateDict, Error> {
+        let mut dict = StateDict { metadata: self.card.to_metadata(), ..StateDict::default() };
+        dict.metadata.insert("num_batches_tracked".into(), step.to_string());
+        let store = match weights {
+            Weights::Raw => self.store.clone(),
+            Weights::Averaged => self.store.with_suffix(AVERAGE),
+        };
+        let internal =
+            |name: &str| name.ends_with(MOMENTUM) || name.ends_with(AVERAGE) || !update::outlives_a_step(name);
+        let tensors = store.read_all(|tensor| !internal(&tensor.name))?;
+        dict.tensors = tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect();
+        Ok(dict)
+    }
+
+    /// Everything that a run goes on from.
+    pub(super) fn state(&self) -> Result<std::collections::BTreeMap<String, HostTensor>, Error> {
+        let tensors = self.store.read_all(|tensor| update::outlives_a_step(&tensor.name))?;
+        Ok(tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect())
+    }
+}
+
+impl StepSession {
+    fn new(store: &ParameterStore, step: Step, res: u32, options: &SessionOptions<'_>) -> Result<Self, Error> {
+        let Step { graph, input, labels, mixed, clock, feeds, loss } = step;
+        let session = Session::new(store, graph, &[loss], options)?;
+        Ok(Self { res, session, input, labels, mixed, clock, feeds, loss })
+    }
+}
+
+impl UpdateSession {
+    fn new(store: &mut ParameterStore, update: Update, options: &SessionOptions<'_>) -> Result<Self, Error> {
+        let Update { graph, feeds, factor, norm } = update;
+        store.allocate(&graph)?;
+        Ok(Self { session: Session::new(store, graph, &[norm], options)?, feeds, factor, norm })
+    }
+
+    fn run(&mut self, lr: f32, ema_rate: f32, factor: f32) -> Result<PendingRead, Error> {
+        let (lr, rate, factor) = ([lr], [ema_rate], [factor]);
+        let mut floats: Vec<(TensorId, &[f32])> = vec![(self.feeds.lr, &lr), (self.factor, &factor)];
+        floats.extend(self.feeds.ema_rate.map(|id| (id, &rate[..])));
+        self.session.feed(&floats, &[])?;
+        self.session.run()?;
+        Ok(self.session.read_later(self.norm)?)
+    }
+}
+
+fn pixels(card: &ModelCard) -> Input {
+    Input::Pixels { mean: card.mean, std: card.std }
+}
+
+fn build_step(
+    card: &ModelCard,
+    pictures: usize,
+    res: u32,
+    options: &StepOptions,
+    recompute: bool,
+) -> Result<Step, Error> {
+    let step = Step::build(&card.config, pictures, [res as usize; 2], pixels(card), options)?;
+    Ok(if recompute { step.recomputing()? } else { step })
+}

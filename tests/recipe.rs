@@ -1,0 +1,195 @@
+//! What a recipe adds to a training step: batches in parts, clipping, averages, frozen parts.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/adapters.rs"]
+mod adapters;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "common/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "common/synth.rs"]
+mod synth;
+
+use std::path::Path;
+
+use golden::{BRANCH_GAMMA, SEED};
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
+use resnet_rs::gpu::Gpu;
+use resnet_rs::models::{Config, Input, PARTS, Training, part_of};
+use resnet_rs::train::{Feeds, Optimizer, Step, StepOptions, Update, When};
+
+const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
+
+fn config() -> Config {
+    Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
+}
+
+/// A store with the synthetic weights of the golden files, and zeros for what training adds to them.
+fn synthetic(gpu: &Gpu, graphs: &[&resnet_rs::graph::Graph]) -> ParameterStore {
+    let mut store = ParameterStore::new(gpu);
+    graphs.iter().for_each(|graph| store.allocate(graph).unwrap());
+    let added = [".momentum", ".gradient", ".ema"];
+    for tensor in store.tensors().filter(|t| !added.iter().any(|suffix| t.name.ends_with(suffix))) {
+        store.write(&tensor.name, &synth::parameter(&tensor.name, &tensor.spec.shape, SEED, BRANCH_GAMMA)).unwrap();
+    }
+    store
+}
+
+/// A step over parts of 4 pictures, and its update.
+struct InParts {
+    store: ParameterStore,
+    step: Session,
+    update: Session,
+    keep: resnet_rs::graph::TensorId,
+    input: resnet_rs::graph::TensorId,
+    labels: resnet_rs::graph::TensorId,
+    ends: Update,
+}
+
+impl InParts {
+    fn new(gpu: &Gpu, optimizer: Optimizer) -> Self {
+        let training = Training { label_smoothing: 0.1, ..Training::default() };
+        let options = StepOptions { training, optimizer, when: When::Together };
+        let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &options).unwrap();
+        let Feeds::Together { keep } = step.feeds else { panic!("the parameters learn together") };
+        let ends = Update::build(&step.graph, &options).unwrap();
+        let store = synthetic(gpu, &[&step.graph, &ends.graph]);
+        let (input, labels, loss) = (step.input, step.labels, step.loss);
+        let step = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
+        let update = Session::new(&store, ends.graph.clone(), &[ends.norm], &SessionOptions::default()).unwrap();
+        Self { store, step, update, keep, input, labels, ends }
+    }
+
+    /// Returns the norm of the gradients.
+    fn run(&mut self, pictures: &[f32], lr: f32) -> f32 {
+        for (i, part) in pictures.chunks(pictures.len() / 2).enumerate() {
+            let keep = [if i > 0 { 1.0 } else { 0.0 }];
+            let labels = &LABELS[4 * i..4 * i + 4];
+            self.step.feed(&[(self.input, part), (self.keep, &keep)], &[(self.labels, labels)]).unwrap();
+            self.step.run().unwrap();
+        }
+        self.update(lr)
+    }
+
+    fn update(&mut self, lr: f32) -> f32 {
+        self.update.feed(&[(self.ends.feeds.lr, &[lr]), (self.ends.factor, &[0.5])], &[]).unwrap();
+        self.update.run().unwrap();
+        self.update.read(self.ends.norm).unwrap()[0]
+    }
+}
+
+/// A batch of 8 in two parts, smoothed labels, the gradient scaled down to half its norm: PyTorch's
+/// (tests/golden/make_accumulated.py). With a momentum that was zero and no decay, the momentum is the gradient.
+#[test]
+fn accumulated_and_clipped_gradients_equal_pytorch() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accumulated.safetensors");
+    let want = golden::read(&path);
+    adapters::on_each(|gpu| {
+        let optimizer = Optimizer { max_norm: want["max_norm"][0], ..Optimizer::default() };
+        let mut parts = InParts::new(gpu, optimizer);
+        let pictures = synth::images("input", [8, 3, 32, 32], SEED);
+        // The first part overwrites what an earlier step has left.
+        parts.run(&vec![1.0; pictures.len()], 0.0);
+        for tensor in parts.store.tensors().filter(|t| t.name.ends_with(".momentum")) {
+            parts.store.write(&tensor.name, &vec![0.0; tensor.spec.elements()]).unwrap();
+        }
+        let norm = parts.run(&pictures, 0.1);
+        assert!((norm / want["norm"][0] - 1.0).abs() <= 1e-4, "norm {norm} instead of {}", want["norm"][0]);
+        for (name, want) in want.iter().filter(|(name, _)| !name.ends_with("norm")) {
+            let name = format!("{name}.momentum");
+            let shape = parts.store.tensors().find(|t| t.name == name).unwrap().spec.shape.clone();
+            let got: Vec<f64> = parts.store.read(&name).unwrap().into_iter().map(f64::from).collect();
+            let largest = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            assert!(largest > 0.0, "{name} learns");
+            golden::assert_close(&name, &got, &synth::from_torch(&shape, want), 1e-4);
+        }
+    });
+}
+
+/// One number that is not finite, in any gradient: neither weights nor momenta take any of it, and the next step learns.
+#[test]
+fn a_step_that_is_not_finite_is_left_out() {
+    adapters::on_each(|gpu| {
+        let mut parts = InParts::new(gpu, Optimizer::default());
+        let pictures = synth::images("input", [8, 3, 32, 32], SEED);
+        assert!(parts.run(&pictures, 0.1).is_finite());
+        let learned = |store: &ParameterStore| {
+            let read = store.read_all(|t| !t.name.ends_with(".gradient") && !t.name.contains("running_")).unwrap();
+            read.into_iter().flat_map(|(_, v)| v).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let before = learned(&parts.store);
+        for (name, value) in [("conv1.0.weight", f32::NAN), ("fc.bias", f32::INFINITY), ("bn1.weight", -f32::NAN)] {
+            let name = format!("{name}.gradient");
+            let gradient = parts.store.read(&name).unwrap();
+            let mut broken = gradient.clone();
+            broken[3] = value;
+            parts.store.write(&name, &broken).unwrap();
+            assert!(!parts.update(0.1).is_finite(), "{name} with {value}");
+            assert!(before == learned(&parts.store), "{name} with {value}: weights and momenta are as they were");
+            parts.store.write(&name, &gradient).unwrap();
+        }
+        assert!(parts.update(0.1).is_finite());
+        assert!(before != learned(&parts.store));
+    });
+}
+
+/// Averages follow weights and running statistics by the rate they are fed.
+#[test]
+fn averages_follow_the_weights() {
+    adapters::on_each(|gpu| {
+        let optimizer = Optimizer { ema: true, ..Optimizer::default() };
+        let options = StepOptions { optimizer, ..StepOptions::default() };
+        let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
+        let Feeds::AtOnce(feeds) = step.feeds else { panic!("the parameters learn at once") };
+        let store = synthetic(gpu, &[&step.graph]);
+        let (input, labels) = (step.input, step.labels);
+        let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+        let names = ["conv1.0.weight", "bn1.running_var", "fc.bias"];
+        let mut expected: Vec<Vec<f64>> = names.iter().map(|name| vec![0.0; store.read(name).unwrap().len()]).collect();
+        for (s, rate) in [0.9, 0.5, 0.1].into_iter().enumerate() {
+            let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
+            let rate_fed = [rate as f32];
+            let floats = [(input, &pictures[..]), (feeds.lr, &[0.1]), (feeds.ema_rate.unwrap(), &rate_fed)];
+            session.feed(&floats, &[(labels, &LABELS)]).unwrap();
+            session.run().unwrap();
+            for (name, average) in names.iter().zip(&mut expected) {
+                let weights = store.read(name).unwrap();
+                average.iter_mut().zip(&weights).for_each(|(a, w)| *a += rate * (f64::from(*w) - *a));
+                let got: Vec<f64> = store.read(&format!("{name}.ema")).unwrap().into_iter().map(f64::from).collect();
+                let want: Vec<f32> = average.iter().map(|&a| a as f32).collect();
+                // Three roundings a step.
+                golden::assert_close(name, &got, &want, 16.0 * 2f64.powi(-24));
+            }
+        }
+    });
+}
+
+/// Up to any part: what is frozen keeps every bit, statistics included, and all the rest learns.
+#[test]
+fn frozen_parts_stay_as_they_are() {
+    adapters::on_fastest(|gpu| {
+        for frozen in 1..PARTS.len() {
+            let training = Training { frozen, ..Training::default() };
+            let options = StepOptions { training, ..StepOptions::default() };
+            let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
+            let lr = step.feeds.lr();
+            let store = synthetic(gpu, &[&step.graph]);
+            let (input, labels) = (step.input, step.labels);
+            let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+            session.prepare().unwrap();
+            let all = |store: &ParameterStore| -> Vec<(String, Vec<u32>)> {
+                let read = store.read_all(|t| !t.name.ends_with(".momentum")).unwrap();
+                read.into_iter().map(|(t, v)| (t.name.clone(), v.into_iter().map(f32::to_bits).collect())).collect()
+            };
+            let before = all(&store);
+            let pictures = synth::images("input", [8, 3, 32, 32], SEED);
+            session.feed(&[(input, &pictures), (lr, &[0.1])], &[(labels, &LABELS)]).unwrap();
+            session.run().unwrap();
+            session.wait().unwrap();
+            for ((name, before), (_, after)) in before.iter().zip(all(&store)) {
+                let stays = part_of(name) < frozen;
+                assert_eq!(*before == after, stays, "{name} with {frozen} parts frozen");
+            }
+        }
+    });
+}
