@@ -114,6 +114,19 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     sync_folder(&folder)
 }
 
+/// Names of a folder's files with an ending.
+pub(crate) fn names(folder: &Path, ending: &str) -> Result<Vec<String>, Error> {
+    let fail = |e| Error::read(folder, e);
+    let entries = fs::read_dir(folder).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let names = entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Ok(names.filter(|name| name.ends_with(ending) && !name.starts_with('.')).collect())
+}
+
+/// Deletes a file.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    fs::remove_file(path).map_err(|e| Error::write(path, e))
+}
+
 /// Deletes the temporary files that killed writers left in a folder. Only for whoever alone writes there.
 pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), Error> {
     let fail = |e| Error::write(folder, e);

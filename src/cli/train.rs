@@ -24,10 +24,14 @@ pub(super) struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "init", "recipe"])]
     resume: Option<PathBuf>,
-    /// Start from these weights: a safetensors file of the same network
-    #[arg(long, value_name = "FILE")]
+    /// Start from these weights: a safetensors file of the same network, timm's or one's own; with another number of classes the
+    /// classifier starts anew
+    #[arg(long, visible_alias = "weights", value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Settings: paper, tpu, timm or a TOML file; flags win over it
+    /// Go on with other settings than the run was under way with
+    #[arg(long, requires = "resume")]
+    force: bool,
+    /// Settings: small, paper, tpu, tfm, timm or a TOML file; flags win over it
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     #[command(flatten)]
@@ -36,7 +40,7 @@ pub(super) struct Train {
 
 pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let (run, checkpoint) = match (&args.resume, args.data, args.out) {
-        (Some(folder), ..) => Run::resume(folder, &args.flags).map(|(run, c)| (run, Some(c)))?,
+        (Some(folder), ..) => Run::resume(folder, &args.flags, args.force).map(|(run, c)| (run, Some(c)))?,
         (None, Some(data), Some(out)) => {
             (Run::new(&out, &data, Recipe::resolve(args.recipe.as_deref(), &args.flags)?)?, None)
         }

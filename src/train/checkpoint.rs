@@ -25,6 +25,10 @@ pub struct Checkpoint {
     pub epoch: u64,
     /// Highest validation top-1 so far, 0 to 1.
     pub best_top1: Option<f64>,
+    /// The epoch that it was found in.
+    pub best_epoch: Option<u64>,
+    /// How often the run has gone back to an earlier checkpoint because it diverged; each halves the learning rate.
+    pub setbacks: u32,
     /// The run's settings, TOML.
     pub recipe: String,
     /// The data, as given to `--data`.
@@ -61,6 +65,10 @@ impl Checkpoint {
         if let Some(top1) = self.best_top1 {
             metadata.insert("best_top1".to_owned(), top1.to_string());
         }
+        metadata.extend(self.best_epoch.map(|epoch| ("best_epoch".to_owned(), epoch.to_string())));
+        if self.setbacks > 0 {
+            metadata.insert("setbacks".to_owned(), self.setbacks.to_string());
+        }
         metadata.extend(self.tuning.clone().map(|tuning| ("tuning".to_owned(), tuning)));
         files::create_folder(&folder(run))?;
         Ok(weights::write(&path, &self.tensors, &metadata)?)
@@ -90,6 +98,8 @@ impl Checkpoint {
             step: metadata.required("step")?,
             epoch: metadata.required("epoch")?,
             best_top1: metadata.optional("best_top1")?,
+            best_epoch: metadata.optional("best_epoch")?,
+            setbacks: metadata.optional("setbacks")?.unwrap_or(0),
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
             classes: metadata.required("classes")?,
@@ -142,6 +152,8 @@ mod tests {
             step: (1 << 60) + 1,
             epoch: 3,
             best_top1: Some(0.1 + 0.2),
+            best_epoch: Some(2),
+            setbacks: 1,
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),
             classes: 10,

@@ -14,7 +14,9 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] weights::Error),
     /// The name given as recipe is neither built in nor a file.
-    #[error("no recipe {name}: give the path of a TOML file, or one of the built-in recipes paper, tpu and timm")]
+    #[error(
+        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm and timm"
+    )]
     UnknownRecipe {
         /// What was given.
         name: String,
@@ -97,10 +99,12 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A resumed run was given other settings.
-    #[error("a resumed run keeps its settings ({}), but for --max-steps: leave the others out, or start a new run with another --out", folder.join("run.toml").display())]
+    #[error("{} was under way with other settings: {changes}. Leave them out, or add --force to go on with the new ones", folder.display())]
     ResumeSettings {
         /// The run.
         folder: PathBuf,
+        /// What was and what is asked for.
+        changes: String,
     },
     /// The data has changed under a run.
     #[error("--data {data} had {then} classes when the run began and has {now} now: restore it, or start a new run")]
@@ -121,8 +125,12 @@ pub enum Error {
         pictures: usize,
     },
     /// The loss is infinite or no number.
-    #[error("the loss of step {step} is not a finite number: training has diverged. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
+    #[error("the loss of step {step} is {loss}: training has diverged, also after {setbacks} returns to an earlier checkpoint with half the learning rate. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
     Diverged {
+        /// The loss.
+        loss: f32,
+        /// Returns to an earlier checkpoint.
+        setbacks: u32,
         /// The step.
         step: u64,
         /// The run.

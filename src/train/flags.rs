@@ -139,6 +139,15 @@ pub struct RecipeFlags {
     /// Stop after this many steps; the schedule still spans all epochs
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
+    /// Stop after this many minutes; --resume goes on
+    #[arg(long, value_name = "N")]
+    pub max_minutes: Option<f64>,
+    /// End after this many epochs without a better top-1
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: Option<u32>,
+    /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
+    #[arg(long, value_name = "K")]
+    pub keep: Option<u32>,
 }
 
 pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {
@@ -202,15 +211,16 @@ mod tests {
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 42);
+        assert_eq!(RecipeFlags::keys().len(), 45);
     }
 
     #[test]
     fn every_key_is_a_setting() {
-        let optional =
-            ["depths", "width", "res", "res-start", "warmup-steps", "clip-norm", "freeze", "lr-scale", "max-steps"];
+        // Recipe's options that are unset by default do not show in a table.
+        let options =
+            "depths width res res-start warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
-        known.extend(optional.map(str::to_owned));
+        known.extend(options.split(' ').map(str::to_owned));
         let mut keys = RecipeFlags::keys();
         known.sort();
         keys.sort();

@@ -1,5 +1,6 @@
 //! The settings of a training run: built-in recipes, TOML files and flags, all with the same keys.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -135,6 +136,12 @@ pub struct Recipe {
     pub shuffle: bool,
     /// Steps after which to stop early. The schedule still spans all epochs.
     pub max_steps: Option<u64>,
+    /// Minutes after which to stop early, counted anew when the run goes on.
+    pub max_minutes: Option<f64>,
+    /// Epochs without a better top-1 after which the run is over.
+    pub patience: Option<u32>,
+    /// How many of the best epochs' weights are kept, besides the best's.
+    pub keep: u32,
 }
 
 impl Default for Recipe {
@@ -183,6 +190,9 @@ impl Default for Recipe {
             seed: 0,
             shuffle: true,
             max_steps: None,
+            max_minutes: None,
+            patience: None,
+            keep: 0,
         }
     }
 }
@@ -207,6 +217,27 @@ impl Recipe {
         let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
         recipe.validate()?;
         Ok(recipe)
+    }
+
+    /// This recipe with `flags` over it.
+    ///
+    /// # Errors
+    /// A value out of its range.
+    pub fn with(&self, flags: &RecipeFlags) -> Result<Self, Error> {
+        let mut settings = table("settings", self)?;
+        overlay(&mut settings, table("flags", flags)?);
+        let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The settings in which another recipe differs: name, here, there.
+    pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        let tables = [self, other].map(|recipe| table("settings", recipe).unwrap_or_default());
+        let names: BTreeSet<&String> = tables.iter().flat_map(Table::keys).collect();
+        let value = |table: &Table, name: &str| table.get(name).map_or("unset".to_owned(), ToString::to_string);
+        let pair = |name: &String| (name.clone(), value(&tables[0], name), value(&tables[1], name));
+        names.into_iter().map(pair).filter(|(_, here, there)| here != there).collect()
     }
 
     /// As TOML text, from which [`Recipe::resolve`] gives back the same recipe.
@@ -355,6 +386,12 @@ impl Recipe {
         range("se-ratio", se_ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&se_ratio))?;
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
         range("batch", self.batch.to_string(), "at least 1", self.batch > 0)?;
+        if let Some(n) = self.max_minutes {
+            range("max-minutes", n.to_string(), "a finite number above 0", n > 0.0 && n.is_finite())?;
+        }
+        if let Some(n) = self.patience {
+            range("patience", n.to_string(), "at least 1", n > 0)?;
+        }
         let (parts, batch) = (self.accumulate, self.batch);
         let divides = (1..=batch).contains(&parts) && batch.is_multiple_of(parts);
         range("accumulate", parts.to_string(), "a divisor of --batch", divides)?;

@@ -32,19 +32,32 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), recipe })
     }
 
-    /// Goes on with the run of a folder. Its settings stay as they are, but for `max_steps`.
+    /// Goes on with the run of a folder, with `flags` over its settings. What only says when to stop, what to keep, or how
+    /// much memory to take may change at will; with other changes the run no longer ends in the bits of one left alone, so they
+    /// need `force`.
     ///
     /// # Errors
-    /// If there is no checkpoint, or `flags` ask for other settings.
-    pub fn resume(folder: &Path, flags: &RecipeFlags) -> Result<(Self, Checkpoint), Error> {
+    /// If there is no checkpoint, or `flags` ask for other settings without `force`.
+    pub fn resume(folder: &Path, flags: &RecipeFlags, force: bool) -> Result<(Self, Checkpoint), Error> {
         let checkpoint = Checkpoint::read(folder)?;
         let stored: Recipe = toml::from_str(&checkpoint.recipe).map_err(|e| Error::toml("checkpoint", e))?;
-        let asked = RecipeFlags { max_steps: None, ..flags.clone() };
-        if asked != RecipeFlags::default() {
-            return Err(Error::ResumeSettings { folder: folder.to_owned() });
+        // A run goes on to its end unless it is told again where to stop.
+        let stored = Recipe { max_steps: None, max_minutes: None, ..stored };
+        let recipe = stored.with(flags)?;
+        let harmless = ["max-steps", "max-minutes", "patience", "keep", "recompute"];
+        let changes: Vec<String> = stored
+            .differences(&recipe)
+            .into_iter()
+            .filter(|(name, ..)| !harmless.contains(&name.as_str()))
+            .map(|(name, then, now)| format!("--{name} was {then} and is {now} now"))
+            .collect();
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            if !force {
+                return Err(Error::ResumeSettings { folder: folder.to_owned(), changes });
+            }
+            log::warn!("the run goes on with other settings: {changes}");
         }
-        let recipe = Recipe { max_steps: flags.max_steps, ..stored };
-        recipe.validate()?;
         Ok((Self { folder: folder.to_owned(), data: checkpoint.data.clone(), recipe }, checkpoint))
     }
 

@@ -10,14 +10,20 @@ use super::{
     Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate,
     metrics,
 };
-use crate::Error;
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{Gpu, Tuning};
 use crate::models::Preset;
 use crate::weights::{ModelCard, StateDict};
+use crate::{Error, files};
 
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Returns to an earlier checkpoint before a run that diverges is given up.
+const MOST_SETBACKS: u32 = 3;
+
+/// A loss this many times that of guessing, the logarithm of the number of classes, has exploded.
+const EXPLODED: f64 = 10.0;
 
 /// What a run tells while it goes on. Every method has a default that does nothing.
 pub trait Observer: Sync {
@@ -63,6 +69,10 @@ pub struct Trainer<'a> {
     /// Epochs that are trained and validated.
     validated: u64,
     best_top1: Option<f64>,
+    best_epoch: Option<u64>,
+    setbacks: u32,
+    /// When `max_minutes` are over.
+    deadline: Option<Instant>,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
 }
@@ -123,6 +133,7 @@ impl<'a> Trainer<'a> {
         }
         let metrics = run.open(checkpoint)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
+        let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {
             run,
@@ -136,6 +147,9 @@ impl<'a> Trainer<'a> {
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
             best_top1,
+            best_epoch: checkpoint.and_then(|c| c.best_epoch),
+            setbacks: checkpoint.map_or(0, |c| c.setbacks),
+            deadline,
             observer,
             stop,
         })
@@ -161,8 +175,11 @@ impl<'a> Trainer<'a> {
                 if !self.validate(self.validated)? {
                     break;
                 }
-            } else if self.step < limit && !self.stopped() {
-                self.train_epoch(trained, limit)?;
+            } else if self.step < limit && !self.stopped() && !self.exhausted() {
+                match self.train_epoch(trained, limit) {
+                    Err(Error::Train(super::Error::Diverged { step, loss, .. })) => self.go_back(step, loss)?,
+                    other => other?,
+                }
             } else {
                 break;
             }
@@ -172,12 +189,43 @@ impl<'a> Trainer<'a> {
             self.save_checkpoint()?;
             self.draw_curves()?;
         }
-        let stopped = self.step < limit || self.validated < self.step / per_epoch;
+        let stopped = !self.exhausted() && (self.step < limit || self.validated < self.step / per_epoch);
         Ok(Summary { steps: self.step, total_steps: total, stopped, best_top1: self.best_top1 })
     }
 
+    /// Whether somebody or the clock asks the run to stop; it can go on later.
     fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the last epochs have brought nothing, so that the run is over.
+    fn exhausted(&self) -> bool {
+        let since_best = self.best_epoch.map_or(0, |best| self.validated.saturating_sub(best + 1));
+        self.run.recipe.patience.is_some_and(|patience| since_best >= u64::from(patience))
+    }
+
+    /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
+    fn go_back(&mut self, step: u64, loss: f32) -> Result<(), Error> {
+        let folder = self.run.folder.clone();
+        if self.setbacks >= MOST_SETBACKS {
+            return Err(super::Error::Diverged { step, loss, setbacks: self.setbacks, folder }.into());
+        }
+        let checkpoint = Checkpoint::read(&folder)?;
+        self.setbacks += 1;
+        log::warn!(
+            "the loss of step {step} is {loss}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
+            checkpoint.step,
+            self.setbacks
+        );
+        self.engine.resume(&folder, &checkpoint)?;
+        (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
+        self.metrics = self.run.open(Some(&checkpoint))?;
+        self.save_checkpoint()
+    }
+
+    /// The learning rate of the next step.
+    fn lr(&self) -> f32 {
+        self.schedule.lr(self.step) * 0.5f32.powi(self.setbacks as i32)
     }
 
     /// Steps from where the run stands to the end of the epoch, the limit, or a stop.
@@ -214,7 +262,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn submit_step(&mut self, epoch: u64, parts: &[Batch]) -> Result<InFlight, Error> {
-        let lr = self.schedule.lr(self.step);
+        let lr = self.lr();
         let outcome = self.engine.submit(parts, lr, self.run.recipe.seed, self.step)?;
         let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, images_per_s: 0.0 };
         Ok(InFlight { line, outcome })
@@ -224,8 +272,10 @@ impl<'a> Trainer<'a> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
         (line.loss, _) = outcome.wait()?;
         line.images_per_s = rate.tick();
-        if !line.loss.is_finite() {
-            return Err(super::Error::Diverged { step: line.step, folder: self.run.folder.clone() }.into());
+        let exploded = f64::from(line.loss) > EXPLODED * (self.card.config.classes as f64).ln();
+        if !line.loss.is_finite() || exploded {
+            let (step, loss, folder) = (line.step, line.loss, self.run.folder.clone());
+            return Err(super::Error::Diverged { step, loss, setbacks: self.setbacks, folder }.into());
         }
         self.observer.step(&line);
         Ok(self.metrics.write(&Line::Step(line))?)
@@ -256,14 +306,37 @@ impl<'a> Trainer<'a> {
         let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
         let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
         if self.best_top1.is_none_or(|best| top1 > best) {
-            self.best_top1 = Some(top1);
+            (self.best_top1, self.best_epoch) = (Some(top1), Some(epoch));
             self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
         }
+        self.keep_top(epoch, top1, weights)?;
         self.validated = epoch + 1;
         self.save_checkpoint()?;
         self.draw_curves()?;
         self.observer.epoch(&line);
         Ok(true)
+    }
+
+    /// Keeps the weights of the best epochs in `RUN/top`, named by top-1 and epoch, and deletes those that no longer are.
+    fn keep_top(&self, epoch: u64, top1: f64, weights: Weights) -> Result<(), Error> {
+        let keep = self.run.recipe.keep as usize;
+        if keep == 0 {
+            return Ok(());
+        }
+        let folder = self.run.folder.join("top");
+        files::create_folder(&folder)?;
+        let name = format!("{top1:.4}-epoch-{:04}.safetensors", epoch + 1);
+        let mut names = files::names(&folder, ".safetensors")?;
+        names.push(name.clone());
+        // Better first; of equal ones the earlier, which is what best.safetensors holds.
+        let rank = |name: &String| (std::cmp::Reverse(name.split('-').next().map(str::to_owned)), name.clone());
+        names.sort_by_key(rank);
+        names.dedup();
+        let dropped = names.split_off(keep.min(names.len()));
+        if names.contains(&name) {
+            self.engine.weights(weights, self.step)?.write(&folder.join(&name))?;
+        }
+        Ok(dropped.iter().filter(|other| **other != name).try_for_each(|other| files::remove(&folder.join(other)))?)
     }
 
     /// The checkpoint stands before the validation, which a resumed run repeats.
@@ -303,6 +376,8 @@ impl<'a> Trainer<'a> {
             step: self.step,
             epoch: self.validated,
             best_top1: self.best_top1,
+            best_epoch: self.best_epoch,
+            setbacks: self.setbacks,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             classes: self.card.config.classes,
