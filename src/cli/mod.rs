@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 failed with a message, 2 wrong usage.
 
+mod ablate;
 mod bench;
 mod devices;
 mod error;
@@ -50,6 +51,7 @@ enum Command {
     Export(export::Export),
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
+    Ablate(ablate::Ablate),
     Tune(tune::Tune),
     Bench(bench::Bench),
     Profile(profile::Profile),
@@ -67,6 +69,7 @@ impl Command {
             Self::Export(args) => export::run(args, global),
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),
+            Self::Ablate(args) => ablate::run(args, global),
             Self::Tune(args) => tune::run(args, global),
             Self::Bench(args) => bench::run(args, global),
             Self::Profile(args) => profile::run(args, global),

@@ -52,7 +52,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let display = Display::new(global, checkpoint.as_ref());
     let trainer = Trainer::new(&gpu, run, checkpoint.as_ref(), args.init.as_deref(), &display, &stop)?;
     let result = trainer.train();
-    display.bar.finish_and_clear();
+    display.finish();
     let summary = result?;
 
     if !global.quiet {
@@ -80,7 +80,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
 }
 
 /// The first Ctrl-C asks the run to stop and save; the second ends the program.
-fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
+pub(super) fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -95,7 +95,7 @@ fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
 }
 
 /// The bar on stderr: kernels, then steps with loss, rate and time left; a line for each epoch.
-struct Display {
+pub(super) struct Display {
     bar: ProgressBar,
     quiet: bool,
     /// Whether the run goes on from a checkpoint.
@@ -104,11 +104,16 @@ struct Display {
 }
 
 impl Display {
-    fn new(global: &Global, checkpoint: Option<&Checkpoint>) -> Self {
+    pub(super) fn new(global: &Global, checkpoint: Option<&Checkpoint>) -> Self {
         let target = if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
         Self { bar, quiet: global.quiet, resumed: checkpoint.is_some(), started: Instant::now() }
+    }
+
+    /// Clears the bar.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 
     fn say(&self, line: &str) {

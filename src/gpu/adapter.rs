@@ -1,6 +1,6 @@
 //! Finding an adapter: what the machine has, and which one is meant.
 
-use super::Error;
+use super::{Error, memory};
 
 /// One adapter, as a report shows it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
@@ -25,6 +25,8 @@ pub struct AdapterReport {
     pub max_buffer_bytes: u64,
     /// Largest range that a shader can bind, in bytes.
     pub max_binding_bytes: u64,
+    /// The device's memory in bytes; `None` if the backend does not tell.
+    pub memory_bytes: Option<u64>,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
     /// Name under which compiled pipelines are kept for the next process; `None` if the backend hands none out.
@@ -47,6 +49,8 @@ impl AdapterReport {
             subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
+            // What a CPU adapter reports is an arbitrary part of the machine's memory.
+            memory_bytes: memory::device_bytes(adapter).filter(|_| info.device_type != wgpu::DeviceType::Cpu),
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             pipeline_cache,
         }

@@ -161,6 +161,11 @@ impl Gpu {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Memory that may be allocated, in bytes: the limit set, or else the device's; `None` if neither is known.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.shared.memory_limit_bytes.or(self.shared.report.memory_bytes)
+    }
+
     /// Turns what wgpu reports on its own into an error that the next call returns.
     fn watch(&self) {
         let keep_first = |failure: &Mutex<Option<Error>>, error: Error| {

@@ -4,6 +4,7 @@ mod adapter;
 mod buffer;
 mod cache;
 mod device;
+mod memory;
 mod pipeline;
 mod queue;
 mod staging;

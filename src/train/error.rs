@@ -116,6 +116,21 @@ pub enum Error {
         /// Classes now.
         now: usize,
     },
+    /// A batch does not fit the device.
+    #[error("a step over {part} pictures at a time plans {} MiB of GPU memory, of {} MiB that may be used: {advice}", planned >> 20, limit >> 20)]
+    BatchMemory {
+        /// Pictures at a time.
+        part: u32,
+        /// Bytes planned.
+        planned: u64,
+        /// Bytes that may be used.
+        limit: u64,
+        /// What fits, and what to do.
+        advice: String,
+    },
+    /// The largest batch is asked for where nobody knows it.
+    #[error("--batch auto needs to know the GPU's memory, which its backend does not tell: add --memory-limit MIB")]
+    MemoryUnknown,
     /// Not a single batch can be filled.
     #[error("--batch {batch} is more than the {pictures} training pictures: choose a smaller one")]
     BatchTooLarge {

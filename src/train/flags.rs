@@ -49,8 +49,8 @@ pub struct RecipeFlags {
     /// Passes over the training data [default: 10]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
-    /// Pictures in a step [default: 64]
-    #[arg(long, value_name = "N")]
+    /// Pictures in a step; auto for as many as fit the GPU, 1024 at most [default: 64]
+    #[arg(long, value_name = "N|auto", value_parser = parse_batch)]
     pub batch: Option<u32>,
     /// Parts that a step's pictures are computed in: less memory for the same batch [default: 1]
     #[arg(long, value_name = "N")]
@@ -148,6 +148,13 @@ pub struct RecipeFlags {
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
     #[arg(long, value_name = "K")]
     pub keep: Option<u32>,
+}
+
+fn parse_batch(text: &str) -> Result<u32, String> {
+    match text {
+        "auto" => Ok(0),
+        _ => text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number above 0, or auto".into()),
+    }
 }
 
 pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {

@@ -1,10 +1,12 @@
 //! Training: the recipe, the step as one graph, the loop, and what a run leaves on disk.
 
+pub mod ablate;
 mod checkpoint;
 pub mod curves;
 mod engine;
 mod error;
 mod evaluate;
+mod fit;
 mod flags;
 pub mod metrics;
 mod recipe;

@@ -75,7 +75,7 @@ pub struct Recipe {
     pub res_start: Option<u32>,
     /// Passes over the training data.
     pub epochs: u32,
-    /// Pictures in a step.
+    /// Pictures in a step; 0 for as many as fit the device.
     pub batch: u32,
     /// Parts that a step's pictures are computed in, one after the other: less memory, and batch statistics of a part each.
     pub accumulate: u32,
@@ -385,7 +385,6 @@ impl Recipe {
         let se_ratio = self.se_ratio;
         range("se-ratio", se_ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&se_ratio))?;
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
-        range("batch", self.batch.to_string(), "at least 1", self.batch > 0)?;
         if let Some(n) = self.max_minutes {
             range("max-minutes", n.to_string(), "a finite number above 0", n > 0.0 && n.is_finite())?;
         }
@@ -393,7 +392,7 @@ impl Recipe {
             range("patience", n.to_string(), "at least 1", n > 0)?;
         }
         let (parts, batch) = (self.accumulate, self.batch);
-        let divides = (1..=batch).contains(&parts) && batch.is_multiple_of(parts);
+        let divides = if batch == 0 { parts == 1 } else { (1..=batch).contains(&parts) && batch.is_multiple_of(parts) };
         range("accumulate", parts.to_string(), "a divisor of --batch", divides)?;
         if let Some(norm) = self.clip_norm {
             range("clip-norm", norm.to_string(), "a finite number above 0", norm > 0.0 && norm.is_finite())?;
@@ -549,7 +548,18 @@ mod tests {
             ("decay = 'some'", "", "unknown variant `some`"),
             ("depths = [1, 2, 3]", "", "line 1"),
             ("warmup-epochs = 1\nwarmup-steps = 1", "", "not both"),
-            ("", "--batch 0", "--batch is 0; it must be at least 1"),
+            ("", "--batch 30 --accumulate 4", "--accumulate is 4; it must be a divisor of --batch"),
+            ("", "--batch auto --accumulate 2", "--accumulate is 2"),
+            ("freeze = 'fc'", "", "--freeze is fc"),
+            ("", "--lr-scale head=2", "--lr-scale is head=2"),
+            ("", "--clip-norm 0", "--clip-norm is 0"),
+            ("", "--ema 1", "--ema is 1"),
+            ("mixup = inf", "", "--mixup is inf"),
+            ("cutmix = nan", "", "--cutmix is NaN"),
+            ("", "--erasing 1.5", "--erasing is 1.5; it must be from 0 to 1"),
+            ("", "--randaug-magnitude 31", "--randaug-magnitude is 31"),
+            ("augment = 'randaugment'", "", "unknown variant `randaugment`"),
+            ("", "--patience 0", "--patience is 0"),
             ("", "--epochs 0", "--epochs is 0"),
             ("", "--lr 0", "--lr is 0; it must be a finite number above 0"),
             ("", "--lr -1", "--lr is -1"),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Outcome, Weights};
+use super::fit;
 use super::{
     Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate,
     metrics,
@@ -91,15 +92,16 @@ impl<'a> Trainer<'a> {
     /// Bad data, settings that do not fit each other or the device, weights of another network.
     pub fn new(
         gpu: &Gpu,
-        run: Run,
+        mut run: Run,
         checkpoint: Option<&Checkpoint>,
         init: Option<&Path>,
         observer: &'a dyn Observer,
         stop: &'a AtomicBool,
     ) -> Result<Self, Error> {
-        let recipe = &run.recipe;
         let dataset = Dataset::open(&run.data)?;
-        let card = card(recipe, &dataset)?;
+        let card = card(&run.recipe, &dataset)?;
+        fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
+        let recipe = &run.recipe;
         let batch = recipe.batch as usize;
         let loader =
             LoaderOptions { batch: recipe.part() as usize, res: card.res, transform: transform(recipe, &dataset) };

@@ -1,0 +1,147 @@
+//! The paper's two studies of training methods as lists of recipes (Bello et al. 2021, tables 1 and 2; fact sheet 5.1, 5.2).
+
+use super::{Augment, Recipe, Schedule};
+use crate::models::{Shortcut, Stem, StemDownsampling};
+
+/// A run of a study.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What the run adds, or how it is regularised.
+    pub label: String,
+    /// Its settings.
+    pub recipe: Recipe,
+    /// Top-1 in the paper, percent, of ResNet-200 (additive study) or of the model that the row names.
+    pub paper_top1: f64,
+}
+
+/// The baseline's epochs and weight decay as multiples of the full recipe's: 90 of 350, and 1e-4 of 4e-5.
+const SHORT: f64 = 90.0 / 350.0;
+const STRONG_DECAY: f64 = 2.5;
+
+/// The regularisation that the studies switch on and off, where the recipe given sets none itself.
+fn rates(full: &Recipe) -> Recipe {
+    let or = |value: f64, usual: f64| if value > 0.0 { value } else { usual };
+    Recipe {
+        ema: or(full.ema, 0.999),
+        label_smoothing: or(full.label_smoothing, 0.1),
+        drop_path: or(full.drop_path, 0.1),
+        dropout: or(full.dropout, 0.25),
+        augment: Augment::Randaug,
+        schedule: Schedule::Cosine,
+        ..full.clone()
+    }
+}
+
+/// The additive study: a plain ResNet trained briefly, then one method after the other, up to the full recipe given.
+pub fn additive(full: &Recipe) -> Vec<Row> {
+    let full = rates(full);
+    let mut recipe = Recipe {
+        schedule: Schedule::Step,
+        epochs: ((f64::from(full.epochs) * SHORT).round() as u32).max(1),
+        ema: 0.0,
+        label_smoothing: 0.0,
+        drop_path: 0.0,
+        dropout: 0.0,
+        augment: Augment::Standard,
+        weight_decay: STRONG_DECAY * full.weight_decay,
+        se_ratio: 0.0,
+        stem: Stem::Plain,
+        stem_downsampling: StemDownsampling::FirstBlock,
+        shortcut: Shortcut::Strided,
+        ..full.clone()
+    };
+    let steps: [(&str, f64, fn(&mut Recipe, &Recipe)); 11] = [
+        ("baseline", 79.0, |_, _| {}),
+        ("+ cosine LR decay", 79.3, |r, full| r.schedule = full.schedule),
+        ("+ longer training", 78.8, |r, full| r.epochs = full.epochs),
+        ("+ EMA of weights", 79.1, |r, full| r.ema = full.ema),
+        ("+ label smoothing", 80.4, |r, full| r.label_smoothing = full.label_smoothing),
+        ("+ stochastic depth", 80.6, |r, full| r.drop_path = full.drop_path),
+        ("+ RandAugment", 81.0, |r, full| r.augment = full.augment),
+        ("+ dropout on fc", 80.7, |r, full| r.dropout = full.dropout),
+        ("+ decreased weight decay", 82.2, |r, full| r.weight_decay = full.weight_decay),
+        ("+ squeeze-and-excitation", 82.9, |r, full| {
+            r.se_ratio = if full.se_ratio > 0.0 { full.se_ratio } else { 0.25 };
+        }),
+        ("+ ResNet-D", 83.4, |r, _| {
+            (r.stem, r.stem_downsampling, r.shortcut) = (Stem::Deep, StemDownsampling::Conv, Shortcut::Pooled);
+        }),
+    ];
+    let row = |(label, paper_top1, add): (&str, f64, fn(&mut Recipe, &Recipe))| {
+        add(&mut recipe, &full);
+        Row { label: label.to_owned(), recipe: recipe.clone(), paper_top1 }
+    };
+    steps.into_iter().map(row).collect()
+}
+
+/// The study of weight decay: without regularisation, with RandAugment and label smoothing, and with dropout and
+/// stochastic depth besides, each at 2.5 times the decay given and at the decay given, in that order. Figures of ResNet-200.
+pub fn weight_decay(full: &Recipe) -> Vec<Row> {
+    let full = rates(full);
+    let plain = Recipe {
+        augment: Augment::Standard,
+        label_smoothing: 0.0,
+        dropout: 0.0,
+        drop_path: 0.0,
+        ema: full.ema,
+        ..full.clone()
+    };
+    let smoothed = Recipe { augment: full.augment, label_smoothing: full.label_smoothing, ..plain.clone() };
+    let all = Recipe { dropout: full.dropout, drop_path: full.drop_path, ..smoothed.clone() };
+    let rows = [("none", plain, [82.5, 81.7]), ("RA+LS", smoothed, [85.2, 84.9]), ("RA+LS+SD+DO", all, [85.3, 85.5])];
+    let of_decays = |(label, recipe, paper): (&str, Recipe, [f64; 2])| {
+        let decays = [STRONG_DECAY * full.weight_decay, full.weight_decay];
+        [0, 1].map(|i| Row {
+            label: label.to_owned(),
+            recipe: Recipe { weight_decay: decays[i], ..recipe.clone() },
+            paper_top1: paper[i],
+        })
+    };
+    rows.into_iter().flat_map(of_decays).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_adds_one_method_and_the_last_is_the_full_recipe() {
+        let full = Recipe { epochs: 35, ema: 0.99, weight_decay: 1e-4, ..Recipe::default() };
+        let rows = additive(&full);
+        let changed: Vec<Vec<String>> = rows
+            .windows(2)
+            .map(|pair| pair[0].recipe.differences(&pair[1].recipe).into_iter().map(|(name, ..)| name).collect())
+            .collect();
+        let expected = [
+            "schedule",
+            "epochs",
+            "ema",
+            "label-smoothing",
+            "drop-path",
+            "augment",
+            "dropout",
+            "weight-decay",
+            "se-ratio",
+        ];
+        for (changed, expected) in changed.iter().zip(expected) {
+            assert_eq!(*changed, [expected]);
+        }
+        assert_eq!(changed[9], ["shortcut", "stem", "stem-downsampling"]);
+        assert_eq!((rows[0].recipe.epochs, rows[0].recipe.weight_decay), (9, 2.5e-4));
+        assert_eq!(rows[10].recipe, rates(&full));
+        assert_eq!(rows.len(), 11);
+    }
+
+    #[test]
+    fn decays_come_in_pairs() {
+        let rows = weight_decay(&Recipe::default());
+        for pair in rows.chunks(2) {
+            let names: Vec<String> =
+                pair[0].recipe.differences(&pair[1].recipe).into_iter().map(|(name, ..)| name).collect();
+            assert_eq!(names, ["weight-decay"]);
+            assert_eq!(pair[0].label, pair[1].label);
+            assert!((pair[0].recipe.weight_decay / pair[1].recipe.weight_decay - 2.5).abs() < 1e-12);
+        }
+        assert_eq!(rows.len(), 6);
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether a batch fits the device, known from the plans alone before anything is allocated.
+
+use super::step::{Step, When};
+use super::update::Update;
+use super::{Error, Recipe};
+use crate::gpu::Gpu;
+use crate::graph::fuse;
+use crate::graph::plan::MemoryPlan;
+use crate::models::{Input, Mode, Network};
+use crate::weights::ModelCard;
+
+/// The most pictures that `--batch auto` takes: more hardly help a GPU, and cost accuracy.
+const MOST_PICTURES: u32 = 1024;
+
+/// Share of the device's memory that a run may plan. The rest is for what drivers and staging need.
+const USABLE: f64 = 0.9;
+
+/// Bytes of GPU memory that a run plans: the step, the update, and the networks that validate.
+pub(super) fn planned_bytes(recipe: &Recipe, card: &ModelCard) -> Result<u64, crate::Error> {
+    let (options, part) = (recipe.step_options(), recipe.part() as usize);
+    let (size, input) = ([card.res as usize; 2], Input::Pixels { mean: card.mean, std: card.std });
+    let step = Step::build(&card.config, part, size, input, &options)?;
+    let step = if recipe.recompute { step.recomputing()? } else { step };
+    let mut bytes = MemoryPlan::new(&step.graph, &[step.loss]).bytes.total();
+    if options.when == When::Together {
+        let update = Update::build(&step.graph, &options)?;
+        let plan = MemoryPlan::new(&update.graph, &[update.norm]).bytes;
+        // Gradients are states of both; momenta and averages of the update alone.
+        let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
+        bytes += plan.total().saturating_sub(shared);
+    }
+    let mut network = Network::build(&card.config, part, size, input, Mode::Inference)?;
+    fuse::for_inference(&mut network.graph, &[network.logits])?;
+    let validation = MemoryPlan::new(&network.graph, &[network.logits]).bytes.total_without_parameters();
+    Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })
+}
+
+/// Refuses a batch that does not fit the device, and says which does; gives `--batch auto`, a batch of 0, its number. Does
+/// nothing on a device that does not tell its memory.
+pub(super) fn fit(gpu: &Gpu, recipe: &mut Recipe, card: &ModelCard, pictures: usize) -> Result<(), crate::Error> {
+    let limit = gpu.memory_bytes().map(|bytes| (USABLE * bytes as f64) as u64);
+    let auto = recipe.batch == 0;
+    let Some(limit) = limit else {
+        return if auto { Err(Error::MemoryUnknown.into()) } else { Ok(()) };
+    };
+    let fits = |part: u32| -> Result<bool, crate::Error> {
+        // Parameters that learn together take memory of their own.
+        let clip_norm = recipe.clip_norm.or((recipe.accumulate > 1).then_some(f64::MAX));
+        let part = Recipe { batch: part, accumulate: 1, clip_norm, ..recipe.clone() };
+        Ok(planned_bytes(&part, card)? <= limit)
+    };
+    if auto {
+        let most = MOST_PICTURES.min((pictures / 8).max(1) as u32);
+        let Some(largest) = largest(most, fits)? else { return Err(too_large(recipe, card, limit, None)?) };
+        recipe.batch = largest;
+        return Ok(());
+    }
+    if planned_bytes(recipe, card)? <= limit {
+        return Ok(());
+    }
+    let largest = largest(recipe.part(), fits)?;
+    Err(too_large(recipe, card, limit, largest)?)
+}
+
+fn too_large(
+    recipe: &Recipe,
+    card: &ModelCard,
+    limit: u64,
+    largest: Option<u32>,
+) -> Result<crate::Error, crate::Error> {
+    let recipe = Recipe { batch: recipe.batch.max(1), ..recipe.clone() };
+    let advice = match largest {
+        Some(largest) => {
+            // The fewest parts of equal size that fit.
+            let parts = (1..=recipe.batch).find(|&k| recipe.batch.is_multiple_of(k) && recipe.batch / k <= largest);
+            let keep =
+                parts.map_or(String::new(), |k| format!(", or --accumulate {k} to keep steps of {}", recipe.batch));
+            format!("the largest batch that fits is {largest}: give --batch {largest}{keep}")
+        }
+        None => "not even one picture fits: lower --res, choose a smaller model, or add --recompute".to_owned(),
+    };
+    let planned = planned_bytes(&recipe, card)?;
+    Ok(Error::BatchMemory { part: recipe.part(), planned, limit, advice }.into())
+}
+
+/// The largest number up to `most` that fits, if smaller ones do wherever larger ones do.
+fn largest(most: u32, fits: impl Fn(u32) -> Result<bool, crate::Error>) -> Result<Option<u32>, crate::Error> {
+    let (mut low, mut high) = (0, most + 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle)? { low = middle } else { high = middle }
+    }
+    Ok((low > 0).then_some(low))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::Preset;
+
+    #[test]
+    fn the_largest_is_found() {
+        for limit in [0, 1, 2, 63, 64, 65, 1000] {
+            let expected = limit.min(64);
+            assert_eq!(largest(64, |n| Ok(n <= limit)).unwrap(), (expected > 0).then_some(expected));
+        }
+    }
+
+    #[test]
+    fn parts_and_recomputation_take_less() {
+        let config = Preset::find("resnet-rs-50").unwrap().config(10);
+        let card = ModelCard { res: 96, ..ModelCard::for_preset_of(config) };
+        let recipe = Recipe { model: "resnet-rs-50".into(), batch: 32, ..Recipe::default() };
+        let planned = |recipe: Recipe| planned_bytes(&recipe, &card).unwrap();
+        let whole = planned(recipe.clone());
+        assert!(planned(Recipe { accumulate: 8, ..recipe.clone() }) < whole);
+        assert!(planned(Recipe { recompute: true, ..recipe.clone() }) < whole);
+        assert!(planned(Recipe { ema: 0.999, ..recipe }) > whole);
+    }
+}
