@@ -244,7 +244,7 @@ mod tests {
             let noise = ((step * 2_654_435_761 % 1_000) as f32 / 1_000.0 - 0.5) * 0.3;
             let loss = 0.55 + 1.8 * (-6.0 * done).exp() + noise;
             let (epoch, lr) = (step / steps_per_epoch, 0.05 * (1.0 + (std::f32::consts::PI * done).cos()));
-            lines.push(Line::Step(StepLine { step, epoch, loss, lr, images_per_s: 900.0 }));
+            lines.push(Line::Step(StepLine { step, epoch, loss, lr, images_per_s: 900.0, ..StepLine::default() }));
             if (step + 1) % steps_per_epoch == 0 {
                 let val_top1 = f64::from(0.9 - 0.6 * (-5.0 * done).exp() + noise * 0.05);
                 lines.push(Line::Epoch(EpochLine {
@@ -252,9 +252,7 @@ mod tests {
                     val_top1,
                     val_top5: 1.0,
                     val_loss: loss,
-                    ema_top1: None,
-                    ema_top5: None,
-                    ema_loss: None,
+                    ..EpochLine::default()
                 }));
             }
         }
@@ -263,7 +261,7 @@ mod tests {
 
     #[test]
     fn draws_runs_of_any_length() {
-        let nan = Line::Step(StepLine { step: 0, epoch: 0, loss: f32::NAN, lr: 0.1, images_per_s: 0.0 });
+        let nan = Line::Step(StepLine { loss: f32::NAN, ..StepLine::default() });
         for (lines, expected) in [
             (vec![], "no steps yet"),
             (vec![nan], "no steps yet"),

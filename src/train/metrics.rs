@@ -1,4 +1,4 @@
-//! `RUN/metrics.jsonl`: a JSON line for each step and each epoch of a run.
+//! `RUN/metrics.jsonl`: a JSON line for each step and each epoch of a run. TensorBoard's event files are fed along with it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::tensorboard::Events;
 use super::{Error, checkpoint};
 use crate::files;
 
@@ -21,8 +22,8 @@ pub enum Line {
     Epoch(EpochLine),
 }
 
-/// What a training step came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a training step came to. What is `None` is not written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepLine {
     /// The step, counted from 0 over the whole run.
     pub step: u64,
@@ -35,10 +36,22 @@ pub struct StepLine {
     pub lr: f32,
     /// Training pictures per second.
     pub images_per_s: f32,
+    /// Share of the batch whose likeliest class was right, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f32>,
+    /// Euclidean norm of all gradients, before they are clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f32>,
+    /// Whether the step changed nothing, since numbers overflowed in mixed precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<bool>,
+    /// Share of the step's time that was spent waiting for data, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loader_share: Option<f32>,
 }
 
-/// What an epoch's validation came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What an epoch's validation came to. What is `None` is not written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLine {
     /// The epoch, counted from 0.
     pub epoch: u64,
@@ -49,13 +62,13 @@ pub struct EpochLine {
     /// Mean validation loss; NaN as in [`StepLine::loss`].
     #[serde(deserialize_with = "number_or_nan")]
     pub val_loss: f32,
-    /// The same shares and loss with averaged weights, where they are kept.
+    /// [`Self::val_top1`] of the weights' moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_top1: Option<f64>,
-    /// As `ema_top1`.
+    /// [`Self::val_top5`] of the weights' moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_top5: Option<f64>,
-    /// As `ema_top1`.
+    /// [`Self::val_loss`] of the weights' moving average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema_loss: Option<f32>,
 }
@@ -69,6 +82,7 @@ fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::E
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    events: Events,
 }
 
 impl Metrics {
@@ -79,7 +93,7 @@ impl Metrics {
     pub fn create(run: &Path) -> Result<Self, Error> {
         let path = path(run);
         files::write_atomic(&path, |_| Ok(()))?;
-        Self::append(path)
+        Self::append(path, Events::start(run, 0)?)
     }
 
     /// Takes over the folder of an interrupted run, which goes on with `step` in `epoch`: forgets the lines of that
@@ -97,27 +111,34 @@ impl Metrics {
         let path = path(run);
         let text = if path.exists() { files::read_text(&path)? } else { String::new() };
         let mut kept = String::with_capacity(text.len());
+        let mut last = None;
         for line in parse(&path, &text) {
             let (line, text) = line?;
-            let is_past = match line {
+            let is_past = match &line {
                 Line::Step(line) => line.step < step,
                 Line::Epoch(line) => line.epoch < epoch,
             };
             if is_past {
                 kept.push_str(text);
                 kept.push('\n');
+                last = Some(line);
             }
         }
         files::write_atomic(&path, |file| file.write_all(kept.as_bytes()))?;
-        Self::append(path)
+        let mut events = Events::start(run, step)?;
+        if let Some(line @ Line::Epoch(_)) = &last {
+            // It stands at the very step from which on TensorBoard forgets what it read.
+            events.write(line)?;
+        }
+        Self::append(path, events)
     }
 
-    fn append(path: PathBuf) -> Result<Self, Error> {
+    fn append(path: PathBuf, events: Events) -> Result<Self, Error> {
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| files::Error::write(&path, e))?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, events })
     }
 
-    /// Appends a line. It is in the file, for other programs to see, when this returns.
+    /// Appends a line. It is in the files, for other programs to see, when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -125,7 +146,8 @@ impl Metrics {
         let fail = |e| files::Error::write(&self.path, e);
         let mut bytes = serde_json::to_vec(line).map_err(|e| fail(e.into()))?;
         bytes.push(b'\n');
-        Ok(self.file.write_all(&bytes).map_err(fail)?)
+        self.file.write_all(&bytes).map_err(fail)?;
+        self.events.write(line)
     }
 }
 
@@ -162,19 +184,11 @@ mod tests {
     use super::*;
 
     fn step(step: u64, epoch: u64) -> Line {
-        Line::Step(StepLine { step, epoch, loss: 0.1, lr: 0.3, images_per_s: 1234.5 })
+        Line::Step(StepLine { step, epoch, loss: 0.1, lr: 0.3, images_per_s: 1234.5, ..StepLine::default() })
     }
 
     fn epoch(epoch: u64) -> Line {
-        Line::Epoch(EpochLine {
-            epoch,
-            val_top1: 0.87,
-            val_top5: 0.99,
-            val_loss: 0.5,
-            ema_top1: None,
-            ema_top5: None,
-            ema_loss: None,
-        })
+        Line::Epoch(EpochLine { epoch, val_top1: 0.87, val_top5: 0.99, val_loss: 0.5, ..EpochLine::default() })
     }
 
     /// Two epochs of three steps, the second one not validated.
@@ -198,6 +212,31 @@ mod tests {
         );
         assert!(text.contains("\n{\"epoch\":0,\"val_top1\":0.87,\"val_top5\":0.99,\"val_loss\":0.5}\n"), "{text}");
         assert_eq!(read(run.path()).unwrap(), lines());
+    }
+
+    #[test]
+    fn what_is_not_measured_is_not_written() {
+        let full = [
+            Line::Step(StepLine { top1: Some(0.5), grad_norm: Some(2.0), skipped: Some(true), ..StepLine::default() }),
+            Line::Step(StepLine { loader_share: Some(0.25), ..StepLine::default() }),
+            Line::Epoch(EpochLine {
+                ema_top1: Some(0.5),
+                ema_top5: Some(1.0),
+                ema_loss: Some(2.0),
+                epoch: 3,
+                ..EpochLine::default()
+            }),
+        ];
+        for (line, keys) in full.iter().zip([
+            &["top1", "grad_norm", "skipped"][..],
+            &["loader_share"],
+            &["ema_top1", "ema_top5", "ema_loss"],
+        ]) {
+            let text = serde_json::to_string(line).unwrap();
+            assert!(keys.iter().all(|key| text.contains(&format!("\"{key}\":"))), "{text}");
+            assert!(!text.contains("null"), "{text}");
+            assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), *line);
+        }
     }
 
     #[test]
@@ -254,7 +293,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::create(run.path()).unwrap();
         for loss in [f32::NAN, f32::INFINITY] {
-            metrics.write(&Line::Step(StepLine { step: 0, epoch: 0, loss, lr: 0.1, images_per_s: 1.0 })).unwrap();
+            metrics.write(&Line::Step(StepLine { loss, lr: 0.1, ..StepLine::default() })).unwrap();
         }
         let read = read(run.path()).unwrap();
         assert_eq!(read.len(), 2);
@@ -266,7 +305,7 @@ mod tests {
         fn floats_read_back_to_the_same_bits(bits: u32) {
             let loss = f32::from_bits(bits);
             prop_assume!(loss.is_finite());
-            let line = Line::Step(StepLine { step: 0, epoch: 0, loss, lr: loss, images_per_s: loss });
+            let line = Line::Step(StepLine { loss, lr: loss, images_per_s: loss, ..StepLine::default() });
             let text = serde_json::to_string(&line).unwrap();
             let Line::Step(read) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
             prop_assert_eq!([read.loss, read.lr, read.images_per_s].map(f32::to_bits), [bits; 3]);

@@ -13,6 +13,7 @@ mod recipe;
 mod run;
 mod schedule;
 mod step;
+mod tensorboard;
 mod trainer;
 mod update;
 

@@ -266,7 +266,7 @@ impl<'a> Trainer<'a> {
     fn submit_step(&mut self, epoch: u64, parts: &[Batch]) -> Result<InFlight, Error> {
         let lr = self.lr();
         let outcome = self.engine.submit(parts, lr, self.run.recipe.seed, self.step)?;
-        let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, images_per_s: 0.0 };
+        let line = StepLine { step: self.step, epoch, loss: f32::NAN, lr, ..StepLine::default() };
         Ok(InFlight { line, outcome })
     }
 

@@ -1,0 +1,311 @@
+//! `RUN/tensorboard/`: the metrics once more, as TensorBoard's event files.
+//!
+//! An event file is a series of TFRecords, each a protobuf message `Event`. Only scalars are written, so the few fields are
+//! encoded here; their numbers are those of TensorFlow's `event.proto` and `summary.proto`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Error, Line};
+use crate::files;
+
+/// File names start with this, then come seconds since 1970. TensorBoard reads a folder's files in the order of their names.
+const PREFIX: &str = "events.out.tfevents.";
+
+/// Appends metrics to an event file.
+#[derive(Debug)]
+pub(super) struct Events {
+    path: PathBuf,
+    file: File,
+    /// Steps done, which is where an epoch's figures stand.
+    steps: u64,
+}
+
+impl Events {
+    /// Opens a file for a run that starts or goes on with `step`, after those that earlier starts left. It begins with a
+    /// session start, at which TensorBoard forgets whatever earlier files say of that step and later ones.
+    pub(super) fn start(run: &Path, step: u64) -> Result<Self, Error> {
+        let folder = run.join("tensorboard");
+        files::create_folder(&folder)?;
+        let path = folder.join(format!("{PREFIX}{:010}.resnet-rs", next_second(&folder)?));
+        let file = File::create_new(&path).map_err(|e| files::Error::write(&path, e))?;
+        let mut events = Self { path, file, steps: step };
+        events.append(step, &bytes(3, b"brain.Event:2"))?;
+        const START: u64 = 1;
+        events.append(step, &bytes(7, &integer(1, START)))?;
+        Ok(events)
+    }
+
+    /// Appends a line's figures; those that are no finite number too, which TensorBoard marks.
+    pub(super) fn write(&mut self, line: &Line) -> Result<(), Error> {
+        let step = match line {
+            Line::Step(line) => line.step,
+            Line::Epoch(_) => self.steps,
+        };
+        if let Line::Step(line) = line {
+            self.steps = line.step + 1;
+        }
+        let value = |(tag, value): (&str, f32)| bytes(1, &[bytes(1, tag.as_bytes()), float(2, value)].concat());
+        let summary: Vec<u8> = scalars(line).into_iter().flat_map(value).collect();
+        self.append(step, &bytes(5, &summary))
+    }
+
+    /// Appends an `Event`: when, at which step, and what.
+    fn append(&mut self, step: u64, what: &[u8]) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let event = [&double(1, now), &integer(2, step), what].concat();
+        Ok(self.file.write_all(&record(&event)).map_err(|e| files::Error::write(&self.path, e))?)
+    }
+}
+
+/// Now, or the first second after those in the folder's names: two starts in a second, or a clock set back.
+fn next_second(folder: &Path) -> Result<u64, Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut next = now;
+    for entry in fs::read_dir(folder).map_err(|e| files::Error::read(folder, e))? {
+        let name = entry.map_err(|e| files::Error::read(folder, e))?.file_name();
+        let second = name.to_str().and_then(|n| n.strip_prefix(PREFIX)?.split('.').next()?.parse::<u64>().ok());
+        next = next.max(second.map_or(0, |s| s.saturating_add(1)));
+    }
+    Ok(next)
+}
+
+/// The figures of a line under TensorBoard's tags.
+fn scalars(line: &Line) -> Vec<(&'static str, f32)> {
+    let figures = match line {
+        Line::Step(line) => vec![
+            ("train/loss", Some(line.loss)),
+            ("train/lr", Some(line.lr)),
+            ("train/images_per_s", Some(line.images_per_s)),
+            ("train/top1", line.top1),
+            ("train/grad_norm", line.grad_norm),
+            ("train/loader_share", line.loader_share),
+        ],
+        Line::Epoch(line) => vec![
+            ("val/top1", Some(line.val_top1 as f32)),
+            ("val/top5", Some(line.val_top5 as f32)),
+            ("val/loss", Some(line.val_loss)),
+            ("ema/top1", line.ema_top1.map(|v| v as f32)),
+            ("ema/top5", line.ema_top5.map(|v| v as f32)),
+            ("ema/loss", line.ema_loss),
+        ],
+    };
+    figures.into_iter().filter_map(|(tag, value)| Some((tag, value?))).collect()
+}
+
+/// A TFRecord: length, its checksum, the bytes, their checksum.
+fn record(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    [&length, &masked_crc(&length).to_le_bytes()[..], data, &masked_crc(data).to_le_bytes()].concat()
+}
+
+/// CRC-32C, turned and shifted as TFRecords want it.
+fn masked_crc(data: &[u8]) -> u32 {
+    crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// Castagnoli's cyclic redundancy check, bit by bit: a step's event has about 100 bytes.
+fn crc32c(data: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let shift = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
+    !data.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+/// A field's number and wire type.
+fn key(field: u64, wire_type: u64) -> Vec<u8> {
+    varint(field << 3 | wire_type)
+}
+
+fn integer(field: u64, value: u64) -> Vec<u8> {
+    [key(field, 0), varint(value)].concat()
+}
+
+fn double(field: u64, value: f64) -> Vec<u8> {
+    [&key(field, 1)[..], &value.to_le_bytes()].concat()
+}
+
+fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
+    [&key(field, 2), &varint(value.len() as u64), value].concat()
+}
+
+fn float(field: u64, value: f32) -> Vec<u8> {
+    [&key(field, 5)[..], &value.to_le_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{EpochLine, Metrics, StepLine};
+    use super::*;
+
+    /// What a field of a message holds.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Field {
+        Integer(u64),
+        Double(f64),
+        Bytes(Vec<u8>),
+        Float(f32),
+    }
+
+    fn read_varint(data: &mut &[u8]) -> u64 {
+        let length = data.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        let (head, tail) = data.split_at(length);
+        *data = tail;
+        head.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
+    }
+
+    fn take(data: &mut &[u8], count: usize) -> Vec<u8> {
+        data.split_off(..count).unwrap().to_vec()
+    }
+
+    /// Any protobuf message without groups.
+    fn fields(mut data: &[u8]) -> Vec<(u64, Field)> {
+        let mut fields = vec![];
+        while !data.is_empty() {
+            let key = read_varint(&mut data);
+            let value = match key & 7 {
+                0 => Field::Integer(read_varint(&mut data)),
+                1 => Field::Double(f64::from_le_bytes(take(&mut data, 8).try_into().unwrap())),
+                2 => {
+                    let length = read_varint(&mut data) as usize;
+                    Field::Bytes(take(&mut data, length))
+                }
+                5 => Field::Float(f32::from_le_bytes(take(&mut data, 4).try_into().unwrap())),
+                other => panic!("wire type {other}"),
+            };
+            fields.push((key >> 3, value));
+        }
+        fields
+    }
+
+    /// Remainder of the message as a polynomial over two elements: another way to the same checksum.
+    fn crc_by_division(data: &[u8]) -> u32 {
+        let bits = data.iter().flat_map(|byte| (0..8).map(move |i| byte >> i & 1)).chain([0; 32]);
+        let mut remainder = 0u64;
+        for (i, bit) in bits.enumerate() {
+            remainder = remainder << 1 | u64::from(bit ^ u8::from(i < 32));
+            if remainder >> 32 == 1 {
+                remainder ^= 0x1_1edc_6f41;
+            }
+        }
+        !(remainder as u32).reverse_bits()
+    }
+
+    /// The events of a run's files in TensorBoard's order, checksums compared: step, and tags with values; no tags for
+    /// anything but a summary.
+    fn events(run: &Path) -> Vec<(u64, Vec<(String, f32)>)> {
+        let mut paths: Vec<_> =
+            fs::read_dir(run.join("tensorboard")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mut events = vec![];
+        for path in paths {
+            let file = fs::read(path).unwrap();
+            let mut rest = &file[..];
+            while !rest.is_empty() {
+                let mut checked = |count| {
+                    let data = take(&mut rest, count);
+                    let mask = |crc: u32| ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+                    assert_eq!(take(&mut rest, 4), mask(crc_by_division(&data)).to_le_bytes());
+                    data
+                };
+                let length = u64::from_le_bytes(checked(8).try_into().unwrap()) as usize;
+                let event = fields(&checked(length));
+                assert!(matches!(event[0], (1, Field::Double(at)) if at > 1.6e9), "{event:?}");
+                let (2, Field::Integer(step)) = event[1] else { panic!("{event:?}") };
+                let scalars = match &event[2] {
+                    (5, Field::Bytes(summary)) => fields(summary).iter().map(scalar).collect(),
+                    (3, version) => {
+                        assert_eq!(*version, Field::Bytes(b"brain.Event:2".to_vec()));
+                        vec![]
+                    }
+                    (7, session) => {
+                        assert_eq!(*session, Field::Bytes(vec![8, 1]), "status: START");
+                        vec![]
+                    }
+                    other => panic!("{other:?}"),
+                };
+                events.push((step, scalars));
+            }
+        }
+        events
+    }
+
+    fn scalar(value: &(u64, Field)) -> (String, f32) {
+        let (1, Field::Bytes(value)) = value else { panic!("{value:?}") };
+        match &fields(value)[..] {
+            [(1, Field::Bytes(tag)), (2, Field::Float(value))] => (String::from_utf8(tag.clone()).unwrap(), *value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn checksums() {
+        // The check value of the catalogue of CRCs.
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc_by_division(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn figures_read_back() {
+        let run = tempfile::tempdir().unwrap();
+        let mut metrics = Metrics::create(run.path()).unwrap();
+        let step = StepLine { step: 300, epoch: 0, loss: 0.1, lr: 0.3, images_per_s: 9.5, ..StepLine::default() };
+        metrics.write(&Line::Step(StepLine { top1: Some(0.25), ..step })).unwrap();
+        let epoch = EpochLine { val_top1: 0.5, val_top5: 0.75, val_loss: 1.5, ..EpochLine::default() };
+        metrics.write(&Line::Epoch(EpochLine { ema_top1: Some(0.625), ..epoch })).unwrap();
+        let named = |list: &[(&str, f32)]| list.iter().map(|&(tag, v)| (tag.to_owned(), v)).collect();
+        let expected = [
+            (0, vec![]),
+            (0, vec![]),
+            (300, named(&[("train/loss", 0.1), ("train/lr", 0.3), ("train/images_per_s", 9.5), ("train/top1", 0.25)])),
+            (301, named(&[("val/top1", 0.5), ("val/top5", 0.75), ("val/loss", 1.5), ("ema/top1", 0.625)])),
+        ];
+        assert_eq!(events(run.path()), expected);
+    }
+
+    /// What TensorBoard shows: at every start but the first it drops what it has of that step and later ones.
+    fn shown(run: &Path) -> Vec<(u64, String)> {
+        let mut shown: Vec<(u64, String)> = vec![];
+        for (step, scalars) in events(run) {
+            if scalars.is_empty() {
+                shown.retain(|(at, _)| *at < step);
+            }
+            shown.extend(scalars.into_iter().map(|(tag, _)| (step, tag)));
+        }
+        shown.retain(|(_, tag)| tag == "train/loss" || tag == "val/top1");
+        shown
+    }
+
+    #[test]
+    fn a_resumed_run_repeats_nothing() {
+        let step = |step| Line::Step(StepLine { step, epoch: step / 3, ..StepLine::default() });
+        let epoch = |epoch| Line::Epoch(EpochLine { epoch, ..EpochLine::default() });
+        let whole = [step(0), step(1), step(2), epoch(0), step(3), step(4), step(5), epoch(1)];
+        let undisturbed = tempfile::tempdir().unwrap();
+        let mut metrics = Metrics::create(undisturbed.path()).unwrap();
+        whole.iter().for_each(|line| metrics.write(line).unwrap());
+        // Killed after `written` lines, resumed from a checkpoint: lines it vouches for, step, epochs.
+        for (written, kept, next_step, next_epoch) in
+            [(2, 1, 1, 0), (4, 3, 3, 0), (4, 4, 3, 1), (6, 4, 3, 1), (8, 8, 6, 2), (8, 0, 0, 0)]
+        {
+            let run = tempfile::tempdir().unwrap();
+            let mut metrics = Metrics::create(run.path()).unwrap();
+            whole[..written].iter().for_each(|line| metrics.write(line).unwrap());
+            let mut metrics = Metrics::resume(run.path(), next_step, next_epoch).unwrap();
+            whole[kept..].iter().for_each(|line| metrics.write(line).unwrap());
+            assert_eq!(shown(run.path()), shown(undisturbed.path()), "{written} lines, then from {next_step}");
+        }
+    }
+}
