@@ -26,19 +26,19 @@ struct Fixture {
     folder: TempDir,
     losses: Vec<f64>,
     epochs: Vec<serde_json::Value>,
-    weights: Vec<u8>,
+    weights: [Vec<u8>; 2],
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         idx_folder(&folder.path().join("data"), PICTURES[0], PICTURES[1]);
-        let mut fixture = Self { folder, losses: Vec::new(), epochs: Vec::new(), weights: Vec::new() };
+        let mut fixture = Self { folder, losses: Vec::new(), epochs: Vec::new(), weights: [Vec::new(), Vec::new()] };
         let undisturbed = fixture.run("undisturbed");
         succeed(&fixture.train("undisturbed"));
         fixture.losses = losses(&undisturbed);
         fixture.epochs = metrics(&undisturbed, "val_top1");
-        fixture.weights = fs::read(undisturbed.join("last.safetensors")).unwrap();
+        fixture.weights = weights(&undisturbed);
         assert_eq!((fixture.losses.len(), fixture.epochs.len()), (STEPS, EPOCHS));
         fixture
     }
@@ -47,13 +47,15 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    /// The command line of a new run. Everything random is in it: crops, order, dropout, stochastic depth.
+    /// The command line of a new run. Everything random is in it: order, crops, RandAugment, erasing, mixing, dropout, stochastic
+    /// depth; and all that a run keeps between steps: momenta, averages, the size of the pictures.
     fn train(&self, name: &str) -> String {
         let (data, out) = (self.run("data"), self.run(name));
         let (data, out) = (data.display(), out.display());
         format!(
             "train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 --batch 16 --epochs {EPOCHS} \
-             --lr 0.02 --augment standard --dropout 0.2 --drop-path 0.1"
+             --lr 0.02 --augment randaug --erasing 0.3 --mixup 0.2 --cutmix 0.5 --dropout 0.2 --drop-path 0.1 \
+             --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2"
         )
     }
 
@@ -71,9 +73,14 @@ impl Fixture {
         let run = self.run(name);
         assert_eq!(losses(&run), self.losses, "{name}");
         assert_eq!(metrics(&run, "val_top1"), self.epochs, "{name}");
-        assert!(fs::read(run.join("last.safetensors")).unwrap() == self.weights, "{name}: other weights");
+        assert!(weights(&run) == self.weights, "{name}: other weights");
         assert!(unfinished(&run).is_empty(), "{name}: left behind {:?}", unfinished(&run));
     }
+}
+
+/// What a run has come to, and the average of it.
+fn weights(run: &Path) -> [Vec<u8>; 2] {
+    ["last.safetensors", "last-ema.safetensors"].map(|name| fs::read(run.join(name)).unwrap())
 }
 
 /// The files of a run whose writer has not finished, or never will.
@@ -132,6 +139,37 @@ fn a_disturbed_run_ends_in_the_same_bits() {
     fixture.assert_same("interrupted");
 
     kill_at_random(&fixture);
+    fill_the_disk(&fixture);
+}
+
+/// Five disks that fill up while a run trains: it ends with a message, and goes on to the same bits once there is room.
+fn fill_the_disk(fixture: &Fixture) {
+    let bytes = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
+    let undisturbed = fixture.run("undisturbed");
+    let checkpoint = bytes(&undisturbed.join("checkpoint/state.safetensors"));
+    for i in 0..5 {
+        let name = format!("full-{i}");
+        let run = fixture.run(&name);
+        fs::create_dir(&run).unwrap();
+        // From not even a second checkpoint beside the first to hardly enough for everything.
+        let size = checkpoint * (12 + 3 * i) / 10;
+        let mount = |options: &str| {
+            let run = run.to_str().unwrap();
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs", run]).stderr(Stdio::null()).status()
+        };
+        if !mount(&format!("size={size}")).is_ok_and(|status| status.success()) {
+            eprintln!("skipped: full disks, since only root may mount one");
+            return;
+        }
+        let output = program(&words(&fixture.train(&name))).output().unwrap();
+        let message = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{size} bytes: {message}");
+        assert!(message.contains(&name) && message.contains("No space left"), "{message}");
+        assert!(mount("remount,size=1g").is_ok_and(|status| status.success()));
+        succeed(&fixture.go_on(&name));
+        fixture.assert_same(&name);
+        assert!(Command::new("umount").arg(&run).status().unwrap().success());
+    }
 }
 
 /// Twenty kills, over as many runs as it takes: every second one at some moment after the program's start, the others

@@ -103,7 +103,7 @@ impl Metrics {
     /// # Errors
     /// The file cannot be read or written, or a line but the last is not one that training writes.
     pub fn resume(run: &Path, step: u64, epoch: u64) -> Result<Self, Error> {
-        for folder in [run, &checkpoint::folder(run)] {
+        for folder in [run, &checkpoint::folder(run), &run.join("top")] {
             if folder.exists() {
                 files::remove_leftovers(folder)?;
             }
