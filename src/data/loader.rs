@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rayon::prelude::*;
@@ -68,6 +69,7 @@ pub struct Batches {
     receiver: Receiver<Result<Batch, Error>>,
     worker: Option<JoinHandle<()>>,
     wanted: Arc<AtomicBool>,
+    waited: Duration,
 }
 
 impl Batches {
@@ -91,7 +93,7 @@ impl Batches {
                 }
             }
         });
-        Self { receiver, worker: Some(worker), wanted }
+        Self { receiver, worker: Some(worker), wanted, waited: Duration::ZERO }
     }
 
     /// Number of batches in an epoch over `samples` pictures.
@@ -101,13 +103,21 @@ impl Batches {
             Transform::Train { .. } => samples / options.batch,
         }
     }
+
+    /// How long the caller has waited in [`Iterator::next`] so far: next to nothing as long as loading keeps up.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.receiver.recv().ok().or_else(|| match self.worker.take().map(JoinHandle::join) {
+        let asked = Instant::now();
+        let received = self.receiver.recv();
+        self.waited += asked.elapsed();
+        received.ok().or_else(|| match self.worker.take().map(JoinHandle::join) {
             // A decoder's panic must not pass for the end of the epoch.
             Some(Err(panic)) => resume_unwind(panic),
             _ => None,
@@ -319,6 +329,20 @@ mod tests {
         let (_, mut batches) = faulty(2, 2);
         assert!(batches.next().unwrap().unwrap_err().to_string().starts_with("4.png"));
         assert!(batches.next().is_none());
+    }
+
+    #[test]
+    fn the_time_that_the_caller_waits_is_measured() {
+        let (_, mut batches) = faulty(100, 1);
+        assert!(batches.next().unwrap().is_ok());
+        let loading = std::time::Duration::from_millis(100 * 5) / rayon::current_num_threads() as u32;
+        let first = batches.waited();
+        assert!(first >= loading / 2, "{first:?} of {loading:?}");
+        // While the caller is busy, the next batch gets ready.
+        let (asked, busy) = (Instant::now(), 3 * loading);
+        std::thread::sleep(busy);
+        assert!(batches.next().unwrap().is_ok());
+        assert!(batches.waited() - first <= asked.elapsed() - busy);
     }
 
     /// A batch of 400 pictures at 5 ms takes a second on two threads.
