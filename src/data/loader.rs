@@ -7,10 +7,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
 use rayon::prelude::*;
 
-use super::random::{Purpose, generator};
 use super::{Augmentation, Error, Source, evaluation_crop};
 
 /// Batches that wait, ready, before they are asked for; one more is in the making.
@@ -81,7 +79,7 @@ impl Batches {
         let wanted = Arc::new(AtomicBool::new(true));
         let still_wanted = wanted.clone();
         let worker = thread::spawn(move || {
-            let order = order(source.len(), &options, epoch);
+            let order = order(&*source, &options, epoch);
             let count = Self::count(source.len(), &options);
             for at in start..count {
                 let end = ((at + 1) * options.batch).min(order.len());
@@ -131,16 +129,12 @@ impl Drop for Batches {
     }
 }
 
-/// Order of an epoch's pictures: Fisher and Yates's shuffle where asked for.
-fn order(samples: usize, options: &LoaderOptions, epoch: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..samples).collect();
-    if let Transform::Train { shuffle: true, seed, .. } = options.transform {
-        let mut rng = generator(seed, Purpose::Shuffle, epoch, 0);
-        for i in (1..samples).rev() {
-            order.swap(i, rng.random_range(0..=i as u64) as usize);
-        }
+/// Order of an epoch's pictures: the source's where shuffling is asked for.
+fn order(source: &dyn Source, options: &LoaderOptions, epoch: u64) -> Vec<usize> {
+    match options.transform {
+        Transform::Train { shuffle: true, seed, .. } => source.order(seed, epoch),
+        _ => (0..source.len()).collect(),
     }
-    order
 }
 
 /// One batch; `None` once nobody wants it any more.

@@ -6,6 +6,7 @@ mod error;
 mod folder;
 mod idx;
 mod loader;
+mod order;
 mod random;
 mod resize;
 mod shapes;
@@ -21,6 +22,7 @@ pub use loader::{Batch, Batches, LoaderOptions, Transform};
 pub use resize::evaluation_crop;
 
 use crate::models::IMAGENET_MEAN_STD;
+use random::{Purpose, generator};
 
 /// `shapes` is one data set, the same for every run.
 const SHAPES_SEED: u64 = 0;
@@ -48,6 +50,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If its file cannot be read or is no picture.
     fn sample(&self, index: usize) -> Result<Sample, Error>;
+
+    /// In which order a shuffled epoch reads the pictures, each of them once: a function of seed and epoch alone, so that a
+    /// resumed run enters in the middle. A full shuffle, unless pictures are dear to read from just anywhere.
+    fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
+        order::shuffled(self.len(), &mut generator(seed, Purpose::Shuffle, epoch, 0))
+    }
 }
 
 /// What `--data` names.
