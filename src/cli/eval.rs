@@ -15,7 +15,7 @@ use crate::{Inference, InferenceOptions, Precision};
 /// Evaluate weights on the validation pictures of a data set
 #[derive(Args)]
 pub(super) struct Eval {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Safetensors file under timm's names

@@ -12,7 +12,7 @@ use crate::files;
 /// Write validation pictures of a data set as PNG files, named by number and class
 #[derive(Args)]
 pub(super) struct Sample {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Folder to write to

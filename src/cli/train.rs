@@ -15,7 +15,7 @@ use crate::train::{EpochLine, Observer, Recipe, RecipeFlags, Run, StepLine, Trai
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 #[derive(Args)]
 pub(super) struct Train {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
     /// Folder of the run: checkpoints, weights, metrics, curves

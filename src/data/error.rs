@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `--data` names nothing known.
-    #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR or folder:DIR")]
+    #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR")]
     UnknownKind {
         /// What was given.
         spec: String,

@@ -12,11 +12,11 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source};
 
 /// Endings of files that count as pictures, in any case.
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+pub(super) const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
-const MAX_BYTES: u64 = 512 << 20;
+pub(super) const MAX_BYTES: u64 = 512 << 20;
 
 /// Opens a folder of folders. Classes are the folders under `train`, sorted by name; `val` may lack some of them.
 pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
@@ -97,7 +97,7 @@ fn class_folders(split: &Path) -> Result<Vec<OsString>, Error> {
 }
 
 /// Names in a folder, sorted; hidden ones left out.
-fn visible(folder: &Path) -> Result<Vec<OsString>, Error> {
+pub(super) fn visible(folder: &Path) -> Result<Vec<OsString>, Error> {
     let entries = std::fs::read_dir(folder).map_err(Error::read(folder))?;
     let names = entries.map(|entry| entry.map(|e| e.file_name())).collect::<Result<Vec<_>, _>>();
     let mut names = names.map_err(Error::read(folder))?;
@@ -127,7 +127,7 @@ pub fn decode(path: &Path) -> Result<RgbImage, Error> {
     decode_bytes(&bytes).map_err(unusable)
 }
 
-fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
+pub(super) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     match reader.format() {
         None => return Err("neither JPEG nor PNG nor WebP by its content".to_owned()),

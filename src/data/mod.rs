@@ -10,6 +10,7 @@ mod order;
 mod random;
 mod resize;
 mod shapes;
+mod shards;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR` or `folder:DIR`.
+    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR`.
     ///
     /// # Errors
     /// An unknown kind; missing, truncated or contradictory files, named.
@@ -89,6 +90,7 @@ impl Dataset {
             ("cifar10", false) => cifar::open(directory, cifar::Variant::Cifar10),
             ("cifar100", false) => cifar::open(directory, cifar::Variant::Cifar100),
             ("folder", false) => folder::open(directory),
+            ("shards", false) => shards::open(directory),
             _ => Err(Error::UnknownKind { spec: spec.to_owned() }),
         }
     }
