@@ -148,7 +148,10 @@ impl Observer for Display {
     fn step(&self, line: &StepLine) {
         self.bar.set_position(line.step + 1);
         let (epoch, loss, rate) = (line.epoch + 1, line.loss, line.images_per_s);
-        self.bar.set_message(format!("epoch {epoch} loss {loss:.3} {rate:.0} images/s"));
+        // Waiting for data is worth a word where it costs something.
+        let loading = line.loader_share.filter(|&share| share > 0.1);
+        let loading = loading.map_or(String::new(), |share| format!(" {:.0} % loading", 100.0 * share));
+        self.bar.set_message(format!("epoch {epoch} loss {loss:.3} {rate:.0} images/s{loading}"));
     }
 
     fn validating(&self, done: usize, total: usize) {
@@ -157,6 +160,8 @@ impl Observer for Display {
 
     fn epoch(&self, line: &EpochLine) {
         let (top1, top5) = (100.0 * line.val_top1, 100.0 * line.val_top5);
-        self.say(&format!("epoch {}: top-1 {top1:.2} %, top-5 {top5:.2} %, loss {:.3}", line.epoch + 1, line.val_loss));
+        let averaged = line.ema_top1.map_or(String::new(), |top1| format!(", averaged weights {:.2} %", 100.0 * top1));
+        let (epoch, loss) = (line.epoch + 1, line.val_loss);
+        self.say(&format!("epoch {epoch}: top-1 {top1:.2} %{averaged}, top-5 {top5:.2} %, loss {loss:.3}"));
     }
 }

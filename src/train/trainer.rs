@@ -243,9 +243,14 @@ impl<'a> Trainer<'a> {
         let mut rate = Rate::new(self.loader.batch * parts);
         let mut saved = Instant::now();
         let last = limit.min((epoch + 1) * per_epoch);
+        let (mut begun, mut waited) = (Instant::now(), Duration::ZERO);
         while self.step < last {
             let step: Vec<Batch> = batches.by_ref().take(parts).collect::<Result<_, _>>()?;
-            in_flight.push_back(self.submit_step(epoch, &step)?);
+            let mut submitted = self.submit_step(epoch, &step)?;
+            let step_s = begun.elapsed().as_secs_f32().max(1e-9);
+            submitted.line.loader_share = Some(((batches.waited() - waited).as_secs_f32() / step_s).min(1.0));
+            (begun, waited) = (Instant::now(), batches.waited());
+            in_flight.push_back(submitted);
             self.step += 1;
             // The loss of the step before: this one still runs, and the GPU never waits for the disk.
             while in_flight.len() > 1 {
@@ -272,7 +277,7 @@ impl<'a> Trainer<'a> {
 
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
-        (line.loss, _) = outcome.wait()?;
+        (line.loss, line.grad_norm) = outcome.wait()?;
         line.images_per_s = rate.tick();
         let exploded = f64::from(line.loss) > EXPLODED * (self.card.config.classes as f64).ln();
         if !line.loss.is_finite() || exploded {
