@@ -408,7 +408,7 @@ fn bad_flags_are_refused() {
 fn a_run_that_exists_is_left_alone() {
     let f = Fixture::new();
     f.refuses("train --data shapes --out @run", "@run");
-    f.refuses("train --resume @run --lr 0.5", "@run/run.toml");
+    f.refuses("train --resume @run --lr 0.5", "--lr was 0.05 and is 0.5 now");
     f.refuses("train --resume @nowhere", "@nowhere");
 
     succeed(&f.line("train --data shapes --out @other --max-steps 1 --batch 8 --width 0.5"));

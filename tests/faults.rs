@@ -1,10 +1,12 @@
 //! What fails on purpose: memory that runs out at every point of the preparation, and a device that is lost.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use resnet_rs::exec::{self, ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{self, Gpu, GpuOptions};
 use resnet_rs::models::{Config, Input};
-use resnet_rs::train::{Step, StepOptions};
+use resnet_rs::train::{Observer, Recipe, Run, Step, StepLine, StepOptions, Trainer};
 
 fn step() -> Step {
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
@@ -37,6 +39,46 @@ fn memory_that_runs_out_is_reported_and_freed() {
         limit += limit / 4;
     }
     assert!(failures > 10, "the limit fell on parameters, momenta and slots, {failures} times in all");
+}
+
+/// Gives the device up at its fifth step.
+struct Saboteur<'a> {
+    gpu: &'a Gpu,
+    steps: AtomicU32,
+}
+
+impl Observer for Saboteur<'_> {
+    fn step(&self, _: &StepLine) {
+        if self.steps.fetch_add(1, Ordering::Relaxed) == 4 {
+            self.gpu.destroy();
+        }
+    }
+}
+
+/// An observer that does nothing.
+struct Nobody;
+
+impl Observer for Nobody {}
+
+/// The run opens the device again, goes on from its checkpoint, and ends in the same bits.
+#[test]
+fn a_run_outlives_its_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = Gpu::new(&GpuOptions::default()).unwrap();
+    let train = |name: &str, observer: &dyn Observer| {
+        let recipe = Recipe { batch: 16, max_steps: Some(12), ..Recipe::default() };
+        let run = Run::new(&folder.path().join(name), "shapes", recipe).unwrap();
+        let stop = AtomicBool::new(false);
+        let summary = Trainer::new(&gpu, run, None, None, observer, &stop).unwrap().train().unwrap();
+        assert_eq!(summary.steps, 12);
+        ["last.safetensors", "metrics.jsonl"].map(|file| std::fs::read(folder.path().join(name).join(file)).unwrap())
+    };
+    let [weights, _] = train("undisturbed", &Nobody);
+    let saboteur = Saboteur { gpu: &gpu, steps: AtomicU32::new(0) };
+    let [disturbed, metrics] = train("disturbed", &saboteur);
+    assert!(saboteur.steps.into_inner() > 12, "some steps were made twice");
+    assert_eq!(metrics.iter().filter(|&&byte| byte == b'\n').count(), 12, "and stand in the metrics once");
+    assert!(weights == disturbed);
 }
 
 #[test]

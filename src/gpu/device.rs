@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) timestamps: bool,
     pub(super) checked_shaders: bool,
     pub(super) memory_limit_bytes: Option<u64>,
+    /// How to open the device again; `None` for one that an application has opened.
+    options: Option<GpuOptions>,
     pub(super) allocated_bytes: AtomicU64,
     pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
@@ -114,9 +116,18 @@ impl Gpu {
             return Err(Error::NoSubgroups { adapter: report.name });
         }
         let cache = cache_path.map(|path| PipelineCache::open(&device, path));
-        let gpu = Self::from_parts(report, device, queue, options, cache, tuning);
+        let gpu = Self::from_parts(report, device, queue, Some(options), cache, tuning);
         gpu.watch();
         Ok(gpu)
+    }
+
+    /// Opens the same adapter again, with nothing allocated: after the device was lost. `None` for a device that the application
+    /// has opened itself.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn reopen(&self) -> Option<Result<Self, Error>> {
+        self.shared.options.as_ref().map(Self::new)
     }
 
     /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
@@ -125,17 +136,18 @@ impl Gpu {
     /// With `Features::SUBGROUP` a CPU adapter runs several times as fast; nothing else needs a feature.
     /// Storage buffer bindings must reach 128 MiB and a stage must take 8 of them, which are WebGPU's default limits.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::from_parts(AdapterReport::of(0, adapter), device, queue, &GpuOptions::default(), None, None)
+        Self::from_parts(AdapterReport::of(0, adapter), device, queue, None, None, None)
     }
 
     fn from_parts(
         report: AdapterReport,
         device: wgpu::Device,
         queue: wgpu::Queue,
-        options: &GpuOptions,
+        opened_with: Option<&GpuOptions>,
         pipeline_cache: Option<PipelineCache>,
         tuning: Option<Tuning>,
     ) -> Self {
+        let options = opened_with.cloned().unwrap_or_default();
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP);
         let by_type = if report.device_type == "Cpu" && subgroups { Family::Registers } else { Family::Tiles };
         // Eight lanes are the widest SIMD registers that a CPU adapter uses.
@@ -148,6 +160,7 @@ impl Gpu {
             target: Target { family: options.family.unwrap_or(by_type), lanes, half },
             checked_shaders: options.checked_shaders,
             memory_limit_bytes: options.memory_limit_bytes,
+            options: opened_with.cloned(),
             allocated_bytes: AtomicU64::new(0),
             pipelines: Mutex::default(),
             pipeline_cache,

@@ -12,16 +12,19 @@ use super::{
     metrics,
 };
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
-use crate::gpu::{Gpu, Tuning};
+use crate::gpu::{self, Gpu, Tuning};
 use crate::models::Preset;
 use crate::weights::{ModelCard, StateDict};
-use crate::{Error, files};
+use crate::{Error, exec, files};
 
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns to an earlier checkpoint before a run that diverges is given up.
 const MOST_SETBACKS: u32 = 3;
+
+/// Times that a device may be lost before the run ends.
+const MOST_LOSSES: u32 = 3;
 
 /// A loss this many times that of guessing, the logarithm of the number of classes, has exploded.
 const EXPLODED: f64 = 10.0;
@@ -55,6 +58,7 @@ pub struct Summary {
 
 /// A training run bound to a device.
 pub struct Trainer<'a> {
+    gpu: Gpu,
     run: Run,
     dataset: Dataset,
     card: ModelCard,
@@ -138,6 +142,7 @@ impl<'a> Trainer<'a> {
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {
+            gpu: gpu.clone(),
             run,
             dataset,
             card,
@@ -170,20 +175,17 @@ impl<'a> Trainer<'a> {
             // So that a run that is killed early can be resumed.
             self.save_checkpoint()?;
         }
+        let mut lost = 0;
         loop {
-            let trained = self.step / per_epoch;
-            if self.validated < trained {
-                // Also where a resumed run stands that was stopped in the middle of a validation.
-                if !self.validate(self.validated)? {
-                    break;
+            match self.advance(limit) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Error::Train(super::Error::Diverged { step, loss, .. })) => self.go_back(step, loss)?,
+                Err(error) if is_lost(&error) && lost < MOST_LOSSES => {
+                    lost += 1;
+                    self.rebuild(error)?;
                 }
-            } else if self.step < limit && !self.stopped() && !self.exhausted() {
-                match self.train_epoch(trained, limit) {
-                    Err(Error::Train(super::Error::Diverged { step, loss, .. })) => self.go_back(step, loss)?,
-                    other => other?,
-                }
-            } else {
-                break;
+                Err(error) => return Err(error),
             }
         }
         if !self.step.is_multiple_of(per_epoch) {
@@ -193,6 +195,39 @@ impl<'a> Trainer<'a> {
         }
         let stopped = !self.exhausted() && (self.step < limit || self.validated < self.step / per_epoch);
         Ok(Summary { steps: self.step, total_steps: total, stopped, best_top1: self.best_top1 })
+    }
+
+    /// Trains or validates an epoch, or what is left of it. False where the run ends.
+    fn advance(&mut self, limit: u64) -> Result<bool, Error> {
+        let trained = self.step / self.schedule.steps_per_epoch;
+        if self.validated < trained {
+            // Also where a resumed run stands that was stopped in the middle of a validation.
+            return self.validate(self.validated);
+        }
+        let goes_on = self.step < limit && !self.stopped() && !self.exhausted();
+        if goes_on {
+            self.train_epoch(trained, limit)?;
+        }
+        Ok(goes_on)
+    }
+
+    /// Opens the device anew after it was lost, and goes on from the last checkpoint.
+    fn rebuild(&mut self, error: Error) -> Result<(), Error> {
+        let Some(gpu) = self.gpu.reopen() else { return Err(error) };
+        log::warn!("{error}. Opening it again and going on from the last checkpoint");
+        self.gpu = gpu?;
+        let checkpoint = Checkpoint::read(&self.run.folder)?;
+        let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res);
+        self.engine = Engine::new(&self.gpu, &self.run.recipe, &self.card, res, &|_, _| {})?;
+        self.return_to(&checkpoint)
+    }
+
+    /// Stands where a checkpoint does.
+    fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.engine.resume(&self.run.folder, checkpoint)?;
+        (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
+        self.metrics = self.run.open(Some(checkpoint))?;
+        Ok(())
     }
 
     /// Whether somebody or the clock asks the run to stop; it can go on later.
@@ -219,9 +254,7 @@ impl<'a> Trainer<'a> {
             checkpoint.step,
             self.setbacks
         );
-        self.engine.resume(&folder, &checkpoint)?;
-        (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
-        self.metrics = self.run.open(Some(&checkpoint))?;
+        self.return_to(&checkpoint)?;
         self.save_checkpoint()
     }
 
@@ -398,6 +431,13 @@ impl<'a> Trainer<'a> {
         let title = format!("{} on {}", self.run.recipe.model, self.run.data);
         Ok(curves::draw(&self.run.folder, &title, &metrics::read(&self.run.folder)?)?)
     }
+}
+
+fn is_lost(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Gpu(gpu::Error::DeviceLost { .. }) | Error::Exec(exec::Error::Gpu(gpu::Error::DeviceLost { .. }))
+    )
 }
 
 /// The network that a recipe names, for the classes and pictures of a data set.
