@@ -79,6 +79,28 @@ fn every_command_answers() {
     let share = |key: &str| evaluated[key].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&share("top1")) && share("top5") >= share("top1"), "{evaluated}");
 
+    let inspected = json(&format!("eval --data shapes --weights {weights} --mistakes 3"));
+    let figures = ["top1", "top5", "loss", "images"];
+    assert!(figures.iter().all(|&key| inspected[key] == evaluated[key]) && evaluated.get("mistakes").is_none());
+    let count = |rows: &Value, keep: fn(usize, usize) -> bool| -> u64 {
+        let cells = |(i, row): (usize, &Value)| -> u64 {
+            row.as_array()
+                .unwrap()
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| keep(i, *j))
+                .map(|(_, n)| n.as_u64().unwrap())
+                .sum()
+        };
+        rows.as_array().unwrap().iter().enumerate().map(cells).sum()
+    };
+    let (all, right) = (count(&inspected["confusion"], |_, _| true), count(&inspected["confusion"], |i, j| i == j));
+    assert_eq!((all, right as f64 / all as f64), (evaluated["images"].as_u64().unwrap(), share("top1")));
+    let worst = inspected["mistakes"].as_array().unwrap();
+    assert!(worst.len() == 3 && worst.iter().all(|mistake| mistake["label"] != mistake["predicted"]), "{inspected}");
+    let shown = succeed(&format!("eval --data shapes --weights {weights} --mistakes 3"));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("taken for"));
+
     let sampled = json_lines(&format!("sample --data shapes --out {pictures} --count 3"));
     let files: Vec<&str> = sampled.iter().map(|line| line["image"].as_str().unwrap()).collect();
     let predicted = json_lines(&format!("predict {} --weights {weights} --top 2", files.join(" ")));

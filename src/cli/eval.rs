@@ -1,14 +1,16 @@
 //! `eval`: how a network does on the validation pictures of a data set.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Error, Global, output};
 use crate::data::Dataset;
 use crate::exec::SessionOptions;
 use crate::models::Input;
-use crate::train::evaluate;
+use crate::train::{Evaluation, Findings, Mistake, evaluate, inspect};
 use crate::weights::{StateDict, timm};
 use crate::{Inference, InferenceOptions, Precision};
 
@@ -30,6 +32,17 @@ pub(super) struct Eval {
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
+    /// Also tell the K worst mistakes, and which classes are taken for which
+    #[arg(long, value_name = "K")]
+    mistakes: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    #[serde(flatten)]
+    findings: Option<Findings>,
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
@@ -60,12 +73,20 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
         evaluating(done, total);
         true
     };
-    let result = evaluate(&mut network, &dataset.val, shape, card.config.classes, go_on)?;
+    let (source, classes) = (&dataset.val, card.config.classes);
+    let answer = match args.mistakes {
+        None => evaluate(&mut network, source, shape, classes, go_on)?.map(|evaluation| (evaluation, None)),
+        Some(keep) => inspect(&mut network, source, shape, classes, keep, go_on)?.map(|(e, found)| (e, Some(found))),
+    };
     drop(evaluating);
-    let Some(result) = result else { return Ok(()) };
+    let Some((evaluation, findings)) = answer else { return Ok(()) };
     if global.json {
-        return Ok(output::json(&result)?);
+        return Ok(output::json(&Answer { evaluation, findings })?);
     }
+    print(&evaluation, findings.as_ref(), &dataset.classes)
+}
+
+fn print(result: &Evaluation, findings: Option<&Findings>, classes: &[String]) -> Result<(), Error> {
     let rows = [
         ["top-1".into(), format!("{:.2} %", 100.0 * result.top1)],
         ["top-5".into(), format!("{:.2} %", 100.0 * result.top5)],
@@ -73,5 +94,19 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
         ["pictures".into(), result.images.to_string()],
         ["images/s".into(), format!("{:.1}", result.images_per_s)],
     ];
-    Ok(output::table(["", ""], &rows)?)
+    output::table(["", ""], &rows)?;
+    let Some(findings) = findings else { return Ok(()) };
+    let pair = |(label, predicted, count): (usize, usize, u32)| {
+        [count.to_string(), classes[label].clone(), classes[predicted].clone()]
+    };
+    let pairs: Vec<_> = findings.confused().into_iter().take(20).map(pair).collect();
+    let mistake = |m: &Mistake| {
+        let probability = format!("{:.1} %", 100.0 * m.probability);
+        [m.index.to_string(), classes[m.label].clone(), probability, classes[m.predicted].clone()]
+    };
+    let mistakes: Vec<_> = findings.mistakes.iter().map(mistake).collect();
+    writeln!(io::stdout())?;
+    output::table(["pictures", "of class", "taken for"], &pairs)?;
+    writeln!(io::stdout())?;
+    Ok(output::table(["picture", "class", "probability", "taken for"], &mistakes)?)
 }

@@ -19,7 +19,7 @@ mod update;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, Findings, Mistake, evaluate, inspect};
 pub use flags::RecipeFlags;
 pub(crate) use flags::parse_depths;
 pub use metrics::{EpochLine, Line, Metrics, StepLine};
