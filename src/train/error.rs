@@ -151,10 +151,18 @@ pub enum Error {
         /// The run.
         folder: PathBuf,
     },
-    /// The curves could not be drawn.
-    #[error("cannot draw the training curves: {problem}")]
+    /// The curves or the report could not be drawn.
+    #[error("cannot draw the run: {problem}")]
     Draw {
         /// The plotter's message.
+        problem: String,
+    },
+    /// A file beside the metrics is not one that training writes.
+    #[error("{}: {problem}; delete that file", path.display())]
+    Findings {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message.
         problem: String,
     },
 }
@@ -162,5 +170,9 @@ pub enum Error {
 impl Error {
     pub(super) fn toml(name: &str, error: impl ToString) -> Self {
         Self::Toml { name: name.to_owned(), problem: error.to_string().trim_end().to_owned() }
+    }
+
+    pub(super) fn draw(error: impl ToString) -> Self {
+        Self::Draw { problem: error.to_string() }
     }
 }

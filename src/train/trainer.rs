@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Engine, Outcome, Weights};
 use super::fit;
 use super::{
-    Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, curves, evaluate,
-    metrics,
+    Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, inspect, report,
 };
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{self, Gpu, Tuning};
@@ -191,7 +190,7 @@ impl<'a> Trainer<'a> {
         if !self.step.is_multiple_of(per_epoch) {
             self.save_last()?;
             self.save_checkpoint()?;
-            self.draw_curves()?;
+            self.report()?;
         }
         let stopped = !self.exhausted() && (self.step < limit || self.validated < self.step / per_epoch);
         Ok(Summary { steps: self.step, total_steps: total, stopped, best_top1: self.best_top1 })
@@ -324,11 +323,16 @@ impl<'a> Trainer<'a> {
     /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
     fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
         self.save_last()?;
-        let Some(raw) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
+        let Some((raw, mut findings)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
         let averaged = match self.run.recipe.ema > 0.0 {
             true => match self.evaluate(Weights::Averaged)? {
                 None => return self.interrupted(),
-                evaluation => evaluation,
+                Some((evaluation, of_averages)) => {
+                    if evaluation.top1 > raw.top1 {
+                        findings = of_averages;
+                    }
+                    Some(evaluation)
+                }
             },
             false => None,
         };
@@ -342,6 +346,7 @@ impl<'a> Trainer<'a> {
             ema_loss: averaged.map(|e| e.loss as f32),
         };
         self.metrics.write(&Line::Epoch(line.clone()))?;
+        report::Validation { epoch, findings }.write(&self.run.folder)?;
         // The better of the two is what an epoch has come to.
         let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
         let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
@@ -352,7 +357,7 @@ impl<'a> Trainer<'a> {
         self.keep_top(epoch, top1, weights)?;
         self.validated = epoch + 1;
         self.save_checkpoint()?;
-        self.draw_curves()?;
+        self.report()?;
         self.observer.epoch(&line);
         Ok(true)
     }
@@ -386,7 +391,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// One network over the validation pictures; `None` if it was stopped before it was through.
-    fn evaluate(&mut self, weights: Weights) -> Result<Option<Evaluation>, Error> {
+    fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Findings)>, Error> {
         let (observer, stop) = (self.observer, self.stop);
         let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
         let progress = |done, total| {
@@ -395,7 +400,7 @@ impl<'a> Trainer<'a> {
         };
         let classes = self.card.config.classes;
         let Some(network) = self.engine.validation(weights)? else { return Ok(None) };
-        evaluate(network, &self.dataset.val, shape, classes, progress)
+        inspect(network, &self.dataset.val, shape, classes, report::WORST, progress)
     }
 
     /// Writes the weights that the run has come to: the averaged ones, too, where there are any.
@@ -427,10 +432,10 @@ impl<'a> Trainer<'a> {
         Ok(checkpoint.write(&self.run.folder)?)
     }
 
-    fn draw_curves(&self) -> Result<(), Error> {
-        let title = format!("{} on {}", self.run.recipe.model, self.run.data);
-        Ok(curves::draw(&self.run.folder, &title, &metrics::read(&self.run.folder)?)?)
+    fn report(&self) -> Result<(), Error> {
+        report::write(&self.run.folder, &self.card, &*self.dataset.val)
     }
+}
 }
 
 fn is_lost(error: &Error) -> bool {

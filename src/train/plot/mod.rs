@@ -1,0 +1,287 @@
+//! Line charts as SVG and PNG.
+
+use std::{io::Cursor, ops::Range, sync::Once};
+
+use image::{ImageFormat, RgbImage};
+use plotters::{
+    coord::{Shift, types::RangedCoordf64},
+    prelude::*,
+    style::{
+        register_font,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use super::Error;
+
+/// Points over the steps.
+pub(super) type Points = Vec<(f64, f64)>;
+type DrawError<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
+
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const PALE_INK: RGBColor = RGBColor(0x66, 0x66, 0x66);
+const GRID: RGBColor = RGBColor(0xe6, 0xe6, 0xe6);
+/// Heights of the heading and of a line of the legend, px.
+const HEADING: u32 = 40;
+const LEGEND_LINE: u32 = 22;
+/// Columns that a long series is reduced to: about two pixels each on a page 960 px wide.
+const COLUMNS: usize = 440;
+
+/// Okabe and Ito's palette, which stays distinct to colour-blind eyes.
+pub(super) const PALETTE: [RGBColor; 7] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x44, 0x44, 0x44),
+];
+
+/// A line of a chart.
+pub(super) struct Curve {
+    /// Its points, by their first coordinate.
+    pub points: Points,
+    /// Its colour.
+    pub color: RGBColor,
+    /// Whether it stays in the background, thin and pale.
+    pub pale: bool,
+    /// Whether its points are marked, and the highest of them is ringed.
+    pub marked: bool,
+}
+
+/// A chart over the steps.
+pub(super) struct Panel {
+    /// What it shows.
+    pub name: String,
+    /// A remark beside the name.
+    pub note: String,
+    /// Colour of the name.
+    pub color: RGBColor,
+    /// Height with its heading, px.
+    pub height: u32,
+    /// Steps at its right edge.
+    pub steps: f64,
+    /// Values at its lower and upper edge.
+    pub values: Range<f64>,
+    /// Lines, back to front.
+    pub curves: Vec<Curve>,
+}
+
+/// Charts below each other.
+pub(super) struct Picture {
+    /// Width, px.
+    pub width: u32,
+    /// Heading; without one, the charts' names are left out too.
+    pub title: Option<String>,
+    /// Names of colours, a line each.
+    pub legend: Vec<(String, RGBColor)>,
+    /// The charts.
+    pub panels: Vec<Panel>,
+}
+
+impl Picture {
+    pub(super) fn svg(&self) -> Result<String, Error> {
+        let mut svg = String::new();
+        self.paint(SVGBackend::with_string(&mut svg, self.size())).map_err(Error::draw)?;
+        Ok(svg)
+    }
+
+    pub(super) fn png(&self) -> Result<Vec<u8>, Error> {
+        let (width, height) = self.size();
+        let mut picture = RgbImage::new(width, height);
+        self.paint(BitMapBackend::with_buffer(&mut picture, (width, height))).map_err(Error::draw)?;
+        png(&picture).map_err(Error::draw)
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let heading = if self.title.is_some() { HEADING } else { 0 };
+        let panels: u32 = self.panels.iter().map(|panel| panel.height).sum();
+        (self.width, heading + self.legend.len() as u32 * LEGEND_LINE + panels)
+    }
+
+    fn paint<B: DrawingBackend>(&self, backend: B) -> Result<(), DrawError<B>> {
+        load_font();
+        let page = backend.into_drawing_area();
+        page.fill(&WHITE)?;
+        let mut rest = page.clone();
+        let mut below = |height| {
+            let (above, below) = rest.split_vertically(height);
+            rest = below;
+            above
+        };
+        if let Some(title) = &self.title {
+            below(HEADING).draw_text(title, &text(20, INK), (24, 14))?;
+        }
+        for (name, color) in &self.legend {
+            let line = below(LEGEND_LINE);
+            line.draw(&Rectangle::new([(24, 8), (44, 12)], color.filled()))?;
+            line.draw_text(name, &text(14, INK), (54, 3))?;
+        }
+        for panel in &self.panels {
+            panel.paint(&below(panel.height), self.title.is_some())?;
+        }
+        page.present()
+    }
+}
+
+impl Panel {
+    fn paint<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, named: bool) -> Result<(), DrawError<B>> {
+        if named {
+            area.draw_text(&self.name, &text(16, self.color), (24, 6))?;
+            area.draw_text(&self.note, &text(14, PALE_INK), (200, 7))?;
+        }
+        let (width, height) = area.dim_in_pixel();
+        let mut chart: ChartContext<'_, B, Cartesian2d<RangedCoordf64, RangedCoordf64>> = ChartBuilder::on(area)
+            .margin_top(if named { 30 } else { 8 })
+            .margin_right(24)
+            .margin_left(if named { 16 } else { 0 })
+            .x_label_area_size(40)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0.0..self.steps.max(10.0), self.values.clone())?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(PALE_INK)
+            .label_style(text(14, PALE_INK))
+            .x_desc("step")
+            .axis_desc_style(text(14, PALE_INK))
+            .x_labels(width as usize / 96)
+            .x_label_formatter(&|step| format!("{step:.0}"))
+            .y_labels(height as usize / 48)
+            .draw()?;
+        for Curve { points, color, pale, marked } in &self.curves {
+            let style = if *pale { color.mix(0.3).stroke_width(1) } else { color.stroke_width(2) };
+            chart.draw_series(LineSeries::new(thinned(points), style))?;
+            if *marked && points.len() <= 60 {
+                chart.draw_series(points.iter().map(|&at| Circle::new(at, 3, color.filled())))?;
+            }
+            if *marked && let Some(at) = highest(points) {
+                chart.draw_series([Circle::new(at, 6, color.stroke_width(2))])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A picture as a PNG file.
+pub(super) fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, ImageFormat::Png)?;
+    Ok(file.into_inner())
+}
+
+/// Bitmaps need the letters' shapes, which not every machine has.
+fn load_font() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let font = include_bytes!("dejavu-sans-latin.ttf");
+        let registered = register_font("sans-serif", FontStyle::Normal, font);
+        registered.unwrap_or_else(|_| unreachable!("a fixed font"));
+    });
+}
+
+fn text(size: u32, color: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Top))
+}
+
+/// The highest of the points, the first of equal ones.
+pub(super) fn highest(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    points.iter().copied().rev().max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// The values' range and a little room; something drawable if there are none.
+pub(super) fn range<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> Range<f64> {
+    let (low, high) = points.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p.1), h.max(p.1)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let room = 0.05 * (high - low).max(0.1 * high.abs()).max(1e-9);
+    low - room..high + room
+}
+
+/// Mean over a window of a fiftieth of the points around each, cut off at the ends.
+pub(super) fn smoothed(points: &[(f64, f64)]) -> Points {
+    let mut sums = vec![0.0];
+    sums.extend(points.iter().scan(0.0, |sum, p| {
+        *sum += p.1;
+        Some(*sum)
+    }));
+    let reach = points.len() / 100;
+    let mean = |(i, &(x, _)): (usize, &(f64, f64))| {
+        let (start, end) = (i.saturating_sub(reach), (i + reach + 1).min(points.len()));
+        (x, (sums[end] - sums[start]) / (end - start) as f64)
+    };
+    points.iter().enumerate().map(mean).collect()
+}
+
+/// The lowest and highest point of each column, in their order: as much as a long series can show.
+fn thinned(points: &[(f64, f64)]) -> Points {
+    if points.len() <= 2 * COLUMNS {
+        return points.to_vec();
+    }
+    let extremes = |column: &[(f64, f64)]| {
+        let mut order: Vec<usize> = (0..column.len()).collect();
+        order.sort_by(|&a, &b| column[a].1.total_cmp(&column[b].1));
+        let (low, high) = (order[0], order[order.len() - 1]);
+        [column[low.min(high)], column[low.max(high)]]
+    };
+    points.chunks(points.len().div_ceil(COLUMNS)).flat_map(extremes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn smoothing_keeps_a_constant_and_calms_noise() {
+        let constant: Points = (0..500).map(|i| (f64::from(i), 2.0)).collect();
+        assert!(smoothed(&constant).iter().all(|p| (p.1 - 2.0).abs() < 1e-12));
+        let noisy: Points = (0..500).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        // Windows of 6 to 11 points, each with at most one odd point out.
+        assert!(smoothed(&noisy).iter().all(|p| (p.1 - 0.5).abs() <= 0.5 / 6.0));
+        assert_eq!(smoothed(&noisy[..1]), noisy[..1]);
+    }
+
+    #[test]
+    fn thinning_keeps_the_extremes_in_order() {
+        let mut points: Points = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
+        (points[5_000].1, points[5_001].1) = (9.0, -9.0);
+        let thin = thinned(&points);
+        assert!(thin.len() <= 2 * COLUMNS && thin.is_sorted_by(|a, b| a.0 <= b.0));
+        assert!(thin.contains(&(5_000.0, 9.0)) && thin.contains(&(5_001.0, -9.0)));
+    }
+
+    /// Letters, grid and curve are there without any font of the machine's.
+    #[test]
+    fn a_png_shows_the_curve_and_its_labels() {
+        let curve = |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false };
+        let panel = |name: &str, color| Panel {
+            name: name.into(),
+            note: String::new(),
+            color: INK,
+            height: 200,
+            steps: 10.0,
+            values: 0.0..1.0,
+            curves: vec![curve(color)],
+        };
+        let picture = |name, color| Picture {
+            width: 400,
+            title: Some("t".into()),
+            legend: vec![],
+            panels: vec![panel(name, color)],
+        };
+        let pixels = |name, color| {
+            let png = picture(name, color).png().unwrap();
+            image::load_from_memory(&png).unwrap().to_rgb8()
+        };
+        let plain = pixels("", PALETTE[0]);
+        assert_eq!(plain.dimensions(), (400, 240));
+        assert!(plain.pixels().filter(|p| p.0 == [0x00, 0x72, 0xb2]).count() > 300);
+        let dark = |picture: &RgbImage| picture.enumerate_pixels().filter(|(_, y, p)| *y < 70 && p.0[0] < 0x80).count();
+        assert!(dark(&pixels("Loss", PALETTE[0])) > dark(&plain) + 30);
+    }
+}

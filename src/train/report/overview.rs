@@ -1,0 +1,143 @@
+//! A run in a few figures, read from its folder alone.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Table;
+
+use super::super::curves::Series;
+use super::super::plot::{highest, smoothed};
+use super::super::{Error, Line, metrics};
+use crate::files;
+
+/// What a run came to so far.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Overview {
+    /// Its folder.
+    pub run: PathBuf,
+    /// Name of the model.
+    pub model: String,
+    /// The data, as given to `--data`.
+    pub data: String,
+    /// Steps done.
+    pub steps: u64,
+    /// Steps of the whole schedule; unknown until the first epoch is through.
+    pub total_steps: Option<u64>,
+    /// Epochs validated.
+    pub epochs: usize,
+    /// Highest validation top-1, 0 to 1.
+    pub best_top1: Option<f64>,
+    /// The same of the weights' moving average.
+    pub best_ema_top1: Option<f64>,
+    /// Training loss at the end, mean over the last hundredth of the steps.
+    pub last_loss: Option<f64>,
+    /// Training pictures per second, median over the steps.
+    pub images_per_s: Option<f32>,
+    /// Share of the time spent waiting for data, mean over the steps.
+    pub loader_share: Option<f64>,
+    /// Steps that mixed precision skipped.
+    pub skipped_steps: usize,
+    /// Everything in `run.toml`.
+    pub settings: Table,
+}
+
+impl Overview {
+    /// Reads the run of a folder, and its metrics.
+    ///
+    /// # Errors
+    /// Settings or metrics that are missing, or damaged: named, with the line.
+    pub fn read(run: &Path) -> Result<(Self, Vec<Line>), Error> {
+        let path = run.join("run.toml");
+        let text = files::read_text(&path)?;
+        let settings: Table = text.parse().map_err(|e| Error::toml(&path.display().to_string(), e))?;
+        let lines = metrics::read(run)?;
+        Ok((Self::new(run, data(&text), settings, &lines), lines))
+    }
+
+    fn new(run: &Path, data: String, settings: Table, lines: &[Line]) -> Self {
+        let Series { loss, top1, ema_top1, steps, .. } = Series::new(lines);
+        let steps_of = || lines.iter().filter_map(|l| if let Line::Step(line) = l { Some(line) } else { None });
+        let mut rates: Vec<f32> = steps_of().map(|line| line.images_per_s).filter(|rate| rate.is_finite()).collect();
+        rates.sort_by(f32::total_cmp);
+        let shares: Vec<f64> = steps_of().filter_map(|line| line.loader_share.map(f64::from)).collect();
+        let epochs = settings.get("epochs").and_then(|n| n.as_integer()).and_then(|n| u64::try_from(n).ok());
+        let best = |points: &[(f64, f64)]| highest(points).map(|p| p.1 / 100.0);
+        Self {
+            run: run.to_owned(),
+            model: settings.get("model").and_then(|m| m.as_str()).unwrap_or_default().to_owned(),
+            data,
+            steps: steps as u64,
+            total_steps: epochs.zip(steps_per_epoch(lines)).map(|(epochs, steps)| epochs.saturating_mul(steps)),
+            epochs: top1.len(),
+            best_top1: best(&top1),
+            best_ema_top1: best(&ema_top1),
+            last_loss: smoothed(&loss).last().map(|p| p.1),
+            images_per_s: rates.get(rates.len() / 2).copied(),
+            loader_share: (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64),
+            skipped_steps: steps_of().filter(|line| line.skipped == Some(true)).count(),
+            settings,
+        }
+    }
+}
+
+/// The data, which stands in the first line of `run.toml` as a quoted word.
+fn data(text: &str) -> String {
+    let quoted = text.lines().next().and_then(|line| line.split_once("--data ")).map_or("", |(_, data)| data.trim());
+    serde_json::from_str(quoted).unwrap_or_else(|_| quoted.trim_matches('"').to_owned())
+}
+
+/// From the first epoch that is validated: the steps up to there, over all epochs up to there.
+fn steps_per_epoch(lines: &[Line]) -> Option<u64> {
+    let end = lines.iter().position(|line| matches!(line, Line::Epoch(_)))?;
+    match (&lines[..end].last()?, &lines[end]) {
+        (Line::Step(step), Line::Epoch(epoch)) => Some((step.step + 1) / (epoch.epoch + 1)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::super::{EpochLine, StepLine};
+    use super::*;
+
+    fn overview(settings: &str, lines: &[Line]) -> Overview {
+        Overview::new(Path::new("r"), "shapes".into(), settings.parse().unwrap(), lines)
+    }
+
+    fn step(step: u64, loss: f32, images_per_s: f32) -> Line {
+        Line::Step(StepLine { step, epoch: step / 3, loss, images_per_s, ..StepLine::default() })
+    }
+
+    #[test]
+    fn figures_of_a_run() {
+        let empty = overview("model = 'small'\nepochs = 4", &[]);
+        assert_eq!((empty.model.as_str(), empty.steps, empty.total_steps), ("small", 0, None));
+        assert_eq!((empty.best_top1, empty.last_loss, empty.images_per_s), (None, None, None));
+        let epoch = |epoch, val_top1, ema| EpochLine { epoch, val_top1, ema_top1: Some(ema), ..EpochLine::default() };
+        let waiting = |share| StepLine { loader_share: Some(share), skipped: Some(true), ..StepLine::default() };
+        let run = overview(
+            "epochs = 4",
+            &[
+                step(0, 3.0, 1.0),
+                step(1, 2.0, 9.0),
+                Line::Step(StepLine { step: 2, loss: 1.5, images_per_s: 5.0, ..waiting(0.5) }),
+                Line::Epoch(epoch(0, 0.75, 0.25)),
+                step(3, f32::NAN, 7.0),
+                step(4, 1.0, 6.0),
+                Line::Epoch(epoch(1, 0.5, 0.5)),
+            ],
+        );
+        assert_eq!((run.steps, run.total_steps, run.epochs), (5, Some(12), 2));
+        assert_eq!((run.best_top1, run.best_ema_top1, run.last_loss), (Some(0.75), Some(0.5), Some(1.0)));
+        assert_eq!((run.images_per_s, run.loader_share, run.skipped_steps), (Some(6.0), Some(0.5), 1));
+    }
+
+    #[test]
+    fn data_is_read_from_the_heading() {
+        for spec in ["shapes", "folder:/a b/\"c\"", "idx:C:\\data"] {
+            assert_eq!(data(&format!("# resnet-rs train --data {spec:?}\nlr = 1\n")), spec);
+        }
+        assert_eq!(data("lr = 1\n"), "");
+    }
+}
