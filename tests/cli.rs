@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use flate2::{Compression, write::GzEncoder};
 use image::RgbImage;
-use program::{idx, idx_folder, json, json_lines, losses, program, said, succeed, words};
+use program::{idx, idx_folder, json, json_lines, losses, metrics, program, said, succeed, words};
 use resnet_rs::weights::{HostTensor, StateDict};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -133,6 +133,52 @@ fn every_command_answers() {
     succeed(&format!("{of_tensor} --weights {exported}"));
     assert_eq!(StateDict::read(Path::new(&logits)).unwrap().tensors["logits"], answer);
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
+}
+
+/// What a run leaves to look at, and several runs side by side.
+#[test]
+fn runs_are_compared() {
+    let f = Fixture::new();
+    idx_folder(&f.path("data"), 32, 16);
+    let train = "train --data idx:@data --batch 16 --epochs 2 --out";
+    succeed(&f.line(&format!("{train} @runs/a --lr 0.1")));
+    succeed(&f.line(&format!("{train} @runs/b --lr 0.2 --max-steps 1")));
+    let page = fs::read_to_string(f.path("runs/a/report.html")).unwrap();
+    for expected in ["How it went", "What is taken for what", "The worst mistakes", "data:image", "weight-decay"] {
+        assert!(page.contains(expected), "{expected}");
+    }
+    assert_eq!(image::image_dimensions(f.path("runs/a/curves.png")).unwrap().0, 960);
+    assert_eq!(fs::read_dir(f.path("runs/a/tensorboard")).unwrap().count(), 1);
+    assert!(fs::read_to_string(f.path("runs/b/report.html")).unwrap().contains("no epoch validated yet"));
+
+    let rows = json(&f.line("runs @runs @run --plot @runs.svg"));
+    let column = |key: &str| rows.as_array().unwrap().iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    assert_eq!(column("run"), ["@runs/a", "@runs/b", "@run"].map(|name| f.line(name)));
+    assert_eq!(column("data"), [f.line("idx:@data"), f.line("idx:@data"), "shapes".into()]);
+    assert_eq!((column("steps"), &column("total_steps")[0]), (vec![4.into(), 1.into(), 1.into()], &4.into()));
+    let best = &metrics(&f.path("runs/a"), "val_top1");
+    let best = best.iter().map(|line| line["val_top1"].as_f64().unwrap()).fold(0.0, f64::max);
+    assert!((column("best_top1")[0].as_f64().unwrap() - best).abs() < 1e-12);
+    assert!(column("total_steps")[1].is_null() && column("best_top1")[1].is_null(), "no epoch is through: {rows}");
+    assert_eq!((&rows[0]["differs"]["lr"], &rows[1]["differs"]["lr"]), (&0.1.into(), &0.2.into()));
+    assert!(rows[0]["differs"].get("seed").is_none() && rows[0]["settings"]["seed"] == 0, "{rows}");
+    let drawn = fs::read_to_string(f.path("runs.svg")).unwrap();
+    assert!(["runs/a", "runs/b"].iter().all(|name| drawn.contains(name)), "{drawn}");
+    let table = succeed(&f.line("runs @runs"));
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains("4 of 4") && table.contains("1 of ?") && table.contains("lr=0.2"), "{table}");
+
+    fs::create_dir_all(f.path("empty/folder")).unwrap();
+    f.refuses("runs @empty", "@empty: no run there");
+    f.refuses("runs @runs @nowhere", "@nowhere");
+    f.refuses("runs @runs --plot @nowhere/runs.svg", "@nowhere/runs.svg");
+    f.refuses("runs", "<DIR>");
+    let path = f.path("runs/a/metrics.jsonl");
+    let lines = fs::read_to_string(&path).unwrap();
+    fs::write(&path, lines.replacen("\"step\":1", "\"step\":one", 1)).unwrap();
+    f.refuses("runs @runs", "@runs/a/metrics.jsonl, line 2");
+    fs::remove_file(f.path("runs/a/run.toml")).unwrap();
+    f.refuses("runs @runs", "@runs/a/run.toml");
 }
 
 /// Four rows, each on a device of its own; what does not depend on the clock equals what `info` says.

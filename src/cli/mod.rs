@@ -16,6 +16,7 @@ mod network;
 mod output;
 mod predict;
 mod profile;
+mod runs;
 mod sample;
 mod selftest;
 mod train;
@@ -48,6 +49,7 @@ enum Command {
     Predict(predict::Predict),
     Eval(eval::Eval),
     Train(train::Train),
+    Runs(runs::Runs),
     Export(export::Export),
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
@@ -66,6 +68,7 @@ impl Command {
             Self::Predict(args) => predict::run(args, global),
             Self::Eval(args) => eval::run(args, global),
             Self::Train(args) => train::run(args, global),
+            Self::Runs(args) => runs::run(args, global),
             Self::Export(args) => export::run(args, global),
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),

@@ -165,6 +165,12 @@ pub enum Error {
         /// The parser's message.
         problem: String,
     },
+    /// Neither a folder of a run nor a folder of such folders.
+    #[error("{}: no run there, nor in the folders in it: give what a training run had as --out", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl Error {

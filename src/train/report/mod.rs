@@ -1,5 +1,7 @@
-//! `RUN/report.html`: a run on one page that needs nothing beside it, for people to look at and pass on.
+//! `RUN/report.html`: a run on one page that needs nothing beside it, for people to look at and pass on. Several runs in
+//! comparison.
 
+mod compare;
 mod overview;
 
 use std::io::Write;
@@ -10,7 +12,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
-pub use overview::Overview;
+pub use compare::compare;
+pub use overview::{Overview, differing, find};
 
 use super::plot::{Panel, Picture, png};
 use super::{Error, Findings, Line, Mistake, curves};

@@ -1,5 +1,6 @@
 //! A run in a few figures, read from its folder alone.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -95,6 +96,40 @@ fn steps_per_epoch(lines: &[Line]) -> Option<u64> {
     }
 }
 
+/// The runs that folders name: each is one, or holds some, which then come in the order of their names.
+///
+/// # Errors
+/// A folder that is no run and holds none.
+pub fn find(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let is_run = |folder: &Path| ["run.toml", "metrics.jsonl"].iter().any(|name| folder.join(name).is_file());
+    let mut runs = vec![];
+    for folder in folders {
+        if is_run(folder) {
+            runs.push(folder.clone());
+            continue;
+        }
+        let entries = fs::read_dir(folder).map_err(|e| files::Error::read(folder, e))?;
+        let mut inside: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| is_run(path)).collect();
+        if inside.is_empty() {
+            return Err(Error::NoRun { path: folder.clone() });
+        }
+        inside.sort();
+        runs.append(&mut inside);
+    }
+    Ok(runs)
+}
+
+/// Of each run, the settings that are not the same in all of them.
+pub fn differing(runs: &[Overview]) -> Vec<Table> {
+    let common = |key: &str| runs.iter().all(|run| run.settings.get(key) == runs[0].settings.get(key));
+    let own = |run: &Overview| {
+        let settings = run.settings.iter().filter(|(key, _)| !common(key));
+        settings.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    runs.iter().map(own).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -139,5 +174,15 @@ mod tests {
             assert_eq!(data(&format!("# resnet-rs train --data {spec:?}\nlr = 1\n")), spec);
         }
         assert_eq!(data("lr = 1\n"), "");
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let runs = ["lr = 0.1\nbatch = 64", "lr = 0.2\nbatch = 64\nema = true", "lr = 0.1\nbatch = 64"];
+        let differing = differing(&runs.map(|settings| overview(settings, &[])));
+        assert_eq!(
+            differing.iter().map(Table::to_string).collect::<Vec<_>>(),
+            ["lr = 0.1\n", "ema = true\nlr = 0.2\n", "lr = 0.1\n"]
+        );
     }
 }

@@ -1,0 +1,66 @@
+//! `runs`: several training runs beside each other.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use toml::Table;
+
+use super::{Error, Global, output};
+use crate::files;
+use crate::train::report::{Overview, compare, differing, find};
+
+/// Compare training runs: results, speed, and the settings that differ
+#[derive(Args)]
+pub(super) struct Runs {
+    /// Folders of runs, or folders that hold such folders
+    #[arg(value_name = "DIR", required = true)]
+    folders: Vec<PathBuf>,
+    /// Draw validation top-1 and loss of all runs to this SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    overview: &'a Overview,
+    differs: Table,
+}
+
+pub(super) fn run(args: Runs, global: &Global) -> Result<(), Error> {
+    let read = find(&args.folders)?.iter().map(|folder| Overview::read(folder)).collect::<Result<Vec<_>, _>>()?;
+    let (overviews, lines): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    if let Some(path) = &args.plot {
+        let names = overviews.iter().map(|overview| overview.run.display().to_string());
+        let svg = compare(&names.zip(lines).collect::<Vec<_>>())?;
+        files::write_atomic(path, |file| file.write_all(svg.as_bytes()))?;
+    }
+    let rows: Vec<Row<'_>> =
+        overviews.iter().zip(differing(&overviews)).map(|(overview, differs)| Row { overview, differs }).collect();
+    if global.json {
+        return Ok(output::json(&rows)?);
+    }
+    let header = ["run", "model", "data", "steps", "top-1", "EMA", "loss", "images/s", "what differs"];
+    Ok(output::table(header, &rows.iter().map(cells).collect::<Vec<_>>())?)
+}
+
+fn cells(row: &Row<'_>) -> [String; 9] {
+    let Overview { run, model, data, steps, total_steps, best_top1, best_ema_top1, last_loss, images_per_s, .. } =
+        row.overview;
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let settings = row.differs.iter().filter(|(key, _)| *key != "model").map(|(key, value)| format!("{key}={value}"));
+    [
+        run.display().to_string(),
+        model.clone(),
+        data.clone(),
+        format!("{steps} of {}", total_steps.map_or("?".into(), |total| total.to_string())),
+        or_dash(best_top1.map(percent)),
+        or_dash(best_ema_top1.map(percent)),
+        or_dash(last_loss.map(|loss| format!("{loss:.3}"))),
+        or_dash(images_per_s.map(|rate| format!("{rate:.0}"))),
+        settings.collect::<Vec<_>>().join(" "),
+    ]
+}
