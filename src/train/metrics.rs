@@ -73,7 +73,8 @@ pub struct EpochLine {
     pub ema_loss: Option<f32>,
 }
 
-fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+/// For floats that JSON writes as `null`.
+pub(super) fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f32::NAN))
 }
 

@@ -216,7 +216,7 @@ mod tests {
             while !rest.is_empty() {
                 let mut checked = |count| {
                     let data = take(&mut rest, count);
-                    let mask = |crc: u32| ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+                    let mask = |crc: u32| crc.rotate_left(17).wrapping_add(0xa282_ead8);
                     assert_eq!(take(&mut rest, 4), mask(crc_by_division(&data)).to_le_bytes());
                     data
                 };

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::engine::{Engine, Outcome, Weights};
 use super::fit;
 use super::{
-    Augment, Checkpoint, EpochLine, Evaluation, LearningRate, Line, Metrics, Recipe, Run, StepLine, inspect, report,
+    Augment, Checkpoint, EpochLine, Evaluation, Findings, LearningRate, Line, Metrics, Recipe, Run, StepLine, inspect,
+    report,
 };
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{self, Gpu, Tuning};
@@ -435,7 +436,6 @@ impl<'a> Trainer<'a> {
     fn report(&self) -> Result<(), Error> {
         report::write(&self.run.folder, &self.card, &*self.dataset.val)
     }
-}
 }
 
 fn is_lost(error: &Error) -> bool {
