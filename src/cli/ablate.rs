@@ -117,7 +117,10 @@ fn train(
 ) -> Result<Option<f64>, Error> {
     let begun = folder.join("checkpoint/state.safetensors").exists();
     let (run, checkpoint) = if begun {
-        let (run, checkpoint) = Run::resume(folder, &RecipeFlags::default(), false)?;
+        // What only says when to stop is not remembered by a run.
+        let until =
+            RecipeFlags { max_steps: recipe.max_steps, max_minutes: recipe.max_minutes, ..RecipeFlags::default() };
+        let (run, checkpoint) = Run::resume(folder, &until, false)?;
         let differences = run.recipe.differences(recipe);
         if let Some((name, there, here)) = differences.iter().find(|(name, ..)| name != "batch") {
             return Err(Error::failed(format!(
