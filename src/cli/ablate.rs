@@ -139,12 +139,13 @@ fn train(
     if summary?.stopped && stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let last = metrics::read(folder)?.into_iter().filter_map(|line| match line {
+    let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
         Line::Epoch(epoch) => Some(epoch.ema_top1.unwrap_or(epoch.val_top1)),
         Line::Step(_) => None,
     });
-    let last = last.last();
-    last.map(Some)
+    epochs
+        .next_back()
+        .map(Some)
         .ok_or_else(|| Error::failed(format!("{} has validated no epoch: raise --max-steps", folder.display())))
 }
 

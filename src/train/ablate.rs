@@ -32,6 +32,9 @@ fn rates(full: &Recipe) -> Recipe {
     }
 }
 
+/// A row's name, its top-1 in the paper, and what it changes, given the full recipe.
+type Step = (&'static str, f64, fn(&mut Recipe, &Recipe));
+
 /// The additive study: a plain ResNet trained briefly, then one method after the other, up to the full recipe given.
 pub fn additive(full: &Recipe) -> Vec<Row> {
     let full = rates(full);
@@ -50,7 +53,7 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
         shortcut: Shortcut::Strided,
         ..full.clone()
     };
-    let steps: [(&str, f64, fn(&mut Recipe, &Recipe)); 11] = [
+    let steps: [Step; 11] = [
         ("baseline", 79.0, |_, _| {}),
         ("+ cosine LR decay", 79.3, |r, full| r.schedule = full.schedule),
         ("+ longer training", 78.8, |r, full| r.epochs = full.epochs),
@@ -67,7 +70,7 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
             (r.stem, r.stem_downsampling, r.shortcut) = (Stem::Deep, StemDownsampling::Conv, Shortcut::Pooled);
         }),
     ];
-    let row = |(label, paper_top1, add): (&str, f64, fn(&mut Recipe, &Recipe))| {
+    let row = |(label, paper_top1, add): Step| {
         add(&mut recipe, &full);
         Row { label: label.to_owned(), recipe: recipe.clone(), paper_top1 }
     };

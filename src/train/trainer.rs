@@ -434,7 +434,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn report(&self) -> Result<(), Error> {
-        report::write(&self.run.folder, &self.card, &*self.dataset.val)
+        report::write(&self.run, &self.card, &*self.dataset.val)
     }
 }
 

@@ -11,12 +11,13 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 pub use compare::compare;
 pub use overview::{Overview, differing, find};
 
 use super::plot::{Panel, Picture, png};
-use super::{Error, Findings, Line, Mistake, curves};
+use super::{Error, Findings, Line, Mistake, Run, curves, metrics};
 use crate::data::{Source, evaluation_crop};
 use crate::files;
 use crate::weights::ModelCard;
@@ -61,20 +62,22 @@ fn path(run: &Path) -> PathBuf {
     run.join("validation.json")
 }
 
-/// Writes the page and the curves of a run from what its folder holds, with pictures of its validation data. Replaces older
-/// ones atomically.
+/// Writes the page and the curves of a run from its settings, the metrics and findings in its folder, and pictures of its
+/// validation data. Replaces older ones atomically.
 ///
 /// # Errors
 /// A file in the folder or a picture that cannot be read, or a page that cannot be written.
-pub(super) fn write(run: &Path, card: &ModelCard, pictures: &dyn Source) -> Result<(), crate::Error> {
-    let (overview, lines) = Overview::read(run)?;
+pub(super) fn write(run: &Run, card: &ModelCard, pictures: &dyn Source) -> Result<(), crate::Error> {
+    let (folder, lines) = (&run.folder, metrics::read(&run.folder)?);
+    let settings = Table::try_from(&run.recipe).map_err(|e| Error::toml("settings", e))?;
+    let overview = Overview::new(folder, run.data.clone(), settings, &lines);
     let title = format!("{} on {}", overview.model, overview.data);
-    curves::draw(run, &title, &lines)?;
-    let validation = Validation::read(run)?;
+    curves::draw(folder, &title, &lines)?;
+    let validation = Validation::read(folder)?;
     let picture = |mistake: &Mistake| Ok::<_, crate::Error>(data_uri(&thumbnail(card, pictures, mistake.index)?));
     let page = Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, picture)?;
     let html = page.render().map_err(Error::draw)?;
-    Ok(files::write_atomic(&run.join("report.html"), |file| file.write_all(html.as_bytes()))?)
+    Ok(files::write_atomic(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?)
 }
 
 /// A picture as the network sees it, but for its size; PNG.

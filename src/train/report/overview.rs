@@ -55,7 +55,7 @@ impl Overview {
         Ok((Self::new(run, data(&text), settings, &lines), lines))
     }
 
-    fn new(run: &Path, data: String, settings: Table, lines: &[Line]) -> Self {
+    pub(super) fn new(run: &Path, data: String, settings: Table, lines: &[Line]) -> Self {
         let Series { loss, top1, ema_top1, steps, .. } = Series::new(lines);
         let steps_of = || lines.iter().filter_map(|l| if let Line::Step(line) = l { Some(line) } else { None });
         let mut rates: Vec<f32> = steps_of().map(|line| line.images_per_s).filter(|rate| rate.is_finite()).collect();

@@ -2,7 +2,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use super::super::{EpochLine, Metrics, StepLine};
+use super::super::{EpochLine, Metrics, Recipe, StepLine};
 use super::*;
 use crate::data::Sample;
 use crate::models::Config;
@@ -33,8 +33,6 @@ fn card(classes: usize) -> ModelCard {
 /// A folder as training leaves it, `epochs` of them validated.
 fn run(epochs: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("run.toml"), "# resnet-rs train --data \"a<b>\"\nmodel = 'small'\nepochs = 3\n")
-        .unwrap();
     let mut metrics = Metrics::create(folder.path()).unwrap();
     for step in 0..2 * epochs + 1 {
         let (epoch, loss) = (step / 2, 2.0 - step as f32 * 0.1);
@@ -50,9 +48,14 @@ fn run(epochs: u64) -> tempfile::TempDir {
     folder
 }
 
+/// A resumed run may have lost its `run.toml`.
+fn settings(folder: &Path) -> Run {
+    Run { folder: folder.to_owned(), data: "a<b>".into(), recipe: Recipe { epochs: 3, ..Recipe::default() } }
+}
+
 fn page(folder: &Path, classes: usize) -> String {
     let source: Arc<dyn Source> = Arc::new(Plain);
-    write(folder, &card(classes), &*source).unwrap();
+    write(&settings(folder), &card(classes), &*source).unwrap();
     fs::read_to_string(folder.join("report.html")).unwrap()
 }
 
@@ -115,7 +118,7 @@ fn many_classes_are_a_list() {
 fn a_damaged_file_is_named() {
     let folder = run(1);
     fs::write(folder.path().join("validation.json"), "{").unwrap();
-    let error = write(folder.path(), &card(3), &Plain).unwrap_err().to_string();
+    let error = write(&settings(folder.path()), &card(3), &Plain).unwrap_err().to_string();
     assert!(error.contains("validation.json: ") && error.contains("delete that file"), "{error}");
 }
 
