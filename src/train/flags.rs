@@ -115,7 +115,7 @@ pub struct RecipeFlags {
     /// RandAugment: strength, 10 is the nominal end [default: 10]
     #[arg(long, value_name = "M")]
     pub randaug_magnitude: Option<f64>,
-    /// RandAugment: whose definition [default: tpu]
+    /// RandAugment: whose definition; TensorFlow's are made for photographs [default: timm]
     #[arg(long, hide_possible_values = true, value_name = "tpu|tfm|timm")]
     pub randaug_convention: Option<Convention>,
     /// Probability of erasing a rectangle of a picture [default: 0]

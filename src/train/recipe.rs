@@ -182,7 +182,8 @@ impl Default for Recipe {
             augment: Augment::Standard,
             randaug_layers: 2,
             randaug_magnitude: 10.0,
-            randaug_convention: Convention::Tpu,
+            // TensorFlow's translate by pixels made for photographs: they push a picture of 32 px out of sight.
+            randaug_convention: Convention::Timm,
             erasing: 0.0,
             mixup: 0.0,
             cutmix: 0.0,
@@ -529,9 +530,14 @@ mod tests {
         let drop = |epoch: u64| rate.lr(epoch * 312) / rate.lr(epoch * 312 - 1);
         assert!([116, 233, 311].iter().all(|&epoch| (drop(epoch) - 0.1).abs() < 1e-6));
         assert_eq!((tpu.bn_momentum, tpu.weight_decay), (1.0, 4e-5));
+        assert_eq!((tpu.ema, tpu.decay, tpu.randaug_convention), (0.9999, Decay::NotNorm, Convention::Tpu));
+        let tfm = Recipe::resolve(Some("tfm"), &none).unwrap();
+        assert_eq!(tfm.learning_rate(312).unwrap().lr(1_560), paper.learning_rate(312).unwrap().lr(1_560));
+        assert_eq!((tfm.nesterov, tfm.activation), (false, ActivationChoice::Silu));
+        assert_eq!(Recipe::resolve(Some("small"), &none).unwrap(), Recipe::default(), "stated once more");
         let timm = Recipe::resolve(Some("timm"), &none).unwrap();
         assert_eq!((timm.epochs, timm.lr, timm.dropout), (300, 0.05, 0.0));
-        for recipe in [paper, tpu, timm] {
+        for recipe in [paper, tpu, tfm, timm] {
             assert_eq!((recipe.model.as_str(), recipe.res, recipe.label_smoothing), ("resnet-rs-50", Some(160), 0.1));
         }
     }
