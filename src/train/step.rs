@@ -104,7 +104,7 @@ fn with_updates(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Res
         When::AtOnce => {
             let feeds = update::Feeds::of(graph, optimizer)?;
             autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
-                update::learn(graph, optimizer, feeds.lr, None, parameter, gradient)
+                update::learn(graph, optimizer, feeds.lr, parameter, gradient)
             })?;
             update::average(graph, feeds)?;
             Ok(Feeds::AtOnce(feeds))

@@ -120,12 +120,11 @@ pub(super) fn learn(
     graph: &mut Graph,
     optimizer: &Optimizer,
     lr: TensorId,
-    scale: Option<TensorId>,
     parameter: TensorId,
     gradient: TensorId,
 ) -> Result<(), graph::Error> {
     let normalises = normalises(graph, parameter);
-    descend(graph, optimizer, lr, scale, parameter, gradient, normalises)
+    descend(graph, optimizer, lr, None, parameter, gradient, normalises)
 }
 
 fn descend(
