@@ -25,9 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inference = inference(&config, batch, [res; 2], Precision::F32)?;
     let training = training_step(&config, batch, [res; 2], false)?;
     let mut workgroups: BTreeMap<Kernel, Vec<u32>> = BTreeMap::new();
-    for graph in [&inference.graph, &training.graph] {
+    for mut graph in [inference.graph, training.graph] {
+        Choices::TABLE.rewrite(&mut graph, Target::TILES)?;
         for node in 0..graph.nodes().len() {
-            for launch in lower(graph, node, Target::TILES, Choices::TABLE)? {
+            for launch in lower(&graph, node, Target::TILES, Choices::TABLE)? {
                 workgroups.entry(launch.kernel).or_default().push(launch.workgroups.iter().product());
             }
         }

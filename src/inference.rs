@@ -74,14 +74,15 @@ impl Inference {
         let frozen = freeze(graph.clone(), &[logits], options.precision)?;
         let mut store = ParameterStore::new(gpu);
         store.allocate(&frozen.graph)?;
-        let session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
+        let mut session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
         // The driver finishes kernels while the weights are folded and uploaded.
         session.warm_up()?;
         fill(&store, &frozen, timm::values(path, weights, &graph)?)?;
+        session.prepare()?;
         Ok(Self { session, input, logits })
     }
 
-    /// Folds the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever
+    /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever
     /// they have changed.
     pub fn prepare(&mut self) -> Result<(), Error> {
         Ok(self.session.prepare()?)

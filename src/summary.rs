@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use crate::gpu::Target;
 use crate::graph::freeze::freeze;
-use crate::graph::plan::{Bytes, MemoryPlan};
+use crate::graph::plan::Bytes;
 use crate::graph::{Graph, Precision, Role, TensorId};
+use crate::kernels::Choices;
 use crate::models::{Config, Error, Input, Mode, Network};
 use crate::train::{Step, StepOptions};
 
@@ -120,22 +122,22 @@ pub fn training_step(config: &Config, batch: usize, size: [usize; 2], recompute:
     if recompute { step.recomputing() } else { Ok(step) }
 }
 
-/// Bytes that a session plans for [`inference`].
+/// Bytes that a session on a GPU plans for [`inference`], without a tuning.
 ///
 /// # Errors
 /// As [`Summary::new`].
 pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Bytes, Error> {
     let network = inference(config, batch, size, precision)?;
-    Ok(MemoryPlan::new(&network.graph, &[network.logits]).bytes)
+    Ok(Choices::TABLE.plan(network.graph, &[network.logits], Target::TILES)?.bytes)
 }
 
-/// Bytes that a session plans for a [`training_step`].
+/// The same for a [`training_step`].
 ///
 /// # Errors
 /// As [`Summary::new`].
 pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Bytes, Error> {
     let step = training_step(config, batch, size, recompute)?;
-    Ok(MemoryPlan::new(&step.graph, &[step.loss]).bytes)
+    Ok(Choices::TABLE.plan(step.graph, &[step.loss], Target::TILES)?.bytes)
 }
 
 #[cfg(test)]

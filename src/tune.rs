@@ -9,7 +9,7 @@ use crate::bench::{NodeBench, distinct, median};
 use crate::exec::Error;
 use crate::gpu::Gpu;
 use crate::graph::Graph;
-use crate::kernels::{Choices, ConvShape, candidates};
+use crate::kernels::{Choices, ConvShape, Method, candidates};
 
 /// Runs of a candidate that are timed: at least so many, then as many as fit the time, at most so many.
 const FEWEST_RUNS: usize = 3;
@@ -27,11 +27,11 @@ pub struct Layer {
     node: NodeBench,
 }
 
-/// Time of one kernel.
+/// Time of one method.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timing {
-    /// Name of the variant.
-    pub variant: String,
+    /// Its name.
+    pub method: String,
     /// Median in milliseconds: on the adapter's own clock, or without one from submission to completion.
     pub ms: f64,
 }
@@ -70,17 +70,17 @@ impl Layer {
         &self.shape
     }
 
-    /// Times every kernel that can serve the convolution.
+    /// Times every method that can serve the convolution.
     ///
     /// # Errors
     /// If it does not fit the device, or the device fails.
     pub fn measure(&self, gpu: &Gpu) -> Result<Measured, Error> {
-        let variants = candidates(gpu.target(), &self.shape);
-        let time = |variant| -> Result<Timing, Error> {
-            let ms = self.median_ms(gpu, &Choices::only(&self.shape, variant))?;
-            Ok(Timing { variant: variant.to_string(), ms })
+        let methods = candidates(gpu.target(), &self.shape);
+        let time = |method: Method| -> Result<Timing, Error> {
+            let ms = self.median_ms(gpu, &Choices::only(&self.shape, method))?;
+            Ok(Timing { method: method.to_string(), ms })
         };
-        let timings = variants.into_iter().map(time).collect::<Result<Vec<_>, _>>()?;
+        let timings = methods.into_iter().map(time).collect::<Result<Vec<_>, _>>()?;
         let flops = 2 * self.node.cost.macs;
         Ok(Measured { shape: self.shape.to_string(), count: self.count, flops, best: best(&timings), timings })
     }
@@ -110,9 +110,9 @@ fn best(timings: &[Timing]) -> usize {
 }
 
 impl Measured {
-    /// The choice as a tuning states it, shape and variant; `None` for the default.
+    /// The choice as a tuning states it, shape and method; `None` for the default.
     pub fn choice(&self) -> Option<(String, String)> {
-        (self.best > 0).then(|| (self.shape.clone(), self.timings[self.best].variant.clone()))
+        (self.best > 0).then(|| (self.shape.clone(), self.timings[self.best].method.clone()))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_default_stays_unless_another_is_clearly_faster() {
         let timings =
-            |ms: &[f64]| -> Vec<Timing> { ms.iter().map(|&ms| Timing { variant: String::new(), ms }).collect() };
+            |ms: &[f64]| -> Vec<Timing> { ms.iter().map(|&ms| Timing { method: String::new(), ms }).collect() };
         assert_eq!(best(&timings(&[10.0, 9.9, 12.0])), 0);
         assert_eq!(best(&timings(&[10.0, 9.0, 8.0])), 2);
         assert_eq!(best(&timings(&[10.0])), 0);

@@ -32,27 +32,27 @@ fn every_candidate_of_every_convolution_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tuning.toml");
     adapters::on_each(|gpu| {
-        let variants = |case: &Case| shape(case).map_or(vec![], |shape| candidates(gpu.target(), &shape));
-        // One case a shape: that epilogues are right does not depend on the variant, and each is a kernel of its own.
+        let methods = |case: &Case| shape(case).map_or(vec![], |shape| candidates(gpu.target(), &shape));
+        // One case a shape: that epilogues are right does not depend on the method, and each is a kernel of its own.
         let mut seen = HashSet::new();
         let convolutions = cases::standard().into_iter().filter(|case| shape(case).is_some_and(|s| seen.insert(s)));
         let convolutions: Vec<Case> = convolutions.collect();
         for nth in 1.. {
-            let cases: Vec<Case> = convolutions.iter().filter(|case| variants(case).len() > nth).cloned().collect();
+            let cases: Vec<Case> = convolutions.iter().filter(|case| methods(case).len() > nth).cloned().collect();
             if cases.is_empty() {
                 break;
             }
             let mut tuning = Tuning::new(gpu.report());
-            let choice = |case| Some((shape(case)?.to_string(), variants(case)[nth].to_string()));
+            let choice = |case| Some((shape(case)?.to_string(), methods(case)[nth].to_string()));
             tuning.choices = cases.iter().filter_map(choice).collect();
             fs::write(&path, tuning.to_toml()).unwrap();
             let tuned = reopen(gpu, Kept::At(path.clone()), Kept::Nowhere);
             assert_eq!(tuned.tuning(), Some(&tuning));
             for outcome in run(&tuned, &cases, |_| {}).unwrap() {
-                let Some((_, variant)) = cases.iter().find(|c| c.name == outcome.case).and_then(choice) else {
+                let Some((_, method)) = cases.iter().find(|c| c.name == outcome.case).and_then(choice) else {
                     continue;
                 };
-                assert!(outcome.passed, "{} times off by {variant}: {}", outcome.error, outcome.case);
+                assert!(outcome.passed, "{} times off by {method}: {}", outcome.error, outcome.case);
             }
         }
     });

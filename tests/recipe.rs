@@ -62,6 +62,7 @@ impl InParts {
 
     /// Returns the norm of the gradients.
     fn run(&mut self, pictures: &[f32], lr: f32) -> f32 {
+        self.step.prepare().unwrap();
         for (i, part) in pictures.chunks(pictures.len() / 2).enumerate() {
             let keep = [if i > 0 { 1.0 } else { 0.0 }];
             let labels = &LABELS[4 * i..4 * i + 4];

@@ -12,6 +12,8 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
 use resnet_rs::gpu::{Family, HalfStorage, Target};
 use resnet_rs::graph::freeze::freeze;
+use resnet_rs::graph::op::WinogradTile;
+use resnet_rs::graph::winograd::rewrite;
 use resnet_rs::graph::{Graph, Precision, fuse};
 use resnet_rs::kernels::{Choices, ConvShape, Kernel, candidates, lower};
 use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
@@ -37,11 +39,17 @@ struct Found(BTreeMap<Kernel, String>);
 
 impl Found {
     fn graph(&mut self, graph: &Graph, what: &str) {
-        for target in targets() {
+        let mut graphs = vec![graph.clone()];
+        for tile in WinogradTile::ALL {
+            let mut by_tiles = graph.clone();
+            rewrite(&mut by_tiles, |_, _| Some(tile)).unwrap();
+            graphs.push(by_tiles);
+        }
+        for (target, graph) in targets().flat_map(|target| graphs.iter().map(move |graph| (target, graph))) {
             for node in 0..graph.nodes().len() {
                 // The default, and whatever else a tuning may choose.
                 let others = ConvShape::of(graph, &graph.nodes()[node]).into_iter().flat_map(|shape| {
-                    candidates(target, &shape).into_iter().skip(1).map(move |variant| Choices::only(&shape, variant))
+                    candidates(target, &shape).into_iter().skip(1).map(move |method| Choices::only(&shape, method))
                 });
                 for choices in [Choices::TABLE.clone()].into_iter().chain(others) {
                     let launches = lower(graph, node, target, &choices);

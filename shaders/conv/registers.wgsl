@@ -12,6 +12,7 @@
 // The lanes lie side by side along the output channels; the pixels are handed round.
 // A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
 #endif
+// With more than one part, each sums over its own rows of taps, and stores a result of its own.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
@@ -37,10 +38,12 @@ fn main(
     // Neighbouring workgroups share a block of weights, which stays in the cache.
     let pixel_blocks = (walk.pixels + {{ own * lanes - 1 }}u) / {{ own * lanes }}u;
     let first_pixel = block % pixel_blocks * {{ own * lanes }}u;
-    let column_block = block / pixel_blocks;
-    if (column_block >= walk.column_blocks) {
+    let column_block = block / pixel_blocks % walk.column_blocks;
+    let part = block / pixel_blocks / walk.column_blocks;
+    if (part >= walk.parts) {
         return;
     }
+    let part_rows = walk.taps_h / walk.parts; // a part has whole rows of taps
 #if lanes_along == "pixels"
     let column = column_block * {{ cols }}u;
 #set column_step = 1
@@ -104,7 +107,7 @@ fn main(
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
 #endfor
-    for (var ty = 0u; ty < walk.taps_h; ty++) {
+    for (var ty = part * part_rows; ty < (part + 1u) * part_rows; ty++) {
         for (var tx = 0u; tx < walk.taps_w; tx++) {
             let dy = walk.in_y0 + i32(ty) * walk.tap_step;
             let dx = walk.in_x0 + i32(tx) * walk.tap_step;
@@ -164,7 +167,7 @@ fn main(
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
-    let out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups;
+    let out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups + part * walk.part_size;
 #endfor
 #for r in range(rows)
 #if lanes_along == "pixels"

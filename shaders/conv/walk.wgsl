@@ -30,6 +30,7 @@ struct Walk {
     in_groups: u32,     // input channels / 4
     out_groups: u32,    // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels
-    part_length: u32,   // where the sequence of taps and channel groups is cut into parts: its elements in a part
-    part_size: u32,     // and the vec4 in a part's result
+    parts: u32,         // where the sequence of taps and channel groups is cut into parts, each with a result of its own
+    part_length: u32,   // elements of the sequence in a part
+    part_size: u32,     // vec4 in a part's result
 }

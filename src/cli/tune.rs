@@ -91,12 +91,12 @@ pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
         })?);
     }
     let rows: Vec<_> = measured.iter().flat_map(rows).collect();
-    output::table(["convolution", "times", "ms", "GFLOP/s", "", "kernel"], &rows)?;
+    output::table(["convolution", "times", "ms", "GFLOP/s", "", "method"], &rows)?;
     if !global.quiet {
         let (before, after) = totals_ms(&measured);
         let count = measured.iter().filter(|m| m.best > 0).count();
         let all = measured.len();
-        eprintln!("{count} of {all} convolutions get another kernel: {before:.2} ms to {after:.2} ms in all");
+        eprintln!("{count} of {all} convolutions get another method: {before:.2} ms to {after:.2} ms in all");
         eprintln!("kept in {}", path.display());
     }
     Ok(())
@@ -138,7 +138,7 @@ fn rows(measured: &Measured) -> Vec<[String; 6]> {
             format!("{:.3}", timing.ms),
             format!("{:.1}", measured.flops as f64 / timing.ms / 1e6),
             mark.to_owned(),
-            timing.variant.clone(),
+            timing.method.clone(),
         ]
     };
     measured.timings.iter().enumerate().map(row).collect()

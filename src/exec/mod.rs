@@ -8,7 +8,7 @@ pub use session::{NodeTime, PendingRead, Session, SessionOptions};
 pub use store::ParameterStore;
 pub(crate) use store::initial_values;
 
-use crate::{gpu, kernels};
+use crate::{gpu, graph, kernels};
 
 /// Why a session cannot be made or run.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum Error {
     /// The GPU floor's error.
     #[error(transparent)]
     Gpu(#[from] gpu::Error),
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
     /// An operation does not fit the limits.
     #[error(transparent)]
     TooLarge(#[from] kernels::TooLarge),

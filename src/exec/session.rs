@@ -56,15 +56,16 @@ impl Session {
     /// If the plan does not fit the device, or a shader is refused. Nothing stays allocated then.
     pub fn new(
         store: &ParameterStore,
-        graph: Graph,
+        mut graph: Graph,
         outputs: &[TensorId],
         options: &SessionOptions<'_>,
     ) -> Result<Self, Error> {
         let gpu = store.gpu().clone();
-        let plan = MemoryPlan::new(&graph, outputs);
-        let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let tuned = Choices::of(gpu.tuning());
         let choices = options.choices.unwrap_or(&tuned);
+        choices.rewrite(&mut graph, gpu.target())?;
+        let plan = MemoryPlan::new(&graph, outputs);
+        let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
         for &node in &order {
             launches.extend(kernels::lower(&graph, node, gpu.target(), choices)?.into_iter().map(|l| (node, l)));
@@ -121,7 +122,7 @@ impl Session {
         Ok(Self { gpu, graph, plan, buffers, setup: dispatches, submissions, nodes, in_flight: None })
     }
 
-    /// The graph.
+    /// The graph as it runs: the one that was given, by the algorithms that were chosen.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -137,7 +138,8 @@ impl Session {
         Ok(self.gpu.warm_up(self.setup.iter().chain(self.submissions.iter().flatten()))?)
     }
 
-    /// Computes what depends on parameters alone. To be called once they are loaded, and again whenever they change.
+    /// Computes what depends on parameters alone, which any graph may have, if only by the algorithms that it runs by. To be called once
+    /// they are loaded, and again whenever something else than this session's own runs changes them.
     pub fn prepare(&mut self) -> Result<(), Error> {
         if !self.setup.is_empty() {
             self.gpu.submit(&self.setup)?;

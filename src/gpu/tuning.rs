@@ -1,6 +1,6 @@
-//! A tuning: which kernel variants were found fastest on one adapter with one driver. A file that `resnet-rs tune` writes.
+//! A tuning: which methods were found fastest on one adapter with one driver. A file that `resnet-rs tune` writes.
 //!
-//! Here a choice is two names; what they mean is the business of `kernels::variants`.
+//! Here a choice is two names; what they mean is the business of `kernels::choices`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdapterReport, Error, Kept};
 
-/// Raised whenever the names of shapes or variants change their meaning.
+/// Raised whenever the names of shapes or methods change their meaning.
 const VERSION: u32 = 1;
 
-/// The variants to use on one adapter, besides those that the program would choose.
+/// The methods to use on one adapter, besides those that the program would choose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
     version: u32,
     adapter: String,
     driver: String,
-    /// Name of a shape to name of a variant.
+    /// Name of a shape to name of a method.
     pub choices: BTreeMap<String, String>,
 }
 
@@ -99,14 +99,14 @@ impl Tuning {
         format!("# Written by resnet-rs tune. Delete this file to go back to the program's own choices.\n{body}")
     }
 
-    /// Eight digits that tell tunings with other choices apart: other variants add up in another order, so results may
+    /// Eight digits that tell tunings with other choices apart: other methods add up in another order, so results may
     /// differ in their last bits. `None` without choices, which is as no tuning.
     pub fn fingerprint(&self) -> Option<String> {
         if self.choices.is_empty() {
             return None;
         }
         let mut crc = flate2::Crc::new();
-        self.choices.iter().for_each(|(shape, variant)| crc.update(format!("{shape}\n{variant}\n").as_bytes()));
+        self.choices.iter().for_each(|(shape, method)| crc.update(format!("{shape}\n{method}\n").as_bytes()));
         Some(format!("{:08x}", crc.sum()))
     }
 }

@@ -14,6 +14,7 @@ mod pack;
 pub mod plan;
 pub mod recompute;
 mod tensor;
+pub mod winograd;
 
 pub use freeze::Precision;
 pub use network::{Error, Graph, Node, NodeId};

@@ -56,6 +56,11 @@ impl Walk {
         };
         let kernel = with_epilogue(kernel, epilogue);
         let sequence = self.taps[0] * self.taps[1] * self.in_groups;
+        // As many parts as rows of taps have one each. Others end where they may: tiles take four elements at a time.
+        let part_length = match parts {
+            _ if parts == self.taps[0] => self.taps[1] * self.in_groups,
+            _ => sequence.div_ceil(parts).next_multiple_of(4),
+        };
         let column_blocks = self.out_groups.div_ceil(block_groups);
         let params = words![
             pixels,
@@ -79,15 +84,15 @@ impl Walk {
             self.in_groups,
             self.out_groups,
             column_blocks,
-            // Tiles take four elements at a time.
-            sequence.div_ceil(parts).next_multiple_of(4),
+            parts,
+            part_length,
             self.images * self.out[0] * self.out[1] * self.out_groups,
         ];
         Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
     }
 }
 
-fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
+pub(super) fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
     kernel
         .with("bias", Setting::Flag(epilogue.bias))
         .with("gate", Setting::Flag(epilogue.gate))
@@ -152,6 +157,31 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
         }
     }
     Ok(())
+}
+
+/// The matrix products of Winograd's algorithm, as one convolution by a kernel of as many rows as there are products: each row is a
+/// part of the sum, and the parts are what is wanted.
+pub(super) fn products(l: &mut Lowering<'_>) {
+    let (v, u, m) = (l.input(0), l.input(1), l.output(0));
+    let [_, positions, tiles, _] = v.spec.as_map();
+    let walk = Walk {
+        images: 1,
+        grid: [1, tiles],
+        out: [1, tiles],
+        out_step: 1,
+        out_origin: [0, 0],
+        input: [positions, tiles],
+        in_step: 1,
+        in_origin: [0, 0],
+        tap_step: 1,
+        taps: [positions, 1],
+        first_tap: 0,
+        kernel_rows: u.vec4() / m.spec.groups(),
+        in_groups: v.spec.groups(),
+        out_groups: m.spec.groups(),
+    };
+    let views = vec![v.whole(), u.whole(), m.whole()];
+    l.launches.push(walk.launch(l, l.variant(), positions, &Epilogue::NONE, views));
 }
 
 /// The parts that a sum is cut into so that no GPU is left idle; CPUs are busy with one.

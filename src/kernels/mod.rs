@@ -3,6 +3,7 @@
 //! A file an operation family, each the twin of the folder of the same name in `shaders/`. Lowering needs no GPU: it is
 //! a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
 
+mod choices;
 mod conv;
 mod dense;
 mod gate;
@@ -11,13 +12,17 @@ mod loss;
 mod norm;
 mod optim;
 mod pool;
+mod shape;
 mod source;
 mod variants;
+mod winograd;
 
 use std::ops::Range;
 
+pub use choices::{Choices, Method, candidates};
+pub use shape::{ConvShape, Direction};
 pub use source::{Kernel, Setting};
-pub use variants::{Choices, ConvShape, ConvVariant, Direction, candidates};
+pub use variants::ConvVariant;
 
 use crate::gpu::{HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
@@ -80,6 +85,10 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
         Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
         Op::Conv2dWeightGrad(op) => conv::weight_grad(&mut l, op)?,
+        Op::WinogradWeights(op) => winograd::weights(&mut l, op),
+        Op::WinogradInput(op) => winograd::input(&mut l, op),
+        Op::WinogradProduct(_) => conv::products(&mut l),
+        Op::WinogradOutput(op) => winograd::output(&mut l, op),
         Op::BatchNorm(op) => norm::batch_norm(&mut l, op),
         Op::BatchNormGrad(op) => norm::batch_norm_grad(&mut l, op),
         Op::Normalize(op) => norm::normalize(&mut l, op),
@@ -147,7 +156,7 @@ impl<'g> Lowering<'g> {
     /// The kernel that serves this convolution.
     fn variant(&self) -> ConvVariant {
         let shape = ConvShape::of(self.graph, self.node).unwrap_or_else(|| unreachable!("only convolutions ask"));
-        self.choices.get(self.target, &shape)
+        self.choices.variant(self.target, &shape)
     }
 
     fn workspace(&self) -> View {

@@ -34,10 +34,7 @@ pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<
     let ([_, height, width, ci], [kh, kw, _, co]) = (x.dims(), w.dims());
     let [n, oh, ow] = [output[0], output[1], output[2]];
 
-    let epilogue = op.epilogue;
-    let mut parts = inputs[2..].iter().map(|part| part.data);
-    let mut part = |present: bool| if present { parts.next() } else { None };
-    let (bias, gate, shortcut) = (part(epilogue.bias), part(epilogue.gate), part(epilogue.shortcut));
+    let [bias, gate, shortcut] = op.epilogue.operands(&inputs[2..]).map(|part| part.map(|part| part.data));
 
     let mut y = vec![0.0; n * oh * ow * co];
     y.par_chunks_mut(ow * co).enumerate().for_each(|(row, y_row)| {
@@ -56,7 +53,7 @@ pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<
             let o = i % co;
             let sum = *y + bias.map_or(0.0, |b| b[o]);
             let scaled = sum * gate.map_or(1.0, |g| g[n * co + o]);
-            *y = activate(epilogue.activation, scaled + shortcut.map_or(0.0, |s| s[row * ow * co + i]));
+            *y = activate(op.epilogue.activation, scaled + shortcut.map_or(0.0, |s| s[row * ow * co + i]));
         }
     });
     y

@@ -17,6 +17,7 @@ mod optim;
 mod pool;
 pub(crate) mod random;
 mod values;
+mod winograd;
 
 pub use values::Values;
 use values::View;
@@ -103,6 +104,10 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::Conv2d(op) => vec![conv::conv2d(op, x, &graph.spec(node.outputs[0]).shape)],
         Op::Conv2dInputGrad(op) => vec![conv::conv2d_input_grad(op, x)],
         Op::Conv2dWeightGrad(op) => vec![conv::conv2d_weight_grad(op, x[0], x[1])],
+        Op::WinogradWeights(op) => vec![winograd::weights(op, x[0])],
+        Op::WinogradInput(op) => vec![winograd::input(op, x[0])],
+        Op::WinogradProduct(_) => vec![winograd::product(x[0], x[1])],
+        Op::WinogradOutput(op) => vec![winograd::output(op, x)],
         Op::BatchNorm(op) => norm::batch_norm(op, x, updates),
         Op::BatchNormGrad(op) => norm::batch_norm_grad(op, x),
         Op::Normalize(op) => vec![norm::normalize(op, x)],

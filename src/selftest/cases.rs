@@ -15,7 +15,7 @@ use half::f16;
 use ops::{Join, Layer, Window};
 
 use crate::graph::freeze::store_half;
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, WinogradTile};
 use crate::graph::{Activation, DType, Graph, Spec, TensorId};
 
 /// One graph with values to feed and tensors to compare.
@@ -37,6 +37,7 @@ const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Ac
 pub fn standard() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(epilogues());
+    cases.extend(winograd());
     cases.extend(norms());
     cases.extend(joins());
     cases.extend(pools());
@@ -135,6 +136,30 @@ fn epilogues() -> Vec<Case> {
     }
     let all = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Relu };
     cases.push(ops::conv2d(window([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
+    cases
+}
+
+/// Transforms by themselves; [`convolutions`] have the algorithm as a whole, where it is chosen.
+fn winograd() -> Vec<Case> {
+    let relu = Epilogue { bias: true, activation: Activation::Relu, ..Epilogue::NONE };
+    let all = Epilogue { gate: true, shortcut: true, ..relu };
+    let mut cases = Vec::new();
+    for tile in WinogradTile::ALL {
+        for flipped in [false, true] {
+            cases.extend([[1, 3], [36, 68]].map(|channels| ops::winograd_weights(tile, flipped, channels, 0)));
+        }
+        // A lone pixel; tiles cut short at one end, at both, at none.
+        for (padding, shape) in [(1, [1, 1, 1, 1]), (0, [2, 9, 7, 5]), (1, [3, 10, 9, 36]), (2, [1, 6, 14, 8])] {
+            cases.push(ops::winograd_input(tile, padding, shape, 0));
+        }
+        // Around the 64 rows of a GPU's tile and the 32 of a CPU adapter's.
+        for (tiles, channels) in [(1, [1, 1]), (33, [12, 40]), (65, [64, 132])] {
+            cases.push(ops::winograd_product(tile, tiles, channels, 0));
+        }
+        for (shape, epilogue) in [([1, 1, 1, 1], Epilogue::NONE), ([2, 9, 7, 5], relu), ([3, 8, 12, 36], all)] {
+            cases.push(ops::winograd_output(tile, shape, epilogue, 0));
+        }
+    }
     cases
 }
 
@@ -285,7 +310,7 @@ mod tests {
         for list in [standard(), random(1)] {
             let kinds: HashSet<&str> =
                 list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
-            assert_eq!(kinds.len(), 28, "{kinds:?}");
+            assert_eq!(kinds.len(), 32, "{kinds:?}");
         }
     }
 
@@ -326,7 +351,7 @@ mod tests {
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
-        assert_eq!(alive.len(), 28, "{alive:?}");
+        assert_eq!(alive.len(), 32, "{alive:?}");
     }
 
     /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no

@@ -203,6 +203,10 @@ impl Engine {
     /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
     pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<Outcome, Error> {
         let rate = (1.0 - ema_decay(self.ema, step)) as f32;
+        if self.update.is_some() {
+            // Within a step of parts the parameters stand still; they have moved since the one before.
+            self.prepare()?;
+        }
         let mut losses = Vec::with_capacity(parts.len());
         for (i, batch) in parts.iter().enumerate() {
             // Each part drops other features; a whole batch's numbers are those of its step.

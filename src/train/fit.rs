@@ -3,9 +3,10 @@
 use super::step::{Step, When};
 use super::update::Update;
 use super::{Error, Recipe};
-use crate::gpu::Gpu;
-use crate::graph::fuse;
-use crate::graph::plan::MemoryPlan;
+use crate::gpu::{Gpu, Target};
+use crate::graph::plan::Bytes;
+use crate::graph::{Graph, fuse};
+use crate::kernels::Choices;
 use crate::models::{Input, Mode, Network};
 use crate::weights::ModelCard;
 
@@ -16,22 +17,25 @@ const MOST_PICTURES: u32 = 1024;
 const USABLE: f64 = 0.9;
 
 /// Bytes of GPU memory that a run plans: the step, the update, and the networks that validate.
-pub(super) fn planned_bytes(recipe: &Recipe, card: &ModelCard) -> Result<u64, crate::Error> {
+fn planned_bytes(recipe: &Recipe, card: &ModelCard, target: Target, choices: &Choices) -> Result<u64, crate::Error> {
     let (options, part) = (recipe.step_options(), recipe.part() as usize);
     let (size, input) = ([card.res as usize; 2], Input::Pixels { mean: card.mean, std: card.std });
     let step = Step::build(&card.config, part, size, input, &options)?;
     let step = if recipe.recompute { step.recomputing()? } else { step };
-    let mut bytes = MemoryPlan::new(&step.graph, &[step.loss]).bytes.total();
+    let plan = |graph: &Graph, output| -> Result<Bytes, crate::Error> {
+        Ok(choices.plan(graph.clone(), &[output], target)?.bytes)
+    };
+    let mut bytes = plan(&step.graph, step.loss)?.total();
     if options.when == When::Together {
         let update = Update::build(&step.graph, &options)?;
-        let plan = MemoryPlan::new(&update.graph, &[update.norm]).bytes;
+        let ends = plan(&update.graph, update.norm)?;
         // Gradients are states of both; momenta and averages of the update alone.
         let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
-        bytes += plan.total().saturating_sub(shared);
+        bytes += ends.total().saturating_sub(shared);
     }
     let mut network = Network::build(&card.config, part, size, input, Mode::Inference)?;
     fuse::for_inference(&mut network.graph, &[network.logits])?;
-    let validation = MemoryPlan::new(&network.graph, &[network.logits]).bytes.total_without_parameters();
+    let validation = plan(&network.graph, network.logits)?.total_without_parameters();
     Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })
 }
 
@@ -43,32 +47,32 @@ pub(super) fn fit(gpu: &Gpu, recipe: &mut Recipe, card: &ModelCard, pictures: us
     let Some(limit) = limit else {
         return if auto { Err(Error::MemoryUnknown.into()) } else { Ok(()) };
     };
+    let choices = Choices::of(gpu.tuning());
+    let planned_bytes = |recipe: &Recipe| planned_bytes(recipe, card, gpu.target(), &choices);
     let fits = |part: u32| -> Result<bool, crate::Error> {
         // Parameters that learn together take memory of their own.
         let clip_norm = recipe.clip_norm.or((recipe.accumulate > 1).then_some(f64::MAX));
         let part = Recipe { batch: part, accumulate: 1, clip_norm, ..recipe.clone() };
-        Ok(planned_bytes(&part, card)? <= limit)
+        Ok(planned_bytes(&part)? <= limit)
     };
     if auto {
         let most = MOST_PICTURES.min((pictures / 8).max(1) as u32);
-        let Some(largest) = largest(most, fits)? else { return Err(too_large(recipe, card, limit, None)?) };
-        recipe.batch = largest;
+        let found = largest(most, fits)?;
+        recipe.batch = found.unwrap_or(1);
+        return match found {
+            Some(_) => Ok(()),
+            None => Err(too_large(recipe, planned_bytes(recipe)?, limit, None)),
+        };
+    }
+    let planned = planned_bytes(recipe)?;
+    if planned <= limit {
         return Ok(());
     }
-    if planned_bytes(recipe, card)? <= limit {
-        return Ok(());
-    }
-    let largest = largest(recipe.part(), fits)?;
-    Err(too_large(recipe, card, limit, largest)?)
+    Err(too_large(recipe, planned, limit, largest(recipe.part(), fits)?))
 }
 
-fn too_large(
-    recipe: &Recipe,
-    card: &ModelCard,
-    limit: u64,
-    largest: Option<u32>,
-) -> Result<crate::Error, crate::Error> {
-    let recipe = Recipe { batch: recipe.batch.max(1), ..recipe.clone() };
+/// `planned` is the recipe's, or if its batch is to be found, that of one picture.
+fn too_large(recipe: &Recipe, planned: u64, limit: u64, largest: Option<u32>) -> crate::Error {
     let advice = match largest {
         Some(largest) => {
             // The fewest parts of equal size that fit.
@@ -79,8 +83,7 @@ fn too_large(
         }
         None => "not even one picture fits: lower --res, choose a smaller model, or add --recompute".to_owned(),
     };
-    let planned = planned_bytes(&recipe, card)?;
-    Ok(Error::BatchMemory { part: recipe.part(), planned, limit, advice }.into())
+    Error::BatchMemory { part: recipe.part(), planned, limit, advice }.into()
 }
 
 /// The largest number up to `most` that fits, if smaller ones do wherever larger ones do.
@@ -112,7 +115,7 @@ mod tests {
         let config = Preset::find("resnet-rs-50").unwrap().config(10);
         let card = ModelCard { res: 96, ..ModelCard::for_preset_of(config) };
         let recipe = Recipe { model: "resnet-rs-50".into(), batch: 32, ..Recipe::default() };
-        let planned = |recipe: Recipe| planned_bytes(&recipe, &card).unwrap();
+        let planned = |recipe: Recipe| planned_bytes(&recipe, &card, Target::TILES, Choices::TABLE).unwrap();
         let whole = planned(recipe.clone());
         assert!(planned(Recipe { accumulate: 8, ..recipe.clone() }) < whole);
         assert!(planned(Recipe { recompute: true, ..recipe.clone() }) < whole);

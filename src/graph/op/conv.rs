@@ -22,8 +22,24 @@ impl Epilogue {
     /// The bare sum.
     pub const NONE: Self = Self { bias: false, gate: false, shortcut: false, activation: Activation::Identity };
 
-    fn parts(&self) -> usize {
+    /// Number of inputs that it adds to an operation's.
+    pub(super) fn parts(&self) -> usize {
         usize::from(self.bias) + usize::from(self.gate) + usize::from(self.shortcut)
+    }
+
+    /// Bias, gate and shortcut, of the inputs that it adds.
+    pub(crate) fn operands<T: Copy>(&self, parts: &[T]) -> [Option<T>; 3] {
+        let mut parts = parts.iter().copied();
+        [self.bias, self.gate, self.shortcut].map(|present| if present { parts.next() } else { None })
+    }
+
+    /// Checks those inputs against the shape `[N, OH, OW, Co]` of the output.
+    pub(super) fn check(&self, parts: &[&Spec], output: [usize; 4]) -> Result<(), String> {
+        let [n, _, _, co] = output;
+        let [bias, gate, shortcut] = self.operands(parts);
+        bias.map_or(Ok(()), |bias| same("bias", &bias.shape, &[co]))?;
+        gate.map_or(Ok(()), |gate| same("gate", &gate.shape, &[n, co]))?;
+        shortcut.map_or(Ok(()), |shortcut| same("shortcut", &shortcut.shape, &output))
     }
 }
 
@@ -69,7 +85,7 @@ pub const ENOUGH_WORKGROUPS: usize = 128;
 const SHORTEST_PART: usize = 48;
 
 /// Longest side of a map: kernels keep both coordinates of a pixel in one register.
-const MAX_SIDE: usize = 32_767;
+pub(super) const MAX_SIDE: usize = 32_767;
 
 /// Output length of a window that slides over `length`, or why there is none.
 fn windows(length: usize, kernel: usize, stride: usize, padding: usize) -> Result<usize, String> {
@@ -101,17 +117,7 @@ impl Rule for Conv2d {
             return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most, padding included", h.max(w)));
         }
         let output = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, co];
-        let mut parts = inputs[2..].iter();
-        let mut part = |present: bool| if present { parts.next() } else { None };
-        if let Some(bias) = part(self.epilogue.bias) {
-            same("bias", &bias.shape, &[co])?;
-        }
-        if let Some(gate) = part(self.epilogue.gate) {
-            same("gate", &gate.shape, &[n, co])?;
-        }
-        if let Some(shortcut) = part(self.epilogue.shortcut) {
-            same("shortcut", &shortcut.shape, &output)?;
-        }
+        self.epilogue.check(&inputs[2..], output)?;
         Ok(vec![Spec::channels(output)])
     }
 

@@ -10,6 +10,7 @@ mod loss;
 mod norm;
 mod optim;
 mod pool;
+mod winograd;
 
 pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, ENOUGH_WORKGROUPS, Epilogue, Runs};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
@@ -19,8 +20,11 @@ pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
 pub use optim::{Accumulate, GradientScale, MovingAverage, SgdMomentum, SquaredNorm};
 pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
+pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
 use super::autodiff::Backward;
+use conv::MAX_SIDE;
+
 use super::{Error, Node, Spec};
 
 /// Largest range that one shader binding covers: what every WebGPU device grants. Operations on larger
@@ -136,6 +140,10 @@ operations!(
     Conv2d,
     Conv2dInputGrad,
     Conv2dWeightGrad,
+    WinogradWeights,
+    WinogradInput,
+    WinogradProduct,
+    WinogradOutput,
     BatchNorm,
     BatchNormGrad,
     Normalize,

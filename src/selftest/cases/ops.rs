@@ -6,7 +6,8 @@ use crate::graph::op::{
     Accumulate, ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d,
     Conv2dInputGrad, Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool,
     GlobalAvgPoolGrad, GradientScale, Linear, LinearInputGrad, LinearWeightGrad, MovingAverage, Normalize, ScaleAdd,
-    ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SquaredNorm, Standardize,
+    ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SquaredNorm, Standardize, WinogradInput,
+    WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
 
@@ -100,6 +101,50 @@ pub(super) fn conv2d_weight_grad(window: Window, seed: u32) -> Case {
     let op = Conv2dWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
     draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
     draft.case(format!("conv2d_weight_grad {}", window.label()))
+}
+
+/// K: a transform's terms along both sides.
+pub(super) fn winograd_weights(tile: WinogradTile, flipped: bool, [ci, co]: [usize; 2], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let w = draft.input("w", Spec::weights([3, 3, ci, co]));
+    draft.node(WinogradWeights { tile, flipped }, &[w], &[], &[9]);
+    draft.case(format!("winograd_weights {tile:?} of {ci} to {co}{}", if flipped { ", flipped" } else { "" }))
+}
+
+/// K: a transform's terms along both sides, by the squares of their factors: at most 42 (those of 4, -5 and 1) along each.
+pub(super) fn winograd_input(tile: WinogradTile, padding: usize, shape: [usize; 4], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels(shape));
+    draft.node(WinogradInput { tile, padding }, &[x], &[], &[42]);
+    draft.case(format!("winograd_input {tile:?} padding {padding} of {}", label(shape)))
+}
+
+/// K: input channels.
+pub(super) fn winograd_product(tile: WinogradTile, tiles: usize, [ci, co]: [usize; 2], seed: u32) -> Case {
+    let (mut draft, positions) = (Draft::new(seed), tile.positions());
+    let v = draft.input("v", Spec::channels([1, positions, tiles, ci]));
+    let u = draft.input("u", Spec::weights([positions, 1, ci, co]));
+    draft.node(WinogradProduct, &[v, u], &[], &[ci]);
+    draft.case(format!("winograd_product {positions} of {tiles}x{ci} to {co}"))
+}
+
+/// K: a transform's terms along both sides, and one for each part of the epilogue.
+pub(super) fn winograd_output(tile: WinogradTile, shape: [usize; 4], epilogue: Epilogue, seed: u32) -> Case {
+    let (mut draft, [n, h, w, c]) = (Draft::new(seed), shape);
+    let size = [n, h, w];
+    let mut inputs = vec![draft.input("m", Spec::channels([1, tile.positions(), tile.tiles(size), c]))];
+    if epilogue.bias {
+        inputs.push(draft.input("bias", Spec::channels([c])));
+    }
+    if epilogue.gate {
+        inputs.push(draft.input("gate", Spec::channels([n, c])));
+    }
+    if epilogue.shortcut {
+        inputs.push(draft.input("shortcut", Spec::channels(shape)));
+    }
+    let k = tile.positions() + 3 + roundings(epilogue.activation);
+    draft.node(WinogradOutput { tile, size, epilogue }, &inputs, &[], &[k]);
+    draft.case(format!("winograd_output {tile:?} of {}, {epilogue:?}", label(shape)))
 }
 
 fn label([n, h, w, c]: [usize; 4]) -> String {

@@ -3,7 +3,7 @@
 use super::draft::bits;
 use super::ops::{self, Join, Layer, Window};
 use super::{ACTIVATIONS, Case};
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, WinogradTile};
 use crate::graph::{Activation, Spec};
 
 /// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
@@ -24,6 +24,10 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::conv2d(d.window(), d.epilogue(), seed),
         ops::conv2d_input_grad(d.window(), d.flag(), seed),
         ops::conv2d_weight_grad(d.window(), seed),
+        ops::winograd_weights(d.tile(), d.flag(), [d.length(70), d.length(70)], seed),
+        ops::winograd_input(d.tile(), d.number(1, 2), d.map(), seed),
+        ops::winograd_product(d.tile(), d.length(40), [d.length(70), d.length(70)], seed),
+        ops::winograd_output(d.tile(), d.map(), d.epilogue(), seed),
         ops::batch_norm(d.batch(), d.activation(), 0.0, seed),
         ops::batch_norm_grad(d.batch(), d.activation(), seed),
         ops::normalize(d.batch(), d.activation(), seed),
@@ -92,6 +96,10 @@ impl Draw {
         let (stride, padding) = (self.number(1, 3), self.number(0, 2));
         let input = [n, h.max(kernel[0]), w.max(kernel[1]), c];
         Window { input, kernel, out: self.length(70), stride, padding }
+    }
+
+    fn tile(&mut self) -> WinogradTile {
+        if self.flag() { WinogradTile::Four } else { WinogradTile::Two }
     }
 
     fn epilogue(&mut self) -> Epilogue {

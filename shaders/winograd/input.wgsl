@@ -1,0 +1,72 @@
+// Winograd's transform of a map: v[p, tile] = (Bt d B)[p] of the {{ m + 2 }} x {{ m + 2 }} patch d that a tile of {{ m }} x {{ m }} results sees; the matrices
+// stand in src/graph/op/winograd.rs. Patches overlap by two pixels. i: a tile and a pair of channels, since the patch of a whole
+// group of 4 would not fit the registers of RDNA 3.
+//
+// x: [N, H, W, C], v: [{{ (m + 2) * (m + 2) }}, tiles, C], in pairs of channels; each position p is an operand of a matrix product of its own.
+// First the rows of the patch, as they come from memory, then the columns.
+#set n = m + 2
+#include "shared/each.wgsl"
+
+struct Params {
+    count: u32,        // tiles * pairs
+    pairs: u32,        // C / 2
+    height: u32,
+    width: u32,
+    tiles_down: u32,   // of an image
+    tiles_across: u32,
+    padding: i32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> v: array<vec2<f32>>;
+
+alias Line = array<vec2<f32>, {{ n }}>;
+
+// Bt d for a column d.
+fn transform(d: Line) -> Line {
+#if m == 2
+    return Line(d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]);
+#else
+    let even = d[4] - 4.0 * d[2];
+    let odd = d[3] - 4.0 * d[1];
+    let even2 = d[4] - d[2];
+    let odd2 = 2.0 * (d[3] - d[1]);
+    return Line(
+        4.0 * d[0] - 5.0 * d[2] + d[4],
+        even + odd,
+        even - odd,
+        even2 + odd2,
+        even2 - odd2,
+        4.0 * d[1] - 5.0 * d[3] + d[5],
+    );
+#endif
+}
+
+// A pixel, zero outside the map.
+fn pixel(image: u32, at: vec2<i32>, pair: u32) -> vec2<f32> {
+    let inside = u32(at.x) < p.width && u32(at.y) < p.height;
+    let index = ((image * p.height + u32(at.y)) * p.width + u32(at.x)) * p.pairs + pair;
+    return select(vec2<f32>(0.0), x[select(0u, index, inside)], inside);
+}
+
+fn each(i: u32) {
+    let pair = i % p.pairs;
+    let tile = i / p.pairs;
+    let line = tile / p.tiles_across;
+    let image = line / p.tiles_down;
+    let corner = {{ m }} * vec2<i32>(vec2<u32>(tile % p.tiles_across, line % p.tiles_down)) - p.padding;
+#for r in range(n)
+    let row{{ r }} = transform(Line(
+#for c in range(n)
+        pixel(image, corner + vec2<i32>({{ c }}, {{ r }}), pair),
+#endfor
+    ));
+#endfor
+#for c in range(n)
+    let column{{ c }} = transform(Line({% for r in range(n) %}row{{ r }}[{{ c }}], {% endfor %}));
+#for r in range(n)
+    v[{{ r * n + c }}u * p.count + i] = column{{ c }}[{{ r }}];
+#endfor
+#endfor
+}

@@ -1,0 +1,66 @@
+// Results of a Winograd convolution: y = epilogue(At m A) for a tile of {{ m }} x {{ m }} pixels, m its {{ (m + 2) * (m + 2) }} sums over input channels; the
+// matrices stand in src/graph/op/winograd.rs. i: a tile and a group of 4 channels.
+//
+// m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in groups of 4 channels, bias: [C], gate: [N, C] in vec4.
+// First the rows of sums, as they come from memory, then the columns.
+#set n = m + 2
+#include "shared/storage.wgsl"
+#include "shared/each.wgsl"
+#include "shared/activation.wgsl"
+
+struct Params {
+    count: u32,        // tiles * groups
+    groups: u32,       // C / 4
+    height: u32,
+    width: u32,
+    tiles_down: u32,   // of an image
+    tiles_across: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> sums: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<Group>;
+#set out_groups, first_binding = "p.groups", 3
+#include "conv/epilogue.wgsl"
+
+alias Line = array<vec4<f32>, {{ m }}>;
+
+// At s for a column s.
+fn transform({% for k in range(n) %}s{{ k }}: vec4<f32>{{ ", " if not loop.last }}{% endfor %}) -> Line {
+#if m == 2
+    return Line(s0 + s1 + s2, s1 - s2 - s3);
+#else
+    let even = s1 + s2;
+    let odd = s1 - s2;
+    let even2 = s3 + s4;
+    let odd2 = s3 - s4;
+    return Line(s0 + even + even2, odd + 2.0 * odd2, even + 4.0 * even2, odd + 8.0 * odd2 + s5);
+#endif
+}
+
+fn each(i: u32) {
+    let group = i % p.groups;
+    let tile = i / p.groups;
+    let line = tile / p.tiles_across;
+    let image = line / p.tiles_down;
+    let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
+    let first = ((image * p.height + corner.y) * p.width + corner.x) * p.groups + group;
+#for r in range(n)
+    let row{{ r }} = transform(
+#for c in range(n)
+        sums[{{ r * n + c }}u * p.count + i],
+#endfor
+    );
+#endfor
+#for c in range(m)
+    if (corner.x + {{ c }}u < p.width) {
+        let column = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
+#for r in range(m)
+        if (corner.y + {{ r }}u < p.height) {
+            let at = first + ({{ r }}u * p.width + {{ c }}u) * p.groups;
+            y[at] = narrow(finish(column[{{ r }}], image, group, at));
+        }
+#endfor
+    }
+#endfor
+}

@@ -1,0 +1,77 @@
+// Winograd's transform of kernels: u[p, i, o] = (G w[.., i, o] Gt)[p] for the {{ (m + 2) * (m + 2) }} positions p; the matrices stand in
+// src/graph/op/winograd.rs.
+#if flipped
+// For the input gradient: of the kernel turned round, with its channels exchanged. i: four input channels of an output channel.
+#else
+// i: an input channel and a group of 4 output channels.
+#endif
+//
+// w: [3, 3, Ci, Co], u: [{{ (m + 2) * (m + 2) }}, 1, {{ "Co, Ci" if flipped else "Ci, Co" }}], as shared/weights.wgsl lays them out.
+#set n = m + 2
+#include "shared/each.wgsl"
+#include "shared/weights.wgsl"
+
+struct Params {
+    count: u32,   // rows * columns
+    rows: u32,    // of one position of u: {{ "Co" if flipped else "Ci" }}
+    columns: u32, // {{ "Ci" if flipped else "Co" }} / 4
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+#if flipped
+@group(0) @binding(1) var<storage, read> w: array<f32>;
+#else
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
+#endif
+@group(0) @binding(2) var<storage, read_write> u: array<vec4<f32>>;
+
+alias Line = array<vec4<f32>, {{ n }}>;
+
+// G k for three numbers of a kernel.
+fn transform(k0: vec4<f32>, k1: vec4<f32>, k2: vec4<f32>) -> Line {
+#if m == 2
+    let even = 0.5 * (k0 + k2);
+    let odd = 0.5 * k1;
+    return Line(k0, even + odd, even - odd, k2);
+#else
+    let even = (-1.0 / 6.0) * (k0 + k2);
+    let odd = (-1.0 / 6.0) * k1;
+    let even2 = (1.0 / 24.0) * k0 + (1.0 / 6.0) * k2;
+    let odd2 = (1.0 / 12.0) * k1;
+    return Line(0.25 * k0, even + odd, even - odd, even2 + odd2, even2 - odd2, k2);
+#endif
+}
+
+#if flipped
+// A tap of four input channels from `column` on, of output channel `row`.
+fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
+    let out_groups = p.rows / 4u;
+    let at = weight_at((tap * p.columns + column) * 4u, row / 4u, 36u * p.columns, out_groups) * 4u + row % 4u;
+    let step = weight_row_stride(row / 4u, out_groups) * 4u;
+    return vec4<f32>(w[at], w[at + step], w[at + 2u * step], w[at + 3u * step]);
+}
+#else
+fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
+    return w[weight_at(tap * p.rows + row, column, 9u * p.rows, p.columns)];
+}
+#endif
+
+fn each(i: u32) {
+#if flipped
+    let column = i % p.columns;
+    let row = i / p.columns;
+#else
+    // In the order in which they lie in memory.
+    let column = weight_column(i, p.rows, p.columns);
+    let row = weight_row(i, p.rows, p.columns);
+#endif
+#for y in range(3)
+    let row{{ y }} = transform({% for x in range(3) %}kernel({{ 8 - 3 * y - x if flipped else 3 * y + x }}u, row, column){{ ", " if not loop.last }}{% endfor %});
+#endfor
+#for c in range(n)
+    let column{{ c }} = transform(row0[{{ c }}], row1[{{ c }}], row2[{{ c }}]);
+#for r in range(n)
+    u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = column{{ c }}[{{ r }}];
+#endfor
+#endfor
+}

@@ -1,0 +1,72 @@
+//! Convolutions of 3x3 and stride 1 by Winograd's algorithm ([`op::winograd`](super::op)), and their input gradients, which are
+//! convolutions too: of the output's gradient, with the kernel turned round.
+//!
+//! One node becomes four of the same name. That the graph has them, and not the kernels alone, is what lets an inference network
+//! keep transformed weights instead of the kernel, and puts the transformed maps under the memory plan like all other tensors.
+
+use super::op::{Epilogue, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
+use super::{DType, Error, Graph, Node, Op, TensorId};
+
+/// A convolution that the algorithm can serve.
+struct Convolution<'n> {
+    map: TensorId,
+    weights: TensorId,
+    /// The epilogue's.
+    rest: &'n [TensorId],
+    padding: usize,
+    flipped: bool,
+    epilogue: Epilogue,
+}
+
+impl<'n> Convolution<'n> {
+    fn of(graph: &Graph, node: &'n Node) -> Option<Self> {
+        let (padding, flipped, epilogue) = match node.op {
+            Op::Conv2d(op) if op.stride == 1 => (op.padding, false, op.epilogue),
+            Op::Conv2dInputGrad(op) if op.stride == 1 => {
+                // dx[y] = sum over k of dy[y + padding - k] w[k]: of the turned kernel, dy[y + k - (2 - padding)].
+                ((TAPS - 1).checked_sub(op.padding)?, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE })
+            }
+            _ => return None,
+        };
+        let [map, weights, rest @ ..] = &node.inputs[..] else { return None };
+        let (x, w) = (graph.spec(*map), graph.spec(*weights));
+        let fits = w.shape.starts_with(&[TAPS, TAPS]) && x.dtype == DType::F32 && w.dtype == DType::F32;
+        fits.then_some(Self { map: *map, weights: *weights, rest, padding, flipped, epilogue })
+    }
+}
+
+/// Puts the algorithm in place of every convolution that it can serve and for which `tile` names one.
+///
+/// # Errors
+/// If the tiles of a map are too many, which `tile` should know ([`WinogradProduct::MAX_TILES`]).
+pub fn rewrite(graph: &mut Graph, tile: impl Fn(&Graph, &Node) -> Option<WinogradTile>) -> Result<(), Error> {
+    let nodes = graph.nodes().to_vec();
+    let mut rewritten = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let chosen = Convolution::of(graph, &node).and_then(|conv| Some((conv, tile(graph, &node)?)));
+        let Some((conv, tile)) = chosen else {
+            rewritten.push(node);
+            continue;
+        };
+        let Convolution { map, weights, padding, flipped, epilogue, .. } = conv;
+        let result = graph.tensor(node.outputs[0]);
+        let (role, [n, h, w, _]) = (result.role, result.spec.as_map());
+        let first = graph.nodes().len();
+        let mut push = |op: Op, inputs: &[TensorId]| graph.push(&node.name, op, inputs, &[], role).map(|out| out[0]);
+        let u = push(WinogradWeights { tile, flipped }.into(), &[weights])?;
+        let v = push(WinogradInput { tile, padding }.into(), &[map])?;
+        let products = push(WinogradProduct.into(), &[v, u])?;
+        rewritten.extend_from_slice(&graph.nodes()[first..]);
+        let op = WinogradOutput { tile, size: [n, h, w], epilogue }.into();
+        let inputs = [&[products], conv.rest].concat();
+        rewritten.push(Node {
+            name: node.name.clone(),
+            op,
+            inputs,
+            updates: Vec::new(),
+            outputs: node.outputs.clone(),
+        });
+    }
+    graph.set_nodes(rewritten);
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What the choice of a convolution's kernel depends on.
+
+use std::fmt;
+
+use crate::graph::op::{LinearInputGrad, LinearWeightGrad};
+use crate::graph::{Graph, Node, Op};
+
+use super::variants::Tile;
+
+/// What a convolution's kernel computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The map that comes out.
+    Forward,
+    /// The gradient of the map that goes in.
+    InputGrad,
+    /// The gradient of the weights.
+    WeightGrad,
+    /// The matrix products of Winograd's algorithm: as many parts as positions, pixels that are tiles, each in a map of its own.
+    Products,
+}
+
+/// What the choice of a kernel depends on. Its name, as [`fmt::Display`] gives it, stands in tuning files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvShape {
+    pub(super) direction: Direction,
+    /// `[N, H, W, Ci]` of the forward pass.
+    pub(super) input: [usize; 4],
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    pub(super) out_channels: usize,
+    /// Partial sums that the operation cuts each sum into where GPUs would be idle otherwise.
+    pub(super) parts: usize,
+}
+
+impl ConvShape {
+    /// Shape of a node's convolution, or of the one that a linear layer runs as; `None` if the node is neither.
+    pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
+        let input = |i: usize| graph.spec(node.inputs[i]);
+        let output = || graph.spec(node.outputs[0]);
+        let linear;
+        let op = match &node.op {
+            Op::Linear(op) => {
+                linear = op.as_convolution(input(0), input(1))?.into();
+                &linear
+            }
+            Op::LinearInputGrad(_) => &Op::Conv2dInputGrad(LinearInputGrad::AS_CONVOLUTION),
+            Op::LinearWeightGrad(_) => &Op::Conv2dWeightGrad(LinearWeightGrad::AS_CONVOLUTION),
+            op => op,
+        };
+        let (direction, stride, padding, map, weights, parts) = match op {
+            Op::Conv2d(op) => {
+                let parts = op.parts(input(1), output());
+                (Direction::Forward, op.stride, op.padding, input(0), input(1), parts)
+            }
+            Op::Conv2dInputGrad(op) => (Direction::InputGrad, op.stride, op.padding, output(), input(1), 1),
+            Op::Conv2dWeightGrad(op) => {
+                let runs = op.runs(input(0), input(1)).count;
+                (Direction::WeightGrad, op.stride, op.padding, input(0), output(), runs)
+            }
+            Op::WinogradProduct(_) => {
+                let positions = input(0).shape[1];
+                (Direction::Products, 1, 0, input(0), input(1), positions)
+            }
+            _ => return None,
+        };
+        let [kh, kw, _, out_channels] = weights.as_map();
+        Some(Self { direction, input: map.as_map(), kernel: [kh, kw], stride, padding, out_channels, parts })
+    }
+
+    /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one of its
+    /// stride x stride phases.
+    pub(super) fn result(&self) -> [usize; 2] {
+        [0, 1].map(|d| match self.direction {
+            Direction::InputGrad => self.input[1 + d].div_ceil(self.stride),
+            _ => (self.input[1 + d] + 2 * self.padding - self.kernel[d]) / self.stride + 1,
+        })
+    }
+
+    /// Pixels of that map, of all images.
+    pub(super) fn pixels(&self) -> usize {
+        self.result().iter().product::<usize>() * self.input[0]
+    }
+
+    /// Groups of four channels along the rows of the product: those that are summed over, or for a weight gradient the input's.
+    pub(super) fn in_groups(&self) -> usize {
+        let [_, _, _, ci] = self.input;
+        if self.direction == Direction::InputGrad { self.out_channels } else { ci }.div_ceil(4)
+    }
+
+    /// Rows of the product for GPUs: pixels, or for a weight gradient taps times input channels.
+    pub(super) fn rows(&self) -> usize {
+        match self.direction {
+            Direction::WeightGrad => self.kernel[0] * self.kernel[1] * self.in_groups() * 4,
+            _ => self.pixels(),
+        }
+    }
+
+    /// Workgroups that compute the product by a tile.
+    pub(super) fn workgroups(&self, tile: Tile) -> usize {
+        self.rows().div_ceil(tile.rows) * self.out_groups().div_ceil(tile.groups) * self.parts
+    }
+
+    /// Share of the lanes that hold channels where they lie along the input's and the output's.
+    pub(super) fn filled(&self, lanes: usize) -> f64 {
+        let share = |groups: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
+        share(self.in_groups()) * share(self.out_groups())
+    }
+
+    /// Groups of four channels along the columns of the product, those of the result.
+    pub(super) fn out_groups(&self) -> usize {
+        let [_, _, _, ci] = self.input;
+        if self.direction == Direction::InputGrad { ci } else { self.out_channels }.div_ceil(4)
+    }
+}
+
+impl fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = match self.direction {
+            Direction::Forward => "forward",
+            Direction::InputGrad => "input gradient",
+            Direction::WeightGrad => "weight gradient",
+            Direction::Products => "products",
+        };
+        let ([kh, kw], [n, h, w, ci]) = (self.kernel, self.input);
+        let Self { stride, padding, out_channels, .. } = self;
+        write!(f, "{direction} {kh}x{kw} stride {stride} padding {padding}, {n}x{h}x{w}x{ci} to {out_channels}")
+    }
+}

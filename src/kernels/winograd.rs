@@ -1,0 +1,115 @@
+//! Winograd's convolution: when it pays, and its transforms. The products between them run by a convolution's kernels
+//! ([`super::conv`]).
+
+use super::conv::with_epilogue;
+use super::shape::{ConvShape, Direction};
+use super::{Kernel, Lowering, Operand, Setting, words};
+use crate::gpu::{Family, Target};
+use crate::graph::op::{
+    MAX_BINDING_BYTES, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+};
+
+/// What an algorithm costs on a kind of adapter, in the time that the products of a pixel and 4 x 4 channels take.
+struct Costs {
+    /// Pixels or tiles that the products come in.
+    rows: usize,
+    /// A `vec4` read or written by a transform.
+    access: f64,
+    /// A launch.
+    launch: f64,
+    /// The algorithm must cost at most this share of the direct sum.
+    worthwhile: f64,
+}
+
+impl Costs {
+    fn of(target: Target) -> Self {
+        match target.family {
+            // Not measured, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT: 20 TFLOP/s, 512 GB/s) that reach 60 %
+            // of both in products: 32 FLOP a unit; 16 bytes an access, half as many again by the products; 5 microseconds a
+            // launch. So much is unknown, such as what their caches hold, that a quarter must be gained.
+            Family::Tiles => Self { rows: 64, access: 18.0, launch: 2e6, worthwhile: 0.75 },
+            // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access.
+            Family::Registers => Self { rows: 4 * target.lanes, access: 2.4, launch: 0.0, worthwhile: 0.9 },
+        }
+    }
+}
+
+/// Whether the algorithm can serve a convolution: each of its tensors must fit one binding, since none can be cut by images.
+pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
+    let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad)
+        && shape.kernel == [TAPS; 2]
+        && shape.stride == 1
+        && shape.padding < TAPS;
+    let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
+    // A result may be larger than its map by two pixels each way.
+    let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_groups()];
+    let row_bytes = 16 * shape.in_groups().max(shape.out_groups());
+    fits && tiles <= WinogradProduct::MAX_TILES
+        && rows.iter().all(|rows| (rows * row_bytes) as u64 <= MAX_BINDING_BYTES)
+}
+
+/// The tile that a convolution gets by default, if any.
+pub(super) fn preferred(target: Target, shape: &ConvShape) -> Option<WinogradTile> {
+    let costs = Costs::of(target);
+    let (read, made) = (shape.in_groups(), shape.out_groups());
+    let products = |rows: usize| (rows.next_multiple_of(costs.rows) * read * made) as f64;
+    let direct = (TAPS * TAPS) as f64 * products(shape.pixels());
+    let cost = |tile: WinogradTile| {
+        let (positions, tiles) = (tile.positions(), tiles_of(tile, shape));
+        let results = tile.results() * tile.results();
+        let accesses = 2 * positions * tiles * read
+            + (positions + results) * tiles * made
+            + (TAPS * TAPS + positions) * 4 * read * made;
+        positions as f64 * products(tiles) + costs.access * accesses as f64 + 3.0 * costs.launch
+    };
+    let served = WinogradTile::ALL.into_iter().filter(|&tile| serves(tile, shape));
+    let (tile, least) = served.map(|tile| (tile, cost(tile))).min_by(|a, b| a.1.total_cmp(&b.1))?;
+    (least <= costs.worthwhile * direct).then_some(tile)
+}
+
+/// Tiles of the map that comes out.
+fn tiles_of(tile: WinogradTile, shape: &ConvShape) -> usize {
+    let [height, width] = shape.result();
+    tile.tiles([shape.input[0], height, width])
+}
+
+fn set(kernel: Kernel, tile: WinogradTile) -> Kernel {
+    kernel.with("m", Setting::Number(tile.results()))
+}
+
+/// What the kernels over tiles must know of the result's map: its tiles in each direction.
+fn tiles(tile: WinogradTile, [_, height, width]: [usize; 3]) -> [usize; 2] {
+    [height, width].map(|length| length.div_ceil(tile.results()))
+}
+
+/// Groups of channels of all tiles.
+fn groups(transformed: &Operand<'_>) -> usize {
+    transformed.spec.shape[2] * transformed.spec.groups()
+}
+
+pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
+    let (w, u) = (l.input(0), l.output(0));
+    let columns = u.spec.groups();
+    let count = u.vec4() / op.tile.positions();
+    let kernel = set(Kernel::new("winograd/weights"), op.tile).with("flipped", Setting::Flag(op.flipped));
+    l.each(kernel, vec![w.whole(), u.whole()], count, words![count / columns, columns]);
+}
+
+pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
+    let (x, v) = (l.input(0), l.output(0));
+    let [_, height, width, _] = x.spec.as_map();
+    let [down, across] = tiles(op.tile, op.output(x.spec));
+    let kernel = set(Kernel::new("winograd/input"), op.tile);
+    let params = words![2 * x.spec.groups(), height, width, down, across, op.padding];
+    l.each(kernel, vec![x.whole(), v.whole()], 2 * groups(&v), params);
+}
+
+pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
+    let (m, y) = (l.input(0), l.output(0));
+    let [_, height, width, _] = y.spec.as_map();
+    let [down, across] = tiles(op.tile, op.size);
+    let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile), &op.epilogue);
+    let mut views = vec![m.whole(), y.whole()];
+    views.extend((1..l.node.inputs.len()).map(|i| l.input(i).whole()));
+    l.each(kernel, views, groups(&m), words![y.spec.groups(), height, width, down, across]);
+}

@@ -1,0 +1,98 @@
+//! Winograd's convolution, by its matrices.
+
+use rayon::prelude::*;
+
+use super::View;
+use super::activation::activate;
+use crate::graph::op::{TAPS, WinogradInput, WinogradOutput, WinogradWeights};
+
+/// `matrix middle matrix^T`, row by row, for a square `middle`.
+fn both_sides(matrix: &[&[f64]], middle: &[f64]) -> Vec<f64> {
+    let side = matrix[0].len();
+    let dot = |row: &[f64], column: &dyn Fn(usize) -> f64| (0..side).map(|k| row[k] * column(k)).sum::<f64>();
+    let mut result = Vec::with_capacity(matrix.len() * matrix.len());
+    for row in matrix {
+        let half: Vec<f64> = (0..side).map(|c| dot(row, &|k| middle[k * side + c])).collect();
+        result.extend(matrix.iter().map(|other| dot(other, &|k| half[k])));
+    }
+    result
+}
+
+/// Gathers results of blocks, `P` numbers each, position by position: element `i` of position `p` is number `p` of block `i`.
+fn by_position(positions: usize, blocks: usize, block: impl Fn(usize) -> Vec<f64> + Sync + Send) -> Vec<f64> {
+    let transformed: Vec<Vec<f64>> = (0..blocks).into_par_iter().map(block).collect();
+    (0..positions).flat_map(|p| transformed.iter().map(move |block| block[p])).collect()
+}
+
+/// `u[p, 0, i, o] = (G w[.., i, o] Gt)[p]`; flipped, `u[p, 0, o, i]` of the kernel turned round.
+pub(super) fn weights(op: &WinogradWeights, w: View<'_>) -> Vec<f64> {
+    let [_, _, ci, co] = w.dims();
+    let g = op.tile.matrices().g;
+    by_position(op.tile.positions(), ci * co, |at| {
+        let (i, o) = if op.flipped { (at % ci, at / ci) } else { (at / co, at % co) };
+        let mut kernel: Vec<f64> = (0..TAPS * TAPS).map(|tap| w.data[(tap * ci + i) * co + o]).collect();
+        if op.flipped {
+            kernel.reverse();
+        }
+        both_sides(g, &kernel)
+    })
+}
+
+/// `v[0, p, t, i] = (Bt d B)[p]` of each tile's patch.
+pub(super) fn input(op: &WinogradInput, x: View<'_>) -> Vec<f64> {
+    let [n, height, width, channels] = x.dims();
+    let (results, patch) = (op.tile.results(), op.tile.patch());
+    let tiles = |length: usize| (length + 2 * op.padding + 1 - TAPS).div_ceil(results);
+    let (down, across) = (tiles(height), tiles(width));
+    by_position(op.tile.positions(), n * down * across * channels, |at| {
+        let (tile, i) = (at / channels, at % channels);
+        let (n, ty, tx) = (tile / across / down, tile / across % down, tile % across);
+        let pixel = |r: usize, c: usize| {
+            let y = (ty * results + r).checked_sub(op.padding).filter(|&y| y < height)?;
+            let x_at = (tx * results + c).checked_sub(op.padding).filter(|&x| x < width)?;
+            Some(x.data[((n * height + y) * width + x_at) * channels + i])
+        };
+        let d: Vec<f64> = (0..patch * patch).map(|p| pixel(p / patch, p % patch).unwrap_or(0.0)).collect();
+        both_sides(op.tile.matrices().bt, &d)
+    })
+}
+
+/// `m[0, p, t, o] = sum over i of v[0, p, t, i] * u[p, 0, i, o]`.
+pub(super) fn product(v: View<'_>, u: View<'_>) -> Vec<f64> {
+    let ([_, positions, tiles, ci], co) = (v.dims(), u.channels());
+    let mut m = vec![0.0; positions * tiles * co];
+    m.par_chunks_mut(co).enumerate().for_each(|(row, m_row)| {
+        let u = &u.data[row / tiles * ci * co..];
+        for (i, &v) in v.data[row * ci..][..ci].iter().enumerate() {
+            for (m, u) in m_row.iter_mut().zip(&u[i * co..]) {
+                *m += v * u;
+            }
+        }
+    });
+    m
+}
+
+/// `y = activation((At m A + bias) * gate + shortcut)`, cut to the map's size.
+pub(super) fn output(op: &WinogradOutput, inputs: &[View<'_>]) -> Vec<f64> {
+    let m = inputs[0];
+    let [_, positions, tiles, co] = m.dims();
+    let ([n, height, width], results) = (op.size, op.tile.results());
+    let across = width.div_ceil(results);
+    let [bias, gate, shortcut] = op.epilogue.operands(&inputs[1..]);
+    let blocks: Vec<Vec<f64>> = (0..tiles * co)
+        .into_par_iter()
+        .map(|at| {
+            let products: Vec<f64> = (0..positions).map(|p| m.data[p * tiles * co + at]).collect();
+            both_sides(op.tile.matrices().at, &products)
+        })
+        .collect();
+    let finish = |at: usize| {
+        let (pixel, o) = (at / co, at % co);
+        let (n, y, x) = (pixel / width / height, pixel / width % height, pixel % width);
+        let tile = (n * height.div_ceil(results) + y / results) * across + x / results;
+        let sum = blocks[tile * co + o][y % results * results + x % results] + bias.map_or(0.0, |b| b.data[o]);
+        let scaled = sum * gate.map_or(1.0, |g| g.data[n * co + o]);
+        activate(op.epilogue.activation, scaled + shortcut.map_or(0.0, |s| s.data[at]))
+    };
+    (0..n * height * width * co).map(finish).collect()
+}
