@@ -17,8 +17,11 @@ use resnet_rs::reference::{self, Values};
 
 const RES: usize = 224;
 
-/// RS-50 at 224 px with batch 48: the stem's last map takes 147 MiB, more than the 128 that one binding covers. Each pixel's
-/// sums run in the same order whatever slice it falls into, so the logits agree to the bit.
+/// How far logits may lie apart, as in `gpu_golden`.
+const LOGITS: f32 = 1e-4;
+
+/// RS-50 at 224 px with batch 48: the stem's last map takes 147 MiB, more than the 128 that one binding covers. How a convolution is
+/// computed may depend on the batch, so the logits agree as closely as two algorithms do; a slice that lies elsewhere changes all.
 #[test]
 fn batch_of_48_equals_batches_of_4() {
     // With the last batch norms at zero the residual branches would not show in the logits.
@@ -42,7 +45,9 @@ fn batch_of_48_equals_batches_of_4() {
         let (whole, parts) = (answer(48), answer(4));
         assert!(whole.iter().any(|&z| z != whole[0]), "the logits differ between classes");
         assert!(whole[..1000] != whole[1000..2000], "and between pictures");
-        assert!(whole == parts, "every logit agrees to the bit");
+        let largest = whole.iter().fold(0.0, |largest: f32, z| largest.max(z.abs()));
+        let error = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error <= LOGITS * largest, "off by {error}, the largest is {largest}");
     });
 }
 
