@@ -43,23 +43,23 @@ fn transform(d: Line) -> Line {
 #endif
 }
 
-// A pixel, zero outside the map.
-fn pixel(image: u32, at: vec2<i32>, pair: u32) -> vec2<f32> {
-    let inside = u32(at.x) < p.width && u32(at.y) < p.height;
-    let index = ((image * p.height + u32(at.y)) * p.width + u32(at.x)) * p.pairs + pair;
-    return select(vec2<f32>(0.0), x[select(0u, index, inside)], inside);
-}
-
 fn each(i: u32) {
     let pair = i % p.pairs;
     let tile = i / p.pairs;
     let line = tile / p.tiles_across;
-    let image = line / p.tiles_down;
     let corner = {{ m }} * vec2<i32>(vec2<u32>(tile % p.tiles_across, line % p.tiles_down)) - p.padding;
+    let image = line / p.tiles_down * p.height;
+    // Of each column and row of the patch, whether it lies in the map, and where in memory. All around the map is zero.
+#for c in range(n)
+    let column_inside{{ c }} = u32(corner.x + {{ c }}) < p.width;
+    let column_at{{ c }} = select(0u, u32(corner.x + {{ c }}), column_inside{{ c }}) * p.pairs + pair;
+#endfor
 #for r in range(n)
+    let row_inside{{ r }} = u32(corner.y + {{ r }}) < p.height;
+    let row_at{{ r }} = (image + select(0u, u32(corner.y + {{ r }}), row_inside{{ r }})) * p.width * p.pairs;
     let row{{ r }} = transform(Line(
 #for c in range(n)
-        pixel(image, corner + vec2<i32>({{ c }}, {{ r }}), pair),
+        select(vec2<f32>(0.0), x[row_at{{ r }} + column_at{{ c }}], row_inside{{ r }} && column_inside{{ c }}),
 #endfor
     ));
 #endfor

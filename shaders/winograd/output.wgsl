@@ -44,7 +44,7 @@ fn each(i: u32) {
     let line = tile / p.tiles_across;
     let image = line / p.tiles_down;
     let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
-    let first = ((image * p.height + corner.y) * p.width + corner.x) * p.groups + group;
+    let last = vec2<u32>(p.width, p.height) - 1u;
 #for r in range(n)
     let row{{ r }} = transform(
 #for c in range(n)
@@ -52,15 +52,16 @@ fn each(i: u32) {
 #endfor
     );
 #endfor
-#for c in range(m)
-    if (corner.x + {{ c }}u < p.width) {
-        let column = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
-#for r in range(m)
-        if (corner.y + {{ r }}u < p.height) {
-            let at = first + ({{ r }}u * p.width + {{ c }}u) * p.groups;
-            y[at] = narrow(finish(column[{{ r }}], image, group, at));
-        }
-#endfor
+    // From the far corner on: what lies beyond the map's edge is stored at the edge, before the pixel that belongs there. That costs
+    // less than to ask, pixel by pixel.
+#for c in range(m)|reverse
+    let column{{ c }} = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
+#for r in range(m)|reverse
+    {
+        let pixel = min(corner + vec2<u32>({{ c }}u, {{ r }}u), last);
+        let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
+        y[at] = narrow(finish(column{{ c }}[{{ r }}], image, group, at));
     }
+#endfor
 #endfor
 }
