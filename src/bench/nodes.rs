@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::exec::{self, ParameterStore, Session, SessionOptions};
 use crate::gpu::Gpu;
-use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, TensorId};
+use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, Tensor, TensorId};
 use crate::kernels::{Choices, ConvShape};
 
 /// One node with its shapes, out of a network.
@@ -55,7 +55,12 @@ impl NodeBench {
                     .unwrap_or_else(|e| unreachable!("{fits}: {e}"))
             })
         };
-        let inputs: Vec<_> = node.inputs.iter().map(|id| add(id, Role::Input)).collect();
+        // Weights that the network never updates stay constant, so that what is made of them once is not measured.
+        let constant = |id: &TensorId| {
+            from.tensor(*id).role.is_persistent() && !from.nodes().iter().any(|other| other.updates.contains(id))
+        };
+        let role = |id| if constant(id) { Role::Parameter(Init::Constant(0.0)) } else { Role::Input };
+        let inputs: Vec<_> = node.inputs.iter().map(|id| add(id, role(id))).collect();
         let updates: Vec<_> = node.updates.iter().map(|id| add(id, Role::State(Init::Constant(0.0)))).collect();
         let outputs =
             graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap_or_else(|e| unreachable!("{fits}: {e}"));
@@ -80,15 +85,21 @@ impl NodeBench {
         let mut store = ParameterStore::new(gpu);
         store.allocate(&self.graph)?;
         let options = SessionOptions { choices, ..SessionOptions::default() };
-        let session = Session::new(&store, self.graph.clone(), &self.outputs, &options)?;
+        let mut session = Session::new(&store, self.graph.clone(), &self.outputs, &options)?;
         let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
-        for id in self.graph.ids().filter(|&id| self.graph.tensor(id).role == Role::Input) {
-            let spec = self.graph.spec(id);
-            if spec.dtype == DType::F32 {
-                let values: Vec<f32> = (0..spec.elements()).map(|_| 0.5 + rng.random::<f32>()).collect();
-                session.feed(&[(id, &values)], &[])?;
+        for id in self.graph.ids() {
+            let Tensor { name, spec, role } = self.graph.tensor(id);
+            if spec.dtype != DType::F32 {
+                continue;
+            }
+            let values: Vec<f32> = (0..spec.elements()).map(|_| 0.5 + rng.random::<f32>()).collect();
+            match role {
+                Role::Input => session.feed(&[(id, &values)], &[])?,
+                Role::Parameter(_) => store.write(name, &values)?,
+                _ => {}
             }
         }
+        session.prepare()?;
         Ok(session)
     }
 }
