@@ -28,7 +28,7 @@ pub enum WinogradTile {
     Four,
 }
 
-/// The transforms along one side of a tile; [`self`] tells how they act.
+/// The transforms along one side of a tile: `y = at ((g w gt) .* (bt d b)) a`, where `.*` multiplies element by element.
 pub struct Matrices {
     /// Transforms a patch of the map, `n x n`.
     pub bt: &'static [&'static [f64]],
