@@ -58,23 +58,30 @@ impl Window {
     }
 }
 
-/// K: taps times input channels, and one for each part of the epilogue.
-pub(super) fn conv2d(window: Window, epilogue: Epilogue, seed: u32) -> Case {
-    let mut parts = String::new();
-    let mut draft = Draft::new(seed);
-    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.weights())];
+/// Adds the inputs of an epilogue on a result of shape `output`, and says which.
+fn epilogue_inputs(draft: &mut Draft, inputs: &mut Vec<TensorId>, epilogue: Epilogue, output: [usize; 4]) -> String {
+    let [n, _, _, c] = output;
+    let mut label = String::new();
     if epilogue.bias {
-        parts += " + bias";
-        inputs.push(draft.input("bias", Spec::channels([window.out])));
+        label += " + bias";
+        inputs.push(draft.input("bias", Spec::channels([c])));
     }
     if epilogue.gate {
-        parts += " * gate";
-        inputs.push(draft.input("gate", Spec::channels([window.input[0], window.out])));
+        label += " * gate";
+        inputs.push(draft.input("gate", Spec::channels([n, c])));
     }
     if epilogue.shortcut {
-        parts += " + shortcut";
-        inputs.push(draft.input("shortcut", Spec::channels(window.output())));
+        label += " + shortcut";
+        inputs.push(draft.input("shortcut", Spec::channels(output)));
     }
+    label
+}
+
+/// K: taps times input channels, and one for each part of the epilogue.
+pub(super) fn conv2d(window: Window, epilogue: Epilogue, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.weights())];
+    let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, window.output());
     let op = Conv2d { epilogue, ..Conv2d::new(window.stride, window.padding) };
     let k = window.taps() * window.input[3] + 3 + roundings(epilogue.activation);
     draft.node(op, &inputs, &[], &[k]);
@@ -133,18 +140,10 @@ pub(super) fn winograd_output(tile: WinogradTile, shape: [usize; 4], epilogue: E
     let (mut draft, [n, h, w, c]) = (Draft::new(seed), shape);
     let size = [n, h, w];
     let mut inputs = vec![draft.input("m", Spec::channels([1, tile.positions(), tile.tiles(size), c]))];
-    if epilogue.bias {
-        inputs.push(draft.input("bias", Spec::channels([c])));
-    }
-    if epilogue.gate {
-        inputs.push(draft.input("gate", Spec::channels([n, c])));
-    }
-    if epilogue.shortcut {
-        inputs.push(draft.input("shortcut", Spec::channels(shape)));
-    }
+    let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, shape);
     let k = tile.positions() + 3 + roundings(epilogue.activation);
     draft.node(WinogradOutput { tile, size, epilogue }, &inputs, &[], &[k]);
-    draft.case(format!("winograd_output {tile:?} of {}, {epilogue:?}", label(shape)))
+    draft.case(format!("winograd_output {tile:?} of {}{parts}, {:?}", label(shape), epilogue.activation))
 }
 
 fn label([n, h, w, c]: [usize; 4]) -> String {
