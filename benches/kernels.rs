@@ -11,7 +11,7 @@ use common::{Adapter, Work, bench, criterion};
 use criterion::Criterion;
 use resnet_rs::bench::distinct;
 use resnet_rs::exec::{self, Session};
-use resnet_rs::graph::Op;
+use resnet_rs::graph::{Op, Precision};
 use resnet_rs::models::Preset;
 use resnet_rs::summary::training_step;
 
@@ -31,7 +31,7 @@ fn run_ms(session: &mut Session) -> Result<f64, exec::Error> {
 
 fn network(c: &mut Criterion, adapter: &Adapter, model: &str, classes: usize, res: usize, batch: usize) {
     let config = Preset::find(model).unwrap().config(classes);
-    let graph = training_step(&config, batch, [res; 2], false).unwrap().graph;
+    let graph = training_step(&config, batch, [res; 2], Precision::F32, false).unwrap().graph;
     for node in distinct(&graph, wanted) {
         let (flops, bytes) = (2 * node.cost.macs, node.cost.bytes);
         let work = Work { flops, bytes, limit_ms: adapter.peaks.limit_ms(flops, bytes) };

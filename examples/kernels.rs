@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let config = preset.config(1000);
     let inference = inference(&config, batch, [res; 2], Precision::F32)?;
-    let training = training_step(&config, batch, [res; 2], false)?;
+    let training = training_step(&config, batch, [res; 2], Precision::F32, false)?;
     let mut workgroups: BTreeMap<Kernel, Vec<u32>> = BTreeMap::new();
     for mut graph in [inference.graph, training.graph] {
         Choices::TABLE.rewrite(&mut graph, Target::TILES)?;

@@ -112,13 +112,19 @@ pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Pre
     Ok(network)
 }
 
-/// One training step on `batch` pictures: stochastic gradient descent with Nesterov momentum on a smoothed loss; with
+/// One training step on `batch` pictures: stochastic gradient descent with Nesterov momentum; with f16, in mixed precision; with
 /// `recompute`, as [`Step::recomputing`] has it.
 ///
 /// # Errors
 /// As [`Summary::new`].
-pub fn training_step(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Step, Error> {
-    let step = Step::build(config, batch, size, PIXELS, &StepOptions::default())?;
+pub fn training_step(
+    config: &Config,
+    batch: usize,
+    size: [usize; 2],
+    precision: Precision,
+    recompute: bool,
+) -> Result<Step, Error> {
+    let step = Step::build(config, batch, size, PIXELS, &StepOptions { precision, ..StepOptions::default() })?;
     if recompute { step.recomputing() } else { Ok(step) }
 }
 
@@ -135,9 +141,16 @@ pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precisio
 ///
 /// # Errors
 /// As [`Summary::new`].
-pub fn training_bytes(config: &Config, batch: usize, size: [usize; 2], recompute: bool) -> Result<Bytes, Error> {
-    let step = training_step(config, batch, size, recompute)?;
-    Ok(Choices::TABLE.plan(step.graph, &[step.loss], Target::TILES)?.bytes)
+pub fn training_bytes(
+    config: &Config,
+    batch: usize,
+    size: [usize; 2],
+    precision: Precision,
+    recompute: bool,
+) -> Result<Bytes, Error> {
+    let step = training_step(config, batch, size, precision, recompute)?;
+    let outputs = step.outputs();
+    Ok(Choices::TABLE.plan(step.graph, &outputs, Target::TILES)?.bytes)
 }
 
 #[cfg(test)]
@@ -184,7 +197,7 @@ mod tests {
         assert_eq!(four.params, one.params);
         let [full, half] =
             [Precision::F32, Precision::F16].map(|precision| inference_bytes(&config, 4, [32, 32], precision).unwrap());
-        let training = training_bytes(&config, 4, [32, 32], false).unwrap();
+        let training = training_bytes(&config, 4, [32, 32], Precision::F32, false).unwrap();
         // Folding makes one bias of batch norm's four vectors, which is small beside the weights; biases stay f32.
         assert!(full.parameters < training.parameters && full.state == 0, "{full:?}");
         let share = half.parameters as f64 / full.parameters as f64;

@@ -85,7 +85,7 @@ fn a_run_outlives_its_device() {
 fn a_lost_device_is_named() {
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let (mut session, step) = session(&gpu).unwrap();
-    session.feed(&[(step.feeds.lr(), &[0.1])], &[]).unwrap();
+    session.feed(&[(step.learning().unwrap().lr, &[0.1])], &[]).unwrap();
     session.run().unwrap();
     session.read(step.loss).unwrap();
     gpu.destroy();

@@ -92,7 +92,7 @@ fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> 
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, TRAINING).unwrap();
     let ends = net.training.unwrap();
     let mut gradients = Gradients::new();
-    autodiff::differentiate(&mut net.graph, ends.loss, |_, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, ends.loss, None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
         Ok(())
     })
@@ -165,7 +165,7 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
     let ends = net.training.unwrap();
     let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
-    autodiff::differentiate(&mut net.graph, ends.loss, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, ends.loss, None, |g, parameter, gradient| {
         let tensor = g.tensor(parameter).clone();
         let decays = decay_vectors || tensor.spec.shape.len() > 1;
         let weight_decay = if decays { 4e-5 } else { 0.0 };

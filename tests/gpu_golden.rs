@@ -137,7 +137,7 @@ fn gradients(
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
     let ends = net.training.unwrap();
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut net.graph, ends.loss, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, ends.loss, None, |g, parameter, gradient| {
         gradients.push((g.tensor(parameter).name.clone(), gradient));
         Ok(())
     })
@@ -232,13 +232,14 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
         let options = StepOptions { training, optimizer, ..StepOptions::default() };
         let step = Step::build(&config, 8, [32; 2], Input::Tensor, &options).unwrap();
         let store = synthetic(gpu, &step.graph);
+        let lr = step.learning().unwrap().lr;
         let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();
         let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();
         let mut losses = Vec::new();
         for s in 0..10 {
             let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
-            session.feed(&[(step.input, &pictures), (step.feeds.lr(), &[0.001])], &[(step.labels, &labels)]).unwrap();
+            session.feed(&[(step.input, &pictures), (lr, &[0.001])], &[(step.labels, &labels)]).unwrap();
             session.run().unwrap();
             losses.extend(session.read(step.loss).unwrap());
         }

@@ -126,7 +126,7 @@ fn check(what: &str, net: &Net, loss: TensorId) {
     let forward = &net.graph;
     let mut graph = forward.clone();
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut graph, loss, |_, parameter, gradient| {
+    autodiff::differentiate(&mut graph, loss, None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
         Ok(())
     })
@@ -267,7 +267,7 @@ fn silu_after_a_linear_layer_is_refused() {
     let x = net.parameter("x", Spec::channels([2, 3]));
     let y = net.linear("fc", x, 3, false, Activation::Silu);
     let loss = net.loss(y);
-    let error = autodiff::differentiate(&mut net.graph, loss, |_, _, _| Ok(())).unwrap_err().to_string();
+    let error = autodiff::differentiate(&mut net.graph, loss, None, |_, _, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("fc") && error.contains("SiLU"), "{error}");
 }
 
@@ -317,7 +317,7 @@ fn shared_weights_are_refused() {
     let y = net.apply("first", Conv2d::new(1, 0), &[x, w]);
     let y = net.apply("second", Conv2d::new(1, 0), &[y, w]);
     let loss = net.loss_of_map(y);
-    let error = autodiff::differentiate(&mut net.graph, loss, |_, _, _| Ok(())).unwrap_err().to_string();
+    let error = autodiff::differentiate(&mut net.graph, loss, None, |_, _, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("weights of its own"), "{error}");
 }
 

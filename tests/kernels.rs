@@ -6,7 +6,7 @@ mod adapters;
 
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, HalfStorage};
-use resnet_rs::graph::freeze::store_half;
+use resnet_rs::graph::half::store_half;
 use resnet_rs::graph::op::ScaleAdd;
 use resnet_rs::graph::{DType, Graph, Spec};
 use resnet_rs::selftest::{Case, cases, run};

@@ -67,6 +67,7 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(3).unwrap();
+    let lr = step.learning().unwrap().lr;
     let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
@@ -74,7 +75,7 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
     for s in 0..3u32 {
         let pixels: Vec<u32> = (0..6 * 32 * 32).map(|i: u32| (i ^ s).wrapping_mul(2_654_435_761)).collect();
         let words = [(step.input, &pixels[..]), (step.labels, &[0, 1, 2, 3, 4, 5]), (step.clock, &[7, s])];
-        session.feed(&[(step.feeds.lr(), &[0.05])], &words).unwrap();
+        session.feed(&[(lr, &[0.05])], &words).unwrap();
         session.run().unwrap();
         results.push(bits(session.read(step.loss).unwrap()));
     }

@@ -15,8 +15,9 @@ use std::path::Path;
 use golden::{BRANCH_GAMMA, SEED};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
+use resnet_rs::graph::TensorId;
 use resnet_rs::models::{Config, Input, PARTS, Training, part_of};
-use resnet_rs::train::{Feeds, Optimizer, Step, StepOptions, Update, When};
+use resnet_rs::train::{Gradients, Optimizer, Step, StepOptions, Together, Update, When};
 
 const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
 
@@ -40,24 +41,27 @@ struct InParts {
     store: ParameterStore,
     step: Session,
     update: Session,
-    keep: resnet_rs::graph::TensorId,
-    input: resnet_rs::graph::TensorId,
-    labels: resnet_rs::graph::TensorId,
-    ends: Update,
+    keep: TensorId,
+    input: TensorId,
+    labels: TensorId,
+    lr: TensorId,
+    factor: TensorId,
+    norm: TensorId,
 }
 
 impl InParts {
     fn new(gpu: &Gpu, optimizer: Optimizer) -> Self {
         let training = Training { label_smoothing: 0.1, ..Training::default() };
-        let options = StepOptions { training, optimizer, when: When::Together };
+        let options = StepOptions { training, optimizer, when: When::AfterParts, ..StepOptions::default() };
         let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &options).unwrap();
-        let Feeds::Together { keep } = step.feeds else { panic!("the parameters learn together") };
+        let Gradients::AddedUp { keep } = step.gradients else { panic!("the gradients are added up") };
         let ends = Update::build(&step.graph, &options).unwrap();
         let store = synthetic(gpu, &[&step.graph, &ends.graph]);
         let (input, labels, loss) = (step.input, step.labels, step.loss);
         let step = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
-        let update = Session::new(&store, ends.graph.clone(), &[ends.norm], &SessionOptions::default()).unwrap();
-        Self { store, step, update, keep, input, labels, ends }
+        let Together { factor, norm } = ends.learning.together.unwrap();
+        let update = Session::new(&store, ends.graph, &[norm], &SessionOptions::default()).unwrap();
+        Self { store, step, update, keep, input, labels, lr: ends.learning.lr, factor, norm }
     }
 
     /// Returns the norm of the gradients.
@@ -73,9 +77,9 @@ impl InParts {
     }
 
     fn update(&mut self, lr: f32) -> f32 {
-        self.update.feed(&[(self.ends.feeds.lr, &[lr]), (self.ends.factor, &[0.5])], &[]).unwrap();
+        self.update.feed(&[(self.lr, &[lr]), (self.factor, &[0.5])], &[]).unwrap();
         self.update.run().unwrap();
-        self.update.read(self.ends.norm).unwrap()[0]
+        self.update.read(self.norm).unwrap()[0]
     }
 }
 
@@ -141,7 +145,7 @@ fn averages_follow_the_weights() {
         let optimizer = Optimizer { ema: true, ..Optimizer::default() };
         let options = StepOptions { optimizer, ..StepOptions::default() };
         let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
-        let Feeds::AtOnce(feeds) = step.feeds else { panic!("the parameters learn at once") };
+        let learning = step.learning().unwrap();
         let store = synthetic(gpu, &[&step.graph]);
         let (input, labels) = (step.input, step.labels);
         let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
@@ -150,7 +154,7 @@ fn averages_follow_the_weights() {
         for (s, rate) in [0.9, 0.5, 0.1].into_iter().enumerate() {
             let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
             let rate_fed = [rate as f32];
-            let floats = [(input, &pictures[..]), (feeds.lr, &[0.1]), (feeds.ema_rate.unwrap(), &rate_fed)];
+            let floats = [(input, &pictures[..]), (learning.lr, &[0.1]), (learning.ema_rate.unwrap(), &rate_fed)];
             session.feed(&floats, &[(labels, &LABELS)]).unwrap();
             session.run().unwrap();
             for (name, average) in names.iter().zip(&mut expected) {
@@ -173,7 +177,7 @@ fn frozen_parts_stay_as_they_are() {
             let training = Training { frozen, ..Training::default() };
             let options = StepOptions { training, ..StepOptions::default() };
             let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
-            let lr = step.feeds.lr();
+            let lr = step.learning().unwrap().lr;
             let store = synthetic(gpu, &[&step.graph]);
             let (input, labels) = (step.input, step.labels);
             let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();

@@ -82,7 +82,7 @@ fn training_step_in_slices() {
     let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
     let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]).unwrap();
     let mut outputs = vec![loss];
-    autodiff::differentiate(&mut g, loss, |_, _, gradient| {
+    autodiff::differentiate(&mut g, loss, None, |_, _, gradient| {
         outputs.push(gradient);
         Ok(())
     })

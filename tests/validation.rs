@@ -72,12 +72,13 @@ fn train(gpu: &Gpu) {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(0).unwrap();
+    let lr = step.learning().unwrap().lr;
     let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let pictures = vec![0.5; 4 * 32 * 32 * 3];
     for s in 0..3 {
         let words = [(step.labels, &[1, 2, 3, 4][..]), (step.clock, &[0, s])];
-        session.feed(&[(step.input, &pictures), (step.feeds.lr(), &[0.1])], &words).unwrap();
+        session.feed(&[(step.input, &pictures), (lr, &[0.1])], &words).unwrap();
         session.run().unwrap();
     }
     assert!(session.read(step.loss).unwrap()[0].is_finite());

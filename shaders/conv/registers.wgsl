@@ -22,7 +22,7 @@
 
 @group(0) @binding(0) var<uniform> walk: Walk;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> w: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Weights>;
 @group(0) @binding(3) var<storage, read_write> y: array<Group>;
 // The sums start at the bias.
 #set bias_added = true
@@ -135,7 +135,7 @@ fn main(
 #endfor
 #if lanes_along == "pixels"
 #for i in range(loads)
-                let b{{ i }} = widen(w[weight{{ i }}]);
+                let b{{ i }} = widen_weights(w[weight{{ i }}]);
                 weight{{ i }} += 4u * stride{{ i }};
 #endfor
 #for q in range(4 * cols)
@@ -147,7 +147,7 @@ fn main(
 #else
 #for j in xyzw
 #for c in range(cols)
-                let b_{{ j }}{{ c }} = widen(w[weight{{ c }}]);
+                let b_{{ j }}{{ c }} = widen_weights(w[weight{{ c }}]);
                 weight{{ c }} += stride{{ c }};
 #endfor
 #for r in range(rows)

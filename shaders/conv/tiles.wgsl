@@ -24,7 +24,7 @@
 
 @group(0) @binding(0) var<uniform> walk: Walk;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> w: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Weights>;
 #if split
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 #else
@@ -96,7 +96,7 @@ fn main(
         a{{ i }} = widen(x[select(0, at{{ i }} + offset, inside{{ i }})]);
 #endfor
 #for i in range(16 * groups // threads)
-        b{{ i }} = widen(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // groups }}u, end * 4u - 1u) * weight_stride]);
+        b{{ i }} = widen_weights(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // groups }}u, end * 4u - 1u) * weight_stride]);
 #endfor
         group += 4u;
         while (group >= walk.in_groups) {

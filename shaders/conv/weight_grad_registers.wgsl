@@ -10,12 +10,13 @@
 // Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
 #endif
 //
-// x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in groups of 4 channels, partial: [runs, KH, KW, Ci, Co] in vec4.
+#include "shared/storage.wgsl"
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> dy: array<Group>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
 
 // First and one past the last output position whose tap lies inside the input.
@@ -73,9 +74,9 @@ fn main(
             var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups + group;
             var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups;
             for (var ox = xs.x; ox < xs.y; ox++) {
-                let a = x[at];
+                let a = widen(x[at]);
 #for c in range(cols)
-                let d{{ c }} = dy[out + read{{ c }}];
+                let d{{ c }} = widen(dy[out + read{{ c }}]);
 #endfor
 #for r in range(rows)
                 let a{{ r }} = subgroupBroadcast(a.{{ xyzw[r % 4] }}, {{ r // 4 }}u);
@@ -108,10 +109,10 @@ fn main(
         var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups, counts);
         for (var ox = xs.x; ox < xs.y; ox++) {
 #for c in range(cols)
-            let d{{ c }} = dy[out + read{{ c }}];
+            let d{{ c }} = widen(dy[out + read{{ c }}]);
 #endfor
 #for i in range(own)
-            let a{{ i }} = select(vec4<f32>(0.0), x[at + group{{ i }}], counts);
+            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + group{{ i }}]), counts);
 #endfor
 #for r in range(rows)
 #for c in range(cols)

@@ -7,12 +7,13 @@
 // up to {{ 4 * rows }} and {{ 16 * groups }} contiguous bytes a pixel, no two threads in the same bank. While the next 16 pixels are on their way to
 // registers, the threads multiply; see conv/product.wgsl.
 //
-// x: [N, H, W, Ci], dy: [N, OH, OW, Co], partial: [runs, KH, KW, Ci, Co], all in vec4.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in groups of 4 channels, partial: [runs, KH, KW, Ci, Co] in vec4.
+#include "shared/storage.wgsl"
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> dy: array<Group>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
 
 var<workgroup> tile_a: array<vec4<f32>, {{ 4 * rows }}>; // [16 pixels][{{ rows }} taps * input channels / 4]
@@ -70,7 +71,7 @@ fn main(
         let iy{{ i }} = i32(oy * g.stride) + shift_y;
         let ix{{ i }} = i32(ox * g.stride) + shift_x;
         inside{{ i }} = pixel < end && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
-        a{{ i }} = x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups + group, inside{{ i }})];
+        a{{ i }} = widen(x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups + group, inside{{ i }})]);
         pixel += {{ threads // width }}u;
         ox += step_x;
         oy += step_y;
@@ -85,7 +86,7 @@ fn main(
         }
 #endfor
 #for i in range(16 * groups // threads)
-        b{{ i }} = dy[min({{ m }} + thread / {{ groups }}u + {{ i * threads // groups }}u, end - 1u) * g.out_groups + load_column];
+        b{{ i }} = widen(dy[min({{ m }} + thread / {{ groups }}u + {{ i * threads // groups }}u, end - 1u) * g.out_groups + load_column]);
 #endfor
 #endmacro
 

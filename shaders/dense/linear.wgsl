@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Weights>;
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
@@ -26,10 +26,10 @@ fn each(i: u32) {
     let stride = weight_row_stride(o, p.out_groups);
     for (var k = 0u; k < p.in_groups; k++) {
         let v = x[row + k];
-        sum += v.x * widen(w[at]);
-        sum += v.y * widen(w[at + stride]);
-        sum += v.z * widen(w[at + 2u * stride]);
-        sum += v.w * widen(w[at + 3u * stride]);
+        sum += v.x * widen_weights(w[at]);
+        sum += v.y * widen_weights(w[at + stride]);
+        sum += v.z * widen_weights(w[at + 2u * stride]);
+        sum += v.w * widen_weights(w[at + 3u * stride]);
         at += 4u * stride;
     }
     y[i] = activate(sum);

@@ -4,13 +4,14 @@
 // The derivative is taken from y, whose sign is that of x * gate + shortcut.
 #endif
 //
-// x, shortcut, y and the gradients: [N, H, W, C], gate, dgate: [N, C], in vec4.
+// x, shortcut, y and the gradients: [N, H, W, C] in groups of 4 channels, gate, dgate: [N, C] in vec4.
 #if gate
 // Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
 // them. i: a channel group of a chunk of an image's pixels, which the invocation walks.
 #else
-// i: a vec4 of x. Without a gate dx is dshortcut as well.
+// i: a group of x. Without a gate dx is dshortcut as well.
 #endif
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"
 
@@ -25,20 +26,20 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<Group>;
+@group(0) @binding(2) var<storage, read> x: array<Group>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Group>;
 #if gate
 @group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dgate: array<vec4<f32>>;
 #endif
 #if result
-@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> y: array<Group>;
 #elif shortcut
-@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<vec4<f32>>;
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<Group>;
 #endif
 #if gate and shortcut
-@group(0) @binding(7) var<storage, read_write> dshortcut: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> dshortcut: array<Group>;
 #endif
 
 #if gate
@@ -51,16 +52,16 @@ fn each(i: u32) {
     var sum = vec4<f32>(0.0);
     for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
         let at = (n * p.pixels + pixel) * p.groups + c;
-        let v = x[at];
+        let v = widen(x[at]);
 #if result
-        let d = dy[at] * activation_derivative(y[at]);
+        let d = widen(dy[at]) * activation_derivative(widen(y[at]));
 #else
-        let d = dy[at] * activation_derivative(v * scale{{ " + shortcut[at]" if shortcut else "" }});
+        let d = widen(dy[at]) * activation_derivative(v * scale{{ " + widen(shortcut[at])" if shortcut else "" }});
 #endif
         sum += d * v;
-        dx[at] = d * scale;
+        dx[at] = narrow(d * scale);
 #if shortcut
-        dshortcut[at] = d;
+        dshortcut[at] = narrow(d);
 #endif
     }
     dgate[i] = sum;
@@ -68,9 +69,9 @@ fn each(i: u32) {
 #else
 fn each(i: u32) {
 #if result
-    dx[i] = dy[i] * activation_derivative(y[i]);
+    dx[i] = narrow(widen(dy[i]) * activation_derivative(widen(y[i])));
 #else
-    dx[i] = dy[i] * activation_derivative(x[i]{{ " + shortcut[i]" if shortcut else "" }});
+    dx[i] = narrow(widen(dy[i]) * activation_derivative(widen(x[i]){{ " + widen(shortcut[i])" if shortcut else "" }}));
 #endif
 }
 #endif

@@ -1,4 +1,7 @@
 // Gradient of the mean softmax cross-entropy: dz = (softmax(z) - t) / N, t = (1 - smoothing) * onehot(label) + smoothing / K.
+#if scaled
+// All of it times a scale [1], which keeps small gradients within f16 and is divided out before parameters learn.
+#endif
 //
 // z, dz: [N, K] in f32 with rows of `stride`, labels: [N]. i: a row. Padding receives 0.
 #include "shared/each.wgsl"
@@ -19,6 +22,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> others: array<u32>;
 @group(0) @binding(5) var<storage, read> shares: array<f32>;
 #endif
+#if scaled
+@group(0) @binding({{ 6 if mixed else 4 }}) var<storage, read> scale: array<f32>;
+#endif
 
 fn each(i: u32) {
     let row = i * p.stride;
@@ -38,6 +44,7 @@ fn each(i: u32) {
         let share = select(0.0, 1.0, k == labels[i]);
 #endif
         let target_probability = p.smoothing / f32(p.classes) + (1.0 - p.smoothing) * share;
-        dz[row + k] = select(0.0, (softmax - target_probability) / f32(p.count), k < p.classes);
+        let gradient = (softmax - target_probability) / f32(p.count){{ " * scale[0]" if scaled else "" }};
+        dz[row + k] = select(0.0, gradient, k < p.classes);
     }
 }

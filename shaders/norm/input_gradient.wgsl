@@ -2,8 +2,9 @@
 // xhat = (x - mean) * inverse_deviation, d = dy * activation'(xhat * gamma + beta), and M is the number of rows.
 // Step 2 has left dbeta / M and dgamma / M in `mean_gradient`.
 //
-// x, dy, dx: [rows, C], vectors: [C], mean_gradient: [2, C], in vec4. i: a channel group of {{ run }} rows, groups fastest, so that
-// what belongs to the channel is loaded once for all of them.
+// x, dy, dx: [rows, C] in groups of 4 channels, vectors: [C], mean_gradient: [2, C], in vec4. i: a channel group of {{ run }} rows,
+// groups fastest, so that what belongs to the channel is loaded once for all of them.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"
 
@@ -14,14 +15,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> dy: array<Group>;
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> mean: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> inverse_deviation: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read> mean_gradient: array<vec4<f32>>;
-@group(0) @binding(8) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> dx: array<Group>;
 
 fn each(i: u32) {
     let c = i % p.groups;
@@ -35,9 +36,9 @@ fn each(i: u32) {
 #for r in range(run)
     if (first_row + {{ r }}u < p.rows) {
         let at = (first_row + {{ r }}u) * p.groups + c;
-        let xhat = (x[at] - m) * inverse;
-        let d = dy[at] * activation_derivative(xhat * scale + shift);
-        dx[at] = scale * inverse * (d - mean_d - xhat * mean_d_xhat);
+        let xhat = (widen(x[at]) - m) * inverse;
+        let d = widen(dy[at]) * activation_derivative(xhat * scale + shift);
+        dx[at] = narrow(scale * inverse * (d - mean_d - xhat * mean_d_xhat));
     }
 #endfor
 }

@@ -1,19 +1,20 @@
 // Each pixel receives its window's gradient over the window's pixel count, plus another path's gradient where there is one.
-// dy: [N, ceil(H / 2), ceil(W / 2), C], dx, addend: [N, H, W, C], in vec4. i: a vec4 of dx.
+// dy: [N, ceil(H / 2), ceil(W / 2), C], dx, addend: [N, H, W, C], in groups of 4 channels. i: a group of dx.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // vec4 in dx
+    count: u32,  // groups in dx
     groups: u32, // C / 4
     in_h: u32,
     in_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<Group>;
+@group(0) @binding(2) var<storage, read_write> dx: array<Group>;
 #if addend
-@group(0) @binding(3) var<storage, read> addend: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> addend: array<Group>;
 #endif
 
 fn each(i: u32) {
@@ -24,6 +25,6 @@ fn each(i: u32) {
     let oy = pixel / p.in_w % p.in_h / 2u;
     let ox = pixel % p.in_w / 2u;
     let window = min(2u, p.in_h - oy * 2u) * min(2u, p.in_w - ox * 2u);
-    let d = dy[((n * out_h + oy) * out_w + ox) * p.groups + i % p.groups];
-    dx[i] = d / f32(window){{ " + addend[i]" if addend else "" }};
+    let d = widen(dy[((n * out_h + oy) * out_w + ox) * p.groups + i % p.groups]);
+    dx[i] = narrow(d / f32(window){{ " + widen(addend[i])" if addend else "" }});
 }

@@ -1,21 +1,22 @@
 // dx = dy / (H * W) everywhere, plus another path's gradient of the same map where there is one.
-// dy: [N, C], dx, addend: [N, H, W, C], in vec4. i: a vec4 of dx.
+// dy: [N, C] in vec4, dx, addend: [N, H, W, C] in groups of 4 channels. i: a group of dx.
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // vec4 in dx
+    count: u32,  // groups in dx
     groups: u32, // C / 4
     pixels: u32, // H * W
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> dx: array<Group>;
 #if addend
-@group(0) @binding(3) var<storage, read> addend: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> addend: array<Group>;
 #endif
 
 fn each(i: u32) {
     let n = i / (p.pixels * p.groups);
-    dx[i] = dy[n * p.groups + i % p.groups] / f32(p.pixels){{ " + addend[i]" if addend else "" }};
+    dx[i] = narrow(dy[n * p.groups + i % p.groups] / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }

@@ -146,6 +146,7 @@ impl BatchNormTraffic {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::Precision;
     use crate::gpu::Family;
     use crate::graph::op::{BatchNorm, Conv2dInputGrad, SgdMomentum};
     use crate::graph::{Activation, DType, Init, Spec};
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn batch_norm_of_training_moves_little_more_than_it_must() {
         let config = Preset::find("resnet-rs-50").unwrap().config(1000);
-        let graph = training_step(&config, 32, [160; 2], false).unwrap().graph;
+        let graph = training_step(&config, 32, [160; 2], Precision::F32, false).unwrap().graph;
         for target in TARGETS {
             let sum = BatchNormTraffic::of(&graph, &mut Meter::new(target)).unwrap().unwrap();
             let [moved, least, fused] =

@@ -10,10 +10,10 @@ use serde::Serialize;
 use crate::Error;
 use crate::exec::{self, ParameterStore, Session, SessionOptions, initial_values};
 use crate::gpu::Gpu;
-use crate::graph::freeze::store_half;
 use crate::graph::{Graph, Init, Precision, Role, TensorId};
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
+use crate::train::Learning;
 
 /// Where all random numbers start.
 const SEED: u64 = 1;
@@ -41,7 +41,7 @@ pub struct Workload {
     pub batch: usize,
     /// What it is asked to do.
     pub mode: Mode,
-    /// Storage of maps and weights; training has f32 alone.
+    /// Storage of maps and weights; with f16, a training step is one of mixed precision.
     pub precision: Precision,
     /// Whether a training step recomputes activations instead of keeping them.
     pub recompute: bool,
@@ -76,7 +76,7 @@ struct Program {
 struct Feeds {
     labels: TensorId,
     clock: TensorId,
-    lr: TensorId,
+    learning: Option<Learning>,
 }
 
 impl Workload {
@@ -94,11 +94,8 @@ impl Workload {
                 Program { graph: network.graph, pixels: network.input, training: None, output: network.logits }
             }
             Mode::Train => {
-                let mut step = training_step(config, self.batch, size, self.recompute)?;
-                if self.precision == Precision::F16 {
-                    store_half(&mut step.graph)?; // refused
-                }
-                let training = Feeds { labels: step.labels, clock: step.clock, lr: step.feeds.lr() };
+                let step = training_step(config, self.batch, size, self.precision, self.recompute)?;
+                let training = Feeds { labels: step.labels, clock: step.clock, learning: step.learning() };
                 Program { graph: step.graph, pixels: step.input, training: Some(training), output: step.loss }
             }
         })
@@ -189,8 +186,15 @@ impl Prepared {
         store.load(&self.weights)?;
         session.prepare()?;
         session.feed(&[], &[(pixels, &self.pixels)])?;
-        if let Some(Feeds { labels, clock, lr }) = training {
-            session.feed(&[(lr, &[0.01])], &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
+        if let Some(Feeds { labels, clock, learning }) = training {
+            let numbers: Vec<(TensorId, &[f32])> = learning
+                .iter()
+                .flat_map(|learning| {
+                    let factor = learning.together.map(|together| (together.factor, &[1.0][..]));
+                    std::iter::once((learning.lr, &[0.01][..])).chain(factor)
+                })
+                .collect();
+            session.feed(&numbers, &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
         }
         session.run()?;
         session.read(output)?;

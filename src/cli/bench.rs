@@ -39,7 +39,7 @@ pub(super) struct Bench {
     /// What to measure: an answer to a batch, a training step
     #[arg(long, value_name = "MODE,..", value_delimiter = ',', default_value = "infer")]
     mode: Vec<Mode>,
-    /// Storage of maps and weights in inference
+    /// Storage of maps and weights; a training step in f16 is one of mixed precision
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
     /// Recompute activations in training steps, as `train --recompute` does

@@ -40,14 +40,9 @@ pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
     let Workload { model, config, res, batch, mode, precision, recompute } = args.workload.workload();
     let summary = Summary::new(&config, batch, [res; 2])?;
     let train = mode == Mode::Train;
-    let planned = match (train, precision) {
-        (false, precision) => inference_bytes(&config, batch, [res; 2], precision)?,
-        (true, Precision::F32) => training_bytes(&config, batch, [res; 2], recompute)?,
-        (true, Precision::F16) => {
-            return Err(Error::failed(
-                "f16 is for inference, a training step stores f32: leave out --train or --precision".into(),
-            ));
-        }
+    let planned = match train {
+        false => inference_bytes(&config, batch, [res; 2], precision)?,
+        true => training_bytes(&config, batch, [res; 2], precision, recompute)?,
     };
     let planned_bytes = planned.total();
     let answer = Answer { model, config, res, batch, train, recompute, precision, summary, planned_bytes, planned };

@@ -118,7 +118,7 @@ fn network(args: &Tune, model: &Preset) -> Result<Graph, Error> {
     let batch = |default| args.batch.unwrap_or(default) as usize;
     Ok(match args.mode {
         Mode::Infer => inference(&config, batch(1), size, Precision::F32)?.graph,
-        Mode::Train => training_step(&config, batch(32), size, false)?.graph,
+        Mode::Train => training_step(&config, batch(32), size, Precision::F32, false)?.graph,
     })
 }
 

@@ -21,7 +21,7 @@ pub(super) struct WorkloadFlags {
     /// A training step, not an answer
     #[arg(long)]
     train: bool,
-    /// Storage of maps and weights in inference
+    /// Storage of maps and weights; a training step in f16 is one of mixed precision
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
     /// Recompute activations, as `train --recompute` does

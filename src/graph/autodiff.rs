@@ -62,13 +62,15 @@ impl Backward<'_> {
     }
 }
 
-/// Appends the gradients of the first output of the graph's loss node with respect to every parameter.
+/// Appends the gradients of the first output of the graph's loss node with respect to every parameter, times `seed`, a number
+/// `[1]`, if there is one: the gradient of the loss with respect to itself.
 ///
 /// `use_gradient` is called with each parameter and its gradient as soon as nothing later in the backward pass reads
 /// the parameter, so that an optimiser node appended there may overwrite it, and the gradient's memory is free again.
 pub fn differentiate(
     graph: &mut Graph,
     loss: TensorId,
+    seed: Option<TensorId>,
     mut use_gradient: impl FnMut(&mut Graph, TensorId, TensorId) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let forward = graph.nodes().to_vec();
@@ -84,13 +86,13 @@ pub fn differentiate(
         let is_parameter = |t: TensorId| matches!(graph.tensor(t).role, Role::Parameter(_));
         completes.push(node.inputs.iter().copied().filter(|&t| is_parameter(t) && read.insert(t)).collect());
     }
-    let mut back = Backward { graph, gradients: HashMap::new(), needed };
+    let gradients = seed.map(|seed| (loss, seed)).into_iter().collect();
+    let mut back = Backward { graph, gradients, needed };
     let Some(last) = forward.iter().rposition(|n| n.outputs.first() == Some(&loss)) else {
         return Ok(());
     };
     for (i, node) in forward.iter().enumerate().take(last + 1).rev() {
-        let seeded = i == last;
-        if seeded || node.outputs.iter().any(|&t| back.gradient_of(t).is_some()) {
+        if i == last || node.outputs.iter().any(|&t| back.gradient_of(t).is_some()) {
             node.op.rule().gradient(node, &mut back)?;
         }
         for &parameter in &completes[i] {
@@ -127,7 +129,7 @@ mod tests {
         let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]);
         let loss = loss.unwrap_or_else(|e| panic!("{e}"));
         let mut found = Vec::new();
-        differentiate(&mut g, loss, |g, parameter, gradient| {
+        differentiate(&mut g, loss, None, |g, parameter, gradient| {
             assert_eq!(g.spec(parameter).shape, g.spec(gradient).shape);
             found.push(g.tensor(parameter).name.clone());
             Ok(())

@@ -1,22 +1,8 @@
 //! From a network that was trained to one that only answers: fused, its weights folded once and for all, stored in f32 or f16.
 
+use super::half::store_half;
 use super::plan::constant_nodes;
-use super::{DType, Error, Graph, Init, Layout, Op, Role, Spec, Tensor, TensorId, fuse};
-
-/// How maps and weights are stored; kernels compute in f32 either way.
-///
-/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is 65504,
-/// which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates and logits
-/// stay f32: they are small.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits.
-    F16,
-}
+use super::{Error, Graph, Init, Precision, Role, Tensor, TensorId, fuse};
 
 /// A network that only answers. Its two graphs share their tensors' ids and names.
 #[derive(Clone, Debug)]
@@ -55,40 +41,11 @@ pub fn freeze(mut graph: Graph, outputs: &[TensorId], precision: Precision) -> R
     Ok(Frozen { graph, folding })
 }
 
-/// Has every map, kernel and weight matrix of an inference graph stored in f16.
-///
-/// # Errors
-/// [`Error::NoHalf`] for a training graph, whose operations have no kernels for that.
-pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
-    for node in graph.nodes() {
-        if !matches!(
-            node.op,
-            Op::Standardize(_)
-                | Op::Conv2d(_)
-                | Op::BatchNormInference(_)
-                | Op::ScaleAdd(_)
-                | Op::GlobalAvgPool(_)
-                | Op::AvgPool2x2(_)
-                | Op::Linear(_)
-        ) {
-            return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name() });
-        }
-    }
-    let is_large = |spec: &Spec| match spec.layout {
-        Layout::Channels => spec.shape.len() == 4,
-        Layout::Weights => true,
-        Layout::Plain => false,
-    };
-    for id in graph.ids().filter(|&id| is_large(graph.spec(id))).collect::<Vec<_>>() {
-        graph.tensor_mut(id).spec.dtype = DType::F16;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::graph::{DType, Layout, Op};
     use crate::models::{Config, Input, Mode, Network, Training};
 
     fn network(mode: Mode) -> Network {

@@ -1,13 +1,14 @@
 //! A network as pure data: typed tensors, operations, and what follows from them without any GPU.
 //!
 //! [`Graph`] holds tensors and nodes in execution order. Everything else reads it: shape inference and
-//! cost ([`op`]), automatic differentiation ([`autodiff`]), fusion and storage for inference ([`fuse`],
-//! [`freeze`]), and the memory plan ([`plan`]). The `kernels` floor lowers the same nodes to GPU dispatches, and the
+//! cost ([`op`]), automatic differentiation ([`autodiff`]), fusion for inference ([`fuse`],
+//! [`freeze`]), storage in 16 bits ([`half`]), and the memory plan ([`plan`]). The `kernels` floor lowers the same nodes to GPU dispatches, and the
 //! `reference` floor interprets them in f64.
 
 pub mod autodiff;
 pub mod freeze;
 pub mod fuse;
+pub mod half;
 mod network;
 pub mod op;
 mod pack;
@@ -16,7 +17,7 @@ pub mod recompute;
 mod tensor;
 pub mod winograd;
 
-pub use freeze::Precision;
+pub use half::Precision;
 pub use network::{Error, Graph, Node, NodeId};
 pub use op::{Activation, Cost, Op};
 pub use tensor::{DType, Init, LANES, Layout, Role, Spec, Tensor, TensorId, WEIGHT_BLOCK};

@@ -29,10 +29,10 @@ pub enum Error {
         /// What to do instead.
         hint: &'static str,
     },
-    /// An operation reads or writes f32 alone.
+    /// An operation has no place in a graph that is stored so.
     #[error(
-        "{node}: {op} has no kernel for f16 storage, which is for inference: train in f32, and build the network to be stored in f16 \
-         for inference"
+        "{node}: {op} has no kernel for f16 weights, which are for inference: train in mixed precision, and build the network to be \
+         stored in f16 for inference"
     )]
     NoHalf {
         /// Name of the node.

@@ -73,6 +73,7 @@ impl Rewrite<'_> {
             op => op,
         };
         let copy = self.graph.push(&node.name, op, &inputs, &[], Role::Activation)?[0];
+        self.graph.tensor_mut(copy).spec.dtype = self.graph.spec(tensor).dtype;
         self.order.extend(self.graph.nodes().last().cloned());
         self.rebuilt.insert(tensor, copy);
         Ok(copy)

@@ -45,13 +45,14 @@ impl Walk {
     ) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
         let [block_pixels, block_groups] = variant.map_block(l.target.lanes);
+        let kernel = |template| l.kernel_with_weights(template, l.input(1).spec);
         let kernel = match variant {
             ConvVariant::Tiles(tile) => tile
-                .set(l.kernel("conv/tiles"))
+                .set(kernel("conv/tiles"))
                 .with("strided", Setting::Flag(self.out_step > 1))
                 .with("split", Setting::Flag(parts > 1)),
             ConvVariant::Registers(tile) => {
-                tile.set(l.kernel("conv/registers"), l.target.lanes).with("padded", Setting::Flag(self.leaves_input()))
+                tile.set(kernel("conv/registers"), l.target.lanes).with("padded", Setting::Flag(self.leaves_input()))
             }
         };
         let kernel = with_epilogue(kernel, epilogue);
@@ -104,7 +105,7 @@ pub(super) fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
 fn sum_partials(l: &mut Lowering<'_>, parts: usize, epilogue: &Epilogue, [partial, y]: [View; 2], rest: &[View]) {
     let output = l.output(0);
     let image = output.vec4() / output.spec.shape[0].max(1);
-    let kernel = with_epilogue(l.kernel("conv/sum_partials"), epilogue);
+    let kernel = with_epilogue(l.kernel_storing(output.spec.dtype, "conv/sum_partials"), epilogue);
     let views = [&[partial, y], rest].concat();
     let count = (y.bytes / output.spec.group_bytes()) as usize;
     l.each(kernel, views, count, words![parts, image, output.spec.groups()]);
@@ -250,8 +251,8 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let runs = op.runs(x.spec, dy.spec);
     let variant = l.variant();
     let kernel = match variant {
-        ConvVariant::Tiles(tile) => tile.set(Kernel::new("conv/weight_grad_tiles")),
-        ConvVariant::Registers(tile) => tile.set(Kernel::new("conv/weight_grad_registers"), l.target.lanes),
+        ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),
+        ConvVariant::Registers(tile) => tile.set(l.kernel("conv/weight_grad_registers"), l.target.lanes),
     };
     let [block_rows, block_groups] = variant.weight_block(l.target.lanes);
     let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };

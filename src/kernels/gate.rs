@@ -33,7 +33,8 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
     if op.gate && op.shortcut {
         maps.push(l.output(2));
     }
-    let kernel = Kernel::new("gate/scale_add_grad")
+    let kernel = l
+        .kernel("gate/scale_add_grad")
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("result", Setting::Flag(op.reads_result()))

@@ -16,12 +16,14 @@ pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntro
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {
     let (logits, dlogits) = (l.input(0), l.output(0));
     let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
-    let kernel = Kernel::new("loss/softmax_cross_entropy_grad").with("mixed", Setting::Flag(op.mixed));
+    let kernel = Kernel::new("loss/softmax_cross_entropy_grad")
+        .with("mixed", Setting::Flag(op.mixed))
+        .with("scaled", Setting::Flag(op.scaled));
     let views = views(l, dlogits.whole());
     l.each(kernel, views, logits.spec.shape[0], params);
 }
 
-/// Logits, labels, the result, and what mixed pictures have besides.
+/// Logits, labels, the result, what mixed pictures have besides, and a scale.
 fn views(l: &Lowering<'_>, result: View) -> Vec<View> {
     let mut views: Vec<View> = (0..l.node.inputs.len()).map(|i| l.input(i).whole()).collect();
     views.insert(2, result);

@@ -26,7 +26,7 @@ pub use variants::ConvVariant;
 
 use crate::gpu::{HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
-use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Spec, TensorId};
+use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, TensorId};
 
 /// Why a node has no kernels.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -113,6 +113,8 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::MovingAverage(_) => optim::moving_average(&mut l),
         Op::SquaredNorm(op) => optim::squared_norm(&mut l, op),
         Op::GradientScale(op) => optim::gradient_scale(&mut l, op),
+        Op::Unscale(_) => optim::unscale(&mut l),
+        Op::AdaptLossScale(op) => optim::adapt_loss_scale(&mut l, op),
     }
     match l.launches.iter().flat_map(|launch| &launch.views).find(|view| view.bytes > MAX_BINDING_BYTES) {
         Some(view) => Err(l.too_large(*view)),
@@ -166,12 +168,28 @@ impl<'g> Lowering<'g> {
     /// A kernel that reads or writes maps or weights in either precision; see `shaders/shared/storage.wgsl`.
     fn kernel(&self, template: &'static str) -> Kernel {
         let half = self.node.inputs.iter().chain(&self.node.outputs).any(|&t| self.graph.spec(t).dtype == DType::F16);
+        self.kernel_storing(if half { DType::F16 } else { DType::F32 }, template)
+    }
+
+    /// The same where not all of the node's tensors concern the kernel.
+    fn kernel_storing(&self, dtype: DType, template: &'static str) -> Kernel {
         let storage = match self.target.half {
-            _ if !half => "f32",
+            _ if dtype != DType::F16 => "f32",
             HalfStorage::Native => "f16",
             HalfStorage::Packed => "packed",
         };
-        Kernel::new(template).with("storage", Setting::Text(storage))
+        let of_gradient = |id: &TensorId| {
+            let tensor = self.graph.tensor(*id);
+            tensor.spec.dtype == DType::F16 && tensor.role == Role::Gradient
+        };
+        let gradient = self.node.outputs.iter().any(of_gradient);
+        Kernel::new(template).with("storage", Setting::Text(storage)).with("gradient", Setting::Flag(gradient))
+    }
+
+    /// The same for a kernel that reads a map and the weights `w`.
+    fn kernel_with_weights(&self, template: &'static str, w: &Spec) -> Kernel {
+        let full_weights = w.dtype == DType::F32 && self.input(0).spec.dtype == DType::F16;
+        self.kernel(template).with("full_weights", Setting::Flag(full_weights))
     }
 
     fn too_large(&self, view: View) -> TooLarge {
@@ -314,7 +332,7 @@ use words;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::graph::freeze::store_half;
+    use crate::graph::half::store_half;
     use crate::models::{Config, Input, Mode, Network};
 
     /// 64 pictures of 401 px: maps beyond one binding, of sizes that rarely fall on multiples of 256 bytes.

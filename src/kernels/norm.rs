@@ -35,7 +35,7 @@ fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors:
 pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     let (x, mean, inverse_deviation) = (l.input(0), l.output(1).whole(), l.output(2).whole());
     let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
-    partial(l, &Kernel::new("norm/partial_statistics"), &[x], &[], &reduction);
+    partial(l, &l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
     l.each(Kernel::new("norm/merge_statistics"), views, groups, params);
@@ -72,15 +72,16 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
     let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
     let vectors: Vec<View> = (2..6).map(|i| l.input(i).whole()).collect();
-    let with_activation = |template| Kernel::new(template).with("activation", activation(op.activation));
-    partial(l, &with_activation("norm/partial_gradients"), &[x, dy], &vectors, &reduction);
+    let function = activation(op.activation);
+    partial(l, &l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
     let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
     l.each(Kernel::new("norm/merge_gradients"), views, groups, words![reduction.chunks, reduction.rows as f32]);
     for run in row_slices(&x, &reduction) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);
         views.extend([l.workspace(), dx.rows(&run)]);
-        let kernel = with_activation("norm/input_gradient").with("run", Setting::Number(RUN_ROWS));
+        let kernel = l.kernel("norm/input_gradient").with("activation", function);
+        let kernel = kernel.with("run", Setting::Number(RUN_ROWS));
         l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * groups, words![groups, run.len()]);
     }
 }

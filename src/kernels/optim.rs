@@ -1,7 +1,7 @@
 //! The optimiser.
 
 use super::{Kernel, Lowering, Setting, View, fold, words};
-use crate::graph::op::{GradientScale, SgdMomentum, SquaredNorm};
+use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
 
 pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
     let gradient = l.input(0);
@@ -42,4 +42,15 @@ pub(super) fn gradient_scale(l: &mut Lowering<'_>, op: &GradientScale) {
     let views = vec![l.input(0).whole(), l.input(1).whole(), l.output(0).whole(), l.output(1).whole()];
     // WGSL knows no infinity: the largest number limits as little.
     l.each(Kernel::new("optim/gradient_scale"), views, 1, words![op.max_norm.min(f32::MAX)]);
+}
+
+pub(super) fn unscale(l: &mut Lowering<'_>) {
+    let views = vec![l.input(0).whole(), l.input(1).whole(), l.output(0).whole()];
+    l.each(Kernel::new("optim/unscale"), views, 1, words![]);
+}
+
+pub(super) fn adapt_loss_scale(l: &mut Lowering<'_>, op: &AdaptLossScale) {
+    let views = vec![l.input(0).whole(), l.update(0).whole(), l.update(1).whole()];
+    let [least, most] = AdaptLossScale::RANGE;
+    l.each(Kernel::new("optim/adapt_loss_scale"), views, 1, words![op.growth_steps as f32, least, most]);
 }

@@ -53,7 +53,7 @@ fn gradient(l: &mut Lowering<'_>, template: &'static str, addend: bool, params: 
     let maps: Vec<Operand<'_>> = [l.input(0), l.output(0)].into_iter().chain(addend).collect();
     for run in l.image_slices(&maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
-        let kernel = Kernel::new(template).with("addend", Setting::Flag(addend.is_some()));
+        let kernel = l.kernel(template).with("addend", Setting::Flag(addend.is_some()));
         l.each(kernel, views, maps[1].vec4_in(&run), params.to_vec());
     }
     Ok(())

@@ -52,15 +52,17 @@ pub(super) fn softmax_cross_entropy(
     Ok(vec![vec![mean], losses])
 }
 
-/// `(softmax(logits) - target) / N`.
+/// `scale * (softmax(logits) - target) / N`.
 pub(super) fn softmax_cross_entropy_grad(
     op: &SoftmaxCrossEntropyGrad,
     node: &str,
     inputs: &[View<'_>],
 ) -> Result<Vec<f64>, Error> {
+    let (inputs, scale) = inputs.split_at(inputs.len() - usize::from(op.scaled));
     let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
-    let n = rows.len() as f64;
-    let gradient =
-        |(logits, target): Row<'_>| log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) / n);
+    let factor = scale.first().map_or(1.0, |scale| scale.data[0]) / rows.len() as f64;
+    let gradient = |(logits, target): Row<'_>| {
+        log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) * factor)
+    };
     Ok(rows.into_iter().flat_map(gradient).collect())
 }

@@ -22,7 +22,9 @@ mod winograd;
 pub use values::Values;
 use values::View;
 
-use crate::graph::{Graph, Node, Op};
+use half::f16;
+
+use crate::graph::{DType, Graph, Node, Op, Role};
 
 /// Why a graph cannot be interpreted.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +91,25 @@ pub fn run_node(graph: &Graph, node: &Node, values: &mut Values) -> Result<(), E
     for (&id, updated) in node.updates.iter().zip(updates) {
         values.set(graph, id, updated)?;
     }
-    for (&id, output) in node.outputs.iter().zip(outputs?) {
+    for (&id, mut output) in node.outputs.iter().zip(outputs?) {
+        if graph.spec(id).dtype == DType::F16 {
+            let gradient = graph.tensor(id).role == Role::Gradient;
+            output.iter_mut().for_each(|v| *v = within_half(*v, gradient));
+        }
         values.set(graph, id, output)?;
     }
     Ok(())
+}
+
+/// What becomes of a number beyond the largest of f16 where it is stored so: the largest, or of a gradient infinity. The twins do
+/// not round.
+fn within_half(v: f64, gradient: bool) -> f64 {
+    let largest = f64::from(f16::MAX);
+    match v.abs() > largest {
+        true if gradient => f64::INFINITY.copysign(v),
+        true => largest.copysign(v),
+        false => v,
+    }
 }
 
 /// Finds the twin of a node's operation and returns its outputs.
@@ -141,6 +158,11 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         }
         Op::SquaredNorm(_) => vec![optim::squared_norm(x)],
         Op::GradientScale(op) => optim::gradient_scale(op, x),
+        Op::Unscale(_) => vec![optim::unscale(x)],
+        Op::AdaptLossScale(op) => {
+            optim::adapt_loss_scale(op, x, updates);
+            Vec::new()
+        }
     };
     Ok(outputs)
 }

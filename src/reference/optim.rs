@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum, and what stands between a gradient and its step.
 
 use super::View;
-use crate::graph::op::{GradientScale, SgdMomentum};
+use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`.
 /// `inputs` are grad, lr and perhaps a scale, `updates` p and v.
@@ -47,4 +47,21 @@ pub(super) fn gradient_scale(op: &GradientScale, inputs: &[View<'_>]) -> Vec<Vec
     let norm = total.sqrt();
     let scale = factor * (f64::from(op.max_norm) / (norm + 1e-6)).min(1.0);
     vec![if norm.is_finite() { vec![scale, 1.0] } else { vec![0.0, 0.0] }, vec![norm]]
+}
+
+/// `factor / loss_scale`.
+pub(super) fn unscale(inputs: &[View<'_>]) -> Vec<f64> {
+    vec![inputs[0].data[0] / inputs[1].data[0]]
+}
+
+/// Half the scale after an overflow, twice after `growth_steps` steps without. `updates` are the scale and those steps.
+pub(super) fn adapt_loss_scale(op: &AdaptLossScale, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    let [least, most] = AdaptLossScale::RANGE.map(f64::from);
+    let (scale, steps) = (updates[0][0], updates[1][0]);
+    let (scale, steps) = match inputs[0].data[1] {
+        0.0 => (scale / 2.0, 0.0),
+        _ if steps + 1.0 >= f64::from(op.growth_steps) => (scale * 2.0, 0.0),
+        _ => (scale, steps + 1.0),
+    };
+    (updates[0][0], updates[1][0]) = (scale.clamp(least, most), steps);
 }

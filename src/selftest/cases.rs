@@ -9,14 +9,15 @@
 mod block;
 mod draft;
 mod ops;
+mod optim;
 mod random;
 
 use half::f16;
 use ops::{Join, Layer, Window};
 
-use crate::graph::freeze::store_half;
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, WinogradTile};
-use crate::graph::{Activation, DType, Graph, Spec, TensorId};
+use crate::graph::half::{store_half, store_half_maps};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
+use crate::graph::{self, Activation, DType, Graph, Spec, TensorId};
 
 /// One graph with values to feed and tensors to compare.
 #[derive(Clone, Debug)]
@@ -45,21 +46,32 @@ pub fn standard() -> Vec<Case> {
     cases.extend(rest());
     cases.extend(half(&cases));
     cases.extend([block::inference(false, 0), block::inference(true, 0), block::training_step(0)]);
+    cases.extend([1024.0, 16_777_216.0].map(|loss_scale| block::mixed_step(loss_scale, 0)));
     cases
 }
 
-/// The cases of operations that have kernels for f16, with maps and weights stored so and fed values that are exact in it.
+/// The cases of operations that have kernels for f16, stored so as inference has it and as training does, and fed values that are
+/// exact in it.
 fn half(cases: &[Case]) -> Vec<Case> {
-    let stored_in_half = |case: &Case| {
+    let stored = |case: &Case, label: &str, store: fn(&mut Graph) -> Result<(), graph::Error>| {
         let mut case = case.clone();
-        store_half(&mut case.graph).ok()?;
-        case.name += ", f16";
+        store(&mut case.graph).ok()?;
+        case.name += label;
         for (_, elements) in case.feeds.iter_mut().filter(|(id, _)| case.graph.spec(*id).dtype == DType::F16) {
             elements.iter_mut().for_each(|v| *v = to_half(*v));
         }
         Some(case)
     };
-    cases.iter().filter_map(stored_in_half).collect()
+    let halves = |case: &Case| {
+        let types = |case: &Case| case.graph.tensors().iter().map(|t| t.spec.dtype).collect::<Vec<_>>();
+        let all = stored(case, ", f16", store_half);
+        let maps = stored(case, ", f16 maps", store_half_maps);
+        let differs =
+            |maps: &Case| types(maps) != types(case) && all.as_ref().is_none_or(|all| types(all) != types(maps));
+        let maps = maps.filter(differs);
+        [all, maps]
+    };
+    cases.iter().flat_map(halves).flatten().collect()
 }
 
 /// The nearest number of f16. What lies below its normal numbers becomes 0, as WGSL lets a device read it.
@@ -259,26 +271,40 @@ fn rest() -> Vec<Case> {
     {
         for mixed in [false, true] {
             cases.push(ops::loss(shape, smoothing, magnitude, mixed, 0));
-            cases.push(ops::loss_grad(shape, smoothing, magnitude, mixed, 0));
+            for scaled in [false, true] {
+                let op = SoftmaxCrossEntropyGrad { label_smoothing: smoothing, mixed, scaled };
+                cases.push(ops::loss_grad(shape, magnitude, op, 0));
+            }
         }
     }
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
         let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
-        cases.push(ops::sgd_momentum(Spec::channels([7]), sgd, 0));
-        cases.push(ops::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
-        cases.push(ops::sgd_momentum(Spec::weights([3, 6]), SgdMomentum { lr_scale: 0.5, scaled: true, ..sgd }, 0));
+        cases.push(optim::sgd_momentum(Spec::channels([7]), sgd, 0));
+        cases.push(optim::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
+        cases.push(optim::sgd_momentum(Spec::weights([3, 6]), SgdMomentum { lr_scale: 0.5, scaled: true, ..sgd }, 0));
     }
     // The last is cut into chunks.
     for (i, spec) in
         [Spec::channels([7]), Spec::weights([2, 6, 10]), Spec::weights([3, 3, 40, 70])].into_iter().enumerate()
     {
-        cases.push(ops::accumulate(spec.clone(), (i % 2) as f32, 0));
-        cases.push(ops::moving_average(spec.clone(), 0));
-        cases.push(ops::squared_norm(spec.clone(), i % 2 == 1, 0));
+        cases.push(optim::accumulate(spec.clone(), (i % 2) as f32, 0));
+        cases.push(optim::moving_average(spec.clone(), 0));
+        cases.push(optim::squared_norm(spec.clone(), i % 2 == 1, 0));
     }
     // Below the limit, above it, and without one.
     for (total, max_norm) in [(0.25, 1.0), (25.0, 1.0), (25.0, f32::INFINITY)] {
-        cases.push(ops::gradient_scale(total, max_norm, 0));
+        cases.push(optim::gradient_scale(total, max_norm, 0));
+    }
+    cases.extend([1.0, 65_536.0].map(|loss_scale| optim::unscale(loss_scale, 0)));
+    // In between, about to grow, overflowing; at both ends.
+    for (state, finite) in [
+        ([1024.0, 0.0], true),
+        ([1024.0, 2.0], true),
+        ([1024.0, 1.0], false),
+        ([16_777_216.0, 2.0], true),
+        ([1.0, 0.0], false),
+    ] {
+        cases.push(optim::adapt_loss_scale(state, finite, 0));
     }
     cases
 }
@@ -310,7 +336,7 @@ mod tests {
         for list in [standard(), random(1)] {
             let kinds: HashSet<&str> =
                 list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
-            assert_eq!(kinds.len(), 32, "{kinds:?}");
+            assert_eq!(kinds.len(), 34, "{kinds:?}");
         }
     }
 
@@ -351,7 +377,7 @@ mod tests {
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
-        assert_eq!(alive.len(), 32, "{alive:?}");
+        assert_eq!(alive.len(), 34, "{alive:?}");
     }
 
     /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no

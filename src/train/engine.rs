@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::step::{Feeds, Step, StepOptions, When};
-use super::update::{self, AVERAGE, MOMENTUM, Update};
+use super::step::{Gradients, Step, StepOptions, When};
+use super::update::{self, AVERAGE, Learning, Update};
 use super::{Checkpoint, Recipe, ema_decay};
 use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
@@ -38,15 +38,35 @@ struct StepSession {
     labels: TensorId,
     mixed: Option<[TensorId; 2]>,
     clock: TensorId,
-    feeds: Feeds,
+    gradients: Gradients,
     loss: TensorId,
 }
 
+/// The session of an update by the gradients of all parts of a batch.
 struct UpdateSession {
     session: Session,
-    feeds: update::Feeds,
-    factor: TensorId,
-    norm: TensorId,
+    learning: Learning,
+}
+
+/// The numbers that learning is fed.
+struct Rates {
+    lr: [f32; 1],
+    ema_rate: [f32; 1],
+    factor: [f32; 1],
+}
+
+impl Rates {
+    fn feeds(&self, learning: &Learning) -> Vec<(TensorId, &[f32])> {
+        let mut feeds = vec![(learning.lr, &self.lr[..])];
+        feeds.extend(learning.ema_rate.map(|id| (id, &self.ema_rate[..])));
+        feeds.extend(learning.together.map(|together| (together.factor, &self.factor[..])));
+        feeds
+    }
+}
+
+/// The norm of the gradients that a session leaves, where it does.
+fn norm_of(session: &mut Session, learning: &Learning) -> Result<Option<PendingRead>, Error> {
+    Ok(learning.output().map(|norm| session.read_later(norm)).transpose()?)
 }
 
 /// What a step has come to, on its way from the GPU.
@@ -93,8 +113,8 @@ impl Engine {
         let step = build_step(card, part, res, &options, recipe.recompute)?;
         store.allocate(&step.graph)?;
         let update = match options.when {
-            When::AtOnce => None,
-            When::Together => {
+            When::AtOnce | When::Together => None,
+            When::AfterParts => {
                 Some(UpdateSession::new(&mut store, Update::build(&step.graph, &options)?, &session_options)?)
             }
         };
@@ -202,7 +222,9 @@ impl Engine {
 
     /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
     pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<Outcome, Error> {
-        let rate = (1.0 - ema_decay(self.ema, step)) as f32;
+        let ema_rate = [(1.0 - ema_decay(self.ema, step)) as f32];
+        let rates = Rates { lr: [lr], ema_rate, factor: [1.0 / self.parts as f32] };
+        let mut norm = None;
         if self.update.is_some() {
             // Within a step of parts the parameters stand still; they have moved since the one before.
             self.prepare()?;
@@ -219,22 +241,21 @@ impl Engine {
                 words.push((others, &batch.others));
                 floats.push((shares, &batch.shares));
             }
-            let (lr, rate, keep) = ([lr], [rate], [if i > 0 { 1.0 } else { 0.0 }]);
-            match s.feeds {
-                Feeds::AtOnce(feeds) => {
-                    floats.push((feeds.lr, &lr));
-                    floats.extend(feeds.ema_rate.map(|id| (id, &rate[..])));
-                }
-                Feeds::Together { keep: id } => floats.push((id, &keep)),
+            let keep = [if i > 0 { 1.0 } else { 0.0 }];
+            match &s.gradients {
+                Gradients::Learned(learning) => floats.extend(rates.feeds(learning)),
+                Gradients::AddedUp { keep: id } => floats.push((*id, &keep)),
             }
             s.session.feed(&floats, &words)?;
             s.session.run()?;
             losses.push(s.session.read_later(s.loss)?);
+            if let Gradients::Learned(learning) = &s.gradients {
+                norm = norm_of(&mut s.session, learning)?;
+            }
         }
-        let norm = match &mut self.update {
-            Some(update) => Some(update.run(lr, rate, 1.0 / self.parts as f32)?),
-            None => None,
-        };
+        if let Some(update) = &mut self.update {
+            norm = update.run(&rates)?;
+        }
         Ok(Outcome { losses, norm })
     }
 
@@ -257,9 +278,7 @@ impl Engine {
             Weights::Raw => self.store.clone(),
             Weights::Averaged => self.store.with_suffix(AVERAGE),
         };
-        let internal =
-            |name: &str| name.ends_with(MOMENTUM) || name.ends_with(AVERAGE) || !update::outlives_a_step(name);
-        let tensors = store.read_all(|tensor| !internal(&tensor.name))?;
+        let tensors = store.read_all(|tensor| !update::is_internal(&tensor.name))?;
         dict.tensors = tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect();
         Ok(dict)
     }
@@ -273,26 +292,25 @@ impl Engine {
 
 impl StepSession {
     fn new(store: &ParameterStore, step: Step, res: u32, options: &SessionOptions<'_>) -> Result<Self, Error> {
-        let Step { graph, input, labels, mixed, clock, feeds, loss } = step;
-        let session = Session::new(store, graph, &[loss], options)?;
-        Ok(Self { res, session, input, labels, mixed, clock, feeds, loss })
+        let outputs = step.outputs();
+        let Step { graph, input, labels, mixed, clock, gradients, loss } = step;
+        let session = Session::new(store, graph, &outputs, options)?;
+        Ok(Self { res, session, input, labels, mixed, clock, gradients, loss })
     }
 }
 
 impl UpdateSession {
     fn new(store: &mut ParameterStore, update: Update, options: &SessionOptions<'_>) -> Result<Self, Error> {
-        let Update { graph, feeds, factor, norm } = update;
+        let Update { graph, learning } = update;
         store.allocate(&graph)?;
-        Ok(Self { session: Session::new(store, graph, &[norm], options)?, feeds, factor, norm })
+        let outputs: Vec<TensorId> = learning.output().into_iter().collect();
+        Ok(Self { session: Session::new(store, graph, &outputs, options)?, learning })
     }
 
-    fn run(&mut self, lr: f32, ema_rate: f32, factor: f32) -> Result<PendingRead, Error> {
-        let (lr, rate, factor) = ([lr], [ema_rate], [factor]);
-        let mut floats: Vec<(TensorId, &[f32])> = vec![(self.feeds.lr, &lr), (self.factor, &factor)];
-        floats.extend(self.feeds.ema_rate.map(|id| (id, &rate[..])));
-        self.session.feed(&floats, &[])?;
+    fn run(&mut self, rates: &Rates) -> Result<Option<PendingRead>, Error> {
+        self.session.feed(&rates.feeds(&self.learning), &[])?;
         self.session.run()?;
-        Ok(self.session.read_later(self.norm)?)
+        norm_of(&mut self.session, &self.learning)
     }
 }
 

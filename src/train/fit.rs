@@ -5,7 +5,7 @@ use super::update::Update;
 use super::{Error, Recipe};
 use crate::gpu::{Gpu, Target};
 use crate::graph::plan::Bytes;
-use crate::graph::{Graph, fuse};
+use crate::graph::{Graph, TensorId, fuse};
 use crate::kernels::Choices;
 use crate::models::{Input, Mode, Network};
 use crate::weights::ModelCard;
@@ -22,20 +22,20 @@ fn planned_bytes(recipe: &Recipe, card: &ModelCard, target: Target, choices: &Ch
     let (size, input) = ([card.res as usize; 2], Input::Pixels { mean: card.mean, std: card.std });
     let step = Step::build(&card.config, part, size, input, &options)?;
     let step = if recipe.recompute { step.recomputing()? } else { step };
-    let plan = |graph: &Graph, output| -> Result<Bytes, crate::Error> {
-        Ok(choices.plan(graph.clone(), &[output], target)?.bytes)
+    let plan = |graph: &Graph, outputs: &[TensorId]| -> Result<Bytes, crate::Error> {
+        Ok(choices.plan(graph.clone(), outputs, target)?.bytes)
     };
-    let mut bytes = plan(&step.graph, step.loss)?.total();
-    if options.when == When::Together {
+    let mut bytes = plan(&step.graph, &step.outputs())?.total();
+    if options.when == When::AfterParts {
         let update = Update::build(&step.graph, &options)?;
-        let ends = plan(&update.graph, update.norm)?;
+        let ends = plan(&update.graph, update.learning.output().as_slice())?;
         // Gradients are states of both; momenta and averages of the update alone.
         let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
         bytes += ends.total().saturating_sub(shared);
     }
     let mut network = Network::build(&card.config, part, size, input, Mode::Inference)?;
     fuse::for_inference(&mut network.graph, &[network.logits])?;
-    let validation = plan(&network.graph, network.logits)?.total_without_parameters();
+    let validation = plan(&network.graph, &[network.logits])?.total_without_parameters();
     Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })
 }
 
@@ -50,10 +50,9 @@ pub(super) fn fit(gpu: &Gpu, recipe: &mut Recipe, card: &ModelCard, pictures: us
     let choices = Choices::of(gpu.tuning());
     let planned_bytes = |recipe: &Recipe| planned_bytes(recipe, card, gpu.target(), &choices);
     let fits = |part: u32| -> Result<bool, crate::Error> {
-        // Parameters that learn together take memory of their own.
-        let clip_norm = recipe.clip_norm.or((recipe.accumulate > 1).then_some(f64::MAX));
-        let part = Recipe { batch: part, accumulate: 1, clip_norm, ..recipe.clone() };
-        Ok(planned_bytes(&part)? <= limit)
+        // Parts take memory of their own, however many there are.
+        let accumulate = recipe.accumulate.min(2);
+        Ok(planned_bytes(&Recipe { batch: part * accumulate, accumulate, ..recipe.clone() })? <= limit)
     };
     if auto {
         let most = MOST_PICTURES.min((pictures / 8).max(1) as u32);

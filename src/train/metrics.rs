@@ -42,7 +42,7 @@ pub struct StepLine {
     /// Euclidean norm of all gradients, before they are clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f32>,
-    /// Whether the step changed nothing, since numbers overflowed in mixed precision.
+    /// Whether the step changed no weights, since its gradients were not finite: in mixed precision they overflow now and then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<bool>,
     /// Share of the step's time that was spent waiting for data, 0 to 1.

@@ -1,7 +1,8 @@
-//! A training step as one graph: forward, backward, and what becomes of each gradient as soon as it is complete.
+//! A training step as one graph: forward, backward, and what becomes of each gradient.
 
-use super::update::{self, Optimizer};
-use crate::graph::{self, DType, Graph, Spec, TensorId, autodiff, recompute};
+use super::update::{self, Learning, LossScale, Optimizer};
+use crate::graph::half::store_half_maps;
+use crate::graph::{self, DType, Graph, Precision, Spec, TensorId, autodiff, recompute};
 use crate::models::{self, Config, Input, Mode, Network, Training};
 
 /// When parameters learn from their gradients.
@@ -10,9 +11,10 @@ pub enum When {
     /// Each as soon as its gradient is complete, whose memory is free again then.
     #[default]
     AtOnce,
-    /// All together, by an [`super::Update`], once the gradients of a whole batch are added up: where a batch is computed in
-    /// parts, or the step depends on the norm of all gradients.
+    /// All together once every gradient is known: where what a step does depends on all of them.
     Together,
+    /// All together, by an [`super::Update`], once the gradients of all parts of a batch are added up.
+    AfterParts,
 }
 
 /// What a training step does.
@@ -24,11 +26,14 @@ pub struct StepOptions {
     pub optimizer: Optimizer,
     /// When they do.
     pub when: When,
+    /// How maps and their gradients are stored. With f16, parameters never learn at once but together, since a step whose
+    /// gradients overflow is left out as a whole.
+    pub precision: Precision,
 }
 
 /// A training step's graph and what it is fed.
 pub struct Step {
-    /// Forward, backward and, unless parameters learn together, update.
+    /// Forward, backward and, unless the batch has other parts, update.
     pub graph: Graph,
     /// Pictures: `pixels` or `input`.
     pub input: TensorId,
@@ -38,35 +43,22 @@ pub struct Step {
     pub mixed: Option<[TensorId; 2]>,
     /// `[2]`, u32: seed, step.
     pub clock: TensorId,
-    /// What the update is fed.
-    pub feeds: Feeds,
-    /// Mean loss `[1]`: the output.
+    /// What becomes of the gradients.
+    pub gradients: Gradients,
+    /// Mean loss `[1]`: an output.
     pub loss: TensorId,
 }
 
-/// What is fed besides pictures and labels.
+/// What becomes of a step's gradients.
 #[derive(Clone, Copy, Debug)]
-pub enum Feeds {
-    /// Parameters learn at once.
-    AtOnce(update::Feeds),
-    /// Gradients are added up: `keep` `[1]`, 0 for the first part of a batch, which overwrites, and 1 for the others.
-    Together {
+pub enum Gradients {
+    /// Parameters learn from them.
+    Learned(Learning),
+    /// They are added up: `keep` `[1]` is fed 0 for the first part of a batch, which overwrites, and 1 for the others.
+    AddedUp {
         /// Whether to add.
         keep: TensorId,
     },
-}
-
-impl Feeds {
-    /// The learning rate's tensor.
-    ///
-    /// # Panics
-    /// If parameters learn together, which is the update's business then.
-    pub fn lr(&self) -> TensorId {
-        match self {
-            Feeds::AtOnce(feeds) => feeds.lr,
-            Feeds::Together { .. } => panic!("the update is fed the learning rate"),
-        }
-    }
 }
 
 impl Step {
@@ -82,9 +74,12 @@ impl Step {
         let Network { mut graph, input, training: Some(ends), .. } = network else {
             unreachable!("a network built for training has a loss");
         };
-        let feeds = with_updates(&mut graph, ends.loss, options)?;
+        let gradients = differentiate(&mut graph, ends.loss, options)?;
+        if options.precision == Precision::F16 {
+            store_half_maps(&mut graph)?;
+        }
         let models::TrainingEnds { labels, mixed, clock, loss } = ends;
-        Ok(Self { graph, input, labels, mixed, clock, feeds, loss })
+        Ok(Self { graph, input, labels, mixed, clock, gradients, loss })
     }
 
     /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
@@ -95,26 +90,52 @@ impl Step {
         recompute::rebuild_activations(&mut self.graph)?;
         Ok(self)
     }
+
+    /// What is to be read after a run: the loss, and what learning tells.
+    pub fn outputs(&self) -> Vec<TensorId> {
+        std::iter::once(self.loss).chain(self.learning().and_then(|learning| learning.output())).collect()
+    }
+
+    /// What its parameters learn by, if they learn in this graph.
+    pub fn learning(&self) -> Option<Learning> {
+        match self.gradients {
+            Gradients::Learned(learning) => Some(learning),
+            Gradients::AddedUp { .. } => None,
+        }
+    }
 }
 
-/// Appends the backward pass and what happens to each gradient.
-fn with_updates(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Result<Feeds, graph::Error> {
+/// Appends the backward pass and what happens to the gradients.
+fn differentiate(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Result<Gradients, graph::Error> {
     let optimizer = &options.optimizer;
+    let loss_scale = match options.precision {
+        Precision::F32 => None,
+        Precision::F16 => Some(LossScale::add_to(graph)?),
+    };
+    let seed = loss_scale.map(|state| state.scale);
     match options.when {
-        When::AtOnce => {
-            let feeds = update::Feeds::of(graph, optimizer)?;
-            autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
-                update::learn(graph, optimizer, feeds.lr, parameter, gradient)
+        When::AtOnce if loss_scale.is_none() => {
+            let learning = Learning::add_to(graph, optimizer)?;
+            autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
+                update::learn(graph, optimizer, learning.lr, parameter, gradient)
             })?;
-            update::average(graph, feeds)?;
-            Ok(Feeds::AtOnce(feeds))
+            update::average(graph, learning.ema_rate)?;
+            Ok(Gradients::Learned(learning))
         }
-        When::Together => {
+        When::AtOnce | When::Together => {
+            let mut learners = Vec::new();
+            autodiff::differentiate(graph, loss, seed, |graph, parameter, gradient| {
+                learners.push(update::Learner::new(graph, optimizer, parameter, gradient));
+                Ok(())
+            })?;
+            Ok(Gradients::Learned(update::learn_together(graph, optimizer, &learners, loss_scale)?))
+        }
+        When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
-            autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, loss, seed, |graph, parameter, gradient| {
                 update::gather(graph, keep, parameter, gradient)
             })?;
-            Ok(Feeds::Together { keep })
+            Ok(Gradients::AddedUp { keep })
         }
     }
 }

@@ -26,6 +26,10 @@ const MOST_SETBACKS: u32 = 3;
 /// Times that a device may be lost before the run ends.
 const MOST_LOSSES: u32 = 3;
 
+/// Steps in a row whose gradients overflow after which it is not the loss scale that is too large: it falls from its largest value
+/// to its smallest within 24.
+const MOST_SKIPPED: u32 = 30;
+
 /// A loss this many times that of guessing, the logarithm of the number of classes, has exploded.
 const EXPLODED: f64 = 10.0;
 
@@ -76,6 +80,8 @@ pub struct Trainer<'a> {
     best_top1: Option<f64>,
     best_epoch: Option<u64>,
     setbacks: u32,
+    /// Steps since the last that was not skipped.
+    skipped: u32,
     /// When `max_minutes` are over.
     deadline: Option<Instant>,
     observer: &'a dyn Observer,
@@ -156,6 +162,7 @@ impl<'a> Trainer<'a> {
             best_top1,
             best_epoch: checkpoint.and_then(|c| c.best_epoch),
             setbacks: checkpoint.map_or(0, |c| c.setbacks),
+            skipped: 0,
             deadline,
             observer,
             stop,
@@ -310,10 +317,15 @@ impl<'a> Trainer<'a> {
 
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
-        (line.loss, line.grad_norm) = outcome.wait()?;
+        let (loss, norm) = outcome.wait()?;
+        line.loss = loss;
+        line.grad_norm = norm.filter(|norm| norm.is_finite());
+        line.skipped = norm.map(|norm| !norm.is_finite());
         line.images_per_s = rate.tick();
+        self.skipped = if line.skipped == Some(true) { self.skipped + 1 } else { 0 };
         let exploded = f64::from(line.loss) > EXPLODED * (self.card.config.classes as f64).ln();
-        if !line.loss.is_finite() || exploded {
+        if !line.loss.is_finite() || exploded || self.skipped > MOST_SKIPPED {
+            self.skipped = 0;
             let (step, loss, folder) = (line.step, line.loss, self.run.folder.clone());
             return Err(super::Error::Diverged { step, loss, setbacks: self.setbacks, folder }.into());
         }

@@ -1,17 +1,28 @@
-//! How parameters learn from their gradients: in the step itself, or all together in a graph of their own.
+//! How parameters learn from their gradients: each by itself, or all together by the norm of all gradients.
 
 use super::Decay;
 use super::step::StepOptions;
-use crate::graph::op::{Accumulate, GradientScale, MovingAverage, SgdMomentum, SquaredNorm};
+use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
 use crate::graph::{self, DType, Graph, Op, Role, Spec, TensorId};
 use crate::models::{PARTS, part_of};
 
 /// Suffix of the state that holds a parameter's momentum.
-pub(super) const MOMENTUM: &str = ".momentum";
+const MOMENTUM: &str = ".momentum";
 /// Suffix of the state that holds the average of a parameter or a running statistic.
 pub(super) const AVERAGE: &str = ".ema";
 /// Suffix of the state in which a parameter's gradients add up.
 const GRADIENT: &str = ".gradient";
+/// State of mixed precision.
+const LOSS_SCALE: &str = "loss_scale";
+const LOSS_SCALE_STEPS: &str = "loss_scale.steps";
+
+/// Whether a tensor serves training alone, and no network that answers.
+pub(super) fn is_internal(tensor: &str) -> bool {
+    tensor.ends_with(MOMENTUM)
+        || tensor.ends_with(AVERAGE)
+        || tensor.starts_with(LOSS_SCALE)
+        || !outlives_a_step(tensor)
+}
 
 /// Whether a run goes on from a state; gradients are made anew by every step.
 pub(super) fn outlives_a_step(tensor: &str) -> bool {
@@ -52,70 +63,158 @@ impl Default for Optimizer {
     }
 }
 
-/// Numbers `[1]` that an update is fed.
+/// What learning is fed and what it tells.
 #[derive(Clone, Copy, Debug)]
-pub struct Feeds {
-    /// Learning rate.
+pub struct Learning {
+    /// Learning rate `[1]`.
     pub lr: TensorId,
-    /// One less the decay of the averages, where there are any.
+    /// One less the decay of the averages `[1]`, where there are any.
     pub ema_rate: Option<TensorId>,
+    /// Where parameters learn together.
+    pub together: Option<Together>,
 }
 
-impl Feeds {
-    pub(super) fn of(graph: &mut Graph, optimizer: &Optimizer) -> Result<Self, graph::Error> {
-        let mut number = |name: &str| graph.input(name, Spec::plain([1], DType::F32));
-        Ok(Self { lr: number("lr")?, ema_rate: if optimizer.ema { Some(number("ema_rate")?) } else { None } })
+/// What there is besides where parameters learn together.
+#[derive(Clone, Copy, Debug)]
+pub struct Together {
+    /// Fed: what gradients are multiplied by before their norm is taken `[1]`, one by the parts of a batch.
+    pub factor: TensorId,
+    /// An output: the global norm of the gradients `[1]` before clipping. Not finite where the step was left out.
+    pub norm: TensorId,
+}
+
+impl Learning {
+    pub(super) fn add_to(graph: &mut Graph, optimizer: &Optimizer) -> Result<Self, graph::Error> {
+        let lr = number(graph, "lr")?;
+        let ema_rate = if optimizer.ema { Some(number(graph, "ema_rate")?) } else { None };
+        Ok(Self { lr, ema_rate, together: None })
+    }
+
+    /// What is to be read after a run.
+    pub fn output(&self) -> Option<TensorId> {
+        self.together.map(|together| together.norm)
     }
 }
 
-/// The update of all parameters by the gradients that a [`super::When::Together`] step has added up.
+fn number(graph: &mut Graph, name: &str) -> Result<TensorId, graph::Error> {
+    graph.input(name, Spec::plain([1], DType::F32))
+}
+
+/// The state of mixed precision: what the loss is multiplied by, so that small gradients stay within f16.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LossScale {
+    /// `[1]`.
+    pub(super) scale: TensorId,
+    /// Steps since it changed or gradients overflowed `[1]`.
+    steps: TensorId,
+}
+
+impl LossScale {
+    /// PyTorch's `GradScaler` begins with these.
+    const FIRST: f32 = 65_536.0;
+    const GROWTH_STEPS: u32 = 2000;
+
+    pub(super) fn add_to(graph: &mut Graph) -> Result<Self, graph::Error> {
+        let scale = graph.state(LOSS_SCALE.into(), Spec::plain([1], DType::F32), Self::FIRST)?;
+        Ok(Self { scale, steps: Self::add_steps_to(graph)? })
+    }
+
+    fn add_steps_to(graph: &mut Graph) -> Result<TensorId, graph::Error> {
+        graph.state(LOSS_SCALE_STEPS.into(), Spec::plain([1], DType::F32), 0.0)
+    }
+}
+
+/// A parameter with its gradient.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Learner {
+    parameter: TensorId,
+    gradient: TensorId,
+    weight_decay: f32,
+}
+
+impl Learner {
+    pub(super) fn new(graph: &Graph, optimizer: &Optimizer, parameter: TensorId, gradient: TensorId) -> Self {
+        Self { parameter, gradient, weight_decay: weight_decay(graph, optimizer, parameter) }
+    }
+}
+
+/// The weight decay of a parameter of a network.
+fn weight_decay(network: &Graph, optimizer: &Optimizer, parameter: TensorId) -> f32 {
+    let decays = match optimizer.decay {
+        Decay::All => true,
+        Decay::NotNorm => !normalises(network, parameter),
+        Decay::Kernels => network.spec(parameter).shape.len() > 1,
+    };
+    if decays { optimizer.weight_decay } else { 0.0 }
+}
+
+/// The update of all parameters by the gradients that a [`super::When::AfterParts`] step has added up.
 pub struct Update {
     /// Norm of the gradients, then an optimiser node a parameter.
     pub graph: Graph,
-    /// What it is fed.
-    pub feeds: Feeds,
-    /// What gradients are multiplied by before their norm is taken `[1]`: one by the parts of a batch.
-    pub factor: TensorId,
-    /// Global norm of the gradients `[1]` before clipping: the output. Not finite where the step was left out.
-    pub norm: TensorId,
+    /// What it is fed and what it tells.
+    pub learning: Learning,
 }
 
 impl Update {
     /// The update of `step`'s parameters.
     ///
     /// # Errors
-    /// None for the graph of a [`super::When::Together`] step.
+    /// None for the graph of a [`super::When::AfterParts`] step.
     pub fn build(step: &Graph, options: &StepOptions) -> Result<Self, graph::Error> {
-        let optimizer = &options.optimizer;
         let mut graph = Graph::new();
-        let feeds = Feeds::of(&mut graph, optimizer)?;
-        let factor = graph.input("factor", Spec::plain([1], DType::F32))?;
-        let mut learning = Vec::new();
         for id in step.persistent() {
             let tensor = step.tensor(id);
-            let copy = graph.add_tensor(tensor.name.clone(), tensor.spec.clone(), tensor.role)?;
-            if matches!(tensor.role, Role::Parameter(_)) {
-                learning.push((copy, tensor.name.clone(), normalises(step, id)));
-            }
+            graph.add_tensor(tensor.name.clone(), tensor.spec.clone(), tensor.role)?;
         }
-        let mut total = None;
-        for (_, name, _) in &learning {
-            let Some(gradient) = graph.find(&format!("{name}{GRADIENT}")) else { continue };
-            let inputs: Vec<TensorId> = [gradient, factor].into_iter().chain(total).collect();
-            total = Some(graph.apply1(name, SquaredNorm { chained: total.is_some() }, &inputs)?);
-        }
-        let Some(total) = total else { unreachable!("a step learns something") };
-        let scaled = graph.apply("clip", GradientScale { max_norm: optimizer.max_norm }, &[total, factor], &[])?;
-        for (parameter, name, normalises) in learning {
-            let Some(gradient) = graph.find(&format!("{name}{GRADIENT}")) else { continue };
-            descend(&mut graph, optimizer, feeds.lr, Some(scaled[0]), parameter, gradient, normalises)?;
-        }
-        average(&mut graph, feeds)?;
-        Ok(Self { graph, feeds, factor, norm: scaled[1] })
+        let learner = |id: TensorId| {
+            let name = &step.tensor(id).name;
+            let (parameter, gradient) = (graph.find(name)?, graph.find(&format!("{name}{GRADIENT}"))?);
+            Some(Learner { parameter, gradient, weight_decay: weight_decay(step, &options.optimizer, id) })
+        };
+        let learners: Vec<Learner> = step.persistent().filter_map(learner).collect();
+        let loss_scale = match graph.find(LOSS_SCALE) {
+            Some(scale) => Some(LossScale { scale, steps: LossScale::add_steps_to(&mut graph)? }),
+            None => None,
+        };
+        let learning = learn_together(&mut graph, &options.optimizer, &learners, loss_scale)?;
+        Ok(Self { graph, learning })
     }
 }
 
-/// Appends the update of one parameter by its gradient.
+/// Appends the update of all parameters by the norm of all gradients.
+pub(super) fn learn_together(
+    graph: &mut Graph,
+    optimizer: &Optimizer,
+    learners: &[Learner],
+    loss_scale: Option<LossScale>,
+) -> Result<Learning, graph::Error> {
+    let learning = Learning::add_to(graph, optimizer)?;
+    let fed = number(graph, "factor")?;
+    let factor = match loss_scale {
+        Some(LossScale { scale, .. }) => graph.apply1("loss_scale", Unscale, &[fed, scale])?,
+        None => fed,
+    };
+    let mut total = None;
+    for learner in learners {
+        let name = graph.tensor(learner.parameter).name.clone();
+        let inputs: Vec<TensorId> = [learner.gradient, factor].into_iter().chain(total).collect();
+        total = Some(graph.apply1(&name, SquaredNorm { chained: total.is_some() }, &inputs)?);
+    }
+    let Some(total) = total else { unreachable!("a step learns something") };
+    let scaled = graph.apply("clip", GradientScale { max_norm: optimizer.max_norm }, &[total, factor], &[])?;
+    for learner in learners {
+        descend(graph, optimizer, learning.lr, Some(scaled[0]), learner)?;
+    }
+    if let Some(LossScale { scale, steps }) = loss_scale {
+        let adapt = AdaptLossScale { growth_steps: LossScale::GROWTH_STEPS };
+        graph.apply("loss_scale", adapt, &[scaled[0]], &[scale, steps])?;
+    }
+    average(graph, learning.ema_rate)?;
+    Ok(Learning { together: Some(Together { factor: fed, norm: scaled[1] }), ..learning })
+}
+
+/// Appends the update of one parameter by its gradient alone.
 pub(super) fn learn(
     graph: &mut Graph,
     optimizer: &Optimizer,
@@ -123,8 +222,8 @@ pub(super) fn learn(
     parameter: TensorId,
     gradient: TensorId,
 ) -> Result<(), graph::Error> {
-    let normalises = normalises(graph, parameter);
-    descend(graph, optimizer, lr, None, parameter, gradient, normalises)
+    let learner = Learner::new(graph, optimizer, parameter, gradient);
+    descend(graph, optimizer, lr, None, &learner)
 }
 
 fn descend(
@@ -132,26 +231,19 @@ fn descend(
     optimizer: &Optimizer,
     lr: TensorId,
     scale: Option<TensorId>,
-    parameter: TensorId,
-    gradient: TensorId,
-    normalises: bool,
+    learner: &Learner,
 ) -> Result<(), graph::Error> {
-    let tensor = graph.tensor(parameter).clone();
-    let decays = match optimizer.decay {
-        Decay::All => true,
-        Decay::NotNorm => !normalises,
-        Decay::Kernels => tensor.spec.shape.len() > 1,
-    };
+    let tensor = graph.tensor(learner.parameter).clone();
     let sgd = SgdMomentum {
         momentum: optimizer.momentum,
         nesterov: optimizer.nesterov,
-        weight_decay: if decays { optimizer.weight_decay } else { 0.0 },
+        weight_decay: learner.weight_decay,
         lr_scale: optimizer.lr_scales[part_of(&tensor.name)],
         scaled: scale.is_some(),
     };
     let velocity = graph.state(format!("{}{MOMENTUM}", tensor.name), tensor.spec, 0.0)?;
-    let inputs: Vec<TensorId> = [gradient, lr].into_iter().chain(scale).collect();
-    graph.apply(&tensor.name, sgd, &inputs, &[parameter, velocity]).map(drop)
+    let inputs: Vec<TensorId> = [learner.gradient, lr].into_iter().chain(scale).collect();
+    graph.apply(&tensor.name, sgd, &inputs, &[learner.parameter, velocity]).map(drop)
 }
 
 /// Whether a parameter is a batch norm's.
@@ -172,8 +264,8 @@ pub(super) fn gather(
 }
 
 /// Appends the averages of every parameter and running statistic, if they are wanted.
-pub(super) fn average(graph: &mut Graph, feeds: Feeds) -> Result<(), graph::Error> {
-    let Some(rate) = feeds.ema_rate else { return Ok(()) };
+pub(super) fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
+    let Some(rate) = rate else { return Ok(()) };
     for id in graph.persistent().collect::<Vec<_>>() {
         let tensor = graph.tensor(id).clone();
         let learns = matches!(tensor.role, Role::Parameter(_)) || is_statistic(&tensor.name);

@@ -2,7 +2,7 @@
 
 use super::{Rule, features, same};
 use crate::graph::autodiff::Backward;
-use crate::graph::{DType, Error, Node, Spec};
+use crate::graph::{DType, Error, Node, Spec, TensorId};
 
 /// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
 /// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. Where pictures are `mixed` of two, `onehot(label)` is
@@ -42,23 +42,28 @@ impl Rule for SoftmaxCrossEntropy {
         Ok(vec![Spec::plain([1], DType::F32), Spec::plain([n], DType::F32)])
     }
 
-    /// The mean is where differentiation starts, so its own gradient is 1.
+    /// The mean is where differentiation starts, so its own gradient is 1 or what one begins with.
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
-        let grad = SoftmaxCrossEntropyGrad { label_smoothing: self.label_smoothing, mixed: self.mixed };
-        let dlogits = back.emit(node, grad, &node.inputs)?[0];
+        let Self { label_smoothing, mixed } = *self;
+        let seed = back.gradient_of(node.outputs[0]);
+        let grad = SoftmaxCrossEntropyGrad { label_smoothing, mixed, scaled: seed.is_some() };
+        let inputs: Vec<TensorId> = node.inputs.iter().copied().chain(seed).collect();
+        let dlogits = back.emit(node, grad, &inputs)?[0];
         back.accumulate(node, node.inputs[0], dlogits)
     }
 }
 
 /// Gradient of [`SoftmaxCrossEntropy`]'s mean: `(softmax(logits) - t) / N`.
 ///
-/// Inputs: those of the forward node. Output `[N, K]`.
+/// Inputs: those of the forward node and, where `scaled`, a number `[1]` that the gradient is multiplied by. Output `[N, K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// As in the forward node.
     pub label_smoothing: f32,
     /// As in the forward node.
     pub mixed: bool,
+    /// Whether there is a factor.
+    pub scaled: bool,
 }
 
 impl Rule for SoftmaxCrossEntropyGrad {
@@ -67,6 +72,10 @@ impl Rule for SoftmaxCrossEntropyGrad {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        Ok(vec![Spec::channels(check(inputs, self.mixed)?)])
+        let (forward, scale) = inputs.split_at(inputs.len().saturating_sub(usize::from(self.scaled)));
+        for scale in scale {
+            same("scale", &scale.shape, &[1])?;
+        }
+        Ok(vec![Spec::channels(check(forward, self.mixed)?)])
     }
 }

@@ -18,7 +18,7 @@ pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
-pub use optim::{Accumulate, GradientScale, MovingAverage, SgdMomentum, SquaredNorm};
+pub use optim::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
 pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
@@ -168,6 +168,8 @@ operations!(
     MovingAverage,
     SquaredNorm,
     GradientScale,
+    Unscale,
+    AdaptLossScale,
 );
 
 impl Node {

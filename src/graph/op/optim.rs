@@ -1,5 +1,6 @@
 //! The optimiser: stochastic gradient descent with momentum, and what may stand between a gradient and its step:
-//! accumulation over the parts of a batch, clipping by the global norm, and averages of the weights.
+//! accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision, and averages of the
+//! weights.
 
 use super::{Rule, same};
 use crate::graph::{DType, Spec};
@@ -144,5 +145,54 @@ impl Rule for GradientScale {
         same("total", &inputs[0].shape, &[1])?;
         same("factor", &inputs[1].shape, &[1])?;
         Ok(vec![Spec::plain([2], DType::F32), Spec::plain([1], DType::F32)])
+    }
+}
+
+/// `factor / loss_scale`: what undoes the scale of the loss where gradients are scaled anyway.
+///
+/// Inputs: factor `[1]`, loss scale `[1]`. Output `[1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unscale;
+
+impl Rule for Unscale {
+    fn name(&self) -> &'static str {
+        "unscale"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        same("factor", &inputs[0].shape, &[1])?;
+        same("loss scale", &inputs[1].shape, &[1])?;
+        Ok(vec![Spec::plain([1], DType::F32)])
+    }
+}
+
+/// The loss scale of the next step: half of this one's where gradients have overflowed, twice as large after `growth_steps` without
+/// that, the same otherwise, as PyTorch's `GradScaler` has it; within [`Self::RANGE`].
+///
+/// Inputs: a [`GradientScale`]'s first result `[2]`. Updates: the scale `[1]`, the steps since it changed or overflowed `[1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AdaptLossScale {
+    /// Steps without an overflow after which the scale is doubled; below 2^24, which f32 counts to.
+    pub growth_steps: u32,
+}
+
+impl AdaptLossScale {
+    /// Smallest and largest scale. Gradients that overflow unscaled are no longer a matter of the scale; and the largest multiplies
+    /// gradients beyond what f16's smallest number could have lost.
+    pub const RANGE: [f32; 2] = [1.0, 16_777_216.0];
+}
+
+impl Rule for AdaptLossScale {
+    fn name(&self) -> &'static str {
+        "adapt_loss_scale"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 3)?;
+        same("scale", &inputs[0].shape, &[2])?;
+        same("loss scale", &inputs[1].shape, &[1])?;
+        same("steps", &inputs[2].shape, &[1])?;
+        Ok(Vec::new())
     }
 }

@@ -3,9 +3,10 @@
 
 use super::Case;
 use super::draft::Draft;
+use crate::graph::half::store_half_maps;
 use crate::graph::op::{
-    AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool, Linear, ScaleAdd,
-    SgdMomentum, SoftmaxCrossEntropy,
+    AdaptLossScale, AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool,
+    GradientScale, Linear, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, SquaredNorm, Unscale,
 };
 use crate::graph::{Activation, DType, Role, Spec, TensorId, autodiff, fuse};
 
@@ -101,7 +102,7 @@ pub(super) fn training_step(seed: u32) -> Case {
         .collect();
     let sgd = SgdMomentum::new(0.9, true, 0.01);
     draft.rewrite(|graph| {
-        autodiff::differentiate(graph, loss, |graph, parameter, gradient| {
+        autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
             let velocity = momenta.iter().filter(|(p, _)| *p == parameter).map(|(_, v)| *v);
             let updates: Vec<TensorId> = std::iter::once(parameter).chain(velocity).collect();
             graph.apply("sgd", sgd, &[gradient, lr], &updates).map(drop)
@@ -113,4 +114,41 @@ pub(super) fn training_step(seed: u32) -> Case {
         draft.compare(id, K);
     }
     draft.case("block in a training step".into())
+}
+
+/// A step of a single convolution and a classifier in mixed precision. With the largest loss scale its map's gradient overflows: the
+/// step must be left out and the scale halved.
+pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let number = || Spec::plain([1], DType::F32);
+    // Exact in f16.
+    let x = draft.input_with("x", Spec::channels([2, 3, 3, 5]), |_, v| (64.0 * v).round() / 64.0);
+    let w = draft.parameter("w", Spec::weights([1, 1, 5, 8]), |_, v| v);
+    let (fc, bias) = (Spec::weights([8, 4]), Spec::channels([4]));
+    let (fc, bias) = (draft.parameter("fc", fc, |_, v| v), draft.parameter("bias", bias, |_, v| v));
+    let labels = draft.integers("labels", vec![2], |i, _| i as u32);
+    let factor = draft.input_with("factor", number(), |_, _| 1.0);
+    let scale = draft.state("scale", number(), |_, _| loss_scale);
+    let steps = draft.state("steps", number(), |_, _| 0.0);
+    let y = draft.apply(Conv2d::new(1, 0), &[x, w], &[])[0];
+    let pooled = draft.apply(GlobalAvgPool, &[y], &[])[0];
+    let logits = draft.apply(Linear { activation: Activation::Identity }, &[pooled, fc, bias], &[])[0];
+    let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.0, mixed: false }, &[logits, labels], &[])[0];
+    let mut gradient = None;
+    draft.rewrite(|graph| {
+        autodiff::differentiate(graph, loss, Some(scale), |_, parameter, found| {
+            gradient = gradient.or((parameter == w).then_some(found));
+            Ok(())
+        })
+    });
+    let gradient = gradient.unwrap_or(w);
+    let factor = draft.apply(Unscale, &[factor, scale], &[])[0];
+    let total = draft.apply(SquaredNorm { chained: false }, &[gradient, factor], &[])[0];
+    let clip = draft.apply(GradientScale { max_norm: f32::INFINITY }, &[total, factor], &[])[0];
+    draft.apply(AdaptLossScale { growth_steps: 2000 }, &[clip], &[scale, steps]);
+    draft.rewrite(store_half_maps);
+    for exact in [clip, scale, steps] {
+        draft.compare(exact, 1);
+    }
+    draft.case(format!("step in mixed precision, loss scale {loss_scale}"))
 }

@@ -3,11 +3,10 @@
 use super::Case;
 use super::draft::Draft;
 use crate::graph::op::{
-    Accumulate, ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d,
-    Conv2dInputGrad, Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool,
-    GlobalAvgPoolGrad, GradientScale, Linear, LinearInputGrad, LinearWeightGrad, MovingAverage, Normalize, ScaleAdd,
-    ScaleAddGrad, SgdMomentum, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, SquaredNorm, Standardize, WinogradInput,
-    WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+    ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
+    Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear,
+    LinearInputGrad, LinearWeightGrad, Normalize, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad,
+    Standardize, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
 
@@ -393,71 +392,16 @@ pub(super) fn loss(shape: [usize; 2], label_smoothing: f32, magnitude: f64, mixe
 }
 
 /// K: classes.
-pub(super) fn loss_grad(shape: [usize; 2], label_smoothing: f32, magnitude: f64, mixed: bool, seed: u32) -> Case {
+pub(super) fn loss_grad(shape: [usize; 2], magnitude: f64, op: SoftmaxCrossEntropyGrad, seed: u32) -> Case {
     let (mut draft, [rows, classes]) = (Draft::new(seed), shape);
-    let inputs = loss_inputs(&mut draft, shape, magnitude, mixed);
-    let op = SoftmaxCrossEntropyGrad { label_smoothing, mixed };
+    let SoftmaxCrossEntropyGrad { label_smoothing, mixed, scaled } = op;
+    let mut inputs = loss_inputs(&mut draft, shape, magnitude, mixed);
+    inputs.extend(scaled.then(|| draft.input_with("scale", Spec::plain([1], DType::F32), |_, _| 1024.0)));
     draft.node(op, &inputs, &[], &[classes + roundings(Activation::Sigmoid)]);
-    let labels = if mixed { ", two labels" } else { "" };
+    let (labels, scaled) = (if mixed { ", two labels" } else { "" }, if scaled { ", scaled" } else { "" });
     draft.case(format!(
-        "softmax_cross_entropy_grad {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}"
+        "softmax_cross_entropy_grad {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}{scaled}"
     ))
-}
-
-fn number(draft: &mut Draft, name: &str, value: f64) -> TensorId {
-    draft.input_with(name, Spec::plain([1], DType::F32), |_, _| value)
-}
-
-/// K: the handful of operations of an element.
-pub(super) fn sgd_momentum(spec: Spec, op: SgdMomentum, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let label = format!("sgd_momentum {:?}, {op:?}", spec.shape);
-    let mut inputs = vec![draft.input("grad", spec.clone()), draft.input("lr", Spec::plain([1], DType::F32))];
-    if op.scaled {
-        inputs.push(draft.input_with("scale", Spec::plain([2], DType::F32), |i, _| [0.5, 1.0][i]));
-    }
-    let updates = [draft.parameter("p", spec.clone(), |_, v| v), draft.state("v", spec, |_, v| v)];
-    draft.node(op, &inputs, &updates, &[6; 2]);
-    draft.case(label)
-}
-
-/// K: one addition.
-pub(super) fn accumulate(spec: Spec, keep: f32, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let label = format!("accumulate {:?}, keep {keep}", spec.shape);
-    let inputs = [draft.input("grad", spec.clone()), number(&mut draft, "keep", keep.into())];
-    let sum = draft.state("sum", spec, |_, v| v);
-    draft.node(Accumulate, &inputs, &[sum], &[2]);
-    draft.case(label)
-}
-
-/// K: the handful of operations of an element.
-pub(super) fn moving_average(spec: Spec, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let label = format!("moving_average {:?}", spec.shape);
-    let inputs = [draft.input("x", spec.clone()), number(&mut draft, "rate", 0.25)];
-    let average = draft.state("average", spec, |_, v| v);
-    draft.node(MovingAverage, &inputs, &[average], &[4]);
-    draft.case(label)
-}
-
-/// K: elements.
-pub(super) fn squared_norm(spec: Spec, chained: bool, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let label = format!("squared_norm {:?}{}", spec.shape, if chained { " + previous" } else { "" });
-    let elements = spec.elements();
-    let mut inputs = vec![draft.input("x", spec), number(&mut draft, "factor", 0.5)];
-    inputs.extend(chained.then(|| number(&mut draft, "previous", 2.5)));
-    draft.node(SquaredNorm { chained }, &inputs, &[], &[elements + 2]);
-    draft.case(label)
-}
-
-/// K: the handful of operations of a number.
-pub(super) fn gradient_scale(total: f64, max_norm: f32, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let inputs = [number(&mut draft, "total", total), number(&mut draft, "factor", 0.5)];
-    draft.node(GradientScale { max_norm }, &inputs, &[], &[6, 6]);
-    draft.case(format!("gradient_scale of {total}, at most {max_norm}"))
 }
 
 /// K: the handful of operations of an element.

@@ -2,8 +2,9 @@
 
 use super::draft::bits;
 use super::ops::{self, Join, Layer, Window};
+use super::optim;
 use super::{ACTIVATIONS, Case};
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, WinogradTile};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
 use crate::graph::{Activation, Spec};
 
 /// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
@@ -46,12 +47,14 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::dropout(d.features(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
         ops::fill(d.features(), 0.5, seed),
         ops::loss([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
-        ops::loss_grad([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
-        ops::sgd_momentum(d.weights(), sgd, seed),
-        ops::accumulate(d.weights(), d.number(0, 1) as f32, seed),
-        ops::moving_average(d.weights(), seed),
-        ops::squared_norm(d.weights(), d.flag(), seed),
-        ops::gradient_scale(4.0, if d.flag() { 1.0 } else { f32::INFINITY }, seed),
+        ops::loss_grad([d.length(9), classes], 4.0, d.loss_grad(smoothing), seed),
+        optim::sgd_momentum(d.weights(), sgd, seed),
+        optim::accumulate(d.weights(), d.number(0, 1) as f32, seed),
+        optim::moving_average(d.weights(), seed),
+        optim::squared_norm(d.weights(), d.flag(), seed),
+        optim::gradient_scale(4.0, if d.flag() { 1.0 } else { f32::INFINITY }, seed),
+        optim::unscale(f64::from(1 << d.number(0, 24)), seed),
+        optim::adapt_loss_scale([f64::from(1 << d.number(0, 24)), d.number(0, 2) as f64], d.flag(), seed),
     ]
 }
 
@@ -108,6 +111,10 @@ impl Draw {
 
     fn join(&mut self) -> Join {
         Join { gate: self.flag(), shortcut: self.flag(), activation: self.activation() }
+    }
+
+    fn loss_grad(&mut self, label_smoothing: f32) -> SoftmaxCrossEntropyGrad {
+        SoftmaxCrossEntropyGrad { label_smoothing, mixed: self.flag(), scaled: self.flag() }
     }
 
     fn layer(&mut self) -> Layer {

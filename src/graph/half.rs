@@ -1,0 +1,69 @@
+//! What is stored in f16.
+
+use super::{DType, Error, Graph, Layout, Op, Spec};
+
+/// How large tensors are stored; kernels compute in f32 either way.
+///
+/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is 65504,
+/// which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates and logits
+/// stay f32: they are small.
+///
+/// For inference f16 stores maps and weights. In training, where one speaks of mixed precision (Micikevicius et al. 2018), it
+/// stores maps and their gradients; weights, statistics, losses and all that learns stay f32. A gradient beyond the largest
+/// number becomes infinite, so that the step is seen to have overflowed and is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits.
+    F16,
+}
+
+/// Has every map, kernel and weight matrix of an inference graph stored in f16.
+///
+/// # Errors
+/// [`Error::NoHalf`] for a graph that learns: small steps would be lost in weights of 11 bits.
+pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
+    store(
+        graph,
+        |spec| is_map(spec) || spec.layout == Layout::Weights,
+        |op| {
+            matches!(
+                op,
+                Op::Standardize(_)
+                    | Op::Conv2d(_)
+                    | Op::BatchNormInference(_)
+                    | Op::ScaleAdd(_)
+                    | Op::GlobalAvgPool(_)
+                    | Op::AvgPool2x2(_)
+                    | Op::Linear(_)
+            )
+        },
+    )
+}
+
+/// Has every map of a graph stored in f16, gradients included.
+///
+/// # Errors
+/// [`Error::NoHalf`] for transformed maps of Winograd's algorithm, which would lose too much.
+pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
+    store(graph, is_map, |op| {
+        !matches!(op, Op::WinogradInput(_) | Op::WinogradWeights(_) | Op::WinogradProduct(_) | Op::WinogradOutput(_))
+    })
+}
+
+fn is_map(spec: &Spec) -> bool {
+    spec.layout == Layout::Channels && spec.shape.len() == 4
+}
+
+fn store(graph: &mut Graph, which: impl Fn(&Spec) -> bool, serves: impl Fn(&Op) -> bool) -> Result<(), Error> {
+    if let Some(node) = graph.nodes().iter().find(|node| !serves(&node.op)) {
+        return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name() });
+    }
+    for id in graph.ids().filter(|&id| which(graph.spec(id))).collect::<Vec<_>>() {
+        graph.tensor_mut(id).spec.dtype = DType::F16;
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What follows from a recipe: the network, the step, the learning rate.
+
+use super::{Recipe, Storage};
+use crate::graph::Precision;
+use crate::models::{self, Config, PARTS, Preset, Training};
+use crate::train::{Error, LearningRate, Optimizer, StepOptions, When};
+
+impl Recipe {
+    /// The learning rate over the whole run.
+    ///
+    /// # Errors
+    /// The warm-up does not end before the run does.
+    pub fn learning_rate(&self, steps_per_epoch: u64) -> Result<LearningRate, Error> {
+        let total = u64::from(self.epochs).saturating_mul(steps_per_epoch);
+        let epochs = self.warmup_epochs.unwrap_or(0.0);
+        let warmup = self.warmup_steps.unwrap_or((epochs * steps_per_epoch as f64).round() as u64);
+        if warmup >= total {
+            return Err(Error::Warmup { warmup, total });
+        }
+        Ok(LearningRate {
+            schedule: self.schedule,
+            peak: self.lr,
+            total_steps: total,
+            warmup_steps: warmup,
+            steps_per_epoch,
+        })
+    }
+
+    /// Pictures in a part of a step.
+    pub fn part(&self) -> u32 {
+        self.batch / self.accumulate
+    }
+
+    /// Side of an epoch's training pictures, px, where `res` is that of the last: multiples of 32 in between, or of 4 for small ones.
+    pub fn res_of_epoch(&self, epoch: u64, res: u32) -> u32 {
+        let last = u64::from(self.epochs) - 1;
+        let Some(start) = self.res_start.filter(|_| epoch < last) else { return res };
+        let unit = if res >= 96 { 32 } else { 4 };
+        let share = epoch as f64 / last as f64;
+        let exact = f64::from(start) + share * (f64::from(res) - f64::from(start));
+        ((exact / f64::from(unit)).round() as u32 * unit).max(unit).min(start.max(res))
+    }
+
+    /// How many leading [`PARTS`] are frozen.
+    pub(super) fn frozen(&self) -> Result<usize, Error> {
+        let Some(name) = &self.freeze else { return Ok(0) };
+        match PARTS[..PARTS.len() - 1].iter().position(|part| part == name) {
+            Some(at) => Ok(at + 1),
+            None => Err(Error::Range {
+                setting: "freeze",
+                value: name.clone(),
+                range: "stem, layer1, layer2, layer3 or layer4",
+            }),
+        }
+    }
+
+    /// The factor of each part's learning rate.
+    pub(super) fn lr_scales(&self) -> Result<[f32; PARTS.len()], Error> {
+        let mut scales = [1.0; PARTS.len()];
+        let entries = self.lr_scale.iter().flat_map(|text| text.split(','));
+        for entry in entries.filter(|entry| !entry.trim().is_empty()) {
+            let parsed = entry.split_once('=').and_then(|(part, factor)| {
+                let part = PARTS.iter().position(|known| *known == part.trim())?;
+                Some((part, factor.trim().parse::<f32>().ok().filter(|f| *f >= 0.0 && f.is_finite())?))
+            });
+            let Some((part, factor)) = parsed else {
+                let range = "PART=FACTOR,.. with the parts stem, layer1, layer2, layer3, layer4 and fc";
+                return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range });
+            };
+            scales[part] = factor;
+        }
+        Ok(scales)
+    }
+
+    /// What a training step of this recipe does. The recipe is valid.
+    pub(in crate::train) fn step_options(&self) -> StepOptions {
+        let when = match self.accumulate {
+            1 if self.clip_norm.is_none() => When::AtOnce,
+            1 => When::Together,
+            _ => When::AfterParts,
+        };
+        let precision = match self.precision {
+            Storage::F32 => Precision::F32,
+            Storage::Mixed => Precision::F16,
+        };
+        StepOptions {
+            training: Training {
+                label_smoothing: self.label_smoothing as f32,
+                mixed_labels: self.mixup > 0.0 || self.cutmix > 0.0,
+                frozen: self.frozen().unwrap_or(0),
+            },
+            optimizer: Optimizer {
+                momentum: self.momentum as f32,
+                nesterov: self.nesterov,
+                weight_decay: self.weight_decay as f32,
+                decay: self.decay,
+                lr_scales: self.lr_scales().unwrap_or([1.0; PARTS.len()]),
+                ema: self.ema > 0.0,
+                max_norm: self.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
+            },
+            when,
+            precision,
+        }
+    }
+
+    /// The network for a number of classes.
+    ///
+    /// # Errors
+    /// An unknown model.
+    pub fn config(&self, classes: usize) -> Result<Config, models::Error> {
+        let preset = Preset::find(&self.model)?;
+        Ok(Config {
+            depths: self.depths.unwrap_or(preset.depths),
+            width: self.width.map_or(preset.width, f64::from),
+            classes,
+            se_ratio: self.se_ratio,
+            stem: self.stem,
+            stem_downsampling: self.stem_downsampling,
+            shortcut: self.shortcut,
+            activation: self.activation,
+            dropout: self.dropout as f32,
+            drop_path: self.drop_path as f32,
+            drop_path_schedule: self.drop_path_schedule,
+            zero_init_last: self.zero_init_last,
+            bn_momentum: self.bn_momentum as f32,
+        })
+    }
+}

@@ -1,0 +1,281 @@
+//! The settings of a training run: built-in recipes, TOML files and flags, all with the same keys.
+
+mod derived;
+mod validate;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::{Error, RecipeFlags, Schedule};
+use crate::data::Convention;
+use crate::files;
+use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
+
+/// Recipes for ImageNet that come with the program.
+const BUILT_IN: [(&str, &str); 5] = [
+    ("small", include_str!("../../../recipes/small.toml")),
+    ("paper", include_str!("../../../recipes/paper.toml")),
+    ("tpu", include_str!("../../../recipes/tpu.toml")),
+    ("tfm", include_str!("../../../recipes/tfm.toml")),
+    ("timm", include_str!("../../../recipes/timm.toml")),
+];
+
+/// Which parameters the weight decay pulls towards 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decay {
+    /// Every parameter, BatchNorm's and biases included.
+    All,
+    /// Kernels and biases, but not BatchNorm's scale and shift: the authors' TensorFlow 1 code.
+    NotNorm,
+    /// The kernels of convolutions and linear layers only.
+    Kernels,
+}
+
+/// How a training step stores maps and their gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Storage {
+    /// In 32 bits.
+    F32,
+    /// In 16 bits; weights, statistics and losses stay in 32.
+    Mixed,
+}
+
+/// How training pictures are varied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// Not at all.
+    None,
+    /// Random crops and horizontal flips.
+    Standard,
+    /// The same, then RandAugment.
+    Randaug,
+}
+
+/// The settings of a training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Recipe {
+    /// Name of the model: `small`, `resnet-rs-50`.
+    pub model: String,
+    /// Blocks of the four stages, instead of the model's.
+    pub depths: Option<[usize; 4]>,
+    /// Multiplier of the channel counts, instead of the model's.
+    pub width: Option<f32>,
+    /// Squeeze-and-excitation's inner width as a share of the block's channels; 0 for none.
+    pub se_ratio: f64,
+    /// First layers.
+    pub stem: Stem,
+    /// How the map after the stem is halved.
+    pub stem_downsampling: StemDownsampling,
+    /// Shortcut where a block changes the shape.
+    pub shortcut: Shortcut,
+    /// Activation.
+    pub activation: ActivationChoice,
+    /// Whether the last BatchNorm of each branch starts at zero.
+    pub zero_init_last: bool,
+    /// Side of the training pictures, px, instead of the data's or the model's.
+    pub res: Option<u32>,
+    /// Side of the first epoch's training pictures, px; it grows evenly to `res` in the last.
+    pub res_start: Option<u32>,
+    /// Passes over the training data.
+    pub epochs: u32,
+    /// Pictures in a step; 0 for as many as fit the device.
+    pub batch: u32,
+    /// Parts that a step's pictures are computed in, one after the other: less memory, and batch statistics of a part each.
+    pub accumulate: u32,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Length of the warm-up, epochs. Excludes `warmup_steps`.
+    #[serde(default)]
+    pub warmup_epochs: Option<f64>,
+    /// Length of the warm-up, steps. Excludes `warmup_epochs`.
+    pub warmup_steps: Option<u64>,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Whether the momentum is Nesterov's.
+    pub nesterov: bool,
+    /// Weight decay, added to the gradient as PyTorch does.
+    pub weight_decay: f64,
+    /// Parameters that decay.
+    pub decay: Decay,
+    /// Largest global norm of the gradients that is not scaled down.
+    pub clip_norm: Option<f64>,
+    /// Decay of the exponential moving averages of weights and statistics, smaller in the beginning ([`super::ema_decay`]); 0 for none.
+    pub ema: f64,
+    /// The last part of the network, in order, that is kept as it is: one of [`crate::models::PARTS`] but the classifier.
+    pub freeze: Option<String>,
+    /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
+    pub lr_scale: Option<String>,
+    /// Probability spread over all classes in the target.
+    pub label_smoothing: f64,
+    /// Rate of dropout before the classifier.
+    pub dropout: f64,
+    /// Rate of stochastic depth at the last block.
+    pub drop_path: f64,
+    /// How that rate grows with depth.
+    pub drop_path_schedule: DropPathSchedule,
+    /// Weight of the new batch in BatchNorm's running statistics, PyTorch's convention.
+    pub bn_momentum: f64,
+    /// How pictures are varied.
+    pub augment: Augment,
+    /// Operations that RandAugment applies to a picture.
+    pub randaug_layers: u32,
+    /// Strength of RandAugment's operations; 10 is the scale's nominal end.
+    pub randaug_magnitude: f64,
+    /// Whose RandAugment it is.
+    pub randaug_convention: Convention,
+    /// Probability of erasing a random rectangle of a picture.
+    pub erasing: f64,
+    /// Alpha of mixup, 0 for none.
+    pub mixup: f64,
+    /// Alpha of CutMix, 0 for none.
+    pub cutmix: f64,
+    /// Whether most activations are computed twice instead of kept: less memory, more time, the same result.
+    pub recompute: bool,
+    /// How maps and their gradients are stored: mixed precision halves their memory.
+    pub precision: Storage,
+    /// Seed of everything random; at most 2^63 - 1, TOML's largest integer.
+    pub seed: u64,
+    /// Whether each epoch takes the pictures in a new order.
+    pub shuffle: bool,
+    /// Steps after which to stop early. The schedule still spans all epochs.
+    pub max_steps: Option<u64>,
+    /// Minutes after which to stop early, counted anew when the run goes on.
+    pub max_minutes: Option<f64>,
+    /// Epochs without a better top-1 after which the run is over.
+    pub patience: Option<u32>,
+    /// How many of the best epochs' weights are kept, besides the best's.
+    pub keep: u32,
+}
+
+impl Default for Recipe {
+    /// For small data: pictures of about 32 px in about ten classes.
+    fn default() -> Self {
+        Self {
+            model: "small".into(),
+            depths: None,
+            width: None,
+            se_ratio: 0.25,
+            stem: Stem::Deep,
+            stem_downsampling: StemDownsampling::Conv,
+            shortcut: Shortcut::Pooled,
+            activation: ActivationChoice::Relu,
+            zero_init_last: true,
+            res: None,
+            res_start: None,
+            epochs: 10,
+            batch: 64,
+            accumulate: 1,
+            lr: 0.05,
+            warmup_epochs: Some(0.5),
+            warmup_steps: None,
+            schedule: Schedule::Cosine,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 5e-4,
+            decay: Decay::Kernels,
+            clip_norm: None,
+            ema: 0.0,
+            freeze: None,
+            lr_scale: None,
+            label_smoothing: 0.1,
+            dropout: 0.0,
+            drop_path: 0.0,
+            drop_path_schedule: DropPathSchedule::Stage,
+            bn_momentum: 0.1,
+            augment: Augment::Standard,
+            randaug_layers: 2,
+            randaug_magnitude: 10.0,
+            // TensorFlow's translate by pixels made for photographs: they push a picture of 32 px out of sight.
+            randaug_convention: Convention::Timm,
+            erasing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
+            recompute: false,
+            precision: Storage::F32,
+            seed: 0,
+            shuffle: true,
+            max_steps: None,
+            max_minutes: None,
+            patience: None,
+            keep: 0,
+        }
+    }
+}
+
+impl Recipe {
+    /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
+    /// `small`, `paper`, `tpu`, `tfm`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`.
+    ///
+    /// # Errors
+    /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
+    pub fn resolve(named_or_file: Option<&str>, flags: &RecipeFlags) -> Result<Self, Error> {
+        let mut settings = table("defaults", &Self::default())?;
+        if let Some(name) = named_or_file {
+            let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+                Some((_, text)) => (*text).to_owned(),
+                None if Path::new(name).exists() => files::read_text(Path::new(name))?,
+                None => return Err(Error::UnknownRecipe { name: name.to_owned() }),
+            };
+            overlay(&mut settings, table(name, &RecipeFlags::parse(name, &text)?)?);
+        }
+        overlay(&mut settings, table("flags", flags)?);
+        let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// This recipe with `flags` over it.
+    ///
+    /// # Errors
+    /// A value out of its range.
+    pub fn with(&self, flags: &RecipeFlags) -> Result<Self, Error> {
+        let mut settings = table("settings", self)?;
+        overlay(&mut settings, table("flags", flags)?);
+        let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The settings in which another recipe differs: name, here, there.
+    pub fn differences(&self, other: &Self) -> Vec<(String, String, String)> {
+        let tables = [self, other].map(|recipe| table("settings", recipe).unwrap_or_default());
+        let names: BTreeSet<&String> = tables.iter().flat_map(Table::keys).collect();
+        let value = |table: &Table, name: &str| table.get(name).map_or("unset".to_owned(), ToString::to_string);
+        let pair = |name: &String| (name.clone(), value(&tables[0], name), value(&tables[1], name));
+        names.into_iter().map(pair).filter(|(_, here, there)| here != there).collect()
+    }
+
+    /// As TOML text, from which [`Recipe::resolve`] gives back the same recipe.
+    ///
+    /// # Errors
+    /// An integer beyond TOML's range.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|e| Error::toml("settings", e))
+    }
+}
+
+fn table(name: &str, settings: &impl Serialize) -> Result<Table, Error> {
+    Table::try_from(settings).map_err(|e| Error::toml(name, e))
+}
+
+/// Puts settings over others. A warm-up in one unit replaces one in the other.
+fn overlay(base: &mut Table, over: Table) {
+    const WARMUP: [&str; 2] = ["warmup-epochs", "warmup-steps"];
+    if WARMUP.iter().any(|&key| over.contains_key(key)) {
+        base.retain(|key, _| !WARMUP.contains(&key));
+    }
+    base.extend(over);
+}
+
+#[cfg(test)]
+mod tests;

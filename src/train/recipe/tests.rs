@@ -1,0 +1,161 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use clap::Parser;
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    recipe: RecipeFlags,
+}
+
+fn flags(line: &str) -> RecipeFlags {
+    Cli::try_parse_from(["train"].into_iter().chain(line.split_whitespace())).unwrap().recipe
+}
+
+/// Resolves the text of a recipe file and a line of flags.
+fn resolve(text: &str, line: &str) -> Result<Recipe, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    fs::write(&path, text).unwrap();
+    Recipe::resolve(path.to_str(), &flags(line))
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+    let recipe = resolve("lr = 1\nbatch = 32\nmodel = 'resnet-rs-50'", "--lr 0.25 --depths 1,2,3,4").unwrap();
+    let expected =
+        Recipe { lr: 0.25, batch: 32, model: "resnet-rs-50".into(), depths: Some([1, 2, 3, 4]), ..Recipe::default() };
+    assert_eq!(recipe, expected);
+    assert_eq!(Recipe::resolve(None, &RecipeFlags::default()).unwrap(), Recipe::default());
+}
+
+#[test]
+fn switches_take_a_value_or_none() {
+    for (line, nesterov, shuffle) in [
+        ("--nesterov --shuffle false", true, false),
+        ("--nesterov false --shuffle", false, true),
+        ("--nesterov=true --shuffle=true", true, true),
+    ] {
+        let recipe = Recipe::resolve(None, &flags(line)).unwrap();
+        assert_eq!((recipe.nesterov, recipe.shuffle), (nesterov, shuffle), "{line}");
+    }
+}
+
+#[test]
+fn a_warmup_in_steps_replaces_one_in_epochs() {
+    let rate = |text, line| resolve(text, line).unwrap().learning_rate(100).unwrap().warmup_steps;
+    assert_eq!(rate("", ""), 50);
+    assert_eq!(rate("", "--warmup-steps 7"), 7);
+    assert_eq!(rate("warmup-steps = 3", ""), 3);
+    assert_eq!(rate("warmup-steps = 3", "--warmup-epochs 2"), 200);
+    let error = resolve("epochs = 2", "--warmup-steps 200").unwrap().learning_rate(100).unwrap_err().to_string();
+    assert!(error.contains("takes 200 steps, but the whole run has 200"), "{error}");
+    assert!(Cli::try_parse_from(["train", "--warmup-steps", "1", "--warmup-epochs", "1"]).is_err());
+}
+
+#[test]
+fn built_in_recipes_hold_the_fact_sheets_figures() {
+    let none = RecipeFlags::default();
+    let paper = Recipe::resolve(Some("paper"), &none).unwrap();
+    let rate = paper.learning_rate(312).unwrap();
+    assert_eq!((rate.total_steps, rate.warmup_steps, rate.peak), (109_200, 1_560, 1.6));
+    let tpu = Recipe::resolve(Some("tpu"), &none).unwrap();
+    let rate = tpu.learning_rate(312).unwrap();
+    let drop = |epoch: u64| rate.lr(epoch * 312) / rate.lr(epoch * 312 - 1);
+    assert!([116, 233, 311].iter().all(|&epoch| (drop(epoch) - 0.1).abs() < 1e-6));
+    assert_eq!((tpu.bn_momentum, tpu.weight_decay), (1.0, 4e-5));
+    assert_eq!((tpu.ema, tpu.decay, tpu.randaug_convention), (0.9999, Decay::NotNorm, Convention::Tpu));
+    let tfm = Recipe::resolve(Some("tfm"), &none).unwrap();
+    assert_eq!(tfm.learning_rate(312).unwrap().lr(1_560), paper.learning_rate(312).unwrap().lr(1_560));
+    assert_eq!((tfm.nesterov, tfm.activation), (false, ActivationChoice::Silu));
+    assert_eq!(Recipe::resolve(Some("small"), &none).unwrap(), Recipe::default(), "stated once more");
+    let timm = Recipe::resolve(Some("timm"), &none).unwrap();
+    assert_eq!((timm.epochs, timm.lr, timm.dropout), (300, 0.05, 0.0));
+    for recipe in [paper, tpu, tfm, timm] {
+        assert_eq!((recipe.model.as_str(), recipe.res, recipe.label_smoothing), ("resnet-rs-50", Some(160), 0.1));
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, line, expected) in [
+        ("btach = 3", "", "there is no setting btach; did you mean batch?"),
+        ("warmup_epochs = 3", "", "did you mean warmup-epochs?"),
+        ("[optimizer]\nlr = 1", "", "there is no setting optimizer"),
+        ("lr = ", "", "my.toml: TOML parse error at line 1"),
+        ("batch = 'many'", "", "line 1, column 9"),
+        ("batch = -1", "", "line 1"),
+        ("decay = 'some'", "", "unknown variant `some`"),
+        ("depths = [1, 2, 3]", "", "line 1"),
+        ("warmup-epochs = 1\nwarmup-steps = 1", "", "not both"),
+        ("", "--batch 30 --accumulate 4", "--accumulate is 4; it must be a divisor of --batch"),
+        ("", "--batch auto --accumulate 2", "--accumulate is 2"),
+        ("freeze = 'fc'", "", "--freeze is fc"),
+        ("", "--lr-scale head=2", "--lr-scale is head=2"),
+        ("", "--clip-norm 0", "--clip-norm is 0"),
+        ("", "--ema 1", "--ema is 1"),
+        ("mixup = inf", "", "--mixup is inf"),
+        ("cutmix = nan", "", "--cutmix is NaN"),
+        ("", "--erasing 1.5", "--erasing is 1.5; it must be from 0 to 1"),
+        ("", "--randaug-magnitude 31", "--randaug-magnitude is 31"),
+        ("augment = 'randaugment'", "", "unknown variant `randaugment`"),
+        ("", "--patience 0", "--patience is 0"),
+        ("", "--epochs 0", "--epochs is 0"),
+        ("", "--lr 0", "--lr is 0; it must be a finite number above 0"),
+        ("", "--lr -1", "--lr is -1"),
+        ("lr = nan", "", "--lr is NaN"),
+        ("lr = inf", "", "--lr is inf"),
+        ("momentum = -0.1", "", "--momentum is -0.1"),
+        ("", "--momentum 1", "--momentum is 1; it must be at least 0 and below 1"),
+        ("", "--momentum 0", "--nesterov false"),
+        ("", "--dropout 1", "--dropout is 1"),
+        ("", "--drop-path 1", "--drop-path is 1"),
+        ("", "--label-smoothing 1.5", "--label-smoothing is 1.5"),
+        ("weight-decay = -1", "", "--weight-decay is -1"),
+        ("", "--bn-momentum 0", "--bn-momentum is 0"),
+        ("", "--res 0", "--res is 0"),
+        ("", "--res 4097", "from 1 to 4096 px"),
+        ("", "--width nan", "--width is NaN"),
+        ("", "--depths 1,0,1,1", "--depths is [1, 0, 1, 1]"),
+        ("warmup-epochs = inf", "", "--warmup-epochs is inf"),
+        ("", "--max-steps 0", "--max-steps is 0"),
+        ("seed = -1", "", "line 1"),
+    ] {
+        let error = resolve(text, line).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text} {line}: {error}");
+    }
+    let error = Recipe::resolve(Some("imagenet"), &RecipeFlags::default()).unwrap_err().to_string();
+    assert!(error.contains("no recipe imagenet") && error.contains("timm"), "{error}");
+    for line in [["train", "--depths", "1,2,3"], ["train", "--seed", "9223372036854775808"]] {
+        assert!(Cli::try_parse_from(line).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn toml_text_gives_the_same_recipe_back(
+        (lr, decay, width) in (1e-12f64..1e6, 0.0f64..1.0, prop::option::of(0.01f32..8.0)),
+        (seed, epochs, steps) in (0..=i64::MAX as u64, 1..u32::MAX, prop::option::of(0..1u64 << 40)),
+        depths in prop::option::of(prop::array::uniform4(1usize..100)),
+    ) {
+        let recipe = Recipe {
+            lr,
+            weight_decay: decay,
+            width,
+            seed,
+            epochs,
+            warmup_steps: steps,
+            warmup_epochs: if steps.is_some() { None } else { Some(decay) },
+            depths,
+            decay: if seed % 2 == 0 { Decay::All } else { Decay::Kernels },
+            ..Recipe::default()
+        };
+        let text = recipe.to_toml().unwrap();
+        prop_assert_eq!(resolve(&text, "").unwrap(), recipe, "{}", text);
+    }
+}
