@@ -24,13 +24,14 @@ use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats.
+/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats, and those of the
+/// last by 64-bit words as well.
 fn targets() -> impl Iterator<Item = Target> {
     let registers = |lanes| Target { family: Family::Registers, lanes, ..Target::TILES };
+    let by_64 = Target { by_64: true, ..registers(8) };
     let targets = [Target::TILES, registers(1), registers(4), registers(8)];
-    targets
-        .into_iter()
-        .flat_map(|target| [HalfStorage::Native, HalfStorage::Packed].map(|half| Target { half, ..target }))
+    let halves = |target| [HalfStorage::Native, HalfStorage::Packed].map(|half| Target { half, ..target });
+    targets.into_iter().flat_map(halves).chain([by_64])
 }
 
 /// Kernels, each with the first graph that uses it.
@@ -70,11 +71,13 @@ impl Found {
         self.graph(&frozen.graph, &format!("f16 {what}"));
         fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
         self.graph(&network.graph, &format!("fused {what}"));
-        for (nesterov, weight_decay) in [(false, 0.0), (true, 1e-4)] {
+        for (nesterov, weight_decay, precision) in
+            [(false, 0.0, Precision::F32), (true, 1e-4, Precision::F32), (true, 0.0, Precision::F16)]
+        {
             let optimizer = Optimizer { nesterov, weight_decay, decay: Decay::Kernels, ..Optimizer::default() };
-            let options = StepOptions { optimizer, ..StepOptions::default() };
+            let options = StepOptions { optimizer, precision, ..StepOptions::default() };
             let step = Step::build(config, batch, size, input, &options).unwrap();
-            self.graph(&step.graph, &format!("training step of {what}"));
+            self.graph(&step.graph, &format!("training step in {precision:?} of {what}"));
         }
     }
 }
@@ -132,12 +135,14 @@ fn every_permutation_compiles_for_every_backend() {
         let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
         let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
         let half = wgsl.contains("enable f16;");
+        let by_64 = wgsl.contains("u64");
         // The register kernels alone use subgroups, on adapters that have them.
         let subgroups = kernel.template().ends_with("registers");
         // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SHADER_FLOAT16, half);
         capabilities.set(Capabilities::SUBGROUP, subgroups);
+        capabilities.set(Capabilities::SHADER_INT64, by_64);
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
@@ -150,8 +155,8 @@ fn every_permutation_compiles_for_every_backend() {
             fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
             spirv.push((name.clone(), path));
         }
-        write_hlsl(&module, &info, half, subgroups).unwrap_or_else(|e| complain("HLSL", e.to_string()));
-        write_msl(&module, &info).unwrap_or_else(|e| complain("MSL", e.to_string()));
+        write_hlsl(&module, &info, half, subgroups || by_64).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+        write_msl(&module, &info, by_64).unwrap_or_else(|e| complain("MSL", e.to_string()));
     }
     eprintln!("{} permutations of {} shaders", kernels.len(), templates(&kernels).len());
     spirv_val(&spirv);
@@ -188,13 +193,13 @@ fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
     })
 }
 
-/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one and of subgroups, 6.2 the
-/// lowest with 16-bit types.
-fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, subgroups: bool) -> Result<(), hlsl::Error> {
+/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one, of subgroups and of 64-bit types,
+/// 6.2 the lowest with 16-bit types.
+fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, new: bool) -> Result<(), hlsl::Error> {
     use hlsl::ShaderModel::{V5_1, V6_0, V6_2};
     let shader_models: &[_] = if half {
         &[V6_2]
-    } else if subgroups {
+    } else if new {
         &[V6_0]
     } else {
         &[V5_1, V6_0]
@@ -208,8 +213,9 @@ fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, subgroups: bool) -
     Ok(())
 }
 
-fn write_msl(module: &Module, info: &ModuleInfo) -> Result<(), msl::Error> {
-    let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+/// 64-bit types came with version 2.3.
+fn write_msl(module: &Module, info: &ModuleInfo, by_64: bool) -> Result<(), msl::Error> {
+    let options = msl::Options { lang_version: (2, if by_64 { 3 } else { 0 }), ..Default::default() };
     let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())?;
     assert!(text.contains("kernel void main_("), "{text}");
     Ok(())

@@ -1,33 +1,57 @@
 // How four channels lie in memory. Maps and weights are arrays of Group, read through widen and written through narrow;
 // everything in between is f32. Vectors, features and scratch memory are vec4<f32> in any case.
+//
+// The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers, they load by
+// these: llvmpipe puts each word of each lane into its register by itself.
+#macro group(name, widen, storage)
 #if storage == "f32"
-alias Group = vec4<f32>;
+alias {{ name }} = vec4<f32>;
 
-fn widen(group: Group) -> vec4<f32> {
+fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
     return group;
 }
+#elif storage == "f32_by_64"
+alias {{ name }} = vec2<u64>;
 
-fn narrow(v: vec4<f32>) -> Group {
-    return v;
+fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
+    let low = vec2<u32>(group);
+    let high = vec2<u32>(group >> vec2<u32>(32u));
+    return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
 }
-#else
-#if storage == "f16"
-enable f16;
-alias Group = vec4<f16>;
+#elif storage == "f16"
+alias {{ name }} = vec4<f16>;
 
-fn widen(group: Group) -> vec4<f32> {
+fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
     return vec4<f32>(group);
 }
-#else
-// The same bytes for devices that lack the type: two halves to a word.
-alias Group = vec2<u32>;
+#elif storage == "packed"
+// For devices that lack the type: two halves to a word.
+alias {{ name }} = vec2<u32>;
 
-fn widen(group: Group) -> vec4<f32> {
+fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(group.x), unpack2x16float(group.y));
 }
-#endif
+#else
+alias {{ name }} = u64;
 
+fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(u32(group)), unpack2x16float(u32(group >> 32u)));
+}
+#endif
+#endmacro
+#if storage == "f16"
+enable f16;
+#endif
+{{ group("Group", "widen", storage) }}
+// Training learns weights in f32 beside maps in f16.
+{{ group("Weights", "widen_weights", weights | default(storage)) }}
 fn narrow(v: vec4<f32>) -> Group {
+#if storage == "f32"
+    return v;
+#elif storage == "f32_by_64"
+    let bits = bitcast<vec4<u32>>(v);
+    return vec2<u64>(bits.xz) | vec2<u64>(bits.yw) << vec2<u32>(32u);
+#else
     // WGSL leaves open what becomes of a number beyond the largest of f16.
 #if gradient | default(false)
     // Here it becomes infinite, so that whoever sums up gradients sees that one was lost. Told by the bits, NaNs included, since
@@ -41,23 +65,10 @@ fn narrow(v: vec4<f32>) -> Group {
 #endif
 #if storage == "f16"
     return vec4<f16>(kept);
-#else
+#elif storage == "packed"
     return vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw));
-#endif
-}
-#endif
-
-#if full_weights | default(false)
-// Training learns weights in f32 beside maps in f16.
-alias Weights = vec4<f32>;
-
-fn widen_weights(group: Weights) -> vec4<f32> {
-    return group;
-}
 #else
-alias Weights = Group;
-
-fn widen_weights(group: Weights) -> vec4<f32> {
-    return widen(group);
-}
+    return u64(pack2x16float(kept.xy)) | u64(pack2x16float(kept.zw)) << 32u;
 #endif
+#endif
+}

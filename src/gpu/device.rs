@@ -40,11 +40,13 @@ pub struct Target {
     pub lanes: usize,
     /// How tensors of 16-bit floats are read and written.
     pub half: HalfStorage,
+    /// Whether memory is read and written by 64-bit words. For llvmpipe, which loads a word of a lane at a time, whatever its width.
+    pub by_64: bool,
 }
 
 impl Target {
     /// A GPU with 16-bit floats.
-    pub const TILES: Self = Self { family: Family::Tiles, lanes: 1, half: HalfStorage::Native };
+    pub const TILES: Self = Self { family: Family::Tiles, lanes: 1, half: HalfStorage::Native, by_64: false };
 }
 
 /// How to open a device.
@@ -101,7 +103,10 @@ impl Gpu {
         let (report, adapter) = adapter::select(options.device.as_deref())?;
         let tuning = Tuning::load(&options.tuning, &report)?;
         let cache_path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SHADER_INT64;
         wanted.set(wgpu::Features::PIPELINE_CACHE, cache_path.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("resnet-rs"),
@@ -133,7 +138,8 @@ impl Gpu {
     /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
     /// files: no compiled pipelines, no tuning.
     ///
-    /// With `Features::SUBGROUP` a CPU adapter runs several times as fast; nothing else needs a feature.
+    /// With `Features::SUBGROUP` a CPU adapter runs several times as fast, and faster still with `Features::SHADER_INT64`; nothing
+    /// else needs a feature.
     /// Storage buffer bindings must reach 128 MiB and a stage must take 8 of them, which are WebGPU's default limits.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::from_parts(AdapterReport::of(0, adapter), device, queue, None, None, None)
@@ -154,10 +160,12 @@ impl Gpu {
         let lanes = (report.subgroup_size[0] as usize).clamp(1, 8);
         let native_half = device.features().contains(wgpu::Features::SHADER_F16) && !options.packed_half;
         let half = if native_half { HalfStorage::Native } else { HalfStorage::Packed };
+        let family = options.family.unwrap_or(by_type);
+        let by_64 = family == Family::Registers && device.features().contains(wgpu::Features::SHADER_INT64);
         let shared = Shared {
             limits: device.limits(),
             timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),
-            target: Target { family: options.family.unwrap_or(by_type), lanes, half },
+            target: Target { family, lanes, half, by_64 },
             checked_shaders: options.checked_shaders,
             memory_limit_bytes: options.memory_limit_bytes,
             options: opened_with.cloned(),

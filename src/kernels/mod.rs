@@ -173,23 +173,34 @@ impl<'g> Lowering<'g> {
 
     /// The same where not all of the node's tensors concern the kernel.
     fn kernel_storing(&self, dtype: DType, template: &'static str) -> Kernel {
-        let storage = match self.target.half {
-            _ if dtype != DType::F16 => "f32",
-            HalfStorage::Native => "f16",
-            HalfStorage::Packed => "packed",
-        };
         let of_gradient = |id: &TensorId| {
             let tensor = self.graph.tensor(*id);
             tensor.spec.dtype == DType::F16 && tensor.role == Role::Gradient
         };
         let gradient = self.node.outputs.iter().any(of_gradient);
-        Kernel::new(template).with("storage", Setting::Text(storage)).with("gradient", Setting::Flag(gradient))
+        Kernel::new(template).with("storage", self.storage(dtype)).with("gradient", Setting::Flag(gradient))
     }
 
-    /// The same for a kernel that reads a map and the weights `w`.
-    fn kernel_with_weights(&self, template: &'static str, w: &Spec) -> Kernel {
-        let full_weights = w.dtype == DType::F32 && self.input(0).spec.dtype == DType::F16;
-        self.kernel(template).with("full_weights", Setting::Flag(full_weights))
+    /// The same for a kernel that reads a map and weights of their own type.
+    fn kernel_with_weights(&self, template: &'static str, weights: &Spec) -> Kernel {
+        let kernel = self.kernel(template);
+        if weights.dtype == self.input(0).spec.dtype {
+            kernel
+        } else {
+            kernel.with("weights", self.storage(weights.dtype))
+        }
+    }
+
+    /// How shaders name the bytes of four numbers.
+    fn storage(&self, dtype: DType) -> Setting {
+        let Target { half, by_64, .. } = self.target;
+        Setting::Text(match (dtype, half) {
+            (DType::F16, _) if by_64 => "f16_by_64",
+            (DType::F16, HalfStorage::Native) => "f16",
+            (DType::F16, HalfStorage::Packed) => "packed",
+            _ if by_64 => "f32_by_64",
+            _ => "f32",
+        })
     }
 
     fn too_large(&self, view: View) -> TooLarge {
