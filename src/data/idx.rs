@@ -46,10 +46,10 @@ pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
         return Err(Error::invalid(train_labels, problem));
     }
     let largest = train.labels.iter().copied().max().unwrap_or(0);
-    let count = (usize::from(largest) + 1).max(10);
-    if let Some(at) = val.labels.iter().position(|&label| usize::from(label) >= count) {
+    let count = (usize::from(largest) + 1).max(2);
+    if let Some(at) = val.labels.iter().position(|label| !train.labels.contains(label)) {
         let problem = format!(
-            "label {at} is {}, but the training labels end at {largest}; take both from the same data set",
+            "label {at} is {}, a class of which there are no training pictures; take both from the same data set",
             val.labels[at]
         );
         return Err(Error::invalid(val_labels, problem));
@@ -231,7 +231,7 @@ mod tests {
         for (side, padded, margin) in [(28, 32, 2), (5, 8, 1), (8, 8, 0)] {
             let data = open(folder(side).path()).unwrap();
             assert_eq!((data.train.len(), data.val.len(), data.native_res), (3, 2, Some(padded)));
-            assert_eq!(data.classes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+            assert_eq!(data.classes, ["0", "1", "2", "3"]);
             let Sample { image, label } = data.train.sample(1).unwrap();
             assert_eq!((image.dimensions(), label), ((padded, padded), 2));
             for (x, y, pixel) in image.enumerate_pixels() {
@@ -263,7 +263,7 @@ mod tests {
         let mut wrong_checksum = zipped.clone();
         let checksum = wrong_checksum.len() - 8;
         wrong_checksum[checksum] ^= 1;
-        let cases: [(&str, Vec<u8>, &str); 15] = [
+        let cases: [(&str, Vec<u8>, &str); 16] = [
             (IMAGES, Vec::new(), "cut short or damaged; download it again"),
             (IMAGES, good[..10].to_vec(), "cut short or damaged"),
             (IMAGES, good[..60].to_vec(), "48 bytes, but it holds only 44"),
@@ -278,7 +278,16 @@ mod tests {
             (IMAGES, file(IMAGES_MAGIC, &[4, 3, 4], &[0; 48]), "4 x 3 pixels; they must be square"),
             (LABELS, file(LABELS_MAGIC, &[3], &[0; 3]), "holds 3 labels for the 2 pictures of"),
             ("train-labels-idx1-ubyte", file(LABELS_MAGIC, &[3], &[0, 255, 1]), "label 1 is 255, out of range"),
-            (LABELS, file(LABELS_MAGIC, &[2], &[9, 10]), "label 1 is 10, but the training labels end at 3"),
+            (
+                LABELS,
+                file(LABELS_MAGIC, &[2], &[3, 4]),
+                "label 1 is 4, a class of which there are no training pictures",
+            ),
+            (
+                LABELS,
+                file(LABELS_MAGIC, &[2], &[1, 0]),
+                "label 1 is 0, a class of which there are no training pictures",
+            ),
         ];
         for (name, bytes, expected) in cases {
             let folder = folder(4);
@@ -298,7 +307,7 @@ mod tests {
         assert!(message(&folder).contains("4 pixels wide, the test pictures 8"));
     }
 
-    /// EMNIST has more than ten classes.
+    /// EMNIST has more classes than MNIST.
     #[test]
     fn classes_follow_the_training_labels() {
         let folder = folder(4);

@@ -244,14 +244,25 @@ mod tests {
     #[test]
     fn drop_rates_follow_both_schedules() {
         let mut c = Config { drop_path: 0.1, ..Config::resnet_rs([3, 4, 6, 3], 1.0, 10) };
-        let stage: Vec<f32> = (0..4).map(|s| c.drop_path_rate(s, 0)).collect();
-        for (got, want) in stage.iter().zip([0.04, 0.06, 0.08, 0.10]) {
-            assert!((got - want).abs() < 1e-7);
+        let check = |c: &Config, [stage, block]: [usize; 2], want: f32| {
+            let got = c.drop_path_rate(stage, block);
+            assert!((got - want).abs() < 1e-7, "stage {stage}, block {block}: {got} instead of {want}");
+        };
+        // The rate times the stage's number over 5, the stem being the first: the same in all of its blocks.
+        for (at, want) in [([0, 0], 0.04), ([0, 2], 0.04), ([1, 0], 0.06), ([1, 3], 0.06), ([2, 0], 0.08)] {
+            check(&c, at, want);
         }
+        for (at, want) in [([2, 3], 0.08), ([2, 5], 0.08), ([3, 0], 0.1), ([3, 1], 0.1), ([3, 2], 0.1)] {
+            check(&c, at, want);
+        }
+        // Evenly from the first of 16 blocks to the last.
         c.drop_path_schedule = DropPathSchedule::Block;
-        assert_eq!(c.drop_path_rate(0, 0), 0.0);
-        assert!((c.drop_path_rate(3, 2) - 0.1).abs() < 1e-7);
-        assert!((c.drop_path_rate(1, 0) - 0.1 * 3.0 / 15.0).abs() < 1e-7);
+        for (at, before) in [([0, 0], 0.0), ([0, 1], 1.0), ([0, 2], 2.0), ([1, 0], 3.0), ([1, 3], 6.0)] {
+            check(&c, at, 0.1 * before / 15.0);
+        }
+        for (at, before) in [([2, 0], 7.0), ([2, 5], 12.0), ([3, 0], 13.0), ([3, 1], 14.0), ([3, 2], 15.0)] {
+            check(&c, at, 0.1 * before / 15.0);
+        }
     }
 
     #[test]
