@@ -12,7 +12,7 @@ use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::plan::MemoryPlan;
 use resnet_rs::graph::{Precision, TensorId};
 use resnet_rs::models::{ActivationChoice, Config, Input, Preset};
-use resnet_rs::train::{Step, StepOptions, Together, When};
+use resnet_rs::train::{Learning, Rates, Step, StepOptions, When};
 
 const BATCH: usize = 8;
 const SEED: u32 = 23;
@@ -36,8 +36,7 @@ struct Running {
     session: Session,
     input: TensorId,
     labels: TensorId,
-    lr: TensorId,
-    together: Option<Together>,
+    learning: Learning,
 }
 
 impl Running {
@@ -49,17 +48,18 @@ impl Running {
         let outputs = step.outputs();
         let session = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
         let (input, labels) = (step.input, step.labels);
-        Self { store, session, input, labels, lr: learning.lr, together: learning.together }
+        Self { store, session, input, labels, learning }
     }
 
     /// One step; returns the norm of the gradients where it is known.
     fn run(&mut self) -> Option<f32> {
         let pictures = synth::images("input", [BATCH, 3, 32, 32], SEED);
-        let mut floats = vec![(self.input, &pictures[..]), (self.lr, &[0.05])];
-        floats.extend(self.together.map(|t| (t.factor, &[1.0][..])));
+        let rates = Rates { lr: [0.05], ema_rate: [0.0], factor: [1.0] };
+        let mut floats = self.learning.feeds(&rates);
+        floats.push((self.input, &pictures));
         self.session.feed(&floats, &[(self.labels, &LABELS)]).unwrap();
         self.session.run().unwrap();
-        let norm = self.together.map(|t| self.session.read(t.norm).unwrap()[0]);
+        let norm = self.learning.norm().map(|norm| self.session.read(norm).unwrap()[0]);
         self.session.wait().unwrap();
         norm
     }

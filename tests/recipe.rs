@@ -17,7 +17,7 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::TensorId;
 use resnet_rs::models::{Config, Input, PARTS, Training, part_of};
-use resnet_rs::train::{Gradients, Optimizer, Step, StepOptions, Together, Update, When};
+use resnet_rs::train::{GlobalNorm, Gradients, Optimizer, Step, StepOptions, Update, When};
 
 const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
 
@@ -59,7 +59,7 @@ impl InParts {
         let store = synthetic(gpu, &[&step.graph, &ends.graph]);
         let (input, labels, loss) = (step.input, step.labels, step.loss);
         let step = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
-        let Together { factor, norm } = ends.learning.together.unwrap();
+        let GlobalNorm { factor, norm } = ends.learning.global_norm.unwrap();
         let update = Session::new(&store, ends.graph, &[norm], &SessionOptions::default()).unwrap();
         Self { store, step, update, keep, input, labels, lr: ends.learning.lr, factor, norm }
     }

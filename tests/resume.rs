@@ -48,14 +48,14 @@ impl Fixture {
     }
 
     /// The command line of a new run. Everything random is in it: order, crops, RandAugment, erasing, mixing, dropout, stochastic
-    /// depth; and all that a run keeps between steps: momenta, averages, the size of the pictures.
+    /// depth; and all that a run keeps between steps: momenta, averages, the loss scale, the size of the pictures.
     fn train(&self, name: &str) -> String {
         let (data, out) = (self.run("data"), self.run(name));
         let (data, out) = (data.display(), out.display());
         format!(
             "train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 --batch 16 --epochs {EPOCHS} \
              --lr 0.02 --augment randaug --erasing 0.3 --mixup 0.2 --cutmix 0.5 --dropout 0.2 --drop-path 0.1 \
-             --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2"
+             --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2 --precision mixed"
         )
     }
 

@@ -1,5 +1,6 @@
-// How four channels lie in memory. Maps and weights are arrays of Group, read through widen and written through narrow;
-// everything in between is f32. Vectors, features and scratch memory are vec4<f32> in any case.
+// How four channels lie in memory. Maps are arrays of Group, read through widen and written through narrow, weights of convolutions
+// arrays of Weights, read through widen_weights; everything in between is f32. Vectors, features and scratch memory are vec4<f32> in
+// any case.
 //
 // The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers, they load by
 // these: llvmpipe puts each word of each lane into its register by itself.
@@ -43,22 +44,24 @@ fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
 enable f16;
 #endif
 {{ group("Group", "widen", storage) }}
+#if weights is defined
 // Training learns weights in f32 beside maps in f16.
-{{ group("Weights", "widen_weights", weights | default(storage)) }}
+{{ group("Weights", "widen_weights", weights) }}
+#endif
 fn narrow(v: vec4<f32>) -> Group {
 #if storage == "f32"
     return v;
 #elif storage == "f32_by_64"
     let bits = bitcast<vec4<u32>>(v);
-    return vec2<u64>(bits.xz) | vec2<u64>(bits.yw) << vec2<u32>(32u);
+    return vec2<u64>(bits.xz) | (vec2<u64>(bits.yw) << vec2<u32>(32u));
 #else
     // WGSL leaves open what becomes of a number beyond the largest of f16.
-#if gradient | default(false)
+#if gradient
     // Here it becomes infinite, so that whoever sums up gradients sees that one was lost. Told by the bits, NaNs included, since
     // compilers may take it that no float is either.
     let bits = bitcast<vec4<u32>>(v);
     let lost = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x477fe000u); // 65504.0
-    let kept = bitcast<vec4<f32>>(select(bits, bits & vec4<u32>(0x80000000u) | vec4<u32>(0x7f800000u), lost));
+    let kept = bitcast<vec4<f32>>(select(bits, (bits & vec4<u32>(0x80000000u)) | vec4<u32>(0x7f800000u), lost));
 #else
     // Here it becomes the largest.
     let kept = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
@@ -68,7 +71,7 @@ fn narrow(v: vec4<f32>) -> Group {
 #elif storage == "packed"
     return vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw));
 #else
-    return u64(pack2x16float(kept.xy)) | u64(pack2x16float(kept.zw)) << 32u;
+    return u64(pack2x16float(kept.xy)) | (u64(pack2x16float(kept.zw)) << 32u);
 #endif
 #endif
 }

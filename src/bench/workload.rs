@@ -13,7 +13,7 @@ use crate::gpu::Gpu;
 use crate::graph::{Graph, Init, Precision, Role, TensorId};
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
-use crate::train::Learning;
+use crate::train::{Gradients, Learning, Rates};
 
 /// Where all random numbers start.
 const SEED: u64 = 1;
@@ -76,7 +76,7 @@ struct Program {
 struct Feeds {
     labels: TensorId,
     clock: TensorId,
-    learning: Option<Learning>,
+    learning: Learning,
 }
 
 impl Workload {
@@ -95,7 +95,10 @@ impl Workload {
             }
             Mode::Train => {
                 let step = training_step(config, self.batch, size, self.precision, self.recompute)?;
-                let training = Feeds { labels: step.labels, clock: step.clock, learning: step.learning() };
+                let Gradients::Learned(learning) = step.gradients else {
+                    unreachable!("a step of a whole batch learns");
+                };
+                let training = Feeds { labels: step.labels, clock: step.clock, learning };
                 Program { graph: step.graph, pixels: step.input, training: Some(training), output: step.loss }
             }
         })
@@ -187,14 +190,8 @@ impl Prepared {
         session.prepare()?;
         session.feed(&[], &[(pixels, &self.pixels)])?;
         if let Some(Feeds { labels, clock, learning }) = training {
-            let numbers: Vec<(TensorId, &[f32])> = learning
-                .iter()
-                .flat_map(|learning| {
-                    let factor = learning.together.map(|together| (together.factor, &[1.0][..]));
-                    std::iter::once((learning.lr, &[0.01][..])).chain(factor)
-                })
-                .collect();
-            session.feed(&numbers, &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
+            let rates = Rates { lr: [0.01], ema_rate: [0.0], factor: [1.0] };
+            session.feed(&learning.feeds(&rates), &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
         }
         session.run()?;
         session.read(output)?;

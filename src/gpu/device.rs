@@ -58,7 +58,8 @@ pub struct GpuOptions {
     pub family: Option<Family>,
     /// Whether shaders check every index. For tests: it costs time and only finds bugs of this program.
     pub checked_shaders: bool,
-    /// Whether to read 16-bit floats packed, even on an adapter that has them. For tests of the form that others need.
+    /// Whether to read 16-bit floats packed in words of 32 bits, even on an adapter that has them, or words of 64. For tests of the
+    /// form that others need.
     pub packed_half: bool,
     /// Refuse to allocate more than this many bytes.
     pub memory_limit_bytes: Option<u64>,
@@ -161,7 +162,9 @@ impl Gpu {
         let native_half = device.features().contains(wgpu::Features::SHADER_F16) && !options.packed_half;
         let half = if native_half { HalfStorage::Native } else { HalfStorage::Packed };
         let family = options.family.unwrap_or(by_type);
-        let by_64 = family == Family::Registers && device.features().contains(wgpu::Features::SHADER_INT64);
+        let by_64 = family == Family::Registers
+            && !options.packed_half
+            && device.features().contains(wgpu::Features::SHADER_INT64);
         let shared = Shared {
             limits: device.limits(),
             timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),

@@ -1,8 +1,8 @@
 //! What is stored in f16.
 
-use super::{DType, Error, Graph, Layout, Op, Spec};
+use super::{DType, Error, Graph, Layout, Node, Op, Spec};
 
-/// How large tensors are stored; kernels compute in f32 either way.
+/// The element type in which maps and weights are stored; kernels compute in f32 either way.
 ///
 /// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is 65504,
 /// which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates and logits
@@ -26,44 +26,64 @@ pub enum Precision {
 /// # Errors
 /// [`Error::NoHalf`] for a graph that learns: small steps would be lost in weights of 11 bits.
 pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
-    store(
-        graph,
-        |spec| is_map(spec) || spec.layout == Layout::Weights,
-        |op| {
-            matches!(
-                op,
-                Op::Standardize(_)
-                    | Op::Conv2d(_)
-                    | Op::BatchNormInference(_)
-                    | Op::ScaleAdd(_)
-                    | Op::GlobalAvgPool(_)
-                    | Op::AvgPool2x2(_)
-                    | Op::Linear(_)
-            )
-        },
-    )
+    let answers = |op: &Op| {
+        matches!(
+            op,
+            Op::Standardize(_)
+                | Op::Conv2d(_)
+                | Op::BatchNormInference(_)
+                | Op::ScaleAdd(_)
+                | Op::GlobalAvgPool(_)
+                | Op::AvgPool2x2(_)
+                | Op::Linear(_)
+        )
+    };
+    if let Some(node) = graph.nodes().iter().find(|node| !answers(&node.op)) {
+        let hint = " weights, which are for inference: train in mixed precision";
+        return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint });
+    }
+    store(graph, |spec| is_map(spec) || spec.layout == Layout::Weights);
+    Ok(())
 }
 
 /// Has every map of a graph stored in f16, gradients included.
 ///
 /// # Errors
-/// [`Error::NoHalf`] for transformed maps of Winograd's algorithm, which would lose too much.
+/// [`Error::NoHalf`] for an operation whose kernels know maps in f32 alone.
 pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
-    store(graph, is_map, |op| {
-        !matches!(op, Op::WinogradInput(_) | Op::WinogradWeights(_) | Op::WinogradProduct(_) | Op::WinogradOutput(_))
-    })
+    let knows_half = |op: &Op| {
+        matches!(
+            op,
+            Op::Standardize(_)
+                | Op::Conv2d(_)
+                | Op::Conv2dInputGrad(_)
+                | Op::Conv2dWeightGrad(_)
+                | Op::BatchNorm(_)
+                | Op::BatchNormGrad(_)
+                | Op::Normalize(_)
+                | Op::BatchNormInference(_)
+                | Op::ScaleAdd(_)
+                | Op::ScaleAddGrad(_)
+                | Op::GlobalAvgPool(_)
+                | Op::GlobalAvgPoolGrad(_)
+                | Op::AvgPool2x2(_)
+                | Op::AvgPool2x2Grad(_)
+        )
+    };
+    let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| is_map(graph.spec(id)));
+    if let Some(node) = graph.nodes().iter().find(|node| touches_maps(node) && !knows_half(&node.op)) {
+        return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint: " maps" });
+    }
+    store(graph, is_map);
+    Ok(())
 }
 
 fn is_map(spec: &Spec) -> bool {
     spec.layout == Layout::Channels && spec.shape.len() == 4
 }
 
-fn store(graph: &mut Graph, which: impl Fn(&Spec) -> bool, serves: impl Fn(&Op) -> bool) -> Result<(), Error> {
-    if let Some(node) = graph.nodes().iter().find(|node| !serves(&node.op)) {
-        return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name() });
-    }
+fn store(graph: &mut Graph, which: impl Fn(&Spec) -> bool) {
     for id in graph.ids().filter(|&id| which(graph.spec(id))).collect::<Vec<_>>() {
         graph.tensor_mut(id).spec.dtype = DType::F16;
     }
-    Ok(())
 }

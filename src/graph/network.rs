@@ -30,15 +30,14 @@ pub enum Error {
         hint: &'static str,
     },
     /// An operation has no place in a graph that is stored so.
-    #[error(
-        "{node}: {op} has no kernel for f16 weights, which are for inference: train in mixed precision, and build the network to be \
-         stored in f16 for inference"
-    )]
+    #[error("{node}: {op} has no kernel for f16{hint}")]
     NoHalf {
         /// Name of the node.
         node: String,
         /// Kind of operation.
         op: &'static str,
+        /// What it has none for, and what to do instead.
+        hint: &'static str,
     },
     /// A tensor name is used twice.
     #[error("two tensors of the graph are named {0}")]

@@ -8,7 +8,7 @@ pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> 
     if let Some(product) = op.as_convolution(x.spec, l.input(1).spec) {
         return conv::forward(l, &product);
     }
-    let kernel = l.kernel("dense/linear").with("activation", activation(op.activation));
+    let kernel = l.kernel_with_weights("dense/linear", l.input(1).spec).with("activation", activation(op.activation));
     let views = vec![x.whole(), l.input(1).whole(), l.input(2).whole(), y.whole()];
     l.each(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
     Ok(())

@@ -171,7 +171,8 @@ impl<'g> Lowering<'g> {
         self.kernel_storing(if half { DType::F16 } else { DType::F32 }, template)
     }
 
-    /// The same where not all of the node's tensors concern the kernel.
+    /// The same where not all of the node's tensors concern the kernel. In gradients of the node what overflows becomes infinite,
+    /// elsewhere the largest number.
     fn kernel_storing(&self, dtype: DType, template: &'static str) -> Kernel {
         let of_gradient = |id: &TensorId| {
             let tensor = self.graph.tensor(*id);
@@ -183,12 +184,7 @@ impl<'g> Lowering<'g> {
 
     /// The same for a kernel that reads a map and weights of their own type.
     fn kernel_with_weights(&self, template: &'static str, weights: &Spec) -> Kernel {
-        let kernel = self.kernel(template);
-        if weights.dtype == self.input(0).spec.dtype {
-            kernel
-        } else {
-            kernel.with("weights", self.storage(weights.dtype))
-        }
+        self.kernel(template).with("weights", self.storage(weights.dtype))
     }
 
     /// How shaders name the bytes of four numbers.

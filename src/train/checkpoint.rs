@@ -37,8 +37,8 @@ pub struct Checkpoint {
     pub classes: usize,
     /// Fingerprint of the tuning in use; `None` without one.
     pub tuning: Option<String>,
-    /// Parameters and BatchNorm statistics under timm's names, optimiser momenta with a suffix of their own. f32,
-    /// bit for bit.
+    /// Parameters and BatchNorm statistics under timm's names, momenta and averages with suffixes of their own, the loss scale of
+    /// mixed precision. f32, bit for bit.
     pub tensors: BTreeMap<String, HostTensor>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::step::{Gradients, Step, StepOptions, When};
-use super::update::{self, AVERAGE, Learning, Update};
+use super::update::{self, AVERAGE, Learning, Rates, Update};
 use super::{Checkpoint, Recipe, ema_decay};
 use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
@@ -48,25 +48,9 @@ struct UpdateSession {
     learning: Learning,
 }
 
-/// The numbers that learning is fed.
-struct Rates {
-    lr: [f32; 1],
-    ema_rate: [f32; 1],
-    factor: [f32; 1],
-}
-
-impl Rates {
-    fn feeds(&self, learning: &Learning) -> Vec<(TensorId, &[f32])> {
-        let mut feeds = vec![(learning.lr, &self.lr[..])];
-        feeds.extend(learning.ema_rate.map(|id| (id, &self.ema_rate[..])));
-        feeds.extend(learning.together.map(|together| (together.factor, &self.factor[..])));
-        feeds
-    }
-}
-
 /// The norm of the gradients that a session leaves, where it does.
 fn norm_of(session: &mut Session, learning: &Learning) -> Result<Option<PendingRead>, Error> {
-    Ok(learning.output().map(|norm| session.read_later(norm)).transpose()?)
+    Ok(learning.norm().map(|norm| session.read_later(norm)).transpose()?)
 }
 
 /// What a step has come to, on its way from the GPU.
@@ -186,7 +170,8 @@ impl Engine {
 
     /// Takes over a checkpoint's state; `run` names it in messages.
     pub(super) fn resume(&mut self, run: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let weights = StateDict { tensors: checkpoint.tensors.clone(), ..StateDict::default() };
+        let mut weights = StateDict { tensors: checkpoint.tensors.clone(), ..StateDict::default() };
+        update::adapt_loss_scale(&mut weights.tensors, self.options.precision);
         let wanted: Vec<_> = self.store.tensors().filter(|t| update::outlives_a_step(&t.name)).collect();
         self.store.load(&timm::values_of(run, &weights, &wanted)?)?;
         self.prepare()
@@ -243,7 +228,7 @@ impl Engine {
             }
             let keep = [if i > 0 { 1.0 } else { 0.0 }];
             match &s.gradients {
-                Gradients::Learned(learning) => floats.extend(rates.feeds(learning)),
+                Gradients::Learned(learning) => floats.extend(learning.feeds(&rates)),
                 Gradients::AddedUp { keep: id } => floats.push((*id, &keep)),
             }
             s.session.feed(&floats, &words)?;
@@ -303,12 +288,12 @@ impl UpdateSession {
     fn new(store: &mut ParameterStore, update: Update, options: &SessionOptions<'_>) -> Result<Self, Error> {
         let Update { graph, learning } = update;
         store.allocate(&graph)?;
-        let outputs: Vec<TensorId> = learning.output().into_iter().collect();
+        let outputs: Vec<TensorId> = learning.norm().into_iter().collect();
         Ok(Self { session: Session::new(store, graph, &outputs, options)?, learning })
     }
 
     fn run(&mut self, rates: &Rates) -> Result<Option<PendingRead>, Error> {
-        self.session.feed(&rates.feeds(&self.learning), &[])?;
+        self.session.feed(&self.learning.feeds(rates), &[])?;
         self.session.run()?;
         norm_of(&mut self.session, &self.learning)
     }

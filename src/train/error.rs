@@ -139,15 +139,13 @@ pub enum Error {
         /// Pictures there are.
         pictures: usize,
     },
-    /// The loss is infinite or no number.
-    #[error("the loss of step {step} is {loss}: training has diverged, also after {setbacks} returns to an earlier checkpoint with half the learning rate. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
+    /// Training goes nowhere any more.
+    #[error("{cause}: training has diverged, also after {setbacks} returns to an earlier checkpoint with half the learning rate. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
     Diverged {
-        /// The loss.
-        loss: f32,
+        /// What shows it.
+        cause: Divergence,
         /// Returns to an earlier checkpoint.
         setbacks: u32,
-        /// The step.
-        step: u64,
         /// The run.
         folder: PathBuf,
     },
@@ -181,4 +179,25 @@ impl Error {
     pub(super) fn draw(error: impl ToString) -> Self {
         Self::Draw { problem: error.to_string() }
     }
+}
+
+/// What shows that training has diverged.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Divergence {
+    /// The loss is infinite, no number, or far above that of guessing.
+    #[error("the loss of step {step} is {loss}")]
+    Loss {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f32,
+    },
+    /// So many steps were skipped that it is not for a loss scale that is too large.
+    #[error("the gradients of {steps} steps up to step {step} were not finite")]
+    Gradients {
+        /// The last step.
+        step: u64,
+        /// How many in a row.
+        steps: u32,
+    },
 }

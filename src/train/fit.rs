@@ -28,7 +28,7 @@ fn planned_bytes(recipe: &Recipe, card: &ModelCard, target: Target, choices: &Ch
     let mut bytes = plan(&step.graph, &step.outputs())?.total();
     if options.when == When::AfterParts {
         let update = Update::build(&step.graph, &options)?;
-        let ends = plan(&update.graph, update.learning.output().as_slice())?;
+        let ends = plan(&update.graph, update.learning.norm().as_slice())?;
         // Gradients are states of both; momenta and averages of the update alone.
         let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
         bytes += ends.total().saturating_sub(shared);
@@ -49,33 +49,37 @@ pub(super) fn fit(gpu: &Gpu, recipe: &mut Recipe, card: &ModelCard, pictures: us
     };
     let choices = Choices::of(gpu.tuning());
     let planned_bytes = |recipe: &Recipe| planned_bytes(recipe, card, gpu.target(), &choices);
-    let fits = |part: u32| -> Result<bool, crate::Error> {
-        // Parts take memory of their own, however many there are.
-        let accumulate = recipe.accumulate.min(2);
+    let fits = |part: u32, accumulate: u32| -> Result<bool, crate::Error> {
         Ok(planned_bytes(&Recipe { batch: part * accumulate, accumulate, ..recipe.clone() })? <= limit)
     };
+    // Parts take memory of their own, however many there are.
+    let parts = recipe.accumulate.min(2);
     if auto {
         let most = MOST_PICTURES.min((pictures / 8).max(1) as u32);
-        let found = largest(most, fits)?;
+        let found = largest(most, |part| fits(part, parts))?;
         recipe.batch = found.unwrap_or(1);
         return match found {
             Some(_) => Ok(()),
-            None => Err(too_large(recipe, planned_bytes(recipe)?, limit, None)),
+            None => Err(too_large(recipe, planned_bytes(recipe)?, limit, [None; 2])),
         };
     }
     let planned = planned_bytes(recipe)?;
     if planned <= limit {
         return Ok(());
     }
-    Err(too_large(recipe, planned, limit, largest(recipe.part(), fits)?))
+    let found = [parts, 2].map(|parts| largest(recipe.part(), |part| fits(part, parts)));
+    let [as_asked, in_parts] = found;
+    Err(too_large(recipe, planned, limit, [as_asked?, in_parts?]))
 }
 
-/// `planned` is the recipe's, or if its batch is to be found, that of one picture.
-fn too_large(recipe: &Recipe, planned: u64, limit: u64, largest: Option<u32>) -> crate::Error {
+/// `planned` is the recipe's, or if its batch is to be found, that of one picture; `largest` is the largest part that fits, and that
+/// which fits where there are several.
+fn too_large(recipe: &Recipe, planned: u64, limit: u64, [largest, in_parts]: [Option<u32>; 2]) -> crate::Error {
+    let in_parts = in_parts.unwrap_or(0);
     let advice = match largest {
         Some(largest) => {
             // The fewest parts of equal size that fit.
-            let parts = (1..=recipe.batch).find(|&k| recipe.batch.is_multiple_of(k) && recipe.batch / k <= largest);
+            let parts = (1..=recipe.batch).find(|&k| recipe.batch.is_multiple_of(k) && recipe.batch / k <= in_parts);
             let keep =
                 parts.map_or(String::new(), |k| format!(", or --accumulate {k} to keep steps of {}", recipe.batch));
             format!("the largest batch that fits is {largest}: give --batch {largest}{keep}")
@@ -100,6 +104,7 @@ fn largest(most: u32, fits: impl Fn(u32) -> Result<bool, crate::Error>) -> Resul
 mod tests {
     use super::*;
     use crate::models::Preset;
+    use crate::train::TrainingPrecision;
 
     #[test]
     fn the_largest_is_found() {
@@ -118,6 +123,7 @@ mod tests {
         let whole = planned(recipe.clone());
         assert!(planned(Recipe { accumulate: 8, ..recipe.clone() }) < whole);
         assert!(planned(Recipe { recompute: true, ..recipe.clone() }) < whole);
+        assert!(planned(Recipe { precision: TrainingPrecision::Mixed, ..recipe.clone() }) < whole);
         assert!(planned(Recipe { ema: 0.999, ..recipe }) > whole);
     }
 }

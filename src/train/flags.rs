@@ -4,7 +4,7 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Augment, Decay, Error, Schedule, Storage};
+use super::{Augment, Decay, Error, Schedule, TrainingPrecision};
 use crate::data::Convention;
 use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
 
@@ -130,9 +130,9 @@ pub struct RecipeFlags {
     /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default: false]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub recompute: Option<bool>,
-    /// Storage of maps and gradients: mixed halves their memory, in f16 with a loss scale [default: f32]
+    /// TrainingPrecision of maps and gradients: mixed halves their memory, in f16 with a loss scale [default: f32]
     #[arg(long, hide_possible_values = true, value_name = "f32|mixed")]
-    pub precision: Option<Storage>,
+    pub precision: Option<TrainingPrecision>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,

@@ -20,14 +20,14 @@ mod trainer;
 mod update;
 
 pub use checkpoint::Checkpoint;
-pub use error::Error;
+pub use error::{Divergence, Error};
 pub use evaluate::{Evaluation, Findings, Mistake, evaluate, inspect};
 pub use flags::RecipeFlags;
 pub(crate) use flags::parse_depths;
 pub use metrics::{EpochLine, Line, Metrics, StepLine};
-pub use recipe::{Augment, Decay, Recipe, Storage};
+pub use recipe::{Augment, Decay, Recipe, TrainingPrecision};
 pub use run::Run;
 pub use schedule::{LearningRate, Schedule};
 pub use step::{Gradients, Step, StepOptions, When};
 pub use trainer::{Observer, Summary, Trainer};
-pub use update::{Learning, Optimizer, Together, Update, ema_decay};
+pub use update::{GlobalNorm, Learning, Optimizer, Rates, Update, ema_decay};

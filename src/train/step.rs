@@ -1,6 +1,6 @@
 //! A training step as one graph: forward, backward, and what becomes of each gradient.
 
-use super::update::{self, Learning, LossScale, Optimizer};
+use super::update::{self, Learning, Optimizer};
 use crate::graph::half::store_half_maps;
 use crate::graph::{self, DType, Graph, Precision, Spec, TensorId, autodiff, recompute};
 use crate::models::{self, Config, Input, Mode, Network, Training};
@@ -26,9 +26,20 @@ pub struct StepOptions {
     pub optimizer: Optimizer,
     /// When they do.
     pub when: When,
-    /// How maps and their gradients are stored. With f16, parameters never learn at once but together, since a step whose
-    /// gradients overflow is left out as a whole.
+    /// How maps and their gradients are stored.
     pub precision: Precision,
+}
+
+impl StepOptions {
+    /// When parameters learn: never at once where what a step does depends on all gradients, since they are clipped, or since a
+    /// step that overflows is left out as a whole.
+    fn when(&self) -> When {
+        let depends_on_all = self.precision == Precision::F16 || self.optimizer.max_norm.is_finite();
+        match self.when {
+            When::AtOnce if depends_on_all => When::Together,
+            when => when,
+        }
+    }
 }
 
 /// A training step's graph and what it is fed.
@@ -93,7 +104,7 @@ impl Step {
 
     /// What is to be read after a run: the loss, and what learning tells.
     pub fn outputs(&self) -> Vec<TensorId> {
-        std::iter::once(self.loss).chain(self.learning().and_then(|learning| learning.output())).collect()
+        std::iter::once(self.loss).chain(self.learning().and_then(|learning| learning.norm())).collect()
     }
 
     /// What its parameters learn by, if they learn in this graph.
@@ -110,11 +121,10 @@ fn differentiate(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Re
     let optimizer = &options.optimizer;
     let loss_scale = match options.precision {
         Precision::F32 => None,
-        Precision::F16 => Some(LossScale::add_to(graph)?),
+        Precision::F16 => Some(update::add_loss_scale(graph)?),
     };
-    let seed = loss_scale.map(|state| state.scale);
-    match options.when {
-        When::AtOnce if loss_scale.is_none() => {
+    match options.when() {
+        When::AtOnce => {
             let learning = Learning::add_to(graph, optimizer)?;
             autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
                 update::learn(graph, optimizer, learning.lr, parameter, gradient)
@@ -122,9 +132,9 @@ fn differentiate(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Re
             update::average(graph, learning.ema_rate)?;
             Ok(Gradients::Learned(learning))
         }
-        When::AtOnce | When::Together => {
+        When::Together => {
             let mut learners = Vec::new();
-            autodiff::differentiate(graph, loss, seed, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
                 learners.push(update::Learner::new(graph, optimizer, parameter, gradient));
                 Ok(())
             })?;
@@ -132,7 +142,7 @@ fn differentiate(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Re
         }
         When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
-            autodiff::differentiate(graph, loss, seed, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
                 update::gather(graph, keep, parameter, gradient)
             })?;
             Ok(Gradients::AddedUp { keep })

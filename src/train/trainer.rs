@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::engine::{Engine, Outcome, Weights};
 use super::fit;
 use super::{
-    Augment, Checkpoint, EpochLine, Evaluation, Findings, LearningRate, Line, Metrics, Recipe, Run, StepLine, inspect,
-    report,
+    Augment, Checkpoint, Divergence, EpochLine, Evaluation, Findings, LearningRate, Line, Metrics, Recipe, Run,
+    StepLine, inspect, report,
 };
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{self, Gpu, Tuning};
@@ -187,7 +187,7 @@ impl<'a> Trainer<'a> {
             match self.advance(limit) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(Error::Train(super::Error::Diverged { step, loss, .. })) => self.go_back(step, loss)?,
+                Err(Error::Train(super::Error::Diverged { cause, .. })) => self.go_back(cause)?,
                 Err(error) if is_lost(&error) && lost < MOST_LOSSES => {
                     lost += 1;
                     self.rebuild(error)?;
@@ -249,15 +249,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
-    fn go_back(&mut self, step: u64, loss: f32) -> Result<(), Error> {
+    fn go_back(&mut self, cause: Divergence) -> Result<(), Error> {
         let folder = self.run.folder.clone();
         if self.setbacks >= MOST_SETBACKS {
-            return Err(super::Error::Diverged { step, loss, setbacks: self.setbacks, folder }.into());
+            return Err(super::Error::Diverged { cause, setbacks: self.setbacks, folder }.into());
         }
         let checkpoint = Checkpoint::read(&folder)?;
         self.setbacks += 1;
         log::warn!(
-            "the loss of step {step} is {loss}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
+            "{cause}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
             checkpoint.step,
             self.setbacks
         );
@@ -324,10 +324,17 @@ impl<'a> Trainer<'a> {
         line.images_per_s = rate.tick();
         self.skipped = if line.skipped == Some(true) { self.skipped + 1 } else { 0 };
         let exploded = f64::from(line.loss) > EXPLODED * (self.card.config.classes as f64).ln();
-        if !line.loss.is_finite() || exploded || self.skipped > MOST_SKIPPED {
+        let cause = if !line.loss.is_finite() || exploded {
+            Some(Divergence::Loss { step: line.step, loss: line.loss })
+        } else if self.skipped > MOST_SKIPPED {
+            Some(Divergence::Gradients { step: line.step, steps: self.skipped })
+        } else {
+            None
+        };
+        if let Some(cause) = cause {
             self.skipped = 0;
-            let (step, loss, folder) = (line.step, line.loss, self.run.folder.clone());
-            return Err(super::Error::Diverged { step, loss, setbacks: self.setbacks, folder }.into());
+            let folder = self.run.folder.clone();
+            return Err(super::Error::Diverged { cause, setbacks: self.setbacks, folder }.into());
         }
         self.observer.step(&line);
         Ok(self.metrics.write(&Line::Step(line))?)

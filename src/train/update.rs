@@ -1,10 +1,13 @@
 //! How parameters learn from their gradients: each by itself, or all together by the norm of all gradients.
 
+use std::collections::BTreeMap;
+
 use super::Decay;
 use super::step::StepOptions;
 use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-use crate::graph::{self, DType, Graph, Op, Role, Spec, TensorId};
+use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, TensorId};
 use crate::models::{PARTS, part_of};
+use crate::weights::HostTensor;
 
 /// Suffix of the state that holds a parameter's momentum.
 const MOMENTUM: &str = ".momentum";
@@ -15,6 +18,9 @@ const GRADIENT: &str = ".gradient";
 /// State of mixed precision.
 const LOSS_SCALE: &str = "loss_scale";
 const LOSS_SCALE_STEPS: &str = "loss_scale.steps";
+/// PyTorch's `GradScaler` begins with these.
+const FIRST_LOSS_SCALE: f32 = 65_536.0;
+const GROWTH_STEPS: u32 = 2000;
 
 /// Whether a tensor serves training alone, and no network that answers.
 pub(super) fn is_internal(tensor: &str) -> bool {
@@ -71,28 +77,47 @@ pub struct Learning {
     /// One less the decay of the averages `[1]`, where there are any.
     pub ema_rate: Option<TensorId>,
     /// Where parameters learn together.
-    pub together: Option<Together>,
+    pub global_norm: Option<GlobalNorm>,
 }
 
-/// What there is besides where parameters learn together.
+/// The norm of all gradients.
 #[derive(Clone, Copy, Debug)]
-pub struct Together {
+pub struct GlobalNorm {
     /// Fed: what gradients are multiplied by before their norm is taken `[1]`, one by the parts of a batch.
     pub factor: TensorId,
     /// An output: the global norm of the gradients `[1]` before clipping. Not finite where the step was left out.
     pub norm: TensorId,
 }
 
+/// The numbers that learning is fed, each `[1]`; see [`Learning`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Learning rate.
+    pub lr: [f32; 1],
+    /// One less the decay of the averages.
+    pub ema_rate: [f32; 1],
+    /// One by the parts of a batch.
+    pub factor: [f32; 1],
+}
+
 impl Learning {
     pub(super) fn add_to(graph: &mut Graph, optimizer: &Optimizer) -> Result<Self, graph::Error> {
         let lr = number(graph, "lr")?;
         let ema_rate = if optimizer.ema { Some(number(graph, "ema_rate")?) } else { None };
-        Ok(Self { lr, ema_rate, together: None })
+        Ok(Self { lr, ema_rate, global_norm: None })
     }
 
-    /// What is to be read after a run.
-    pub fn output(&self) -> Option<TensorId> {
-        self.together.map(|together| together.norm)
+    /// The norm of the gradients, which is to be read after a run.
+    pub fn norm(&self) -> Option<TensorId> {
+        self.global_norm.map(|global_norm| global_norm.norm)
+    }
+
+    /// What to feed.
+    pub fn feeds<'a>(&self, rates: &'a Rates) -> Vec<(TensorId, &'a [f32])> {
+        let mut feeds = vec![(self.lr, &rates.lr[..])];
+        feeds.extend(self.ema_rate.map(|id| (id, &rates.ema_rate[..])));
+        feeds.extend(self.global_norm.map(|global_norm| (global_norm.factor, &rates.factor[..])));
+        feeds
     }
 }
 
@@ -100,27 +125,21 @@ fn number(graph: &mut Graph, name: &str) -> Result<TensorId, graph::Error> {
     graph.input(name, Spec::plain([1], DType::F32))
 }
 
-/// The state of mixed precision: what the loss is multiplied by, so that small gradients stay within f16.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LossScale {
-    /// `[1]`.
-    pub(super) scale: TensorId,
-    /// Steps since it changed or gradients overflowed `[1]`.
-    steps: TensorId,
+/// Adds the state of mixed precision `[1]`: what the loss is multiplied by, so that small gradients stay within f16.
+pub(super) fn add_loss_scale(graph: &mut Graph) -> Result<TensorId, graph::Error> {
+    graph.state(LOSS_SCALE.into(), Spec::plain([1], DType::F32), FIRST_LOSS_SCALE)
 }
 
-impl LossScale {
-    /// PyTorch's `GradScaler` begins with these.
-    const FIRST: f32 = 65_536.0;
-    const GROWTH_STEPS: u32 = 2000;
-
-    pub(super) fn add_to(graph: &mut Graph) -> Result<Self, graph::Error> {
-        let scale = graph.state(LOSS_SCALE.into(), Spec::plain([1], DType::F32), Self::FIRST)?;
-        Ok(Self { scale, steps: Self::add_steps_to(graph)? })
-    }
-
-    fn add_steps_to(graph: &mut Graph) -> Result<TensorId, graph::Error> {
-        graph.state(LOSS_SCALE_STEPS.into(), Spec::plain([1], DType::F32), 0.0)
+/// Has a checkpoint's state hold what mixed precision goes on from, or nothing of it: a run may go on in the other precision.
+pub(super) fn adapt_loss_scale(tensors: &mut BTreeMap<String, HostTensor>, precision: Precision) {
+    match precision {
+        Precision::F32 => tensors.retain(|name, _| !name.starts_with(LOSS_SCALE)),
+        Precision::F16 => {
+            for (name, first) in [(LOSS_SCALE, FIRST_LOSS_SCALE), (LOSS_SCALE_STEPS, 0.0)] {
+                let tensor = || HostTensor { shape: vec![1], data: vec![first] };
+                tensors.entry(name.to_owned()).or_insert_with(tensor);
+            }
+        }
     }
 }
 
@@ -173,10 +192,7 @@ impl Update {
             Some(Learner { parameter, gradient, weight_decay: weight_decay(step, &options.optimizer, id) })
         };
         let learners: Vec<Learner> = step.persistent().filter_map(learner).collect();
-        let loss_scale = match graph.find(LOSS_SCALE) {
-            Some(scale) => Some(LossScale { scale, steps: LossScale::add_steps_to(&mut graph)? }),
-            None => None,
-        };
+        let loss_scale = graph.find(LOSS_SCALE);
         let learning = learn_together(&mut graph, &options.optimizer, &learners, loss_scale)?;
         Ok(Self { graph, learning })
     }
@@ -187,12 +203,12 @@ pub(super) fn learn_together(
     graph: &mut Graph,
     optimizer: &Optimizer,
     learners: &[Learner],
-    loss_scale: Option<LossScale>,
+    loss_scale: Option<TensorId>,
 ) -> Result<Learning, graph::Error> {
     let learning = Learning::add_to(graph, optimizer)?;
     let fed = number(graph, "factor")?;
     let factor = match loss_scale {
-        Some(LossScale { scale, .. }) => graph.apply1("loss_scale", Unscale, &[fed, scale])?,
+        Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
         None => fed,
     };
     let mut total = None;
@@ -206,12 +222,12 @@ pub(super) fn learn_together(
     for learner in learners {
         descend(graph, optimizer, learning.lr, Some(scaled[0]), learner)?;
     }
-    if let Some(LossScale { scale, steps }) = loss_scale {
-        let adapt = AdaptLossScale { growth_steps: LossScale::GROWTH_STEPS };
-        graph.apply("loss_scale", adapt, &[scaled[0]], &[scale, steps])?;
+    if let Some(scale) = loss_scale {
+        let steps = graph.state(LOSS_SCALE_STEPS.into(), Spec::plain([1], DType::F32), 0.0)?;
+        graph.apply(LOSS_SCALE, AdaptLossScale { growth_steps: GROWTH_STEPS }, &[scaled[0]], &[scale, steps])?;
     }
     average(graph, learning.ema_rate)?;
-    Ok(Learning { together: Some(Together { factor: fed, norm: scaled[1] }), ..learning })
+    Ok(Learning { global_norm: Some(GlobalNorm { factor: fed, norm: scaled[1] }), ..learning })
 }
 
 /// Appends the update of one parameter by its gradient alone.

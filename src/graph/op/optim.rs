@@ -178,8 +178,8 @@ pub struct AdaptLossScale {
 }
 
 impl AdaptLossScale {
-    /// Smallest and largest scale. Gradients that overflow unscaled are no longer a matter of the scale; and the largest multiplies
-    /// gradients beyond what f16's smallest number could have lost.
+    /// Smallest and largest scale. Gradients that overflow unscaled are no matter of the scale; and by 2^24 gradients down to 2^-48 reach
+    /// f16's smallest number, 2^-24.
     pub const RANGE: [f32; 2] = [1.0, 16_777_216.0];
 }
 

@@ -1,6 +1,6 @@
 //! What follows from a recipe: the network, the step, the learning rate.
 
-use super::{Recipe, Storage};
+use super::{Recipe, TrainingPrecision};
 use crate::graph::Precision;
 use crate::models::{self, Config, PARTS, Preset, Training};
 use crate::train::{Error, LearningRate, Optimizer, StepOptions, When};
@@ -74,14 +74,10 @@ impl Recipe {
 
     /// What a training step of this recipe does. The recipe is valid.
     pub(in crate::train) fn step_options(&self) -> StepOptions {
-        let when = match self.accumulate {
-            1 if self.clip_norm.is_none() => When::AtOnce,
-            1 => When::Together,
-            _ => When::AfterParts,
-        };
+        let when = if self.accumulate > 1 { When::AfterParts } else { When::AtOnce };
         let precision = match self.precision {
-            Storage::F32 => Precision::F32,
-            Storage::Mixed => Precision::F16,
+            TrainingPrecision::F32 => Precision::F32,
+            TrainingPrecision::Mixed => Precision::F16,
         };
         StepOptions {
             training: Training {

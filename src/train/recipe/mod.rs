@@ -39,7 +39,7 @@ pub enum Decay {
 /// How a training step stores maps and their gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Storage {
+pub enum TrainingPrecision {
     /// In 32 bits.
     F32,
     /// In 16 bits; weights, statistics and losses stay in 32.
@@ -142,7 +142,7 @@ pub struct Recipe {
     /// Whether most activations are computed twice instead of kept: less memory, more time, the same result.
     pub recompute: bool,
     /// How maps and their gradients are stored: mixed precision halves their memory.
-    pub precision: Storage,
+    pub precision: TrainingPrecision,
     /// Seed of everything random; at most 2^63 - 1, TOML's largest integer.
     pub seed: u64,
     /// Whether each epoch takes the pictures in a new order.
@@ -201,7 +201,7 @@ impl Default for Recipe {
             mixup: 0.0,
             cutmix: 0.0,
             recompute: false,
-            precision: Storage::F32,
+            precision: TrainingPrecision::F32,
             seed: 0,
             shuffle: true,
             max_steps: None,

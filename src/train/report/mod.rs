@@ -236,7 +236,7 @@ fn figures(overview: &Overview, lines: &[Line]) -> Vec<Figure> {
         figures.push(figure("pictures/s", format!("{rate:.0}"), note));
     }
     if overview.skipped_steps > 0 {
-        figures.push(figure("steps skipped", overview.skipped_steps.to_string(), "f16 overflowed".into()));
+        figures.push(figure("steps skipped", overview.skipped_steps.to_string(), "gradients not finite".into()));
     }
     figures
 }

@@ -36,7 +36,7 @@ pub struct Overview {
     pub images_per_s: Option<f32>,
     /// Share of the time spent waiting for data, mean over the steps.
     pub loader_share: Option<f64>,
-    /// Steps that mixed precision skipped.
+    /// Steps that were skipped since their gradients were not finite.
     pub skipped_steps: usize,
     /// Everything in `run.toml`.
     pub settings: Table,
