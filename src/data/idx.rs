@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn classes_follow_the_training_labels() {
         let folder = folder(4);
-        put(&folder, "train-labels-idx1-ubyte", &file(LABELS_MAGIC, &[3], &[0, 46, 5]));
+        put(&folder, "train-labels-idx1-ubyte", &file(LABELS_MAGIC, &[3], &[1, 46, 2]));
         let data = open(folder.path()).unwrap();
         assert_eq!((data.classes.len(), data.classes[46].as_str()), (47, "46"));
     }
