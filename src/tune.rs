@@ -120,7 +120,9 @@ impl Measured {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::kernels::Direction;
     use crate::models::{Input, Mode, Network, Preset};
+    use crate::train::{Step, StepOptions};
 
     #[test]
     fn convolutions_of_equal_shape_are_measured_once() {
@@ -133,6 +135,16 @@ mod tests {
         for (i, layer) in layers.iter().enumerate() {
             assert_eq!(layer.node.conv_shape(), Some(layer.shape));
             assert!(layers[..i].iter().all(|other| other.shape != layer.shape));
+        }
+    }
+
+    #[test]
+    fn a_training_step_has_convolutions_in_every_direction() {
+        let config = Preset::find("small").unwrap().config(10);
+        let step = Step::build(&config, 2, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
+        let layers = layers(&step.graph);
+        for direction in [Direction::Forward, Direction::InputGrad, Direction::WeightGrad] {
+            assert!(layers.iter().any(|layer| layer.shape.direction == direction), "{direction:?}");
         }
     }
 

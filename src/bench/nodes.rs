@@ -66,7 +66,9 @@ impl NodeBench {
             graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap_or_else(|e| unreachable!("{fits}: {e}"));
         let shape = |&id: &TensorId| graph.spec(id).shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         let shapes: Vec<String> = inputs.iter().take(2).map(shape).collect();
-        let name = format!("{} {} to {}", node.name, shapes.join(" "), shape(&outputs[0]));
+        // An optimiser leaves its result where the parameter was.
+        let results: Vec<String> = outputs.iter().chain(&updates).take(1).map(shape).collect();
+        let name = format!("{} {} to {}", node.name, shapes.join(" "), results.join(" "));
         let (op, cost) = (node.op.rule().name(), graph.nodes()[0].cost(&graph));
         Self { name, op, count: 0, cost, graph, outputs }
     }
