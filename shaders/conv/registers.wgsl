@@ -99,7 +99,7 @@ fn main(
 
 #for c in range(cols)
 #if bias
-    let start{{ c }} = bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)];
+    let start{{ c }} = from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]);
 #else
     let start{{ c }} = vec4<f32>(0.0);
 #endif

@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> partial: array<Full>;
 @group(0) @binding(2) var<storage, read_write> y: array<Group>;
 #set out_groups, first_binding = "p.out_groups", 3
 #include "conv/epilogue.wgsl"
@@ -21,7 +21,7 @@ struct Params {
 fn each(i: u32) {
     var sum = vec4<f32>(0.0);
     for (var r = 0u; r < p.parts; r++) {
-        sum += partial[r * p.count + i];
+        sum += from_full(partial[r * p.count + i]);
     }
     y[i] = narrow(finish(sum, i / p.image, i % p.out_groups, i));
 }

@@ -17,7 +17,7 @@
 @group(0) @binding(0) var<uniform> g: Geometry;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> dy: array<Group>;
-@group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 
 // First and one past the last output position whose tap lies inside the input.
 fn reach(tap: u32, size: u32, outputs: u32) -> vec2<u32> {
@@ -141,7 +141,7 @@ fn main(
 #for i in range(rows // 4)
         if (first_group + {{ i }}u < g.in_groups) {
 #for r in range(4 * i, 4 * i + 4)
-            partial[at + {{ r }}u * stride] = sum{{ r }}_{{ c }};
+            partial[at + {{ r }}u * stride] = to_full(sum{{ r }}_{{ c }});
 #endfor
         }
 #endfor

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read_write> y: array<Group>;
 #if gate
-@group(0) @binding(3) var<storage, read> gate: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gate: array<Full>;
 #endif
 #if shortcut
 @group(0) @binding({{ 4 if gate else 3 }}) var<storage, read> shortcut: array<Group>;
@@ -24,7 +24,7 @@ struct Params {
 fn each(i: u32) {
     var v = widen(x[i]);
 #if gate
-    v *= gate[i / p.image_groups * p.groups + i % p.groups];
+    v *= from_full(gate[i / p.image_groups * p.groups + i % p.groups]);
 #endif
 #if shortcut
     v += widen(shortcut[i]);

@@ -17,22 +17,22 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> dy: array<Group>;
-@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> mean: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> inverse_deviation: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read> mean_gradient: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gamma: array<Full>;
+@group(0) @binding(4) var<storage, read> beta: array<Full>;
+@group(0) @binding(5) var<storage, read> mean: array<Full>;
+@group(0) @binding(6) var<storage, read> inverse_deviation: array<Full>;
+@group(0) @binding(7) var<storage, read> mean_gradient: array<Full>;
 @group(0) @binding(8) var<storage, read_write> dx: array<Group>;
 
 fn each(i: u32) {
     let c = i % p.groups;
     let first_row = i / p.groups * {{ run }}u;
-    let m = mean[c];
-    let inverse = inverse_deviation[c];
-    let scale = gamma[c];
-    let shift = beta[c];
-    let mean_d = mean_gradient[c];
-    let mean_d_xhat = mean_gradient[c + p.groups];
+    let m = from_full(mean[c]);
+    let inverse = from_full(inverse_deviation[c]);
+    let scale = from_full(gamma[c]);
+    let shift = from_full(beta[c]);
+    let mean_d = from_full(mean_gradient[c]);
+    let mean_d_xhat = from_full(mean_gradient[c + p.groups]);
 #for r in range(run)
     if (first_row + {{ r }}u < p.rows) {
         let at = (first_row + {{ r }}u) * p.groups + c;

@@ -18,25 +18,25 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> gamma: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> beta: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> mean: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gamma: array<Full>;
+@group(0) @binding(3) var<storage, read> beta: array<Full>;
+@group(0) @binding(4) var<storage, read> mean: array<Full>;
 #if from_variance
-@group(0) @binding(5) var<storage, read> variance: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> variance: array<Full>;
 #else
-@group(0) @binding(5) var<storage, read> inverse_deviation: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> inverse_deviation: array<Full>;
 #endif
 @group(0) @binding(6) var<storage, read_write> y: array<Group>;
 
 fn each(i: u32) {
     let c = i % p.groups;
 #if from_variance
-    let scale = gamma[c] / sqrt(variance[c] + p.eps);
+    let scale = from_full(gamma[c]) / sqrt(from_full(variance[c]) + p.eps);
 #else
-    let scale = gamma[c] * inverse_deviation[c];
+    let scale = from_full(gamma[c]) * from_full(inverse_deviation[c]);
 #endif
-    let m = mean[c];
-    let shift = beta[c];
+    let m = from_full(mean[c]);
+    let shift = from_full(beta[c]);
     let first_row = i / p.groups * {{ run }}u;
 #for r in range(run)
     if (first_row + {{ r }}u < p.rows) {

@@ -8,17 +8,17 @@
 
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> dy: array<Group>;
-@group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> mean: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> inverse_deviation: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gamma: array<Full>;
+@group(0) @binding(4) var<storage, read> beta: array<Full>;
+@group(0) @binding(5) var<storage, read> mean: array<Full>;
+@group(0) @binding(6) var<storage, read> inverse_deviation: array<Full>;
 @group(0) @binding(7) var<storage, read_write> partial: array<vec4<f32>>;
 
 fn sum_rows(c: u32, chunk_begin: u32, first: u32, end: u32) -> Sums {
-    let m = mean[c];
-    let inverse = inverse_deviation[c];
-    let scale = gamma[c];
-    let shift = beta[c];
+    let m = from_full(mean[c]);
+    let inverse = from_full(inverse_deviation[c]);
+    let scale = from_full(gamma[c]);
+    let shift = from_full(beta[c]);
     var sum = vec4<f32>(0.0);
     var sum_xhat = vec4<f32>(0.0);
     for (var row = first; row < end; row++) {

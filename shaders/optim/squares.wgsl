@@ -2,13 +2,15 @@
 // order what the others have.
 //
 // x: in vec4, padding 0; factor: [1]; sums: [chunks].
+#include "shared/storage.wgsl"
+
 struct Params {
     count: u32, // vec4 in x
     chunk: u32, // vec4 in a chunk
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Full>;
 @group(0) @binding(2) var<storage, read> factor: array<f32>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 
@@ -27,7 +29,7 @@ fn main(
     }
     var sum = 0.0;
     for (var i = begin + thread; i < min(begin + p.chunk, p.count); i += 64u) {
-        let v = factor[0] * x[i];
+        let v = factor[0] * from_full(x[i]);
         sum += dot(v, v);
     }
     partial[thread] = sum;

@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<Full>;
 @group(0) @binding(2) var<storage, read_write> dx: array<Group>;
 #if addend
 @group(0) @binding(3) var<storage, read> addend: array<Group>;
@@ -18,5 +18,5 @@ struct Params {
 
 fn each(i: u32) {
     let n = i / (p.pixels * p.groups);
-    dx[i] = narrow(dy[n * p.groups + i % p.groups] / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
+    dx[i] = narrow(from_full(dy[n * p.groups + i % p.groups]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }

@@ -1,6 +1,6 @@
 // How four channels lie in memory. Maps are arrays of Group, read through widen and written through narrow, weights of convolutions
-// arrays of Weights, read through widen_weights; everything in between is f32. Vectors, features and scratch memory are vec4<f32> in
-// any case.
+// arrays of Weights, read through widen_weights; everything in between is f32. What is f32 whatever the maps are, such as vectors and
+// sums, is an array of Full, through from_full and to_full, or of vec4<f32>, which is the same, where reading it takes no time.
 //
 // The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers, they load by
 // these: llvmpipe puts each word of each lane into its register by itself.
@@ -48,12 +48,20 @@ enable f16;
 // Training learns weights in f32 beside maps in f16.
 {{ group("Weights", "widen_weights", weights) }}
 #endif
-fn narrow(v: vec4<f32>) -> Group {
-#if storage == "f32"
+#set full = "f32_by_64" if "by_64" in storage else "f32"
+{{ group("Full", "from_full", full) }}
+fn to_full(v: vec4<f32>) -> Full {
+#if full == "f32"
     return v;
-#elif storage == "f32_by_64"
+#else
     let bits = bitcast<vec4<u32>>(v);
     return vec2<u64>(bits.xz) | (vec2<u64>(bits.yw) << vec2<u32>(32u));
+#endif
+}
+
+fn narrow(v: vec4<f32>) -> Group {
+#if storage == full
+    return to_full(v);
 #else
     // WGSL leaves open what becomes of a number beyond the largest of f16.
 #if gradient

@@ -6,6 +6,29 @@
 // First the rows of the patch, as they come from memory, then the columns.
 #set n = m + 2
 #include "shared/each.wgsl"
+#if storage == "f32_by_64"
+// See shared/storage.wgsl.
+alias Pair = u64;
+
+fn from_pair(pair: Pair) -> vec2<f32> {
+    return bitcast<vec2<f32>>(vec2<u32>(u32(pair), u32(pair >> 32u)));
+}
+
+fn to_pair(v: vec2<f32>) -> Pair {
+    let bits = bitcast<vec2<u32>>(v);
+    return u64(bits.x) | (u64(bits.y) << 32u);
+}
+#else
+alias Pair = vec2<f32>;
+
+fn from_pair(pair: Pair) -> vec2<f32> {
+    return pair;
+}
+
+fn to_pair(v: vec2<f32>) -> Pair {
+    return v;
+}
+#endif
 
 struct Params {
     count: u32,        // tiles * pairs
@@ -18,8 +41,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read_write> v: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Pair>;
+@group(0) @binding(2) var<storage, read_write> v: array<Pair>;
 
 alias Line = array<vec2<f32>, {{ n }}>;
 
@@ -59,14 +82,14 @@ fn each(i: u32) {
     let row_at{{ r }} = (image + select(0u, u32(corner.y + {{ r }}), row_inside{{ r }})) * p.width * p.pairs;
     let row{{ r }} = transform(Line(
 #for c in range(n)
-        select(vec2<f32>(0.0), x[row_at{{ r }} + column_at{{ c }}], row_inside{{ r }} && column_inside{{ c }}),
+        select(vec2<f32>(0.0), from_pair(x[row_at{{ r }} + column_at{{ c }}]), row_inside{{ r }} && column_inside{{ c }}),
 #endfor
     ));
 #endfor
 #for c in range(n)
     let column{{ c }} = transform(Line({% for r in range(n) %}row{{ r }}[{{ c }}], {% endfor %}));
 #for r in range(n)
-    v[{{ r * n + c }}u * p.count + i] = column{{ c }}[{{ r }}];
+    v[{{ r * n + c }}u * p.count + i] = to_pair(column{{ c }}[{{ r }}]);
 #endfor
 #endfor
 }

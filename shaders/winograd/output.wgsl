@@ -18,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> sums: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> sums: array<Full>;
 @group(0) @binding(2) var<storage, read_write> y: array<Group>;
 #set out_groups, first_binding = "p.groups", 3
 #include "conv/epilogue.wgsl"
@@ -48,7 +48,7 @@ fn each(i: u32) {
 #for r in range(n)
     let row{{ r }} = transform(
 #for c in range(n)
-        sums[{{ r * n + c }}u * p.count + i],
+        from_full(sums[{{ r * n + c }}u * p.count + i]),
 #endfor
     );
 #endfor

@@ -8,6 +8,7 @@
 //
 // w: [3, 3, Ci, Co], u: [{{ (m + 2) * (m + 2) }}, 1, {{ "Co, Ci" if flipped else "Ci, Co" }}], as shared/weights.wgsl lays them out.
 #set n = m + 2
+#include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/weights.wgsl"
 
@@ -21,9 +22,9 @@ struct Params {
 #if flipped
 @group(0) @binding(1) var<storage, read> w: array<f32>;
 #else
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> w: array<Full>;
 #endif
-@group(0) @binding(2) var<storage, read_write> u: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> u: array<Full>;
 
 alias Line = array<vec4<f32>, {{ n }}>;
 
@@ -52,7 +53,7 @@ fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
 }
 #else
 fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
-    return w[weight_at(tap * p.rows + row, column, 9u * p.rows, p.columns)];
+    return from_full(w[weight_at(tap * p.rows + row, column, 9u * p.rows, p.columns)]);
 }
 #endif
 
@@ -71,7 +72,7 @@ fn each(i: u32) {
 #for c in range(n)
     let column{{ c }} = transform(row0[{{ c }}], row1[{{ c }}], row2[{{ c }}]);
 #for r in range(n)
-    u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = column{{ c }}[{{ r }}];
+    u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = to_full(column{{ c }}[{{ r }}]);
 #endfor
 #endfor
 }

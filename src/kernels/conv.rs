@@ -197,8 +197,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
     let kernel = taps(&w);
     let exchanged = l.workspace();
-    let params = words![dx.spec.groups(), dy.spec.groups() * 4, kernel[0], kernel[1], op.stride];
-    l.each(Kernel::new("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4(), params);
+    let params = words![dx.spec.groups(), dy.spec.groups(), kernel[0], kernel[1], op.stride];
+    l.each(l.kernel_in_full("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4() / 4, params);
 
     let addend = op.addend.then(|| l.input(2));
     let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();

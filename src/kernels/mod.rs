@@ -182,6 +182,11 @@ impl<'g> Lowering<'g> {
         Kernel::new(template).with("storage", self.storage(dtype)).with("gradient", Setting::Flag(gradient))
     }
 
+    /// A kernel that touches nothing but f32.
+    fn kernel_in_full(&self, template: &'static str) -> Kernel {
+        Kernel::new(template).with("storage", self.storage(DType::F32)).with("gradient", Setting::Flag(false))
+    }
+
     /// The same for a kernel that reads a map and weights of their own type.
     fn kernel_with_weights(&self, template: &'static str, weights: &Spec) -> Kernel {
         self.kernel(template).with("weights", self.storage(weights.dtype))

@@ -7,7 +7,8 @@ pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
     let gradient = l.input(0);
     let mut views = vec![gradient.whole(), l.input(1).whole(), l.update(0).whole(), l.update(1).whole()];
     views.extend(op.scaled.then(|| l.input(2).whole()));
-    let kernel = Kernel::new("optim/sgd_momentum")
+    let kernel = l
+        .kernel_in_full("optim/sgd_momentum")
         .with("nesterov", Setting::Flag(op.nesterov))
         .with("scaled", Setting::Flag(op.scaled));
     l.each(kernel, views, gradient.vec4(), words![op.momentum, op.weight_decay, op.lr_scale]);
@@ -24,14 +25,14 @@ pub(super) fn moving_average(l: &mut Lowering<'_>) {
 /// Launches a kernel over an input, a number, and what is updated.
 fn in_place(l: &mut Lowering<'_>, template: &'static str) {
     let views = vec![l.input(0).whole(), l.input(1).whole(), l.update(0).whole()];
-    l.each(Kernel::new(template), views, l.input(0).vec4(), words![]);
+    l.each(l.kernel_in_full(template), views, l.input(0).vec4(), words![]);
 }
 
 pub(super) fn squared_norm(l: &mut Lowering<'_>, op: &SquaredNorm) {
     let (x, total) = (l.input(0), l.output(0));
     let chunks = SquaredNorm::chunks(x.spec);
     let views = vec![x.whole(), l.input(1).whole(), l.workspace()];
-    l.launch(Kernel::new("optim/squares"), views, words![x.vec4(), SquaredNorm::CHUNK], fold(chunks));
+    l.launch(l.kernel_in_full("optim/squares"), views, words![x.vec4(), SquaredNorm::CHUNK], fold(chunks));
     let mut views: Vec<View> = vec![l.workspace(), total.whole()];
     views.extend(op.chained.then(|| l.input(2).whole()));
     let kernel = Kernel::new("optim/total").with("chained", Setting::Flag(op.chained));

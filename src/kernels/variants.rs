@@ -84,11 +84,11 @@ const WEIGHTS: &[Line] = &[
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
     tiles(MEDIUM, |s, _| s.workgroups(LARGE) < ENOUGH_WORKGROUPS),
     tiles(LARGE, |_, _| true),
+    lanes(registers("channels", 1, 2), |s, n| s.out_groups() > n, |s, n| s.filled(n) > 0.7),
     lanes(registers("channels", 1, 1), |s, n| s.out_groups() >= n, |s, n| s.filled(n) > 0.7),
     lanes(registers("lines", 2, 4), |s, _| s.in_groups() >= 2 && s.out_groups() >= 4, |_, _| true),
     lanes(registers("lines", 2, 2), |s, _| s.in_groups() >= 2 && s.out_groups() >= 2, |_, _| true),
     lanes(registers("lines", 1, 1), |_, _| true, |_, _| true),
-    lanes(registers("channels", 1, 2), |s, n| s.out_groups() > n, |_, _| false),
     lanes(registers("lines", 4, 4), |s, _| s.in_groups() >= 4 && s.out_groups() >= 4, |_, _| false),
     lanes(registers("lines", 1, 4), |s, _| s.out_groups() >= 4, |_, _| false),
 ];

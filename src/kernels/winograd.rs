@@ -91,7 +91,7 @@ pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
     let (w, u) = (l.input(0), l.output(0));
     let columns = u.spec.groups();
     let count = u.vec4() / op.tile.positions();
-    let kernel = set(Kernel::new("winograd/weights"), op.tile).with("flipped", Setting::Flag(op.flipped));
+    let kernel = set(l.kernel_in_full("winograd/weights"), op.tile).with("flipped", Setting::Flag(op.flipped));
     l.each(kernel, vec![w.whole(), u.whole()], count, words![count / columns, columns]);
 }
 
@@ -99,7 +99,7 @@ pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
     let (x, v) = (l.input(0), l.output(0));
     let [_, height, width, _] = x.spec.as_map();
     let [down, across] = tiles(op.tile, op.output(x.spec));
-    let kernel = set(Kernel::new("winograd/input"), op.tile);
+    let kernel = set(l.kernel_in_full("winograd/input"), op.tile);
     let params = words![2 * x.spec.groups(), height, width, down, across, op.padding];
     l.each(kernel, vec![x.whole(), v.whole()], 2 * groups(&v), params);
 }
