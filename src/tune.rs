@@ -120,7 +120,6 @@ impl Measured {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::kernels::Direction;
     use crate::models::{Input, Mode, Network, Preset};
     use crate::train::{Step, StepOptions};
 
@@ -143,8 +142,8 @@ mod tests {
         let config = Preset::find("small").unwrap().config(10);
         let step = Step::build(&config, 2, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
         let layers = layers(&step.graph);
-        for direction in [Direction::Forward, Direction::InputGrad, Direction::WeightGrad] {
-            assert!(layers.iter().any(|layer| layer.shape.direction == direction), "{direction:?}");
+        for direction in ["forward", "input gradient", "weight gradient"] {
+            assert!(layers.iter().any(|layer| layer.shape.to_string().starts_with(direction)), "{direction}");
         }
     }
 

@@ -363,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn the_step_in_mixed_precision_overflows_with_the_large_scale_alone() {
+        for (loss_scale, steps) in [(1024.0, 1.0), (16_777_216.0, 0.0)] {
+            let case = block::mixed_step(loss_scale, 0);
+            // What gradients are multiplied by, and whether to step.
+            let (clip, _) = case.compare[0];
+            assert_eq!(reference(&case, &case.feeds).get(clip).unwrap()[1], steps, "{loss_scale}");
+        }
+    }
+
+    #[test]
     fn results_are_finite_and_not_all_zero() {
         let mut alive = HashSet::new();
         for (i, case) in everything().enumerate() {
