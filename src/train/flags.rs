@@ -130,7 +130,7 @@ pub struct RecipeFlags {
     /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default: false]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub recompute: Option<bool>,
-    /// TrainingPrecision of maps and gradients: mixed halves their memory, in f16 with a loss scale [default: f32]
+    /// Precision of maps and gradients: mixed halves their memory, in f16 with a loss scale [default: f32]
     #[arg(long, hide_possible_values = true, value_name = "f32|mixed")]
     pub precision: Option<TrainingPrecision>,
     /// Seed of everything random [default: 0]

@@ -15,7 +15,7 @@ use crate::data::Convention;
 use crate::files;
 use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
 
-/// Recipes for ImageNet that come with the program.
+/// Recipes that come with the program: for little data, and for ImageNet.
 const BUILT_IN: [(&str, &str); 5] = [
     ("small", include_str!("../../../recipes/small.toml")),
     ("paper", include_str!("../../../recipes/paper.toml")),
@@ -219,19 +219,16 @@ impl Recipe {
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
     pub fn resolve(named_or_file: Option<&str>, flags: &RecipeFlags) -> Result<Self, Error> {
-        let mut settings = table("defaults", &Self::default())?;
         if let Some(name) = named_or_file {
             let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
                 Some((_, text)) => (*text).to_owned(),
                 None if Path::new(name).exists() => files::read_text(Path::new(name))?,
                 None => return Err(Error::UnknownRecipe { name: name.to_owned() }),
             };
-            overlay(&mut settings, table(name, &RecipeFlags::parse(name, &text)?)?);
+            Self::default().with(&RecipeFlags::parse(name, &text)?)?.with(flags)
+        } else {
+            Self::default().with(flags)
         }
-        overlay(&mut settings, table("flags", flags)?);
-        let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
-        recipe.validate()?;
-        Ok(recipe)
     }
 
     /// This recipe with `flags` over it.

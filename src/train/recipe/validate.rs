@@ -30,7 +30,7 @@ impl Recipe {
         range("se-ratio", se_ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&se_ratio))?;
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
         if let Some(n) = self.max_minutes {
-            range("max-minutes", n.to_string(), "a finite number above 0", n > 0.0 && n.is_finite())?;
+            range("max-minutes", n.to_string(), "above 0 and at most 1000000", n > 0.0 && n <= 1e6)?;
         }
         if let Some(n) = self.patience {
             range("patience", n.to_string(), "at least 1", n > 0)?;
