@@ -1,5 +1,5 @@
-// Mean of the rows' losses, added in order by a single invocation: a batch has few rows.
-// losses: [N], mean: [1].
+// Means of the rows' losses and top-1, added in order by a single invocation: a batch has few rows.
+// of_rows: [N, 2], loss, top1: [1].
 #include "shared/each.wgsl"
 
 struct Params {
@@ -8,13 +8,15 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> losses: array<f32>;
-@group(0) @binding(2) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(1) var<storage, read> of_rows: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(3) var<storage, read_write> top1: array<f32>;
 
 fn each(i: u32) {
-    var sum = 0.0;
+    var sum = vec2<f32>(0.0);
     for (var n = 0u; n < p.rows; n++) {
-        sum += losses[n];
+        sum += of_rows[n];
     }
-    mean[i] = sum / f32(p.rows);
+    loss[i] = sum.x / f32(p.rows);
+    top1[i] = sum.y / f32(p.rows);
 }

@@ -1,7 +1,8 @@
 // Softmax cross-entropy with label smoothing, per row: loss = logsumexp(z) - sum over k of t[k] * z[k], with the target
-// t = (1 - smoothing) * onehot(label) + smoothing / K. The largest logit is taken off before exponentiation.
+// t = (1 - smoothing) * onehot(label) + smoothing / K. The largest logit is taken off before exponentiation. Beside it
+// top-1: 1 where the label is the likeliest class, of equal ones the first, else 0.
 //
-// z: [N, K] in f32 with rows of `stride`, labels: [N], losses: [N]. i: a row.
+// z: [N, K] in f32 with rows of `stride`, labels: [N], of_rows: [N, 2], the loss and top-1. i: a row.
 #include "shared/each.wgsl"
 
 struct Params {
@@ -14,7 +15,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> z: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(3) var<storage, read_write> of_rows: array<vec2<f32>>;
 #if mixed
 // Where a picture is mixed of two: share * onehot(label) + (1 - share) * onehot(other).
 @group(0) @binding(4) var<storage, read> others: array<u32>;
@@ -24,8 +25,12 @@ struct Params {
 fn each(i: u32) {
     let row = i * p.stride;
     var largest = z[row];
+    var likeliest = 0u;
     for (var k = 1u; k < p.classes; k++) {
-        largest = max(largest, z[row + k]);
+        if (z[row + k] > largest) {
+            largest = z[row + k];
+            likeliest = k;
+        }
     }
     var exponentials = 0.0;
     var total = 0.0;
@@ -35,9 +40,12 @@ fn each(i: u32) {
         total += d;
     }
     var label = z[row + min(labels[i], p.classes - 1u)] - largest;
+    var top1 = select(0.0, 1.0, labels[i] == likeliest);
 #if mixed
     let other = z[row + min(others[i], p.classes - 1u)] - largest;
-    label = shares[i] * label + (1.0 - shares[i]) * other;
+    label = mix(other, label, shares[i]);
+    top1 = mix(select(0.0, 1.0, others[i] == likeliest), top1, shares[i]);
 #endif
-    losses[i] = log(exponentials) - (1.0 - p.smoothing) * label - p.smoothing / f32(p.classes) * total;
+    let loss = log(exponentials) - (1.0 - p.smoothing) * label - p.smoothing / f32(p.classes) * total;
+    of_rows[i] = vec2<f32>(loss, top1);
 }

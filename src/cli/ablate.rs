@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -11,8 +11,8 @@ use super::train::{Display, stop_on_interrupt};
 use super::{Error, Global, output};
 use crate::files;
 use crate::gpu::Gpu;
-use crate::train::ablate::{Row, additive, weight_decay};
-use crate::train::{Line, Recipe, RecipeFlags, Run, Trainer, metrics};
+use crate::train::ablate::{Row, additive, begin, weight_decay};
+use crate::train::{Ended, Line, Recipe, RecipeFlags, Trainer, metrics};
 
 /// Repeat the paper's ablations on your own data: which training methods pay there
 ///
@@ -63,6 +63,11 @@ struct Outcome {
 
 pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
     let full = Recipe::resolve(args.recipe.as_deref(), &args.flags)?;
+    if full.batch == 0 {
+        return Err(Error::usage(
+            "rows are compared at one batch, however much memory each takes: give --batch a number".into(),
+        ));
+    }
     let studies = args.study.iter().map(|&study| (study, rows(study, &full)));
     let rows: Vec<(Study, usize, Row)> =
         studies.flat_map(|(study, rows)| rows.into_iter().enumerate().map(move |(i, row)| (study, i, row))).collect();
@@ -115,38 +120,21 @@ fn train(
     recipe: &Recipe,
     stop: &AtomicBool,
 ) -> Result<Option<f64>, Error> {
-    let begun = folder.join("checkpoint/state.safetensors").exists();
-    let (run, checkpoint) = if begun {
-        // What only says when to stop is not remembered by a run.
-        let until =
-            RecipeFlags { max_steps: recipe.max_steps, max_minutes: recipe.max_minutes, ..RecipeFlags::default() };
-        let (run, checkpoint) = Run::resume(folder, &until, false)?;
-        let differences = run.recipe.differences(recipe);
-        if let Some((name, there, here)) = differences.iter().find(|(name, ..)| name != "batch") {
-            return Err(Error::failed(format!(
-                "{} holds a run with --{name} {there}, now it would be {here}: choose another --out",
-                folder.display()
-            )));
-        }
-        (run, Some(checkpoint))
-    } else {
-        (Run::new(folder, data, recipe.clone())?, None)
-    };
+    let (run, checkpoint) = begin(folder, data, recipe)?;
     let display = Display::new(global, checkpoint.as_ref());
-    let trainer = Trainer::new(gpu, run, checkpoint.as_ref(), None, &display, stop)?;
+    let trainer = Trainer::new(gpu, run, checkpoint, None, &display, stop)?;
     let summary = trainer.train();
     display.finish();
-    if summary?.stopped && stop.load(Ordering::Relaxed) {
+    if summary?.ended == Ended::Interrupted {
         return Ok(None);
     }
     let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
         Line::Epoch(epoch) => Some(epoch.ema_top1.unwrap_or(epoch.val_top1)),
         Line::Step(_) => None,
     });
-    epochs
-        .next_back()
-        .map(Some)
-        .ok_or_else(|| Error::failed(format!("{} has validated no epoch: raise --max-steps", folder.display())))
+    epochs.next_back().map(Some).ok_or_else(|| {
+        Error::failed(format!("{} has validated no epoch: raise --max-steps or --max-minutes", folder.display()))
+    })
 }
 
 /// A study's rows so far, laid out as in the paper, its figures beside.

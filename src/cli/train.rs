@@ -1,16 +1,18 @@
 //! `train`: a network from nothing, or a run that goes on.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Error, Global, output};
-use crate::train::{Checkpoint, Line};
-use crate::train::{EpochLine, Observer, Recipe, RecipeFlags, Run, StepLine, Trainer, curves, metrics};
+use crate::train::{
+    Checkpoint, Ended, EpochLine, Line, Observer, Recipe, RecipeFlags, Run, StepLine, Summary, Trainer,
+};
+use crate::train::{curves, metrics};
 
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 #[derive(Args)]
@@ -18,7 +20,7 @@ pub(super) struct Train {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
-    /// Folder of the run: checkpoints, weights, metrics, curves
+    /// Folder of the run: checkpoints, weights, metrics, curves, and report.html to look at
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder
@@ -50,7 +52,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let gpu = global.gpu()?;
     let stop = stop_on_interrupt(global.quiet)?;
     let display = Display::new(global, checkpoint.as_ref());
-    let trainer = Trainer::new(&gpu, run, checkpoint.as_ref(), args.init.as_deref(), &display, &stop)?;
+    let trainer = Trainer::new(&gpu, run, checkpoint, args.init.as_deref(), &display, &stop)?;
     let result = trainer.train();
     display.finish();
     let summary = result?;
@@ -65,15 +67,26 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         if let Some(best) = summary.best_top1 {
             eprintln!("best top-1 {:.2} %, weights in {}", 100.0 * best, folder.join("best.safetensors").display());
         }
-        if summary.stopped && stop.load(Ordering::Relaxed) {
-            let done = format!("{} of {} steps", summary.steps, summary.total_steps);
-            eprintln!("stopped after {done}; go on with: resnet-rs train --resume {}", folder.display());
+        let why = match summary.ended {
+            Ended::Schedule => None,
+            Ended::Patience => Some("as the last epochs brought nothing better (--patience)"),
+            Ended::Steps => Some("as --max-steps says"),
+            Ended::Time => Some("as --max-minutes are over"),
+            Ended::Interrupted => Some("as you asked"),
+        };
+        if let Some(why) = why {
+            let Summary { steps, total_steps, .. } = summary;
+            eprintln!("ended after {steps} of {total_steps} steps, {why}");
+        }
+        if matches!(summary.ended, Ended::Steps | Ended::Time | Ended::Interrupted) {
+            eprintln!("go on with: resnet-rs train --resume {}", folder.display());
         }
     }
     if global.json {
         output::json(&serde_json::json!({
             "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
-            "stopped": summary.stopped, "best_top1": summary.best_top1,
+            "stopped": matches!(summary.ended, Ended::Time | Ended::Interrupted), "ended": summary.ended,
+            "best_top1": summary.best_top1,
         }))?;
     }
     Ok(())
@@ -101,19 +114,38 @@ pub(super) struct Display {
     /// Whether the run goes on from a checkpoint.
     resumed: bool,
     started: Instant,
+    /// Top-1 of the last steps, smoothed.
+    top1: Mutex<Option<f64>>,
 }
+
+/// What a step counts for in the bar's top-1: about the last 20 are seen, since one of few pictures says little.
+const TOP1_WEIGHT: f64 = 0.1;
 
 impl Display {
     pub(super) fn new(global: &Global, checkpoint: Option<&Checkpoint>) -> Self {
         let target = if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
-        Self { bar, quiet: global.quiet, resumed: checkpoint.is_some(), started: Instant::now() }
+        Self {
+            bar,
+            quiet: global.quiet,
+            resumed: checkpoint.is_some(),
+            started: Instant::now(),
+            top1: Mutex::default(),
+        }
     }
 
     /// Clears the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    fn smoothed(&self, top1: Option<f32>) -> Option<f64> {
+        let mut last = self.top1.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(top1) = top1.map(f64::from) {
+            *last = Some(last.map_or(top1, |last| last + TOP1_WEIGHT * (top1 - last)));
+        }
+        *last
     }
 
     fn say(&self, line: &str) {
@@ -148,10 +180,11 @@ impl Observer for Display {
     fn step(&self, line: &StepLine) {
         self.bar.set_position(line.step + 1);
         let (epoch, loss, rate) = (line.epoch + 1, line.loss, line.images_per_s);
+        let top1 = self.smoothed(line.top1).map_or(String::new(), |top1| format!(" top-1 {:.1} %", 100.0 * top1));
         // Waiting for data is worth a word where it costs something.
         let loading = line.loader_share.filter(|&share| share > 0.1);
         let loading = loading.map_or(String::new(), |share| format!(" {:.0} % loading", 100.0 * share));
-        self.bar.set_message(format!("epoch {epoch} loss {loss:.3} {rate:.0} images/s{loading}"));
+        self.bar.set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}"));
     }
 
     fn validating(&self, done: usize, total: usize) {

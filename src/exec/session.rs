@@ -222,33 +222,37 @@ impl Session {
 
     /// Waits for all runs and reads an output's logical values.
     pub fn read(&self, output: TensorId) -> Result<Vec<f32>, Error> {
-        self.read_later(output)?.wait()
+        Ok(self.read_later(&[output])?.wait()?.remove(0))
     }
 
-    /// Starts reading an output of the last run; the values can be had after later runs have been submitted.
-    pub fn read_later(&self, output: TensorId) -> Result<PendingRead, Error> {
-        let tensor = self.graph.tensor(output);
-        layout::check_float(tensor)?;
-        let kept = self.plan.home(output) == Some(Home::Own);
-        if !kept {
-            return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an output of this session" });
-        }
-        let download = self.gpu.download(&[(self.buffer(output)?, 0, tensor.spec.bytes())])?;
-        Ok(PendingRead { download, spec: tensor.spec.clone() })
+    /// Starts reading outputs of the last run; the values can be had after later runs have been submitted.
+    pub fn read_later(&self, outputs: &[TensorId]) -> Result<PendingRead, Error> {
+        let range = |&output: &TensorId| {
+            let tensor = self.graph.tensor(output);
+            layout::check_float(tensor)?;
+            let kept = self.plan.home(output) == Some(Home::Own);
+            if !kept {
+                return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an output of this session" });
+            }
+            Ok((self.buffer(output)?, 0, tensor.spec.bytes()))
+        };
+        let ranges = outputs.iter().map(range).collect::<Result<Vec<_>, _>>()?;
+        let specs = outputs.iter().map(|&output| self.graph.spec(output).clone()).collect();
+        Ok(PendingRead { download: self.gpu.download(&ranges)?, specs })
     }
 }
 
-/// An output on its way from the GPU.
+/// Outputs on their way from the GPU.
 pub struct PendingRead {
     download: crate::gpu::Download,
-    spec: crate::graph::Spec,
+    specs: Vec<crate::graph::Spec>,
 }
 
 impl PendingRead {
-    /// Waits for the values.
-    pub fn wait(self) -> Result<Vec<f32>, Error> {
+    /// Waits for the values of each output.
+    pub fn wait(self) -> Result<Vec<Vec<f32>>, Error> {
         let bytes = self.download.wait()?;
-        Ok(layout::unpack(&self.spec, &bytes[0]))
+        Ok(self.specs.iter().zip(&bytes).map(|(spec, bytes)| layout::unpack(spec, bytes)).collect())
     }
 }
 

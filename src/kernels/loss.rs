@@ -4,13 +4,13 @@ use super::{Kernel, Lowering, Setting, View, words};
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 
 pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropy) {
-    let (logits, mean, losses) = (l.input(0), l.output(0), l.output(1));
-    let rows = logits.spec.shape[0];
+    let (logits, loss, top1, rows) = (l.input(0), l.output(0), l.output(1), l.output(2));
+    let count = logits.spec.shape[0];
     let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
     let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
-    let views = views(l, losses.whole());
-    l.each(kernel, views, rows, params);
-    l.each(Kernel::new("loss/mean"), vec![losses.whole(), mean.whole()], 1, words![rows]);
+    let views = views(l, rows.whole());
+    l.each(kernel, views, count, params);
+    l.each(Kernel::new("loss/mean"), vec![rows.whole(), loss.whole(), top1.whole()], 1, words![count]);
 }
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {

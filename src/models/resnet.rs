@@ -79,6 +79,8 @@ pub struct TrainingEnds {
     pub clock: TensorId,
     /// Mean loss `[1]`.
     pub loss: TensorId,
+    /// Share of the pictures whose likeliest class is right `[1]`.
+    pub top1: TensorId,
 }
 
 impl Network {
@@ -174,8 +176,9 @@ impl Builder<'_> {
             None
         };
         let inputs: Vec<TensorId> = [logits, labels].into_iter().chain(mixed.into_iter().flatten()).collect();
-        let loss = self.graph.apply1("loss", SoftmaxCrossEntropy { label_smoothing, mixed: mixed_labels }, &inputs)?;
-        Ok(TrainingEnds { labels, mixed, clock, loss })
+        let op = SoftmaxCrossEntropy { label_smoothing, mixed: mixed_labels };
+        let outcome = self.graph.apply("loss", op, &inputs, &[])?;
+        Ok(TrainingEnds { labels, mixed, clock, loss: outcome[0], top1: outcome[1] })
     }
 
     fn channels(&self, map: TensorId) -> usize {

@@ -37,19 +37,23 @@ fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Resu
     .collect()
 }
 
-/// Per row `-sum over k of target[k] * log softmax(logits)[k]`. Returns the mean, and each row's.
+/// Per row `-sum over k of target[k] * log softmax(logits)[k]`, and top-1: the likeliest class's share of the target without
+/// smoothing. Returns the means of both, and each row's.
 pub(super) fn softmax_cross_entropy(
     op: &SoftmaxCrossEntropy,
     node: &str,
     inputs: &[View<'_>],
 ) -> Result<Vec<Vec<f64>>, Error> {
     let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
-    let losses: Vec<f64> = rows
-        .iter()
-        .map(|(logits, target)| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>())
-        .collect();
-    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-    Ok(vec![vec![mean], losses])
+    let loss = |(logits, target): &Row<'_>| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>();
+    let losses: Vec<f64> = rows.iter().map(loss).collect();
+    // Of equal logits the first is the likeliest.
+    let likeliest = |logits: &[f64]| logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(k, _)| k);
+    let plain = rows_and_targets(node, 0.0, inputs)?;
+    let top1: Vec<f64> = plain.iter().map(|(logits, target)| likeliest(logits).map_or(0.0, |k| target[k])).collect();
+    let mean = |values: &[f64]| vec![values.iter().sum::<f64>() / values.len() as f64];
+    let of_rows = losses.iter().zip(&top1).flat_map(|(&loss, &top1)| [loss, top1]).collect();
+    Ok(vec![mean(&losses), mean(&top1), of_rows])
 }
 
 /// `scale * (softmax(logits) - target) / N`.

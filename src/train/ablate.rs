@@ -1,6 +1,8 @@
 //! The paper's two studies of training methods as lists of recipes (Bello et al. 2021, tables 1 and 2; fact sheet 5.1, 5.2).
 
-use super::{Augment, Recipe, Schedule};
+use std::path::Path;
+
+use super::{Augment, Checkpoint, Error, Recipe, RecipeFlags, Run, Schedule};
 use crate::models::{Shortcut, Stem, StemDownsampling};
 
 /// A run of a study.
@@ -103,9 +105,51 @@ pub fn weight_decay(full: &Recipe) -> Vec<Row> {
     rows.into_iter().flat_map(of_decays).collect()
 }
 
+/// A row's run in its folder: a new one, or the one that was begun there.
+///
+/// # Errors
+/// If the folder holds a run on other data or with other settings.
+pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<Checkpoint>), Error> {
+    if !folder.join("checkpoint/state.safetensors").exists() {
+        return Ok((Run::new(folder, data, recipe.clone())?, None));
+    }
+    // What only says when to stop is not remembered by a run.
+    let until = RecipeFlags { max_steps: recipe.max_steps, max_minutes: recipe.max_minutes, ..RecipeFlags::default() };
+    let (run, checkpoint) = Run::resume(folder, &until, false)?;
+    let settings = run.recipe.differences(recipe).into_iter();
+    let all = [("data".to_owned(), run.data.clone(), data.to_owned())].into_iter().chain(settings);
+    match all.into_iter().find(|(_, there, here)| there != here) {
+        Some((name, there, here)) => {
+            Err(Error::OtherRow { folder: folder.to_owned(), there: format!("--{name} {there}"), here })
+        }
+        None => Ok((run, Some(checkpoint))),
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_goes_on_only_with_what_it_began_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = Recipe { max_steps: Some(7), ..Recipe::default() };
+        let (_, none) = begin(folder.path(), "shapes", &recipe).unwrap();
+        assert_eq!(none, None);
+        let begun = Checkpoint { recipe: recipe.to_toml().unwrap(), data: "shapes".into(), ..Checkpoint::default() };
+        begun.write(folder.path()).unwrap();
+        let again = Recipe { max_steps: Some(9), ..recipe.clone() };
+        let (run, checkpoint) = begin(folder.path(), "shapes", &again).unwrap();
+        assert_eq!((run.recipe, checkpoint), (again, Some(begun)));
+        for (data, recipe, expected) in [
+            ("idx:D", recipe.clone(), "--data shapes, now it would be idx:D"),
+            ("shapes", Recipe { batch: 32, ..recipe }, "--batch 64, now it would be 32"),
+        ] {
+            let error = begin(folder.path(), data, &recipe).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("choose another --out"), "{error}");
+        }
+    }
 
     #[test]
     fn each_row_adds_one_method_and_the_last_is_the_full_recipe() {

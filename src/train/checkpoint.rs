@@ -17,7 +17,7 @@ const FORMAT: &str = "resnet-rs checkpoint";
 const VERSION: u32 = 1;
 
 /// The state of a training run between two steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     /// Steps done, which is the number of the next one.
     pub step: u64,
@@ -27,6 +27,8 @@ pub struct Checkpoint {
     pub best_top1: Option<f64>,
     /// The epoch that it was found in.
     pub best_epoch: Option<u64>,
+    /// Steps of an epoch, which the numbers above count in; `None` in files of programs that did not say.
+    pub steps_per_epoch: Option<u64>,
     /// How often the run has gone back to an earlier checkpoint because it diverged; each halves the learning rate.
     pub setbacks: u32,
     /// The run's settings, TOML.
@@ -66,6 +68,7 @@ impl Checkpoint {
             metadata.insert("best_top1".to_owned(), top1.to_string());
         }
         metadata.extend(self.best_epoch.map(|epoch| ("best_epoch".to_owned(), epoch.to_string())));
+        metadata.extend(self.steps_per_epoch.map(|steps| ("steps_per_epoch".to_owned(), steps.to_string())));
         if self.setbacks > 0 {
             metadata.insert("setbacks".to_owned(), self.setbacks.to_string());
         }
@@ -99,6 +102,7 @@ impl Checkpoint {
             epoch: metadata.required("epoch")?,
             best_top1: metadata.optional("best_top1")?,
             best_epoch: metadata.optional("best_epoch")?,
+            steps_per_epoch: metadata.optional("steps_per_epoch")?,
             setbacks: metadata.optional("setbacks")?.unwrap_or(0),
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
@@ -153,6 +157,7 @@ mod tests {
             epoch: 3,
             best_top1: Some(0.1 + 0.2),
             best_epoch: Some(2),
+            steps_per_epoch: Some(12),
             setbacks: 1,
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),

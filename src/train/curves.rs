@@ -22,7 +22,7 @@ pub fn draw(run: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
 
 /// The charts of a run: loss, accuracy, learning rate.
 pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
-    let Series { loss, rate, top1, ema_top1, steps } = Series::new(lines);
+    let Series { loss, rate, train_top1, top1, ema_top1, steps } = Series::new(lines);
     let [loss_color, rate_color, top1_color, ema_color, ..] = PALETTE;
     let front = |points, color| Curve { points, color, pale: false, marked: false };
 
@@ -43,20 +43,29 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
 
     let epoch = |at: f64| top1.iter().position(|p| p.0 == at).map_or(0, |i| i + 1);
     let mut note = match highest(&top1) {
-        Some((at, best)) => format!("best: {best:.2} % after epoch {}", epoch(at)),
+        Some((at, best)) => format!("validation, best: {best:.2} % after epoch {}", epoch(at)),
         None => "no epoch validated yet".to_owned(),
     };
     if let Some((at, best)) = highest(&ema_top1) {
         note += &format!("; purple: moving average, {best:.2} % after epoch {}", epoch(at));
     }
+    let mut training = smoothed(&train_top1);
+    if let Some(first) = top1.first() {
+        // Its beginnings would press together what validations tell.
+        training.retain(|p| p.0 >= first.0);
+    }
+    if !training.is_empty() {
+        note += "; light: training pictures as augmented, smoothed";
+    }
     let top1 = Panel {
-        name: "Validation top-1, %".into(),
+        name: "Top-1, %".into(),
         note,
         color: top1_color,
         height: 230,
         steps,
-        values: range(top1.iter().chain(&ema_top1)),
+        values: range(top1.iter().chain(&ema_top1).chain(&training)),
         curves: vec![
+            Curve { pale: true, ..front(training, top1_color) },
             Curve { marked: true, ..front(ema_top1, ema_color) },
             Curve { marked: true, ..front(top1, top1_color) },
         ],
@@ -79,6 +88,8 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
 pub(super) struct Series {
     pub(super) loss: Points,
     pub(super) rate: Points,
+    /// Of the pictures of each step, percent.
+    pub(super) train_top1: Points,
     /// Percent, where the epoch ends.
     pub(super) top1: Points,
     /// The same of the weights' moving average.
@@ -88,7 +99,8 @@ pub(super) struct Series {
 
 impl Series {
     pub(super) fn new(lines: &[Line]) -> Self {
-        let mut series = Self { loss: vec![], rate: vec![], top1: vec![], ema_top1: vec![], steps: 0.0 };
+        let mut series =
+            Self { loss: vec![], rate: vec![], train_top1: vec![], top1: vec![], ema_top1: vec![], steps: 0.0 };
         for line in lines {
             match line {
                 Line::Step(line) => {
@@ -96,6 +108,7 @@ impl Series {
                     if line.loss.is_finite() {
                         series.loss.push((step, f64::from(line.loss)));
                     }
+                    series.train_top1.extend(line.top1.map(|top1| (step, 100.0 * f64::from(top1))));
                     series.rate.push((step, f64::from(line.lr)));
                     series.steps = step + 1.0;
                 }
@@ -154,7 +167,16 @@ mod tests {
             let noise = ((step * 2_654_435_761 % 1_000) as f32 / 1_000.0 - 0.5) * 0.3;
             let loss = 0.55 + 1.8 * (-6.0 * done).exp() + noise;
             let (epoch, lr) = (step / steps_per_epoch, 0.05 * (1.0 + (std::f32::consts::PI * done).cos()));
-            lines.push(Line::Step(StepLine { step, epoch, loss, lr, images_per_s: 900.0, ..StepLine::default() }));
+            let top1 = Some(0.8 - 0.7 * (-5.0 * done).exp() + noise);
+            lines.push(Line::Step(StepLine {
+                step,
+                epoch,
+                loss,
+                lr,
+                top1,
+                images_per_s: 900.0,
+                ..StepLine::default()
+            }));
             if (step + 1) % steps_per_epoch == 0 {
                 let val_top1 = f64::from(0.9 - 0.6 * (-5.0 * done).exp() + noise * 0.05);
                 lines.push(Line::Epoch(EpochLine {

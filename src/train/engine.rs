@@ -24,7 +24,8 @@ pub(super) struct Engine {
     recompute: bool,
     options: StepOptions,
     store: ParameterStore,
-    step: StepSession,
+    /// `None` while the size of the pictures changes, so that memory holds one of them.
+    step: Option<StepSession>,
     update: Option<UpdateSession>,
     validation: Inference,
     averaged: Option<Inference>,
@@ -39,7 +40,8 @@ struct StepSession {
     mixed: Option<[TensorId; 2]>,
     clock: TensorId,
     gradients: Gradients,
-    loss: TensorId,
+    /// Loss, top-1 and, where it is known, the norm of the gradients.
+    outputs: Vec<TensorId>,
 }
 
 /// The session of an update by the gradients of all parts of a batch.
@@ -48,27 +50,38 @@ struct UpdateSession {
     learning: Learning,
 }
 
-/// The norm of the gradients that a session leaves, where it does.
-fn norm_of(session: &mut Session, learning: &Learning) -> Result<Option<PendingRead>, Error> {
-    Ok(learning.norm().map(|norm| session.read_later(norm)).transpose()?)
-}
-
 /// What a step has come to, on its way from the GPU.
-pub(super) struct Outcome {
-    losses: Vec<PendingRead>,
+pub(super) struct PendingOutcome {
+    /// Of each part: loss, top-1 and, where the part has learnt from it, the norm of its gradients.
+    parts: Vec<PendingRead>,
+    /// Where all parts learn together.
     norm: Option<PendingRead>,
 }
 
-impl Outcome {
-    /// Waits for the mean loss, and the norm of the gradients where it is known.
-    pub(super) fn wait(self) -> Result<(f32, Option<f32>), Error> {
-        let parts = self.losses.len() as f32;
-        let mut sum = 0.0;
-        for loss in self.losses {
-            sum += loss.wait()?[0];
+/// What a step has come to.
+pub(super) struct Outcome {
+    /// Mean over the batch.
+    pub(super) loss: f32,
+    /// Share of the batch whose likeliest class was right.
+    pub(super) top1: f32,
+    /// Norm of the gradients, where it is known.
+    pub(super) norm: Option<f32>,
+}
+
+impl PendingOutcome {
+    pub(super) fn wait(self) -> Result<Outcome, Error> {
+        let parts = self.parts.len() as f32;
+        let mut outcome = Outcome { loss: 0.0, top1: 0.0, norm: None };
+        for part in self.parts {
+            let values = part.wait()?;
+            outcome.loss += values[0][0] / parts;
+            outcome.top1 += values[1][0] / parts;
+            outcome.norm = values.get(2).map(|norm| norm[0]);
         }
-        let norm = self.norm.map(PendingRead::wait).transpose()?.map(|norm| norm[0]);
-        Ok((sum / parts, norm))
+        if let Some(norm) = self.norm {
+            outcome.norm = Some(norm.wait()?[0][0]);
+        }
+        Ok(outcome)
     }
 }
 
@@ -121,7 +134,7 @@ impl Engine {
             recompute: recipe.recompute,
             options,
             store,
-            step,
+            step: Some(step),
             update,
             validation,
             averaged,
@@ -146,7 +159,7 @@ impl Engine {
             let rows = |t: &HostTensor| t.shape.first().copied();
             let theirs = weights.tensors.get("fc.weight").and_then(rows);
             if theirs.is_some_and(|classes| classes != self.card.config.classes) {
-                log::info!(
+                log::warn!(
                     "{} has {} classes and the data {}: the classifier starts anew",
                     path.display(),
                     theirs.unwrap_or(0),
@@ -177,16 +190,19 @@ impl Engine {
         self.prepare()
     }
 
+    fn step(&mut self) -> &mut StepSession {
+        self.step.as_mut().unwrap_or_else(|| unreachable!("a run ends that cannot build its step"))
+    }
+
     fn prepare(&mut self) -> Result<(), Error> {
-        self.step.session.prepare()?;
-        Ok(())
+        Ok(self.step().session.prepare()?)
     }
 
     /// Bytes of GPU memory that the sessions plan.
     pub(super) fn planned_bytes(&mut self) -> u64 {
         let update = self.update.as_ref().map_or(0, |u| u.session.plan().bytes.total_without_parameters());
         let state = self.store.tensors().map(|t| t.spec.bytes()).sum::<u64>();
-        let step = self.step.session.plan().bytes.total_without_parameters();
+        let step = self.step().session.plan().bytes.total_without_parameters();
         let mut networks = 0;
         for network in std::iter::once(&mut self.validation).chain(self.averaged.as_mut()) {
             networks += network.session().plan().bytes.total_without_parameters();
@@ -196,30 +212,30 @@ impl Engine {
 
     /// Changes the size of the training pictures.
     pub(super) fn set_res(&mut self, res: u32) -> Result<(), Error> {
-        if self.step.res == res {
+        if self.step().res == res {
             return Ok(());
         }
-        self.step.session.wait()?;
+        self.step().session.wait()?;
+        self.step = None;
         let step = build_step(&self.card, self.part, res, &self.options, self.recompute)?;
-        self.step = StepSession::new(&self.store, step, res, &SessionOptions::default())?;
+        self.step = Some(StepSession::new(&self.store, step, res, &SessionOptions::default())?);
         self.prepare()
     }
 
     /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
-    pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<Outcome, Error> {
+    pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<PendingOutcome, Error> {
         let ema_rate = [(1.0 - ema_decay(self.ema, step)) as f32];
         let rates = Rates { lr: [lr], ema_rate, factor: [1.0 / self.parts as f32] };
-        let mut norm = None;
         if self.update.is_some() {
             // Within a step of parts the parameters stand still; they have moved since the one before.
             self.prepare()?;
         }
-        let mut losses = Vec::with_capacity(parts.len());
+        let mut outcomes = Vec::with_capacity(parts.len());
         for (i, batch) in parts.iter().enumerate() {
             // Each part drops other features; a whole batch's numbers are those of its step.
             let number = step * self.parts as u64 + i as u64;
             let clock = [(seed ^ (seed >> 32)) as u32, number as u32];
-            let s = &mut self.step;
+            let s = self.step();
             let mut words = vec![(s.input, &batch.pixels[..]), (s.labels, &batch.labels[..]), (s.clock, &clock[..])];
             let mut floats: Vec<(TensorId, &[f32])> = Vec::new();
             if let Some([others, shares]) = s.mixed {
@@ -233,15 +249,10 @@ impl Engine {
             }
             s.session.feed(&floats, &words)?;
             s.session.run()?;
-            losses.push(s.session.read_later(s.loss)?);
-            if let Gradients::Learned(learning) = &s.gradients {
-                norm = norm_of(&mut s.session, learning)?;
-            }
+            outcomes.push(s.session.read_later(&s.outputs)?);
         }
-        if let Some(update) = &mut self.update {
-            norm = update.run(&rates)?;
-        }
-        Ok(Outcome { losses, norm })
+        let norm = self.update.as_mut().map(|update| update.run(&rates)).transpose()?.flatten();
+        Ok(PendingOutcome { parts: outcomes, norm })
     }
 
     /// The network that validates, with the weights as they are now; `None` for averages that are not kept.
@@ -278,9 +289,9 @@ impl Engine {
 impl StepSession {
     fn new(store: &ParameterStore, step: Step, res: u32, options: &SessionOptions<'_>) -> Result<Self, Error> {
         let outputs = step.outputs();
-        let Step { graph, input, labels, mixed, clock, gradients, loss } = step;
+        let Step { graph, input, labels, mixed, clock, gradients, .. } = step;
         let session = Session::new(store, graph, &outputs, options)?;
-        Ok(Self { res, session, input, labels, mixed, clock, gradients, loss })
+        Ok(Self { res, session, input, labels, mixed, clock, gradients, outputs })
     }
 }
 
@@ -295,7 +306,8 @@ impl UpdateSession {
     fn run(&mut self, rates: &Rates) -> Result<Option<PendingRead>, Error> {
         self.session.feed(&self.learning.feeds(rates), &[])?;
         self.session.run()?;
-        norm_of(&mut self.session, &self.learning)
+        let norm = self.learning.norm().map(|norm| self.session.read_later(&[norm]));
+        Ok(norm.transpose()?)
     }
 }
 

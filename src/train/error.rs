@@ -116,6 +116,34 @@ pub enum Error {
         /// Classes now.
         now: usize,
     },
+    /// An epoch has another number of steps than when the run began.
+    #[error(
+        "an epoch had {then} steps when the run began and has {now} now, since its pictures or --batch have changed: the steps done no longer say where it stands. Restore them, or start a new run from its weights with --init"
+    )]
+    OtherEpoch {
+        /// Steps at the start.
+        then: u64,
+        /// Steps now.
+        now: u64,
+    },
+    /// A resumed run was given another network, or other states to keep.
+    #[error("{}: {changes}, which its checkpoint has not the tensors for. Leave it out, or start a new run from its weights: --init {}", folder.display(), folder.join("last.safetensors").display())]
+    ResumeTensors {
+        /// The run.
+        folder: PathBuf,
+        /// What was and what is asked for.
+        changes: String,
+    },
+    /// The folder of a study's row holds another run.
+    #[error("{} holds a run with {there}, now it would be {here}: choose another --out", folder.display())]
+    OtherRow {
+        /// The folder.
+        folder: PathBuf,
+        /// Its setting.
+        there: String,
+        /// The row's.
+        here: String,
+    },
     /// A batch does not fit the device.
     #[error("a step over {part} pictures at a time plans {} MiB of GPU memory, of {} MiB that may be used: {advice}", planned >> 20, limit >> 20)]
     BatchMemory {
@@ -191,6 +219,12 @@ pub enum Divergence {
         step: u64,
         /// Its loss.
         loss: f32,
+    },
+    /// A weight or momentum is infinite or no number.
+    #[error("weights are no longer finite after step {step}")]
+    Weights {
+        /// The last step.
+        step: u64,
     },
     /// So many steps were skipped that it is not for a loss scale that is too large.
     #[error("the gradients of {steps} steps up to step {step} were not finite")]

@@ -20,7 +20,8 @@ const USABLE: f64 = 0.9;
 fn planned_bytes(recipe: &Recipe, card: &ModelCard, target: Target, choices: &Choices) -> Result<u64, crate::Error> {
     let (options, part) = (recipe.step_options(), recipe.part() as usize);
     let (size, input) = ([card.res as usize; 2], Input::Pixels { mean: card.mean, std: card.std });
-    let step = Step::build(&card.config, part, size, input, &options)?;
+    let largest = recipe.res_start.map_or(card.res, |start| start.max(card.res)) as usize;
+    let step = Step::build(&card.config, part, [largest; 2], input, &options)?;
     let step = if recipe.recompute { step.recomputing()? } else { step };
     let plan = |graph: &Graph, outputs: &[TensorId]| -> Result<Bytes, crate::Error> {
         Ok(choices.plan(graph.clone(), outputs, target)?.bytes)

@@ -29,5 +29,5 @@ pub use recipe::{Augment, Decay, Recipe, TrainingPrecision};
 pub use run::Run;
 pub use schedule::{LearningRate, Schedule};
 pub use step::{Gradients, Step, StepOptions, When};
-pub use trainer::{Observer, Summary, Trainer};
+pub use trainer::{Ended, Observer, Summary, Trainer};
 pub use update::{GlobalNorm, Learning, Optimizer, Rates, Update, ema_decay};

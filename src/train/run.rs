@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags};
 use crate::files;
 
+/// Settings that only say when to stop, what to keep, and how much memory to take.
+const HARMLESS: &[&str] = &["max-steps", "max-minutes", "patience", "keep", "recompute"];
+
+/// Settings that say which parameters and states there are.
+const TENSORS: &[&str] = &["model", "depths", "width", "se-ratio", "stem", "stem-downsampling", "shortcut", "freeze"];
+
 /// What a training run is about, wherever it stands.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -34,41 +40,51 @@ impl Run {
 
     /// Goes on with the run of a folder, with `flags` over its settings. What only says when to stop, what to keep, or how
     /// much memory to take may change at will; with other changes the run no longer ends in the bits of one left alone, so they
-    /// need `force`.
+    /// need `force`. A new learning rate is taken as it is, however often the run has halved the old one.
     ///
     /// # Errors
-    /// If there is no checkpoint, or `flags` ask for other settings without `force`.
+    /// If there is no checkpoint, or `flags` ask for other settings without `force`, or for what the checkpoint has not the tensors for.
     pub fn resume(folder: &Path, flags: &RecipeFlags, force: bool) -> Result<(Self, Checkpoint), Error> {
-        let checkpoint = Checkpoint::read(folder)?;
+        let mut checkpoint = Checkpoint::read(folder)?;
         let stored: Recipe = toml::from_str(&checkpoint.recipe).map_err(|e| Error::toml("checkpoint", e))?;
         // A run goes on to its end unless it is told again where to stop.
         let stored = Recipe { max_steps: None, max_minutes: None, ..stored };
         let recipe = stored.with(flags)?;
-        let harmless = ["max-steps", "max-minutes", "patience", "keep", "recompute"];
-        let changes: Vec<String> = stored
-            .differences(&recipe)
-            .into_iter()
-            .filter(|(name, ..)| !harmless.contains(&name.as_str()))
-            .map(|(name, then, now)| format!("--{name} was {then} and is {now} now"))
-            .collect();
-        if !changes.is_empty() {
-            let changes = changes.join(", ");
+        let changes = stored.differences(&recipe);
+        let among = |names: &[&str]| -> Vec<String> {
+            let named = changes.iter().filter(|(name, ..)| names.contains(&name.as_str()));
+            named.map(|(name, then, now)| format!("--{name} was {then} and is {now} now")).collect()
+        };
+        let mut of_tensors = among(TENSORS);
+        if (stored.ema > 0.0) != (recipe.ema > 0.0) {
+            of_tensors.extend(among(&["ema"]));
+        }
+        if !of_tensors.is_empty() {
+            return Err(Error::ResumeTensors { folder: folder.to_owned(), changes: of_tensors.join(", ") });
+        }
+        let names: Vec<&str> = changes.iter().map(|(name, ..)| name.as_str()).collect();
+        let of_bits: Vec<&str> = names.iter().copied().filter(|name| !HARMLESS.contains(name)).collect();
+        if !of_bits.is_empty() {
+            let changes = among(&of_bits).join(", ");
             if !force {
                 return Err(Error::ResumeSettings { folder: folder.to_owned(), changes });
             }
             log::warn!("the run goes on with other settings: {changes}");
+        }
+        if names.contains(&"lr") {
+            checkpoint.setbacks = 0;
         }
         Ok((Self { folder: folder.to_owned(), data: checkpoint.data.clone(), recipe }, checkpoint))
     }
 
     /// Opens the folder for writing at the point where the run stands: creates it, or forgets what came after the checkpoint.
     pub(super) fn open(&self, checkpoint: Option<&Checkpoint>) -> Result<Metrics, Error> {
-        if let Some(c) = checkpoint {
-            return Metrics::resume(&self.folder, c.step, c.epoch);
-        }
         files::create_folder(&self.folder)?;
         let text = format!("# resnet-rs train --data {:?}\n{}", self.data, self.recipe.to_toml()?);
         files::write_atomic(&self.folder.join("run.toml"), |file| file.write_all(text.as_bytes()))?;
-        Metrics::create(&self.folder)
+        match checkpoint {
+            Some(c) => Metrics::resume(&self.folder, c.step, c.epoch),
+            None => Metrics::create(&self.folder),
+        }
     }
 }

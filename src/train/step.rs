@@ -58,6 +58,8 @@ pub struct Step {
     pub gradients: Gradients,
     /// Mean loss `[1]`: an output.
     pub loss: TensorId,
+    /// Share of the pictures whose likeliest class is right `[1]`: an output.
+    pub top1: TensorId,
 }
 
 /// What becomes of a step's gradients.
@@ -89,8 +91,8 @@ impl Step {
         if options.precision == Precision::F16 {
             store_half_maps(&mut graph)?;
         }
-        let models::TrainingEnds { labels, mixed, clock, loss } = ends;
-        Ok(Self { graph, input, labels, mixed, clock, gradients, loss })
+        let models::TrainingEnds { labels, mixed, clock, loss, top1 } = ends;
+        Ok(Self { graph, input, labels, mixed, clock, gradients, loss, top1 })
     }
 
     /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
@@ -102,9 +104,9 @@ impl Step {
         Ok(self)
     }
 
-    /// What is to be read after a run: the loss, and what learning tells.
+    /// What is to be read after a run: the loss, top-1, and the norm of the gradients where learning knows it, in that order.
     pub fn outputs(&self) -> Vec<TensorId> {
-        std::iter::once(self.loss).chain(self.learning().and_then(|learning| learning.norm())).collect()
+        [self.loss, self.top1].into_iter().chain(self.learning().and_then(|learning| learning.norm())).collect()
     }
 
     /// What its parameters learn by, if they learn in this graph.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, Outcome, Weights};
+use super::engine::{Engine, Outcome, PendingOutcome, Weights};
 use super::fit;
 use super::{
     Augment, Checkpoint, Divergence, EpochLine, Evaluation, Findings, LearningRate, Line, Metrics, Recipe, Run,
@@ -14,7 +14,7 @@ use super::{
 use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
 use crate::gpu::{self, Gpu, Tuning};
 use crate::models::Preset;
-use crate::weights::{ModelCard, StateDict};
+use crate::weights::{self, ModelCard, StateDict};
 use crate::{Error, exec, files};
 
 /// Time between checkpoints within an epoch.
@@ -54,10 +54,26 @@ pub struct Summary {
     pub steps: u64,
     /// Steps of the whole schedule.
     pub total_steps: u64,
-    /// Whether it was stopped before its end.
-    pub stopped: bool,
+    /// Why it ended here.
+    pub ended: Ended,
     /// Highest validation top-1, 0 to 1.
     pub best_top1: Option<f64>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// Its schedule is through.
+    Schedule,
+    /// `max_steps` are done; it can go on.
+    Steps,
+    /// `max_minutes` are over; it can go on.
+    Time,
+    /// No epoch of the last ones was better than one before.
+    Patience,
+    /// Somebody stopped it; it can go on.
+    Interrupted,
 }
 
 /// A training run bound to a device.
@@ -91,7 +107,7 @@ pub struct Trainer<'a> {
 /// A step whose loss is still on its way.
 struct InFlight {
     line: StepLine,
-    outcome: Outcome,
+    outcome: PendingOutcome,
 }
 
 impl<'a> Trainer<'a> {
@@ -103,12 +119,13 @@ impl<'a> Trainer<'a> {
     pub fn new(
         gpu: &Gpu,
         mut run: Run,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<Checkpoint>,
         init: Option<&Path>,
         observer: &'a dyn Observer,
         stop: &'a AtomicBool,
     ) -> Result<Self, Error> {
         let dataset = Dataset::open(&run.data)?;
+        let checkpoint = checkpoint.as_ref();
         let card = card(&run.recipe, &dataset)?;
         fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
         let recipe = &run.recipe;
@@ -122,6 +139,9 @@ impl<'a> Trainer<'a> {
         if let Some(c) = checkpoint.filter(|c| c.classes != dataset.classes.len()) {
             let (then, now) = (c.classes, dataset.classes.len());
             return Err(super::Error::OtherData { data: run.data, then, now }.into());
+        }
+        if let Some(then) = checkpoint.and_then(|c| c.steps_per_epoch).filter(|&then| then != steps_per_epoch) {
+            return Err(super::Error::OtherEpoch { then, now: steps_per_epoch }.into());
         }
         let tuning = gpu.tuning().and_then(Tuning::fingerprint);
         if let Some(c) = checkpoint.filter(|c| c.tuning != tuning) {
@@ -187,24 +207,46 @@ impl<'a> Trainer<'a> {
             match self.advance(limit) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(Error::Train(super::Error::Diverged { cause, .. })) => self.go_back(cause)?,
-                Err(error) if is_lost(&error) && lost < MOST_LOSSES => {
-                    lost += 1;
-                    self.rebuild(error)?;
-                }
-                Err(error) => return Err(error),
+                Err(error) => match self.divergence(&error) {
+                    Some(cause) => self.go_back(cause)?,
+                    None if is_lost(&error) && lost < MOST_LOSSES => {
+                        lost += 1;
+                        self.rebuild(error)?;
+                    }
+                    None => return Err(error),
+                },
             }
         }
-        if !self.step.is_multiple_of(per_epoch) {
-            self.save_last()?;
-            self.save_checkpoint()?;
-            self.report()?;
-        }
-        let stopped = !self.exhausted() && (self.step < limit || self.validated < self.step / per_epoch);
-        Ok(Summary { steps: self.step, total_steps: total, stopped, best_top1: self.best_top1 })
+        let through = self.step >= limit && self.validated >= self.step / per_epoch;
+        let ended = match through {
+            _ if self.exhausted() => Ended::Patience,
+            true if self.step >= total => Ended::Schedule,
+            true => Ended::Steps,
+            false if self.stop.load(Ordering::Relaxed) => Ended::Interrupted,
+            false => Ended::Time,
+        };
+        Ok(Summary { steps: self.step, total_steps: total, ended, best_top1: self.best_top1 })
     }
 
-    /// Trains or validates an epoch, or what is left of it. False where the run ends.
+    /// What an error says of the training, if it is that it has diverged.
+    fn divergence(&self, error: &Error) -> Option<Divergence> {
+        match error {
+            Error::Train(super::Error::Diverged { cause, .. }) => Some(*cause),
+            // Whoever saves finds what the last update has done before the next loss shows it.
+            Error::Weights(weights::Error::NotFinite { .. })
+            | Error::Train(super::Error::Weights(weights::Error::NotFinite { .. })) => {
+                Some(Divergence::Weights { step: self.step.saturating_sub(1) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The run ends here because of this.
+    fn diverged(&self, cause: Divergence) -> Error {
+        super::Error::Diverged { cause, setbacks: self.setbacks, folder: self.run.folder.clone() }.into()
+    }
+
+    /// Trains or validates an epoch, or what is left of it. False where the run ends, once all is saved.
     fn advance(&mut self, limit: u64) -> Result<bool, Error> {
         let trained = self.step / self.schedule.steps_per_epoch;
         if self.validated < trained {
@@ -214,6 +256,10 @@ impl<'a> Trainer<'a> {
         let goes_on = self.step < limit && !self.stopped() && !self.exhausted();
         if goes_on {
             self.train_epoch(trained, limit)?;
+        } else if !self.step.is_multiple_of(self.schedule.steps_per_epoch) {
+            self.save_last()?;
+            self.save_checkpoint()?;
+            self.report()?;
         }
         Ok(goes_on)
     }
@@ -250,11 +296,10 @@ impl<'a> Trainer<'a> {
 
     /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
     fn go_back(&mut self, cause: Divergence) -> Result<(), Error> {
-        let folder = self.run.folder.clone();
         if self.setbacks >= MOST_SETBACKS {
-            return Err(super::Error::Diverged { cause, setbacks: self.setbacks, folder }.into());
+            return Err(self.diverged(cause));
         }
-        let checkpoint = Checkpoint::read(&folder)?;
+        let checkpoint = Checkpoint::read(&self.run.folder)?;
         self.setbacks += 1;
         log::warn!(
             "{cause}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
@@ -317,8 +362,8 @@ impl<'a> Trainer<'a> {
 
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
-        let (loss, norm) = outcome.wait()?;
-        line.loss = loss;
+        let Outcome { loss, top1, norm } = outcome.wait()?;
+        (line.loss, line.top1) = (loss, Some(top1));
         line.grad_norm = norm.filter(|norm| norm.is_finite());
         line.skipped = norm.map(|norm| !norm.is_finite());
         line.images_per_s = rate.tick();
@@ -333,8 +378,7 @@ impl<'a> Trainer<'a> {
         };
         if let Some(cause) = cause {
             self.skipped = 0;
-            let folder = self.run.folder.clone();
-            return Err(super::Error::Diverged { cause, setbacks: self.setbacks, folder }.into());
+            return Err(self.diverged(cause));
         }
         self.observer.step(&line);
         Ok(self.metrics.write(&Line::Step(line))?)
@@ -442,6 +486,7 @@ impl<'a> Trainer<'a> {
             epoch: self.validated,
             best_top1: self.best_top1,
             best_epoch: self.best_epoch,
+            steps_per_epoch: Some(self.schedule.steps_per_epoch),
             setbacks: self.setbacks,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),

@@ -9,7 +9,8 @@ use crate::graph::{DType, Error, Node, Spec, TensorId};
 /// `share * onehot(label) + (1 - share) * onehot(other)`.
 ///
 /// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, where `mixed`, others `[N]` alike and shares `[N]` (f32).
-/// Outputs: the mean `[1]`, each row's loss `[N]`.
+/// Outputs: the mean `[1]`; top-1 `[1]`, the share of rows whose likeliest class is right, of equal ones the first, where a mixed picture
+/// counts by the share of it that is of that class; each row's loss and top-1 `[N, 2]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// Share of the target spread evenly over all classes, in `[0, 1)`.
@@ -39,7 +40,7 @@ impl Rule for SoftmaxCrossEntropy {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let [n, _] = check(inputs, self.mixed)?;
-        Ok(vec![Spec::plain([1], DType::F32), Spec::plain([n], DType::F32)])
+        Ok([vec![1], vec![1], vec![n, 2]].map(|shape| Spec::plain(shape, DType::F32)).into())
     }
 
     /// The mean is where differentiation starts, so its own gradient is 1 or what one begins with.

@@ -385,7 +385,7 @@ pub(super) fn loss(shape: [usize; 2], label_smoothing: f32, magnitude: f64, mixe
     let (mut draft, [rows, classes]) = (Draft::new(seed), shape);
     let inputs = loss_inputs(&mut draft, shape, magnitude, mixed);
     let each = classes + roundings(Activation::Sigmoid);
-    draft.node(SoftmaxCrossEntropy { label_smoothing, mixed }, &inputs, &[], &[each + rows, each]);
+    draft.node(SoftmaxCrossEntropy { label_smoothing, mixed }, &inputs, &[], &[each + rows, rows, each]);
     let labels = if mixed { ", two labels" } else { "" };
     draft
         .case(format!("softmax_cross_entropy {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}"))

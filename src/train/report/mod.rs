@@ -92,6 +92,8 @@ struct Page {
     title: String,
     figures: Vec<Figure>,
     curves: Vec<Chart>,
+    /// What one must know to read them.
+    notes: Vec<String>,
     /// After how many epochs the following was found.
     validated: u64,
     /// Rows of the confusion matrix, headed by the classes; none where there are many.
@@ -191,6 +193,7 @@ impl Page {
             title,
             figures: figures(overview, lines),
             curves: charts(lines)?,
+            notes: notes(overview, classes.len()),
             validated: validation.map_or(0, |v| v.epoch + 1),
             table: (0..rows).map(row).collect(),
             classes: (0..rows).map(name).collect(),
@@ -251,6 +254,51 @@ fn charts(lines: &[Line]) -> Result<Vec<Chart>, Error> {
         Ok(Chart { name, note, color: format!("#{r:02x}{g:02x}{b:02x}"), svg })
     };
     curves::panels(lines).into_iter().map(chart).collect()
+}
+
+/// What a newcomer would wonder about in the curves of a run with these settings.
+fn notes(overview: &Overview, classes: usize) -> Vec<String> {
+    let number = |key: &str| overview.settings.get(key).and_then(toml::Value::as_float).unwrap_or(0.0);
+    let mut notes = vec![
+        "Top-1 is the share of pictures whose likeliest class is right. Validation pictures are never trained on."
+            .to_owned(),
+    ];
+    let augmented = overview.settings.get("augment").and_then(toml::Value::as_str) != Some("none");
+    let any = |keys: &[&str]| keys.iter().any(|key| number(key) > 0.0);
+    if augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]) {
+        notes.push(
+            "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by parts of the network \
+             that are left out: a training top-1 below that of validation is no mistake, one far above it means that the network has \
+             learnt its pictures by heart."
+                .to_owned(),
+        );
+    }
+    if any(&["mixup", "cutmix"]) {
+        notes.push("Where two pictures are mixed, naming one of them counts by its share.".to_owned());
+    }
+    let smoothing = number("label-smoothing");
+    if smoothing > 0.0 && classes > 1 {
+        notes.push(format!(
+            "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall below {:.2}.",
+            percent(smoothing * (classes - 1) as f64 / classes as f64, 0),
+            least_loss(smoothing, classes)
+        ));
+    }
+    if number("ema") > 0.0 {
+        notes.push(
+            "The moving average is that of the weights over the last steps, validated as a network of its own; best.safetensors holds \
+             whichever of the two was the best of all epochs."
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// Cross-entropy of a smoothed target with itself.
+fn least_loss(smoothing: f64, classes: usize) -> f64 {
+    let wrong = smoothing / classes as f64;
+    let right = 1.0 - smoothing + wrong;
+    -right * right.ln() - (classes - 1) as f64 * wrong * wrong.ln()
 }
 
 /// What to do with a run, as lines for a shell.

@@ -85,6 +85,7 @@ fn the_page_shows_everything_and_needs_nothing() {
         "train --resume",
         "&#x27;a&lt;b&gt;&#x27;",
         "after epoch 2",
+        "cannot fall below 0.29",
     ] {
         assert!(html.contains(expected), "no {expected} in {html}");
     }
@@ -120,6 +121,13 @@ fn a_damaged_file_is_named() {
     fs::write(folder.path().join("validation.json"), "{").unwrap();
     let error = write(&settings(folder.path()), &card(3), &Plain).unwrap_err().to_string();
     assert!(error.contains("validation.json: ") && error.contains("delete that file"), "{error}");
+}
+
+#[test]
+fn smoothed_labels_cost_their_entropy() {
+    assert_eq!(least_loss(1.0, 4), 4f64.ln(), "even");
+    let expected = -(0.91 * 0.91f64.ln() + 9.0 * 0.01 * 0.01f64.ln());
+    assert!((least_loss(0.1, 10) - expected).abs() < 1e-12);
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! What people do with a run beyond starting it: fine-tune its weights, change its precision, find that it diverges.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/program.rs"]
+mod program;
+
+use std::path::{Path, PathBuf};
+
+use program::{idx, idx_folder, losses, metrics, program, said, succeed, words};
+use resnet_rs::weights::StateDict;
+
+/// A network that trains in a second, on pictures that [`idx_folder`] has made.
+fn train(data: &Path, out: &Path, more: &str) -> String {
+    let (data, out) = (data.display(), out.display());
+    format!("train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 {more}")
+}
+
+/// Pictures of two classes, dark and bright.
+fn two_classes(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    for (split, count) in [("train", 40), ("t10k", 20)] {
+        let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
+        let pixels: Vec<u8> = labels.iter().zip(0u8..).flat_map(|(l, i)| [l * 180 + i; 28 * 28]).collect();
+        std::fs::write(folder.join(format!("{split}-images-idx3-ubyte")), idx(&[count, 28, 28], &pixels)).unwrap();
+        std::fs::write(folder.join(format!("{split}-labels-idx1-ubyte")), idx(&[count], &labels)).unwrap();
+    }
+}
+
+/// Ten classes first, then two others: once with everything but the classifier frozen, once at a rate per part.
+#[test]
+fn weights_are_fine_tuned_to_other_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("ten"), 64, 32);
+    two_classes(&path("two"));
+    succeed(&train(&path("ten"), &path("first"), "--batch 16 --epochs 2 --ema 0"));
+    let first = path("first/last.safetensors");
+    let begun = StateDict::read(&first).unwrap();
+
+    let from = format!("--batch 8 --epochs 4 --ema 0 --weights {}", first.display());
+    let told = said(&succeed(&train(&path("two"), &path("probe"), &format!("{from} --freeze layer4"))));
+    assert!(told.contains("has 10 classes and the data 2: the classifier starts anew"), "{told}");
+    let probe = StateDict::read(&path("probe/last.safetensors")).unwrap();
+    for (name, tensor) in &probe.tensors {
+        if name.starts_with("fc.") {
+            assert_eq!(tensor.shape[0], 2, "{name}");
+        } else if !name.ends_with("num_batches_tracked") {
+            assert!(begun.tensors[name] == *tensor, "{name} is frozen, and its statistics stand still");
+        }
+    }
+    let best = |run: &str| {
+        let top1 = metrics(&path(run), "val_top1").into_iter().map(|line| line["val_top1"].as_f64().unwrap());
+        top1.fold(0.0, f64::max)
+    };
+    assert!(best("probe") > 0.5, "the classifier alone tells dark from bright better than chance");
+
+    succeed(&train(&path("two"), &path("full"), &format!("{from} --lr-scale stem=0,layer1=0.1")));
+    let full = StateDict::read(&path("full/last.safetensors")).unwrap();
+    let moved = |name: &str| full.tensors[name] != begun.tensors[name];
+    assert!(!moved("conv1.0.weight") && moved("layer1.0.conv1.weight") && moved("layer4.0.conv1.weight"));
+    assert_eq!(best("full"), 1.0);
+}
+
+/// The precision is a setting like others: it takes --force, and then the run goes on from where it stood.
+#[test]
+fn a_run_goes_on_in_the_other_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let new = |precision: &str| {
+        let run = path(precision);
+        succeed(&train(&path("data"), &run, &format!("--batch 16 --epochs 3 --max-steps 6 --precision {precision}")));
+        run
+    };
+    for (then, now) in [("f32", "mixed"), ("mixed", "f32")] {
+        let run = new(then);
+        let resume = format!("train --resume {} --precision {now}", run.display());
+        let refused = program(&words(&resume)).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let told = said(&refused);
+        assert!(told.contains(&format!("--precision was \"{then}\" and is \"{now}\"")), "{told}");
+        succeed(&format!("{resume} --force"));
+        let losses = losses(&run);
+        assert_eq!(losses.len(), 12);
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+        let of_mixed = |line: &serde_json::Value| line.get("skipped").is_some();
+        let lines = metrics(&run, "loss");
+        assert!(lines[..6].iter().all(|line| of_mixed(line) == (then == "mixed")));
+        assert!(lines[6..].iter().all(|line| of_mixed(line) == (now == "mixed")));
+    }
+}
+
+/// What would make the steps done mean something else is refused, --force or not; what else changes is kept in run.toml.
+#[test]
+fn a_run_goes_on_only_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    idx_folder(&folder.path().join("data"), 64, 32);
+    succeed(&train(&folder.path().join("data"), &run, "--batch 16 --epochs 2 --max-steps 2 --ema 0"));
+    for (flags, expected) in [
+        ("--batch 32", "an epoch had 4 steps when the run began and has 2 now"),
+        ("--width 0.5", "--width was 0.25 and is 0.5 now, which its checkpoint has not the tensors for"),
+        ("--ema 0.9", "--ema was 0.0 and is 0.9 now, which its checkpoint has not the tensors for"),
+    ] {
+        let output = program(&words(&format!("train --resume {} {flags} --force", run.display()))).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+    let output = succeed(&format!("train --resume {} --lr 0.01 --max-steps 3 --force", run.display()));
+    assert!(said(&output).contains("ended after 3 of 8 steps, as --max-steps says"), "{}", said(&output));
+    assert!(std::fs::read_to_string(run.join("run.toml")).unwrap().contains("\nlr = 0.01\n"));
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    idx_folder(&folder.path().join("data"), 96, 32);
+    let output = program(&words(&format!("train --resume {}", run.display()))).output().unwrap();
+    assert!(said(&output).contains("has 6 now, since its pictures or --batch have changed"), "{}", said(&output));
+}
+
+/// The last update of an epoch makes weights infinite: validation comes before the loss that would show it.
+#[test]
+fn weights_that_are_no_longer_finite_are_a_divergence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let init = steep(folder.path());
+    let flags = format!("--batch 64 --epochs 4 --warmup-epochs 0 --lr 1e37 --init {}", init.display());
+    let output = program(&words(&train(&path("data"), &path("run"), &flags))).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("weights are no longer finite after step 0: going back to step 0"), "{told}");
+    assert!(told.contains("after 3 returns to an earlier checkpoint"), "{told}");
+}
+
+/// Weights with a feature so small, and a weight so large behind it, that the loss is like any other while the feature's gradient exceeds f16
+/// even unscaled. Needs `data` in the folder.
+fn steep(folder: &Path) -> PathBuf {
+    succeed(&train(&folder.join("data"), &folder.join("first"), "--batch 4 --max-steps 1 --ema 0"));
+    let mut weights = StateDict::read(&folder.join("first/last.safetensors")).unwrap();
+    for (name, value) in [("layer4.0.downsample.2.weight", 1e-6), ("layer4.0.bn3.weight", 0.0), ("fc.weight", 0.0)] {
+        weights.tensors.get_mut(name).unwrap().data.fill(value);
+    }
+    weights.tensors.get_mut("fc.weight").unwrap().data[0] = 4e6;
+    let path = folder.join("steep.safetensors");
+    weights.write(&path).unwrap();
+    path
+}
+
+/// No loss scale helps there: every step is skipped, and after three returns the run is given up for what it is.
+#[test]
+fn gradients_that_never_fit_are_told_from_a_large_loss_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let flags = format!("--batch 4 --epochs 40 --precision mixed --init {}", steep(folder.path()).display());
+    let output = program(&words(&train(&path("data"), &path("run"), &flags))).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the gradients of 31 steps up to step 30 were not finite"), "{told}");
+    assert!(told.contains("after 3 returns to an earlier checkpoint"), "{told}");
+}
