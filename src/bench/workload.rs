@@ -69,7 +69,7 @@ struct Program {
     graph: Graph,
     pixels: TensorId,
     training: Option<Feeds>,
-    output: TensorId,
+    outputs: Vec<TensorId>,
 }
 
 /// What a training step is fed besides the pictures.
@@ -91,15 +91,16 @@ impl Workload {
         Ok(match self.mode {
             Mode::Infer => {
                 let network = inference(config, self.batch, size, self.precision)?;
-                Program { graph: network.graph, pixels: network.input, training: None, output: network.logits }
+                Program { graph: network.graph, pixels: network.input, training: None, outputs: vec![network.logits] }
             }
             Mode::Train => {
                 let step = training_step(config, self.batch, size, self.precision, self.recompute)?;
+                let outputs = step.outputs();
                 let Gradients::Learned(learning) = step.gradients else {
                     unreachable!("a step of a whole batch learns");
                 };
                 let training = Feeds { labels: step.labels, clock: step.clock, learning };
-                Program { graph: step.graph, pixels: step.input, training: Some(training), output: step.loss }
+                Program { graph: step.graph, pixels: step.input, training: Some(training), outputs }
             }
         })
     }
@@ -161,7 +162,7 @@ pub struct Running {
     pub first_ms: f64,
     /// Pipelines compiled.
     pub pipelines: usize,
-    output: TensorId,
+    outputs: Vec<TensorId>,
 }
 
 impl Prepared {
@@ -171,7 +172,7 @@ impl Prepared {
     /// # Errors
     /// If it does not fit the device, or the device fails.
     pub fn start(&self, gpu: &Gpu, since: Instant, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Running, Error> {
-        let Program { graph, pixels, training, output } = self.workload.build()?;
+        let Program { graph, pixels, training, outputs } = self.workload.build()?;
         let mut store = ParameterStore::new(gpu);
         store.allocate(&graph)?;
         let pipelines = AtomicUsize::new(0);
@@ -182,7 +183,7 @@ impl Prepared {
         let mut session = Session::new(
             &store,
             graph,
-            &[output],
+            &outputs,
             &SessionOptions { progress: Some(&compiling), ..SessionOptions::default() },
         )?;
         session.warm_up()?;
@@ -194,9 +195,9 @@ impl Prepared {
             session.feed(&learning.feeds(&rates), &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
         }
         session.run()?;
-        session.read(output)?;
+        session.read_later(&outputs)?.wait()?;
         let first_ms = 1e3 * since.elapsed().as_secs_f64();
-        Ok(Running { session, first_ms, pipelines: pipelines.into_inner(), output })
+        Ok(Running { session, first_ms, pipelines: pipelines.into_inner(), outputs })
     }
 }
 
@@ -208,7 +209,7 @@ impl Running {
     pub fn run_ms(&mut self) -> Result<f64, exec::Error> {
         let started = Instant::now();
         self.session.run()?;
-        self.session.read(self.output)?;
+        self.session.read_later(&self.outputs)?.wait()?;
         Ok(1e3 * started.elapsed().as_secs_f64())
     }
 }
