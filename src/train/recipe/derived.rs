@@ -1,9 +1,11 @@
 //! What follows from a recipe: the network, the step, the learning rate.
 
-use super::{Recipe, TrainingPrecision};
+use super::{Augment, Recipe, TrainingPrecision};
+use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
 use crate::models::{self, Config, PARTS, Preset, Training};
 use crate::train::{Error, LearningRate, Optimizer, StepOptions, When};
+use crate::weights::ModelCard;
 
 impl Recipe {
     /// The learning rate over the whole run.
@@ -120,5 +122,34 @@ impl Recipe {
             zero_init_last: self.zero_init_last,
             bn_momentum: self.bn_momentum as f32,
         })
+    }
+
+    /// The network that it names, for the classes and pictures of a data set.
+    pub(in crate::train) fn card(&self, dataset: &Dataset) -> Result<ModelCard, models::Error> {
+        let preset = Preset::find(&self.model)?;
+        let config = self.config(dataset.classes.len())?;
+        let res = self.res.or(dataset.native_res).unwrap_or(preset.res);
+        // Small pictures are shown whole; photographs as timm crops them for this model.
+        let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
+        let classes = dataset.classes.clone();
+        Ok(ModelCard { config, res, crop_pct, mean: dataset.mean, std: dataset.std, classes })
+    }
+
+    /// What is done to training pictures.
+    pub(in crate::train) fn transform(&self, dataset: &Dataset) -> Transform {
+        let rand_augment = RandAugment {
+            layers: self.randaug_layers,
+            magnitude: self.randaug_magnitude as f32,
+            convention: self.randaug_convention,
+        };
+        let augmentation = Augmentation {
+            crop: if self.augment == Augment::None { data::Augment::None } else { data::Augment::Standard },
+            rand_augment: (self.augment == Augment::Randaug).then_some(rand_augment),
+            erasing: self.erasing as f32,
+            mixup: self.mixup as f32,
+            cutmix: self.cutmix as f32,
+        };
+        let small = dataset.native_res.is_some();
+        Transform::Train { augmentation, small, shuffle: self.shuffle, seed: self.seed }
     }
 }

@@ -1,27 +1,27 @@
-//! The training loop: feeds batches, follows the schedule, validates each epoch, and leaves everything in the run's folder.
+//! The training loop: feeds batches, follows the schedule, validates each epoch; what a run keeps and how it recovers stand beside.
+
+mod keep;
+mod rate;
+mod recover;
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, Outcome, PendingOutcome, Weights};
+use rate::Rate;
+use recover::is_lost;
+
+use super::engine::{Engine, Outcome, PendingOutcome};
 use super::fit;
-use super::{
-    Augment, Checkpoint, Divergence, EpochLine, Evaluation, Findings, LearningRate, Line, Metrics, Recipe, Run,
-    StepLine, inspect, report,
-};
-use crate::data::{self, Augmentation, Batch, Batches, Dataset, LoaderOptions, RandAugment, Transform};
-use crate::gpu::{self, Gpu, Tuning};
-use crate::models::Preset;
-use crate::weights::{self, ModelCard, StateDict};
-use crate::{Error, exec, files};
+use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
+use crate::data::{Batch, Batches, Dataset, LoaderOptions};
+use crate::gpu::{Gpu, Tuning};
+use crate::weights::ModelCard;
+use crate::{Error, train};
 
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Returns to an earlier checkpoint before a run that diverges is given up.
-const MOST_SETBACKS: u32 = 3;
 
 /// Times that a device may be lost before the run ends.
 const MOST_LOSSES: u32 = 3;
@@ -126,22 +126,22 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         let dataset = Dataset::open(&run.data)?;
         let checkpoint = checkpoint.as_ref();
-        let card = card(&run.recipe, &dataset)?;
+        let card = run.recipe.card(&dataset)?;
         fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
         let recipe = &run.recipe;
         let batch = recipe.batch as usize;
         let loader =
-            LoaderOptions { batch: recipe.part() as usize, res: card.res, transform: transform(recipe, &dataset) };
+            LoaderOptions { batch: recipe.part() as usize, res: card.res, transform: recipe.transform(&dataset) };
         let steps_per_epoch = (dataset.train.len() / batch) as u64;
         if steps_per_epoch == 0 {
-            return Err(super::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
+            return Err(train::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
         }
         if let Some(c) = checkpoint.filter(|c| c.classes != dataset.classes.len()) {
             let (then, now) = (c.classes, dataset.classes.len());
-            return Err(super::Error::OtherData { data: run.data, then, now }.into());
+            return Err(train::Error::OtherData { data: run.data, then, now }.into());
         }
         if let Some(then) = checkpoint.and_then(|c| c.steps_per_epoch).filter(|&then| then != steps_per_epoch) {
-            return Err(super::Error::OtherEpoch { then, now: steps_per_epoch }.into());
+            return Err(train::Error::OtherEpoch { then, now: steps_per_epoch }.into());
         }
         let tuning = gpu.tuning().and_then(Tuning::fingerprint);
         if let Some(c) = checkpoint.filter(|c| c.tuning != tuning) {
@@ -228,24 +228,6 @@ impl<'a> Trainer<'a> {
         Ok(Summary { steps: self.step, total_steps: total, ended, best_top1: self.best_top1 })
     }
 
-    /// What an error says of the training, if it is that it has diverged.
-    fn divergence(&self, error: &Error) -> Option<Divergence> {
-        match error {
-            Error::Train(super::Error::Diverged { cause, .. }) => Some(*cause),
-            // Whoever saves finds what the last update has done before the next loss shows it.
-            Error::Weights(weights::Error::NotFinite { .. })
-            | Error::Train(super::Error::Weights(weights::Error::NotFinite { .. })) => {
-                Some(Divergence::Weights { step: self.step.saturating_sub(1) })
-            }
-            _ => None,
-        }
-    }
-
-    /// The run ends here because of this.
-    fn diverged(&self, cause: Divergence) -> Error {
-        super::Error::Diverged { cause, setbacks: self.setbacks, folder: self.run.folder.clone() }.into()
-    }
-
     /// Trains or validates an epoch, or what is left of it. False where the run ends, once all is saved.
     fn advance(&mut self, limit: u64) -> Result<bool, Error> {
         let trained = self.step / self.schedule.steps_per_epoch;
@@ -264,25 +246,6 @@ impl<'a> Trainer<'a> {
         Ok(goes_on)
     }
 
-    /// Opens the device anew after it was lost, and goes on from the last checkpoint.
-    fn rebuild(&mut self, error: Error) -> Result<(), Error> {
-        let Some(gpu) = self.gpu.reopen() else { return Err(error) };
-        log::warn!("{error}. Opening it again and going on from the last checkpoint");
-        self.gpu = gpu?;
-        let checkpoint = Checkpoint::read(&self.run.folder)?;
-        let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res);
-        self.engine = Engine::new(&self.gpu, &self.run.recipe, &self.card, res, &|_, _| {})?;
-        self.return_to(&checkpoint)
-    }
-
-    /// Stands where a checkpoint does.
-    fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.engine.resume(&self.run.folder, checkpoint)?;
-        (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
-        self.metrics = self.run.open(Some(checkpoint))?;
-        Ok(())
-    }
-
     /// Whether somebody or the clock asks the run to stop; it can go on later.
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -292,22 +255,6 @@ impl<'a> Trainer<'a> {
     fn exhausted(&self) -> bool {
         let since_best = self.best_epoch.map_or(0, |best| self.validated.saturating_sub(best + 1));
         self.run.recipe.patience.is_some_and(|patience| since_best >= u64::from(patience))
-    }
-
-    /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
-    fn go_back(&mut self, cause: Divergence) -> Result<(), Error> {
-        if self.setbacks >= MOST_SETBACKS {
-            return Err(self.diverged(cause));
-        }
-        let checkpoint = Checkpoint::read(&self.run.folder)?;
-        self.setbacks += 1;
-        log::warn!(
-            "{cause}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
-            checkpoint.step,
-            self.setbacks
-        );
-        self.return_to(&checkpoint)?;
-        self.save_checkpoint()
     }
 
     /// The learning rate of the next step.
@@ -382,184 +329,5 @@ impl<'a> Trainer<'a> {
         }
         self.observer.step(&line);
         Ok(self.metrics.write(&Line::Step(line))?)
-    }
-
-    /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
-    fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
-        self.save_last()?;
-        let Some((raw, mut findings)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
-        let averaged = match self.run.recipe.ema > 0.0 {
-            true => match self.evaluate(Weights::Averaged)? {
-                None => return self.interrupted(),
-                Some((evaluation, of_averages)) => {
-                    if evaluation.top1 > raw.top1 {
-                        findings = of_averages;
-                    }
-                    Some(evaluation)
-                }
-            },
-            false => None,
-        };
-        let line = EpochLine {
-            epoch,
-            val_top1: raw.top1,
-            val_top5: raw.top5,
-            val_loss: raw.loss as f32,
-            ema_top1: averaged.map(|e| e.top1),
-            ema_top5: averaged.map(|e| e.top5),
-            ema_loss: averaged.map(|e| e.loss as f32),
-        };
-        self.metrics.write(&Line::Epoch(line.clone()))?;
-        report::Validation { epoch, findings }.write(&self.run.folder)?;
-        // The better of the two is what an epoch has come to.
-        let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
-        let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
-        if self.best_top1.is_none_or(|best| top1 > best) {
-            (self.best_top1, self.best_epoch) = (Some(top1), Some(epoch));
-            self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
-        }
-        self.keep_top(epoch, top1, weights)?;
-        self.validated = epoch + 1;
-        self.save_checkpoint()?;
-        self.report()?;
-        self.observer.epoch(&line);
-        Ok(true)
-    }
-
-    /// Keeps the weights of the best epochs in `RUN/top`, named by top-1 and epoch, and deletes those that no longer are.
-    fn keep_top(&self, epoch: u64, top1: f64, weights: Weights) -> Result<(), Error> {
-        let keep = self.run.recipe.keep as usize;
-        if keep == 0 {
-            return Ok(());
-        }
-        let folder = self.run.folder.join("top");
-        files::create_folder(&folder)?;
-        let name = format!("{top1:.4}-epoch-{:04}.safetensors", epoch + 1);
-        let mut names = files::names(&folder, ".safetensors")?;
-        names.push(name.clone());
-        // Better first; of equal ones the earlier, which is what best.safetensors holds.
-        let rank = |name: &String| (std::cmp::Reverse(name.split('-').next().map(str::to_owned)), name.clone());
-        names.sort_by_key(rank);
-        names.dedup();
-        let dropped = names.split_off(keep.min(names.len()));
-        if names.contains(&name) {
-            self.engine.weights(weights, self.step)?.write(&folder.join(&name))?;
-        }
-        Ok(dropped.iter().filter(|other| **other != name).try_for_each(|other| files::remove(&folder.join(other)))?)
-    }
-
-    /// The checkpoint stands before the validation, which a resumed run repeats.
-    fn interrupted(&self) -> Result<bool, Error> {
-        self.save_checkpoint()?;
-        Ok(false)
-    }
-
-    /// One network over the validation pictures; `None` if it was stopped before it was through.
-    fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Findings)>, Error> {
-        let (observer, stop) = (self.observer, self.stop);
-        let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
-        let progress = |done, total| {
-            observer.validating(done, total);
-            !stop.load(Ordering::Relaxed)
-        };
-        let classes = self.card.config.classes;
-        let Some(network) = self.engine.validation(weights)? else { return Ok(None) };
-        inspect(network, &self.dataset.val, shape, classes, report::WORST, progress)
-    }
-
-    /// Writes the weights that the run has come to: the averaged ones, too, where there are any.
-    fn save_last(&self) -> Result<(), Error> {
-        let write = |weights, name: &str| -> Result<(), Error> {
-            let dict: StateDict = self.engine.weights(weights, self.step)?;
-            Ok(dict.write(&self.run.folder.join(name))?)
-        };
-        write(Weights::Raw, "last.safetensors")?;
-        if self.run.recipe.ema > 0.0 {
-            write(Weights::Averaged, "last-ema.safetensors")?;
-        }
-        Ok(())
-    }
-
-    fn save_checkpoint(&self) -> Result<(), Error> {
-        let checkpoint = Checkpoint {
-            step: self.step,
-            epoch: self.validated,
-            best_top1: self.best_top1,
-            best_epoch: self.best_epoch,
-            steps_per_epoch: Some(self.schedule.steps_per_epoch),
-            setbacks: self.setbacks,
-            recipe: self.run.recipe.to_toml()?,
-            data: self.run.data.clone(),
-            classes: self.card.config.classes,
-            tuning: self.tuning.clone(),
-            tensors: self.engine.state()?,
-        };
-        Ok(checkpoint.write(&self.run.folder)?)
-    }
-
-    fn report(&self) -> Result<(), Error> {
-        report::write(&self.run, &self.card, &*self.dataset.val)
-    }
-}
-
-fn is_lost(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Gpu(gpu::Error::DeviceLost { .. }) | Error::Exec(exec::Error::Gpu(gpu::Error::DeviceLost { .. }))
-    )
-}
-
-/// The network that a recipe names, for the classes and pictures of a data set.
-fn card(recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, Error> {
-    let preset = Preset::find(&recipe.model)?;
-    let config = recipe.config(dataset.classes.len())?;
-    let res = recipe.res.or(dataset.native_res).unwrap_or(preset.res);
-    // Small pictures are shown whole; photographs as timm crops them for this model.
-    let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
-    let classes = dataset.classes.clone();
-    Ok(ModelCard { config, res, crop_pct, mean: dataset.mean, std: dataset.std, classes })
-}
-
-fn transform(recipe: &Recipe, dataset: &Dataset) -> Transform {
-    let rand_augment = RandAugment {
-        layers: recipe.randaug_layers,
-        magnitude: recipe.randaug_magnitude as f32,
-        convention: recipe.randaug_convention,
-    };
-    let augmentation = Augmentation {
-        crop: if recipe.augment == Augment::None { data::Augment::None } else { data::Augment::Standard },
-        rand_augment: (recipe.augment == Augment::Randaug).then_some(rand_augment),
-        erasing: recipe.erasing as f32,
-        mixup: recipe.mixup as f32,
-        cutmix: recipe.cutmix as f32,
-    };
-    let small = dataset.native_res.is_some();
-    Transform::Train { augmentation, small, shuffle: recipe.shuffle, seed: recipe.seed }
-}
-
-/// Pictures per second over the last steps.
-struct Rate {
-    batch: usize,
-    /// When each of the last steps was done, the first being when the count began.
-    done: VecDeque<Instant>,
-}
-
-impl Rate {
-    /// Steps that count: enough to even out two that end together because their losses were read together.
-    const STEPS: usize = 20;
-
-    fn new(batch: usize) -> Self {
-        Self { batch, done: VecDeque::from([Instant::now()]) }
-    }
-
-    /// Counts one batch and returns the rate.
-    fn tick(&mut self) -> f32 {
-        let now = Instant::now();
-        self.done.push_back(now);
-        if self.done.len() > Self::STEPS + 1 {
-            self.done.pop_front();
-        }
-        let steps = self.done.len() - 1;
-        ((self.batch * steps) as f64 / (now - self.done[0]).as_secs_f64().max(1e-9)) as f32
     }
 }

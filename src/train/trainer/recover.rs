@@ -1,0 +1,71 @@
+//! How a run goes on from its last checkpoint: after it has diverged, or its device was lost.
+
+use super::Trainer;
+use crate::train::engine::Engine;
+use crate::train::{self, Checkpoint, Divergence};
+use crate::{Error, exec, gpu, weights};
+
+/// Returns to an earlier checkpoint before a run that diverges is given up.
+const MOST_SETBACKS: u32 = 3;
+
+impl Trainer<'_> {
+    /// What an error says of the training, if it is that it has diverged.
+    pub(super) fn divergence(&self, error: &Error) -> Option<Divergence> {
+        match error {
+            Error::Train(train::Error::Diverged { cause, .. }) => Some(*cause),
+            // Whoever saves finds what the last update has done before the next loss shows it.
+            Error::Weights(weights::Error::NotFinite { .. })
+            | Error::Train(train::Error::Weights(weights::Error::NotFinite { .. })) => {
+                Some(Divergence::Weights { step: self.step.saturating_sub(1) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The run ends here because of this.
+    pub(super) fn diverged(&self, cause: Divergence) -> Error {
+        train::Error::Diverged { cause, setbacks: self.setbacks, folder: self.run.folder.clone() }.into()
+    }
+
+    /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
+    pub(super) fn go_back(&mut self, cause: Divergence) -> Result<(), Error> {
+        if self.setbacks >= MOST_SETBACKS {
+            return Err(self.diverged(cause));
+        }
+        let checkpoint = Checkpoint::read(&self.run.folder)?;
+        self.setbacks += 1;
+        log::warn!(
+            "{cause}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
+            checkpoint.step,
+            self.setbacks
+        );
+        self.return_to(&checkpoint)?;
+        self.save_checkpoint()
+    }
+
+    /// Opens the device anew after it was lost, and goes on from the last checkpoint.
+    pub(super) fn rebuild(&mut self, error: Error) -> Result<(), Error> {
+        let Some(gpu) = self.gpu.reopen() else { return Err(error) };
+        log::warn!("{error}. Opening it again and going on from the last checkpoint");
+        self.gpu = gpu?;
+        let checkpoint = Checkpoint::read(&self.run.folder)?;
+        let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res);
+        self.engine = Engine::new(&self.gpu, &self.run.recipe, &self.card, res, &|_, _| {})?;
+        self.return_to(&checkpoint)
+    }
+
+    /// Stands where a checkpoint does.
+    fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.engine.resume(&self.run.folder, checkpoint)?;
+        (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
+        self.metrics = self.run.open(Some(checkpoint))?;
+        Ok(())
+    }
+}
+
+pub(super) fn is_lost(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Gpu(gpu::Error::DeviceLost { .. }) | Error::Exec(exec::Error::Gpu(gpu::Error::DeviceLost { .. }))
+    )
+}
