@@ -1,7 +1,7 @@
 //! Reading and writing whole files. A write either succeeds as a whole or leaves what stood there before.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
@@ -112,6 +112,19 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     drop(writer);
     temporary.persist(path).map_err(|e| e.error)?;
     sync_folder(&folder)
+}
+
+/// Creates a file if need be and holds it for this process, until the handle is dropped or the process ends in whatever way. `None`
+/// if another process holds it. Where the file system knows no locks, everybody gets it.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
+    let open = || File::options().create(true).truncate(false).write(true).open(path);
+    let file = open().map_err(|e| Error::write(path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => Ok(Some(file)),
+        Err(TryLockError::Error(e)) => Err(Error::write(path, e)),
+    }
 }
 
 /// Names of a folder's files with an ending.

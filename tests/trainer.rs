@@ -5,6 +5,8 @@
 mod program;
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use program::{idx, idx_folder, losses, metrics, program, said, succeed, words};
 use resnet_rs::weights::StateDict;
@@ -113,6 +115,28 @@ fn a_run_goes_on_only_where_it_stands() {
     idx_folder(&folder.path().join("data"), 96, 32);
     let output = program(&words(&format!("train --resume {}", run.display()))).output().unwrap();
     assert!(said(&output).contains("has 6 now, since its pictures or --batch have changed"), "{}", said(&output));
+}
+
+/// Two processes in one folder would undo each other's work. Whoever is killed holds nothing.
+#[test]
+fn a_run_is_trained_by_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    idx_folder(&folder.path().join("data"), 64, 32);
+    let line = train(&folder.path().join("data"), &run, "--batch 16 --epochs 1000");
+    let mut first = program(&words(&line)).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !run.join("checkpoint/state.safetensors").exists() {
+        assert!(first.try_wait().unwrap().is_none() && Instant::now() < deadline, "the run has not begun");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let resume = format!("train --resume {} --max-steps 1", run.display());
+    let second = program(&words(&resume)).output().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("another process trains in"), "{}", said(&second));
+    succeed(&resume);
 }
 
 /// The last update of an epoch makes weights infinite: validation comes before the loss that would show it.

@@ -98,6 +98,12 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// Another process has the run in hand.
+    #[error("another process trains in {}: wait until it ends or stop it, or choose another --out", folder.display())]
+    Busy {
+        /// The run.
+        folder: PathBuf,
+    },
     /// A resumed run was given other settings.
     #[error("{} was under way with other settings: {changes}. Leave them out, or add --force to go on with the new ones", folder.display())]
     ResumeSettings {

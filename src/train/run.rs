@@ -1,9 +1,10 @@
 //! A run's folder: started once, resumed as often as needed.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags};
+use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
 
 /// Settings that only say when to stop, what to keep, and how much memory to take.
@@ -75,6 +76,13 @@ impl Run {
             checkpoint.setbacks = 0;
         }
         Ok((Self { folder: folder.to_owned(), data: checkpoint.data.clone(), recipe }, checkpoint))
+    }
+
+    /// Keeps other processes from training in the folder, which is created, until what is returned is dropped.
+    pub(super) fn lock(&self) -> Result<File, Error> {
+        let folder = checkpoint::folder(&self.folder);
+        files::create_folder(&folder)?;
+        files::lock(&folder.join("lock"))?.ok_or_else(|| Error::Busy { folder: self.folder.clone() })
     }
 
     /// Opens the folder for writing at the point where the run stands: creates it, or forgets what came after the checkpoint.

@@ -5,6 +5,7 @@ mod rate;
 mod recover;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -88,6 +89,8 @@ pub struct Trainer<'a> {
     /// Fingerprint of the kernels' tuning.
     tuning: Option<String>,
     engine: Engine,
+    /// Held for as long as the run is under way.
+    _lock: File,
     metrics: Metrics,
     /// The next step.
     step: u64,
@@ -163,6 +166,7 @@ impl<'a> Trainer<'a> {
             Some(c) => engine.resume(&run.folder, c)?,
             None => engine.initialize(recipe.seed, init)?,
         }
+        let lock = run.lock()?;
         let metrics = run.open(checkpoint)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
@@ -176,6 +180,7 @@ impl<'a> Trainer<'a> {
             loader,
             tuning,
             engine,
+            _lock: lock,
             metrics,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
