@@ -219,16 +219,16 @@ impl Recipe {
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
     pub fn resolve(named_or_file: Option<&str>, flags: &RecipeFlags) -> Result<Self, Error> {
+        let mut settings = table("defaults", &Self::default())?;
         if let Some(name) = named_or_file {
             let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
                 Some((_, text)) => (*text).to_owned(),
                 None if Path::new(name).exists() => files::read_text(Path::new(name))?,
                 None => return Err(Error::UnknownRecipe { name: name.to_owned() }),
             };
-            Self::default().with(&RecipeFlags::parse(name, &text)?)?.with(flags)
-        } else {
-            Self::default().with(flags)
+            overlay(&mut settings, table(name, &RecipeFlags::parse(name, &text)?)?);
         }
+        Self::settle(settings, flags)
     }
 
     /// This recipe with `flags` over it.
@@ -236,7 +236,11 @@ impl Recipe {
     /// # Errors
     /// A value out of its range.
     pub fn with(&self, flags: &RecipeFlags) -> Result<Self, Error> {
-        let mut settings = table("settings", self)?;
+        Self::settle(table("settings", self)?, flags)
+    }
+
+    /// Settings with `flags` over them. Only what comes of both must be valid: flags may mend what a file alone leaves wrong.
+    fn settle(mut settings: Table, flags: &RecipeFlags) -> Result<Self, Error> {
         overlay(&mut settings, table("flags", flags)?);
         let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
         recipe.validate()?;

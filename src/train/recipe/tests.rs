@@ -35,6 +35,14 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn flags_may_mend_what_a_file_alone_leaves_wrong() {
+    for (text, line) in [("momentum = 0", "--nesterov false"), ("accumulate = 3", "--batch 48")] {
+        assert!(resolve(text, "").is_err(), "{text}");
+        assert!(resolve(text, line).is_ok(), "{text} with {line}");
+    }
+}
+
+#[test]
 fn switches_take_a_value_or_none() {
     for (line, nesterov, shuffle) in [
         ("--nesterov --shuffle false", true, false),
