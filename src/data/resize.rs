@@ -1,7 +1,8 @@
 //! Resizing as Pillow does it, and the evaluation transform of timm.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
@@ -32,9 +33,10 @@ fn convolve(picture: &RgbImage, [left, top, part_width, part_height]: Region, wi
     );
     let (w, h) = picture.dimensions();
     let mut result = RgbImage::new(width, height);
-    let resized = ImageRef::new(w, h, picture.as_raw(), PixelType::U8x3).ok().and_then(|source| {
-        let mut target = Image::from_slice_u8(width, height, &mut result, PixelType::U8x3).ok()?;
-        Resizer::new().resize(&source, &mut target, &options).ok()
+    // The typed form: the other compiles every filter for every kind of pixel, a quarter of this crate's build.
+    let resized = TypedImageRef::<U8x3>::from_buffer(w, h, picture.as_raw()).ok().and_then(|source| {
+        let mut target = TypedImage::from_buffer(width, height, &mut result).ok()?;
+        Resizer::new().resize_typed(&source, &mut target, &options).ok()
     });
     // A black picture instead would go unnoticed.
     assert!(resized.is_some(), "{part_width} x {part_height} at {left}, {top} lies within {w} x {h}");
