@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Error, Global, output};
 use crate::data::decode;
 use crate::exec::SessionOptions;
+use crate::gpu::Gpu;
 use crate::models::{Config, Input, Preset};
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
 use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, files};
@@ -44,7 +45,9 @@ pub(super) struct Predict {
 }
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
-    let weights = StateDict::read(&args.weights)?;
+    // Side by side, since both take as long as a small network's answer.
+    let (weights, gpu) = rayon::join(|| StateDict::read(&args.weights), || global.gpu());
+    let weights = weights?;
     let mut card = timm::recognise(&args.weights, &weights)?;
     if let Some(model) = &args.model {
         insist(model, &card.config)?;
@@ -53,9 +56,10 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     if let Some(path) = &args.labels {
         card.classes = labels(path, card.config.classes)?;
     }
+    let gpu = gpu?;
     match (&args.tensor, &args.logits) {
-        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &weights, &card, tensor, logits),
-        _ => predict_pictures(&args, global, &weights, card),
+        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &gpu, &weights, &card, tensor, logits),
+        _ => predict_pictures(&args, global, &gpu, &weights, card),
     }
 }
 
@@ -79,13 +83,18 @@ fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
     Err(Error::failed(format!("{file} has {lines} lines, the network {classes} classes: give one name a line")))
 }
 
-fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: ModelCard) -> Result<(), Error> {
-    let gpu = global.gpu()?;
+fn predict_pictures(
+    args: &Predict,
+    global: &Global,
+    gpu: &Gpu,
+    weights: &StateDict,
+    card: ModelCard,
+) -> Result<(), Error> {
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let batch = args.images.len().min(8);
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let mut classifier = Classifier::with_card(&gpu, (&args.weights, weights), card, &options)?;
+    let mut classifier = Classifier::with_card(gpu, (&args.weights, weights), card, &options)?;
     drop(compiling);
     for paths in args.images.chunks(batch) {
         let pictures = paths.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
@@ -106,6 +115,7 @@ fn predict_pictures(args: &Predict, global: &Global, weights: &StateDict, card: 
 fn predict_tensor(
     args: &Predict,
     global: &Global,
+    gpu: &Gpu,
     weights: &StateDict,
     card: &ModelCard,
     tensor: &Path,
@@ -120,11 +130,10 @@ fn predict_tensor(
         )));
     };
     let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
-    let gpu = global.gpu()?;
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
-    let mut network = Inference::load(&gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
+    let mut network = Inference::load(gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);
     // NCHW to NHWC.
     let at = |k: usize| ((k / c / w / h * c + k % c) * h + k / c / w % h) * w + k / c % w;
