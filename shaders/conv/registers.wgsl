@@ -12,6 +12,7 @@
 // The lanes lie side by side along the output channels; the pixels are handed round.
 // A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
 #endif
+// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding, bias, and ReLU.
 // With more than one part, each sums over its own rows of taps, and stores a result of its own.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
@@ -27,6 +28,10 @@
 // The sums start at the bias.
 #set bias_added = true
 #include "conv/epilogue.wgsl"
+
+fn rectify(v: vec4<f32>) -> vec4<f32> {
+    return select(v, max(v, vec4<f32>(0.0)), walk.rectified != 0u);
+}
 
 @compute @workgroup_size({{ lanes }})
 fn main(
@@ -60,7 +65,7 @@ fn main(
     var gy = first_line % walk.grid_h;
     var gx = first % walk.grid_w;
 #for o in range(own)
-    let n{{ o }} = n;
+    var n{{ o }} = n;
     let gy{{ o }} = gy;
     let gx{{ o }} = gx;
 #if not loop.last
@@ -98,67 +103,60 @@ fn main(
 #endif
 
 #for c in range(cols)
-#if bias
-    let start{{ c }} = from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]);
-#else
-    let start{{ c }} = vec4<f32>(0.0);
-#endif
+    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]), walk.biased != 0u);
 #for r in range(rows)
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
 #endfor
-    for (var ty = part * part_rows; ty < (part + 1u) * part_rows; ty++) {
-        for (var tx = 0u; tx < walk.taps_w; tx++) {
-            let dy = walk.in_y0 + i32(ty) * walk.tap_step;
-            let dx = walk.in_x0 + i32(tx) * walk.tap_step;
+    var ty = part * part_rows;
+    var tx = 0u;
+    for (var tap = ty * walk.taps_w; tap < (part + 1u) * part_rows * walk.taps_w; tap++) {
+        let dy = walk.in_y0 + i32(ty) * walk.tap_step;
+        let dx = walk.in_x0 + i32(tx) * walk.tap_step;
 #for o in range(own)
-            let iy{{ o }} = i32(gy{{ o }}) * walk.in_step + dy;
-            let ix{{ o }} = i32(gx{{ o }}) * walk.in_step + dx;
-#if padded
-            let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
-            let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups, inside{{ o }});
-#else
-            let at{{ o }} = ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups;
-#endif
+        let iy{{ o }} = i32(gy{{ o }}) * walk.in_step + dy;
+        let ix{{ o }} = i32(gx{{ o }}) * walk.in_step + dx;
+        let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
+        let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups, inside{{ o }});
 #endfor
-            let tap = walk.first_tap + ty * walk.taps_w + tx;
 #for i in range(loads)
-            var weight{{ i }} = base{{ i }} + tap * walk.in_groups * 4u * stride{{ i }};
+        var weight{{ i }} = base{{ i }} + (walk.first_tap + tap) * walk.in_groups * 4u * stride{{ i }};
 #endfor
-            for (var k = 0u; k < walk.in_groups; k++) {
+        for (var k = 0u; k < walk.in_groups; k++) {
 #for o in range(own)
-#if padded
-                let a{{ o }} = select(vec4<f32>(0.0), widen(x[at{{ o }} + k]), inside{{ o }});
-#else
-                let a{{ o }} = widen(x[at{{ o }} + k]);
-#endif
+            let a{{ o }} = select(vec4<f32>(0.0), widen(x[at{{ o }} + k]), inside{{ o }});
 #endfor
 #if lanes_along == "pixels"
 #for i in range(loads)
-                let b{{ i }} = widen_weights(w[weight{{ i }}]);
-                weight{{ i }} += 4u * stride{{ i }};
+            let b{{ i }} = widen_weights(w[weight{{ i }}]);
+            weight{{ i }} += 4u * stride{{ i }};
 #endfor
 #for q in range(4 * cols)
-                let w{{ q }} = subgroupBroadcast(b{{ q // lanes }}, {{ q % lanes }}u);
+            let w{{ q }} = subgroupBroadcast(b{{ q // lanes }}, {{ q % lanes }}u);
 #for r in range(rows)
-                sum{{ r }}_{{ q % cols }} += a{{ r }}.{{ xyzw[q // cols] }} * w{{ q }};
+            sum{{ r }}_{{ q % cols }} += a{{ r }}.{{ xyzw[q // cols] }} * w{{ q }};
 #endfor
 #endfor
 #else
 #for j in xyzw
 #for c in range(cols)
-                let b_{{ j }}{{ c }} = widen_weights(w[weight{{ c }}]);
-                weight{{ c }} += stride{{ c }};
+            let b_{{ j }}{{ c }} = widen_weights(w[weight{{ c }}]);
+            weight{{ c }} += stride{{ c }};
 #endfor
 #for r in range(rows)
-                let a{{ r }}_{{ j }} = subgroupBroadcast(a{{ r // lanes }}.{{ j }}, {{ r % lanes }}u);
+            let a{{ r }}_{{ j }} = subgroupBroadcast(a{{ r // lanes }}.{{ j }}, {{ r % lanes }}u);
 #for c in range(cols)
-                sum{{ r }}_{{ c }} += a{{ r }}_{{ j }} * b_{{ j }}{{ c }};
+            sum{{ r }}_{{ c }} += a{{ r }}_{{ j }} * b_{{ j }}{{ c }};
 #endfor
 #endfor
 #endfor
 #endif
-            }
+        }
+        // The next tap, without a division.
+        tx += 1u;
+        if (tx == walk.taps_w) {
+            tx = 0u;
+            ty += 1u;
         }
     }
 
@@ -167,23 +165,46 @@ fn main(
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
-    let out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups + part * walk.part_size;
+    var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups + part * walk.part_size;
 #endfor
-#for r in range(rows)
+    // In a loop, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
 #if lanes_along == "pixels"
-    let to{{ r }} = out{{ r }};
-    let image{{ r }} = n{{ r }};
-#else
-    let to{{ r }} = subgroupBroadcast(out{{ r // lanes }}, {{ r % lanes }}u);
-    let image{{ r }} = {{ "subgroupBroadcast(n" ~ r // lanes ~ ", " ~ r % lanes ~ "u)" if gate else "0u" }};
-#endif
+    for (var c = 0u; c < {{ cols }}u; c++) {
+        let group = column + c;
+        if (group < walk.out_groups) {
+#for r in range(own)
+            y[out{{ r }} + group] = narrow(rectify(finish(sum{{ r }}_0, n{{ r }}, group, out{{ r }} + group)));
 #endfor
-#for c in range(cols)
-    if (column + {{ c * column_step }}u < walk.out_groups) {
-        let column = column + {{ c * column_step }}u;
-#for r in range(rows)
-        y[to{{ r }} + column] = narrow(finish(sum{{ r }}_{{ c }}, image{{ r }}, column, to{{ r }} + column));
+        }
+#for c in range(cols - 1)
+#for r in range(own)
+        sum{{ r }}_{{ c }} = sum{{ r }}_{{ c + 1 }};
+#endfor
 #endfor
     }
+#else
+    for (var o = 0u; o < {{ own }}u; o++) {
+#for r in range(lanes)
+        let to{{ r }} = subgroupBroadcast(out0, {{ r }}u);
+        let image{{ r }} = {{ "subgroupBroadcast(n0, " ~ r ~ "u)" if gate else "0u" }};
 #endfor
+#for c in range(cols)
+        if (column + {{ c * lanes }}u < walk.out_groups) {
+            let group = column + {{ c * lanes }}u;
+#for r in range(lanes)
+            y[to{{ r }} + group] = narrow(rectify(finish(sum{{ r }}_{{ c }}, image{{ r }}, group, to{{ r }} + group)));
+#endfor
+        }
+#endfor
+#for o in range(own - 1)
+        out{{ o }} = out{{ o + 1 }};
+        n{{ o }} = n{{ o + 1 }};
+#endfor
+#for c in range(cols)
+#for r in range(rows - lanes)
+        sum{{ r }}_{{ c }} = sum{{ r + lanes }}_{{ c }};
+#endfor
+#endfor
+    }
+#endif
 }

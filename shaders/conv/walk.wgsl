@@ -33,4 +33,7 @@ struct Walk {
     parts: u32,         // where the sequence of taps and channel groups is cut into parts, each with a result of its own
     part_length: u32,   // elements of the sequence in a part
     part_size: u32,     // vec4 in a part's result
+    // For the kernels of CPU adapters alone; the others know when their text is made.
+    biased: u32,        // whether there is a bias; otherwise some other buffer stands in its place
+    rectified: u32,     // whether ReLU is applied
 }

@@ -89,10 +89,26 @@ fn main(
             }
         }
     }
+    // Group by group of rows; the next moves up (see conv/registers.wgsl).
+    for (var row = first_group; row < min(first_group + {{ lanes }}u, g.in_groups); row++) {
+#for c in range(cols)
+        if (column{{ c }} < g.out_groups) {
+            let at = result_at(run, (tap * g.in_groups + row) * 4u, column{{ c }});
+            let stride = weight_row_stride(column{{ c }}, g.out_groups);
+#for r in range(4)
+            partial[at + {{ r }}u * stride] = to_full(sum{{ r }}_{{ c }});
+#endfor
+        }
+#endfor
+#for r in range(rows - 4)
+#for c in range(cols)
+        sum{{ r }}_{{ c }} = sum{{ r + 4 }}_{{ c }};
+#endfor
+#endfor
+    }
 #else
 #for c in range(cols)
-    let column{{ c }} = first_column + {{ c }}u;
-    let read{{ c }} = min(column{{ c }}, g.out_groups - 1u);
+    let read{{ c }} = min(first_column + {{ c }}u, g.out_groups - 1u);
 #endfor
 #for i in range(own)
     let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
@@ -123,28 +139,28 @@ fn main(
             out += g.out_groups;
         }
     }
-    // Every lane adds up all lanes' sums; the first stores them.
+    // Column by column, the next moving up (see conv/registers.wgsl): every lane adds up all lanes' sums, the first stores them.
+    for (var c = 0u; c < {{ cols }}u; c++) {
+        let column = first_column + c;
 #for r in range(rows)
-#for c in range(cols)
-    sum{{ r }}_{{ c }} = {% for l in range(lanes) %}subgroupBroadcast(sum{{ r }}_{{ c }}, {{ l }}u){{ "" if loop.last else " + " }}{% endfor %};
+        let total{{ r }} = {% for l in range(lanes) %}subgroupBroadcast(sum{{ r }}_0, {{ l }}u){{ "" if loop.last else " + " }}{% endfor %};
 #endfor
-#endfor
-    if (lane > 0u) {
-        return;
-    }
-#endif
-
-#for c in range(cols)
-    if (column{{ c }} < g.out_groups) {
-        let at = result_at(run, (tap * g.in_groups + first_group) * 4u, column{{ c }});
-        let stride = weight_row_stride(column{{ c }}, g.out_groups);
-#for i in range(rows // 4)
-        if (first_group + {{ i }}u < g.in_groups) {
+        if (lane == 0u && column < g.out_groups) {
+            let at = result_at(run, (tap * g.in_groups + first_group) * 4u, column);
+            let stride = weight_row_stride(column, g.out_groups);
+#for i in range(own)
+            if (first_group + {{ i }}u < g.in_groups) {
 #for r in range(4 * i, 4 * i + 4)
-            partial[at + {{ r }}u * stride] = to_full(sum{{ r }}_{{ c }});
+                partial[at + {{ r }}u * stride] = to_full(total{{ r }});
+#endfor
+            }
 #endfor
         }
+#for r in range(rows)
+#for c in range(cols - 1)
+        sum{{ r }}_{{ c }} = sum{{ r }}_{{ c + 1 }};
+#endfor
 #endfor
     }
-#endfor
+#endif
 }

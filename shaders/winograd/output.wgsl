@@ -20,7 +20,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> sums: array<Full>;
 @group(0) @binding(2) var<storage, read_write> y: array<Group>;
-#set out_groups, first_binding = "p.groups", 3
+// All results of a group have one bias, which is loaded once.
+#set out_groups, first_binding, bias_added = "p.groups", 3, true
 #include "conv/epilogue.wgsl"
 
 alias Line = array<vec4<f32>, {{ m }}>;
@@ -45,6 +46,9 @@ fn each(i: u32) {
     let image = line / p.tiles_down;
     let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
     let last = vec2<u32>(p.width, p.height) - 1u;
+#if bias
+    let start = from_full(bias[group]);
+#endif
 #for r in range(n)
     let row{{ r }} = transform(
 #for c in range(n)
@@ -60,7 +64,7 @@ fn each(i: u32) {
     {
         let pixel = min(corner + vec2<u32>({{ c }}u, {{ r }}u), last);
         let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
-        y[at] = narrow(finish(column{{ c }}[{{ r }}], image, group, at));
+        y[at] = narrow(finish(column{{ c }}[{{ r }}]{{ " + start" if bias }}, image, group, at));
     }
 #endfor
 #endfor

@@ -12,8 +12,8 @@ use crate::kernels::{Choices, Kernel, Launch, Place, TooLarge, lower};
 /// Bytes that a node's kernels move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
-    /// Of every range that a launch binds and its kernel reads, once a launch. Caches may save some, and a kernel may use
-    /// less of a range than it binds.
+    /// Of every range that a launch binds and its kernel reads, once a launch, however often it is bound. Caches may save
+    /// some, and a kernel may use less of a range than it binds.
     pub read_bytes: u64,
     /// Of every range of a tensor or of scratch memory that some kernel writes. Launches of one node share a result among
     /// them, so what several bind counts once.
@@ -50,17 +50,20 @@ impl Meter {
 
     fn launches(&mut self, launches: &[Launch]) -> Traffic {
         let mut read_bytes = 0;
-        let mut written: HashMap<Place, Vec<[u64; 2]>> = HashMap::new();
+        let mut written = Ranges::new();
         for launch in launches {
+            let mut read = Ranges::new();
             let uses = self.uses.entry(launch.kernel.clone()).or_insert_with(|| uses(&launch.kernel));
             for (view, used) in launch.views.iter().zip(uses) {
+                let range = [view.offset, view.offset + view.bytes];
                 if used.contains(GlobalUse::READ) {
-                    read_bytes += view.bytes;
+                    read.entry(view.place).or_default().push(range);
                 }
                 if used.contains(GlobalUse::WRITE) {
-                    written.entry(view.place).or_default().push([view.offset, view.offset + view.bytes]);
+                    written.entry(view.place).or_default().push(range);
                 }
             }
+            read_bytes += read.into_values().map(covered).sum::<u64>();
         }
         Traffic { read_bytes, written_bytes: written.into_values().map(covered).sum() }
     }
@@ -86,7 +89,10 @@ fn uses(kernel: &Kernel) -> Vec<GlobalUse> {
     bound.into_iter().map(|(_, used)| used).collect()
 }
 
-/// Bytes in the union of ranges.
+/// Ranges of bytes by where they lie.
+type Ranges = HashMap<Place, Vec<[u64; 2]>>;
+
+/// Bytes in the union of a place's ranges.
 fn covered(mut ranges: Vec<[u64; 2]>) -> u64 {
     ranges.sort();
     let mut end = 0;

@@ -2,7 +2,11 @@
 
 use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
-use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+
+/// Where a launch's views are those of the weights, and of the bias if there is one.
+const WEIGHTS: usize = 1;
+const BIAS: usize = 3;
 
 /// One dispatch's way over the input; see `shaders/conv/walk.wgsl`.
 struct Walk {
@@ -23,17 +27,6 @@ struct Walk {
 }
 
 impl Walk {
-    /// Whether some tap of some pixel lies outside the input.
-    fn leaves_input(&self) -> bool {
-        (0..2).any(|d| {
-            let last_pixel = (self.grid[d].max(1) - 1) * self.in_step;
-            let reach = (self.taps[d].max(1) as i32 - 1) * self.tap_step;
-            let lowest = self.in_origin[d] + reach.min(0);
-            let highest = self.in_origin[d] + last_pixel as i32 + reach.max(0);
-            lowest < 0 || highest >= self.input[d] as i32
-        })
-    }
-
     /// With more than one part, a part of the sum each, of bare sums, goes to the output, one after the other.
     fn launch(
         &self,
@@ -41,21 +34,27 @@ impl Walk {
         variant: ConvVariant,
         parts: usize,
         epilogue: &Epilogue,
-        views: Vec<View>,
+        mut views: Vec<View>,
     ) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
         let [block_pixels, block_groups] = variant.map_block(l.target.lanes);
         let kernel = |template| l.kernel_with_weights(template, l.input(1).spec);
+        let rectified = epilogue.activation == Activation::Relu;
         let kernel = match variant {
-            ConvVariant::Tiles(tile) => tile
-                .set(kernel("conv/tiles"))
-                .with("strided", Setting::Flag(self.out_step > 1))
-                .with("split", Setting::Flag(parts > 1)),
+            ConvVariant::Tiles(tile) => {
+                let kernel = tile.set(kernel("conv/tiles")).with("strided", Setting::Flag(self.out_step > 1));
+                with_epilogue(kernel.with("split", Setting::Flag(parts > 1)), epilogue)
+            }
             ConvVariant::Registers(tile) => {
-                tile.set(kernel("conv/registers"), l.target.lanes).with("padded", Setting::Flag(self.leaves_input()))
+                // This kernel decides about bias and ReLU as it runs. Something must be bound in a bias's place.
+                if !epilogue.bias {
+                    views.insert(BIAS, views[WEIGHTS].clone());
+                }
+                let activation = if rectified { Activation::Identity } else { epilogue.activation };
+                let kernel = tile.set(kernel("conv/registers"), l.target.lanes);
+                with_epilogue(kernel, &Epilogue { bias: true, activation, ..*epilogue })
             }
         };
-        let kernel = with_epilogue(kernel, epilogue);
         let sequence = self.taps[0] * self.taps[1] * self.in_groups;
         // As many parts as rows of taps have one each. Others end where they may: tiles take four elements at a time.
         let part_length = match parts {
@@ -88,6 +87,8 @@ impl Walk {
             parts,
             part_length,
             self.images * self.out[0] * self.out[1] * self.out_groups,
+            usize::from(epilogue.bias),
+            usize::from(rectified),
         ];
         Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
     }
