@@ -48,7 +48,7 @@ impl Walk {
             ConvVariant::Registers(tile) => {
                 // This kernel decides about bias and ReLU as it runs. Something must be bound in a bias's place.
                 if !epilogue.bias {
-                    views.insert(BIAS, views[WEIGHTS].clone());
+                    views.insert(BIAS, views[WEIGHTS]);
                 }
                 let activation = if rectified { Activation::Identity } else { epilogue.activation };
                 let kernel = tile.set(kernel("conv/registers"), l.target.lanes);
