@@ -75,9 +75,9 @@ impl Inference {
         let mut store = ParameterStore::new(gpu);
         store.allocate(&frozen.graph)?;
         let mut session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
-        // The driver finishes kernels while the weights are folded and uploaded.
+        // The driver finishes kernels while the weights are folded. Uploads would wait for it.
         session.warm_up()?;
-        fill(&store, &frozen, timm::values(path, weights, &graph)?)?;
+        store.load(&fold(&frozen, timm::values(path, weights, &graph)?)?)?;
         session.prepare()?;
         Ok(Self { session, input, logits })
     }
@@ -111,32 +111,29 @@ impl Inference {
     }
 }
 
-/// Writes a frozen network's parameters: as they are, or folded in f64 by the operations' twins.
-fn fill(store: &ParameterStore, frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<(), Error> {
+/// Parameters of a frozen network from those of the network that it was: as they are, or folded in f64 by the operations' twins.
+fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let Frozen { graph, folding } = frozen;
-    let (folded, read_again) = (folding.producers(), folding.consumers());
+    let stored: HashSet<&str> = graph.persistent().map(|id| graph.tensor(id).name.as_str()).collect();
+    let readers = folding.consumers();
     let mut values: HashMap<String, Vec<f32>> = values.into_iter().collect();
-    for id in graph.persistent().filter(|id| !folded.contains_key(id)) {
-        let name = &graph.tensor(id).name;
-        store.write(name, &values[name])?;
-    }
-    let stored: HashSet<TensorId> = graph.persistent().collect();
-    for node in folding.nodes() {
+    for (i, node) in folding.nodes().iter().enumerate() {
         let mut twin = Values::new();
         for &id in &node.inputs {
             twin.set(folding, id, values[&folding.tensor(id).name].iter().map(|&v| v.into()).collect())?;
         }
         reference::run_node(folding, node, &mut twin)?;
         for &id in &node.outputs {
-            let name = &folding.tensor(id).name;
-            let result: Vec<f32> = twin.take(id).iter().flatten().map(|&v| v as f32).collect();
-            if stored.contains(&id) {
-                store.write(name, &result)?;
-            }
-            if read_again.contains_key(&id) {
-                values.insert(name.clone(), result);
+            let result = twin.take(id).iter().flatten().map(|&v| v as f32).collect();
+            values.insert(folding.tensor(id).name.clone(), result);
+        }
+        // What nobody reads again makes room.
+        for id in &node.inputs {
+            let name = folding.tensor(*id).name.as_str();
+            if readers[id].last() == Some(&i) && !stored.contains(name) {
+                values.remove(name);
             }
         }
     }
-    Ok(())
+    Ok(values.into_iter().filter(|(name, _)| stored.contains(name.as_str())).collect())
 }

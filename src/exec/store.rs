@@ -3,9 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::{Error, layout};
 use crate::gpu::{Buffer, Gpu};
 use crate::graph::{Graph, Init, Role, Tensor};
+
+/// What passes between the store and its device at a time.
+const GROUP_BYTES: u64 = 64 << 20;
+
+/// How many of the first tensors of these sizes pass together, at least one.
+fn group(sizes: impl Iterator<Item = u64>) -> usize {
+    let sums = sizes.scan(0, |sum, bytes| {
+        *sum += bytes;
+        Some(*sum)
+    });
+    sums.take_while(|&sum| sum <= GROUP_BYTES).count().max(1)
+}
 
 /// Parameters and states on one device.
 #[derive(Clone)]
@@ -80,9 +94,23 @@ impl ParameterStore {
         Ok(self.gpu.upload(&[(buffer, 0, &bytes)])?)
     }
 
-    /// Writes several tensors' logical values.
+    /// Writes several tensors' logical values, a few dozen megabytes at a time.
     pub fn load(&self, values: &[(String, Vec<f32>)]) -> Result<(), Error> {
-        values.iter().try_for_each(|(name, values)| self.write(name, values))
+        let mut rest = values;
+        while !rest.is_empty() {
+            let (group, tail) = rest.split_at(group(rest.iter().map(|(_, values)| size_of_val(&values[..]) as u64)));
+            let packed: Vec<(&Buffer, Vec<u8>)> = group
+                .par_iter()
+                .map(|(name, values)| {
+                    let (tensor, buffer) = self.entry(name)?;
+                    Ok((buffer, layout::pack(tensor, values)?))
+                })
+                .collect::<Result<_, Error>>()?;
+            let writes: Vec<_> = packed.iter().map(|(buffer, bytes)| (*buffer, 0, &bytes[..])).collect();
+            self.gpu.upload(&writes)?;
+            rest = tail;
+        }
+        Ok(())
     }
 
     /// Reads a tensor's logical values.
@@ -94,17 +122,11 @@ impl ParameterStore {
 
     /// Reads the logical values of all tensors that `wanted` picks, a few dozen megabytes at a time.
     pub fn read_all(&self, wanted: impl Fn(&Tensor) -> bool) -> Result<Vec<(&Tensor, Vec<f32>)>, Error> {
-        const GROUP_BYTES: u64 = 64 << 20;
         let entries: Vec<&(Tensor, Buffer)> = self.entries.values().filter(|(tensor, _)| wanted(tensor)).collect();
         let mut values = Vec::with_capacity(entries.len());
         let mut rest = &entries[..];
         while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |(tensor, _): &&&(Tensor, Buffer)| {
-                bytes += tensor.spec.bytes();
-                bytes <= GROUP_BYTES
-            };
-            let (group, tail) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let (group, tail) = rest.split_at(group(rest.iter().map(|(tensor, _)| tensor.spec.bytes())));
             let ranges: Vec<_> = group.iter().map(|(tensor, buffer)| (buffer, 0, tensor.spec.bytes())).collect();
             let read = self.gpu.download(&ranges)?.wait()?;
             values.extend(
