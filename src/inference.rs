@@ -135,5 +135,9 @@ fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(String,
             }
         }
     }
-    Ok(values.into_iter().filter(|(name, _)| stored.contains(name.as_str())).collect())
+    let one = |name: &str| {
+        let found = values.remove(name).unwrap_or_else(|| unreachable!("{name} is neither kept nor folded"));
+        (name.to_owned(), found)
+    };
+    Ok(stored.into_iter().map(one).collect())
 }
