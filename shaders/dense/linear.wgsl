@@ -2,7 +2,7 @@
 // For few rows, where reading the weights is what takes time: neighbouring invocations read neighbouring ones. With more, a
 // linear layer runs as a 1x1 convolution over maps of one pixel.
 #include "shared/storage.wgsl"
-#include "shared/each.wgsl"
+#include "shared/team.wgsl"
 #include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
 
@@ -18,19 +18,23 @@ struct Params {
 @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
-fn each(i: u32) {
+fn part(i: u32, member: u32) -> Sum {
     let o = i % p.out_groups;
     let row = i / p.out_groups * p.in_groups;
-    var sum = b[o];
-    var at = weight_at(0u, o, 4u * p.in_groups, p.out_groups);
+    var sum = vec4<f32>(0.0);
+    var at = weight_at(4u * member, o, 4u * p.in_groups, p.out_groups);
     let stride = weight_row_stride(o, p.out_groups);
-    for (var k = 0u; k < p.in_groups; k++) {
+    for (var k = member; k < p.in_groups; k += {{ team }}u) {
         let v = x[row + k];
         sum += v.x * widen_weights(w[at]);
         sum += v.y * widen_weights(w[at + stride]);
         sum += v.z * widen_weights(w[at + 2u * stride]);
         sum += v.w * widen_weights(w[at + 3u * stride]);
-        at += 4u * stride;
+        at += {{ 4 * team }}u * stride;
     }
-    y[i] = activate(sum);
+    return sum;
+}
+
+fn leave(i: u32, sum: Sum) {
+    y[i] = activate(sum + b[i % p.out_groups]);
 }

@@ -7,12 +7,12 @@
 // x, shortcut, y and the gradients: [N, H, W, C] in groups of 4 channels, gate, dgate: [N, C] in vec4.
 #if gate
 // Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
-// them. i: a channel group of a chunk of an image's pixels, which the invocation walks.
+// them. i: a channel group of a chunk of an image's pixels, which the team walks.
 #else
 // i: a group of x. Without a gate dx is dshortcut as well.
 #endif
 #include "shared/storage.wgsl"
-#include "shared/each.wgsl"
+#include "shared/team.wgsl" if gate else "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"
 
 struct Params {
@@ -43,14 +43,14 @@ struct Params {
 #endif
 
 #if gate
-fn each(i: u32) {
+fn part(i: u32, member: u32) -> Sum {
     let c = i % p.groups;
     let chunk = i / p.groups % p.chunks;
     let n = i / p.groups / p.chunks;
     let scale = gate[n * p.groups + c];
     let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
-    for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
+    for (var pixel = chunk * p.chunk_pixels + member; pixel < end; pixel += {{ team }}u) {
         let at = (n * p.pixels + pixel) * p.groups + c;
         let v = widen(x[at]);
 #if result
@@ -64,6 +64,10 @@ fn each(i: u32) {
         dshortcut[at] = narrow(d);
 #endif
     }
+    return sum;
+}
+
+fn leave(i: u32, sum: Sum) {
     dgate[i] = sum;
 }
 #else

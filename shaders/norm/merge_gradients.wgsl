@@ -1,8 +1,9 @@
-// Batch norm, backward, step 2 of 3: dbeta and dgamma, the chunks' sums added in order. Their means over the rows, which
-// step 3 needs, replace the first chunk's sums, which only this invocation has read.
+// Batch norm, backward, step 2 of 3: dbeta and dgamma, the chunks' sums added up. Their means over the rows, which
+// step 3 needs, replace the first chunk's sums, which nobody but the team of that channel reads.
 //
 // partial: [chunks, 2, C], dgamma, dbeta: [C], in vec4. i: a channel group.
-#include "shared/each.wgsl"
+#set own_sum = true
+#include "shared/team.wgsl"
 
 struct Params {
     count: u32,  // groups, C / 4
@@ -15,15 +16,27 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dgamma: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> dbeta: array<vec4<f32>>;
 
-fn each(i: u32) {
-    var sum = vec4<f32>(0.0);
-    var sum_xhat = vec4<f32>(0.0);
-    for (var chunk = 0u; chunk < p.chunks; chunk++) {
-        sum += partial[chunk * 2u * p.count + i];
-        sum_xhat += partial[(chunk * 2u + 1u) * p.count + i];
+struct Sum {
+    d: vec4<f32>,
+    d_xhat: vec4<f32>,
+}
+
+fn join(a: Sum, b: Sum) -> Sum {
+    return Sum(a.d + b.d, a.d_xhat + b.d_xhat);
+}
+
+fn part(i: u32, member: u32) -> Sum {
+    var sum: Sum;
+    for (var chunk = member; chunk < p.chunks; chunk += {{ team }}u) {
+        let at = chunk * 2u * p.count + i;
+        sum = join(sum, Sum(partial[at], partial[at + p.count]));
     }
-    dbeta[i] = sum;
-    dgamma[i] = sum_xhat;
-    partial[i] = sum / p.rows;
-    partial[i + p.count] = sum_xhat / p.rows;
+    return sum;
+}
+
+fn leave(i: u32, sum: Sum) {
+    dbeta[i] = sum.d;
+    dgamma[i] = sum.d_xhat;
+    partial[i] = sum.d / p.rows;
+    partial[i + p.count] = sum.d_xhat / p.rows;
 }

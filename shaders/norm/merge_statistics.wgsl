@@ -1,8 +1,9 @@
-// Batch norm, forward, step 2 of 3: merges the chunks' statistics in order (Chan, Golub, LeVeque 1979) and updates the
-// running statistics: new = (1 - momentum) * old + momentum * batch, with the unbiased variance.
+// Batch norm, forward, step 2 of 3: merges the chunks' statistics (Chan, Golub, LeVeque 1979) and updates the running
+// statistics: new = (1 - momentum) * old + momentum * batch, with the unbiased variance.
 //
 // partial: [chunks, 2, C] in vec4 (mean, M2). i: a channel group.
-#include "shared/each.wgsl"
+#set own_sum = true
+#include "shared/team.wgsl"
 
 struct Params {
     count: u32,      // groups, C / 4
@@ -20,21 +21,32 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> running_mean: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> running_variance: array<vec4<f32>>;
 
-fn each(i: u32) {
-    var m = partial[i];
-    var m2 = partial[i + p.count];
-    var n = f32(min(p.chunk_rows, p.rows));
-    for (var chunk = 1u; chunk < p.chunks; chunk++) {
-        let rows = f32(min(p.chunk_rows, p.rows - chunk * p.chunk_rows));
+struct Sum {
+    mean: vec4<f32>,
+    m2: vec4<f32>, // squared deviations from it, added up
+    rows: f32,
+}
+
+fn join(a: Sum, b: Sum) -> Sum {
+    let rows = a.rows + b.rows;
+    let share = b.rows / max(rows, 1.0);
+    let delta = b.mean - a.mean;
+    return Sum(a.mean + delta * share, a.m2 + b.m2 + delta * delta * (a.rows * share), rows);
+}
+
+fn part(i: u32, member: u32) -> Sum {
+    var sum: Sum;
+    for (var chunk = member; chunk < p.chunks; chunk += {{ team }}u) {
         let at = chunk * 2u * p.count + i;
-        let delta = partial[at] - m;
-        let total = n + rows;
-        m += delta * (rows / total);
-        m2 += partial[at + p.count] + delta * delta * (n * rows / total);
-        n = total;
+        let rows = min(p.chunk_rows, p.rows - chunk * p.chunk_rows);
+        sum = join(sum, Sum(partial[at], partial[at + p.count], f32(rows)));
     }
-    mean[i] = m;
-    inverse_deviation[i] = 1.0 / sqrt(m2 / n + p.eps);
-    running_mean[i] = mix(running_mean[i], m, vec4<f32>(p.momentum));
-    running_variance[i] = mix(running_variance[i], m2 / (n - 1.0), vec4<f32>(p.momentum));
+    return sum;
+}
+
+fn leave(i: u32, sum: Sum) {
+    mean[i] = sum.mean;
+    inverse_deviation[i] = 1.0 / sqrt(sum.m2 / sum.rows + p.eps);
+    running_mean[i] = mix(running_mean[i], sum.mean, vec4<f32>(p.momentum));
+    running_variance[i] = mix(running_variance[i], sum.m2 / (sum.rows - 1.0), vec4<f32>(p.momentum));
 }

@@ -3,7 +3,7 @@
 //
 // x: [N, H, W, C] in groups of 4 channels, y: [N, C] or the chunks' sums [N, chunks, C] in vec4. i: a vec4 of y.
 #include "shared/storage.wgsl"
-#include "shared/each.wgsl"
+#include "shared/team.wgsl"
 
 struct Params {
     count: u32,        // vec4 in y
@@ -18,13 +18,17 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
-fn each(i: u32) {
+fn part(i: u32, member: u32) -> Sum {
     let chunk = i / p.groups % p.chunks;
     let n = i / p.groups / p.chunks;
     let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
-    for (var pixel = chunk * p.chunk_pixels; pixel < end; pixel++) {
+    for (var pixel = chunk * p.chunk_pixels + member; pixel < end; pixel += {{ team }}u) {
         sum += widen(x[(n * p.pixels + pixel) * p.groups + i % p.groups]);
     }
+    return sum;
+}
+
+fn leave(i: u32, sum: Sum) {
     y[i] = sum * p.scale;
 }

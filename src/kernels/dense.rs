@@ -10,7 +10,7 @@ pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> 
     }
     let kernel = l.kernel_with_weights("dense/linear", l.input(1).spec).with("activation", activation(op.activation));
     let views = vec![x.whole(), l.input(1).whole(), l.input(2).whole(), y.whole()];
-    l.each(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
+    l.team(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
     Ok(())
 }
 
@@ -22,7 +22,7 @@ pub(super) fn linear_weight_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     conv::weight_grad(l, &LinearWeightGrad::AS_CONVOLUTION)?;
     let (dy, db) = (l.input(1), l.output(1));
     let views = vec![dy.whole(), db.whole()];
-    l.each(Kernel::new("dense/bias_grad"), views, db.vec4(), words![dy.spec.rows()]);
+    l.team(Kernel::new("dense/bias_grad"), views, db.vec4(), words![dy.spec.rows()]);
     Ok(())
 }
 

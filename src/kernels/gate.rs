@@ -51,7 +51,7 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
             views[4] = l.workspace(); // the chunks' sums instead of dgate
         }
         let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks];
-        l.each(kernel.clone(), views, run.len() * cut.chunks * groups, params);
+        l.team(kernel.clone(), views, run.len() * cut.chunks * groups, params);
         sum_chunks(l, &cut, l.output(1), &run, 1.0);
     }
     Ok(())

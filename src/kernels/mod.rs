@@ -24,7 +24,7 @@ pub use shape::{ConvShape, Direction};
 pub use source::{Kernel, Setting};
 pub use variants::ConvVariant;
 
-use crate::gpu::{HalfStorage, Target};
+use crate::gpu::{Family, HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
 use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, TensorId};
 
@@ -75,6 +75,10 @@ pub enum Place {
     /// The node's scratch memory.
     Workspace,
 }
+
+/// Invocations that add up a sum on a GPU. What is summed up in few places is often summed up over thousands of terms, which one
+/// invocation would fetch one after another, each half a microsecond away.
+const TEAM: usize = 64;
 
 /// Kernel launches of one node, in order: for convolutions by the kernels that `choices` name.
 pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> Result<Vec<Launch>, TooLarge> {
@@ -221,6 +225,18 @@ impl<'g> Lowering<'g> {
         let mut all = vec![count as u32];
         all.extend(params);
         self.launch(kernel, views, all, fold(count.div_ceil(64)));
+    }
+
+    /// Launches a kernel of `shared/team.wgsl`'s form over `count` sums; `count` becomes its first parameter.
+    fn team(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Vec<u32>) {
+        let (team, workgroup) = match self.target.family {
+            Family::Tiles => (TEAM, 256),
+            Family::Registers => (1, 64),
+        };
+        let mut all = vec![count as u32];
+        all.extend(params);
+        let kernel = kernel.with("team", Setting::Number(team));
+        self.launch(kernel, views, all, fold((count * team).div_ceil(workgroup)));
     }
 
     /// Runs of images such that each of the maps' shares fits one binding and starts at an allowed offset.

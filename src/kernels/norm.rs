@@ -38,7 +38,7 @@ pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     partial(l, &l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
-    l.each(Kernel::new("norm/merge_statistics"), views, groups, params);
+    l.team(Kernel::new("norm/merge_statistics"), views, groups, params);
     let vectors = [l.input(1).whole(), l.input(2).whole(), mean, inverse_deviation];
     normalize_rows(l, &vectors, op.activation);
 }
@@ -75,7 +75,7 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let function = activation(op.activation);
     partial(l, &l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
     let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
-    l.each(Kernel::new("norm/merge_gradients"), views, groups, words![reduction.chunks, reduction.rows as f32]);
+    l.team(Kernel::new("norm/merge_gradients"), views, groups, words![reduction.chunks, reduction.rows as f32]);
     for run in row_slices(&x, &reduction) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);

@@ -14,7 +14,7 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
         let (sums, scale) = if cut.chunks == 1 { (y.images(&run), mean) } else { (l.workspace(), 1.0) };
         let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
         let count = run.len() * cut.chunks * groups;
-        l.each(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
+        l.team(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
         sum_chunks(l, &cut, y, &run, mean);
     }
     Ok(())
