@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::bench::{NodeBench, distinct, median};
 use crate::exec::Error;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Target};
 use crate::graph::Graph;
 use crate::kernels::{Choices, ConvShape, Method, candidates};
 
@@ -51,11 +51,11 @@ pub struct Measured {
     pub best: usize,
 }
 
-/// The convolutions of a network, those of equal shape once, in the order of the network.
-pub fn layers(network: &Graph) -> Vec<Layer> {
+/// The convolutions of a network as a target runs them, those of equal shape once, in the order of the network.
+pub fn layers(network: &Graph, target: Target) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     for node in distinct(network, |_| true) {
-        let Some(shape) = node.conv_shape() else { continue };
+        let Some(shape) = node.conv_shape(target) else { continue };
         match layers.iter_mut().find(|layer| layer.shape == shape) {
             Some(layer) => layer.count += node.count,
             None => layers.push(Layer { shape, count: node.count, node }),
@@ -127,12 +127,12 @@ mod tests {
     fn convolutions_of_equal_shape_are_measured_once() {
         let config = Preset::find("resnet-rs-50").unwrap().config(10);
         let network = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
-        let layers = layers(&network);
+        let layers = layers(&network, Target::TILES);
         let all = network.nodes().iter().filter(|node| node.op.rule().name() == "conv2d").count();
         assert_eq!(layers.iter().map(|layer| layer.count).sum::<usize>(), all);
         assert!(layers.len() < all);
         for (i, layer) in layers.iter().enumerate() {
-            assert_eq!(layer.node.conv_shape(), Some(layer.shape));
+            assert_eq!(layer.node.conv_shape(Target::TILES), Some(layer.shape));
             assert!(layers[..i].iter().all(|other| other.shape != layer.shape));
         }
     }
@@ -141,7 +141,7 @@ mod tests {
     fn a_training_step_has_convolutions_in_every_direction() {
         let config = Preset::find("small").unwrap().config(10);
         let step = Step::build(&config, 2, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
-        let layers = layers(&step.graph);
+        let layers = layers(&step.graph, Target::TILES);
         for direction in ["forward", "input gradient", "weight gradient"] {
             assert!(layers.iter().any(|layer| layer.shape.to_string().starts_with(direction)), "{direction}");
         }

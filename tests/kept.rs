@@ -15,8 +15,8 @@ use resnet_rs::gpu::{Gpu, GpuOptions, Kept, Tuning};
 use resnet_rs::kernels::{ConvShape, candidates};
 use resnet_rs::selftest::{Case, cases, run};
 
-fn shape(case: &Case) -> Option<ConvShape> {
-    ConvShape::of(&case.graph, &case.graph.nodes()[0])
+fn shape(case: &Case, gpu: &Gpu) -> Option<ConvShape> {
+    ConvShape::of(&case.graph, &case.graph.nodes()[0], gpu.target())
 }
 
 /// The same adapter, family and checks with other files.
@@ -32,10 +32,10 @@ fn every_candidate_of_every_convolution_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tuning.toml");
     adapters::on_each(|gpu| {
-        let methods = |case: &Case| shape(case).map_or(vec![], |shape| candidates(gpu.target(), &shape));
+        let methods = |case: &Case| shape(case, gpu).map_or(vec![], |shape| candidates(gpu.target(), &shape));
         // One case a shape: that epilogues are right does not depend on the method, and each is a kernel of its own.
         let mut seen = HashSet::new();
-        let convolutions = cases::standard().into_iter().filter(|case| shape(case).is_some_and(|s| seen.insert(s)));
+        let convolutions = cases::standard().into_iter().filter(|case| shape(case, gpu).is_some_and(|s| seen.insert(s)));
         let convolutions: Vec<Case> = convolutions.collect();
         for nth in 1.. {
             let cases: Vec<Case> = convolutions.iter().filter(|case| methods(case).len() > nth).cloned().collect();
@@ -43,7 +43,7 @@ fn every_candidate_of_every_convolution_is_right() {
                 break;
             }
             let mut tuning = Tuning::new(gpu.report());
-            let choice = |case| Some((shape(case)?.to_string(), methods(case)[nth].to_string()));
+            let choice = |case| Some((shape(case, gpu)?.to_string(), methods(case)[nth].to_string()));
             tuning.choices = cases.iter().filter_map(choice).collect();
             fs::write(&path, tuning.to_toml()).unwrap();
             let tuned = reopen(gpu, Kept::At(path.clone()), Kept::Nowhere);

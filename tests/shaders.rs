@@ -49,7 +49,7 @@ impl Found {
         for (target, graph) in targets().flat_map(|target| graphs.iter().map(move |graph| (target, graph))) {
             for node in 0..graph.nodes().len() {
                 // The default, and whatever else a tuning may choose.
-                let others = ConvShape::of(graph, &graph.nodes()[node]).into_iter().flat_map(|shape| {
+                let others = ConvShape::of(graph, &graph.nodes()[node], target).into_iter().flat_map(|shape| {
                     candidates(target, &shape).into_iter().skip(1).map(move |method| Choices::only(&shape, method))
                 });
                 for choices in [Choices::TABLE.clone()].into_iter().chain(others) {

@@ -20,7 +20,7 @@ const RES: usize = 224;
 /// Direct sums for all convolutions of a network, since the size of the batch decides which algorithm they get by default.
 fn direct(gpu: &Gpu, graph: &Graph) -> Choices {
     let mut tuning = Tuning::new(gpu.report());
-    for shape in graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node)) {
+    for shape in graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node, gpu.target())) {
         let methods = candidates(gpu.target(), &shape);
         let method = methods.iter().find(|method| matches!(method, Method::Direct(_))).unwrap();
         tuning.choices.insert(shape.to_string(), method.to_string());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::{RngExt, SeedableRng};
 
 use crate::exec::{self, ParameterStore, Session, SessionOptions};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Target};
 use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, Tensor, TensorId};
 use crate::kernels::{Choices, ConvShape};
 
@@ -73,9 +73,9 @@ impl NodeBench {
         Self { name, op, count: 0, cost, graph, outputs }
     }
 
-    /// Shape of a convolution; `None` if the node is none.
-    pub fn conv_shape(&self) -> Option<ConvShape> {
-        ConvShape::of(&self.graph, &self.graph.nodes()[0])
+    /// Shape of a convolution as a target runs it; `None` if the node is none.
+    pub fn conv_shape(&self, target: Target) -> Option<ConvShape> {
+        ConvShape::of(&self.graph, &self.graph.nodes()[0], target)
     }
 
     /// A session that runs the node, by the kernel that `choices` name, on random numbers from 0.5 to 1.5, so that

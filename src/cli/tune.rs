@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Error, Global, output};
 use crate::bench::Mode;
 use crate::files;
-use crate::gpu::{GpuOptions, Kept, Tuning};
+use crate::gpu::{GpuOptions, Kept, Target, Tuning};
 use crate::graph::{Graph, Precision};
 use crate::models::Preset;
 use crate::summary::{inference, training_step};
@@ -53,7 +53,7 @@ pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
     let Some(path) = args.out.clone().or_else(|| Tuning::user_path(gpu.report())) else {
         return Err(Error::usage("there is no cache folder for this user: give --out".into()));
     };
-    let layers = all_layers(&args)?;
+    let layers = all_layers(&args, gpu.target())?;
     let progress = global.progress("measuring");
     let mut measured = Vec::with_capacity(layers.len());
     for layer in &layers {
@@ -103,11 +103,11 @@ pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
 }
 
 /// The distinct convolutions of all models.
-fn all_layers(args: &Tune) -> Result<Vec<Layer>, Error> {
+fn all_layers(args: &Tune, target: Target) -> Result<Vec<Layer>, Error> {
     let mut all = Vec::new();
     let mut known = HashSet::new();
     for model in &args.models {
-        all.extend(layers(&network(args, model)?).into_iter().filter(|layer| known.insert(*layer.shape())));
+        all.extend(layers(&network(args, model)?, target).into_iter().filter(|layer| known.insert(*layer.shape())));
     }
     Ok(all)
 }

@@ -64,7 +64,7 @@ impl Session {
         let tuned = Choices::of(gpu.tuning());
         let choices = options.choices.unwrap_or(&tuned);
         choices.rewrite(&mut graph, gpu.target())?;
-        let plan = MemoryPlan::new(&graph, outputs);
+        let plan = MemoryPlan::new(&graph, outputs, kernels::busy(gpu.target()));
         let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
         for &node in &order {
@@ -103,8 +103,8 @@ impl Session {
             for view in &launch.views {
                 let (buffer, start) = match view.place {
                     Place::Tensor(t) => (&buffers[&t], plan.offset(t)),
-                    Place::Workspace => {
-                        let address = plan.workspaces[node];
+                    Place::Scratch(which) => {
+                        let address = plan.scratch[&(*node, which)];
                         (&slots[address.slot], address.offset)
                     }
                 };

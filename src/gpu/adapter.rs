@@ -1,6 +1,7 @@
 //! Finding an adapter: what the machine has, and which one is meant.
 
-use super::{Error, memory};
+use super::Error;
+use super::hardware::Hardware;
 
 /// One adapter, as a report shows it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
@@ -27,6 +28,8 @@ pub struct AdapterReport {
     pub max_binding_bytes: u64,
     /// The device's memory in bytes; `None` if the backend does not tell.
     pub memory_bytes: Option<u64>,
+    /// Compute units, or multiprocessors; `None` if the driver does not tell, as only AMD's and NVIDIA's for Vulkan do.
+    pub compute_units: Option<u32>,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
     /// Name under which compiled pipelines are kept for the next process; `None` if the backend hands none out.
@@ -38,6 +41,9 @@ impl AdapterReport {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         let pipeline_cache =
             wgpu::util::pipeline_cache_key(&info).filter(|_| features.contains(wgpu::Features::PIPELINE_CACHE));
+        // What a CPU adapter reports is an arbitrary part of the machine's memory.
+        let is_gpu = info.device_type != wgpu::DeviceType::Cpu;
+        let hardware = if is_gpu { Hardware::of(adapter) } else { Hardware::default() };
         Self {
             index,
             name: info.name,
@@ -49,8 +55,8 @@ impl AdapterReport {
             subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
-            // What a CPU adapter reports is an arbitrary part of the machine's memory.
-            memory_bytes: memory::device_bytes(adapter).filter(|_| info.device_type != wgpu::DeviceType::Cpu),
+            memory_bytes: hardware.memory_bytes,
+            compute_units: hardware.compute_units,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             pipeline_cache,
         }

@@ -42,12 +42,24 @@ pub struct Target {
     pub half: HalfStorage,
     /// Whether memory is read and written by 64-bit words. For llvmpipe, which loads a word of a lane at a time, whatever its width.
     pub by_64: bool,
+    /// Compute units, or multiprocessors; a guess where the driver does not tell.
+    pub compute_units: usize,
 }
 
 impl Target {
-    /// A GPU with 16-bit floats.
-    pub const TILES: Self = Self { family: Family::Tiles, lanes: 1, half: HalfStorage::Native, by_64: false };
+    /// A discrete GPU with 16-bit floats.
+    pub const TILES: Self = Self {
+        family: Family::Tiles,
+        lanes: 1,
+        half: HalfStorage::Native,
+        by_64: false,
+        compute_units: DISCRETE_UNITS,
+    };
 }
+
+/// Compute units of a GPU that does not tell: of a discrete one those of the middle of its class, of others those of a good laptop's.
+const DISCRETE_UNITS: usize = 64;
+const INTEGRATED_UNITS: usize = 16;
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -165,10 +177,12 @@ impl Gpu {
         let by_64 = family == Family::Registers
             && !options.packed_half
             && device.features().contains(wgpu::Features::SHADER_INT64);
+        let of_its_kind = if report.device_type == "DiscreteGpu" { DISCRETE_UNITS } else { INTEGRATED_UNITS };
+        let compute_units = report.compute_units.map_or(of_its_kind, |units| units as usize);
         let shared = Shared {
             limits: device.limits(),
             timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),
-            target: Target { family, lanes, half, by_64 },
+            target: Target { family, lanes, half, by_64, compute_units },
             checked_shaders: options.checked_shaders,
             memory_limit_bytes: options.memory_limit_bytes,
             options: opened_with.cloned(),

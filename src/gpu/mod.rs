@@ -4,7 +4,7 @@ mod adapter;
 mod buffer;
 mod cache;
 mod device;
-mod memory;
+mod hardware;
 mod pipeline;
 mod queue;
 mod staging;

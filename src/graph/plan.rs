@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 pub use super::pack::Address;
 use super::pack::{Packing, Span, live_peak, pack};
+use super::op::{Scratch, Workgroups};
 use super::{Graph, NodeId, Role, TensorId};
 
 /// Where a tensor lives.
@@ -55,7 +56,7 @@ pub struct MemoryPlan {
     pub steps: Vec<NodeId>,
     homes: HashMap<TensorId, Home>,
     /// Where each node's scratch memory lies, for those that need any.
-    pub workspaces: HashMap<NodeId, Address>,
+    pub scratch: HashMap<(NodeId, Scratch), Address>,
     /// Size of each slot in bytes.
     pub slots: Vec<u64>,
     /// Totals.
@@ -63,8 +64,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans a graph whose `outputs` are to be read after a run.
-    pub fn new(graph: &Graph, outputs: &[TensorId]) -> Self {
+    /// Plans a graph whose `outputs` are to be read after a run, for a device that so many workgroups keep `busy`.
+    pub fn new(graph: &Graph, outputs: &[TensorId], busy: Workgroups) -> Self {
         let setup = constant_nodes(graph);
         let in_setup: HashSet<NodeId> = setup.iter().copied().collect();
         let steps = (0..graph.nodes().len()).filter(|i| !in_setup.contains(i)).collect::<Vec<_>>();
@@ -89,18 +90,18 @@ impl MemoryPlan {
         }
 
         let order: Vec<NodeId> = setup.iter().chain(&steps).copied().collect();
-        let (users, spans) = lifetimes(graph, &order, &homes);
+        let (users, spans) = lifetimes(graph, &order, &homes, busy);
         let Packing { slots, addresses, .. } = pack(&spans, &apart(graph, &users));
         bytes.live_peak = live_peak(&spans);
         bytes.slots = slots.iter().sum();
-        let mut workspaces = HashMap::new();
+        let mut scratch = HashMap::new();
         for (user, address) in users.into_iter().zip(addresses) {
             match user {
                 User::Tensor(t) => drop(homes.insert(t, Home::Slot(address))),
-                User::Workspace(n) => drop(workspaces.insert(n, address)),
+                User::Scratch(n, which) => drop(scratch.insert((n, which), address)),
             }
         }
-        Self { setup, steps, homes, workspaces, slots, bytes }
+        Self { setup, steps, homes, scratch, slots, bytes }
     }
 
     /// Where a tensor lives; `None` if no node touches it.
@@ -137,11 +138,16 @@ pub(super) fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum User {
     Tensor(TensorId),
-    Workspace(NodeId),
+    Scratch(NodeId, Scratch),
 }
 
 /// Everything that goes into slots, with its lifetime by position in `order`.
-fn lifetimes(graph: &Graph, order: &[NodeId], homes: &HashMap<TensorId, Home>) -> (Vec<User>, Vec<Span>) {
+fn lifetimes(
+    graph: &Graph,
+    order: &[NodeId],
+    homes: &HashMap<TensorId, Home>,
+    busy: Workgroups,
+) -> (Vec<User>, Vec<Span>) {
     let mut last_use: HashMap<TensorId, usize> = HashMap::new();
     for (at, &i) in order.iter().enumerate() {
         last_use.extend(graph.nodes()[i].inputs.iter().map(|&t| (t, at)));
@@ -153,9 +159,11 @@ fn lifetimes(graph: &Graph, order: &[NodeId], homes: &HashMap<TensorId, Home>) -
             let last = last_use.get(&t).copied().unwrap_or(first);
             users.push((User::Tensor(t), Span { first, last, bytes: graph.spec(t).bytes() }));
         }
-        let bytes = node.workspace_bytes(graph);
-        if bytes > 0 {
-            users.push((User::Workspace(i), Span { first, last: first, bytes }));
+        for which in Scratch::ALL {
+            let bytes = node.scratch_bytes(graph, which, busy);
+            if bytes > 0 {
+                users.push((User::Scratch(i, which), Span { first, last: first, bytes }));
+            }
         }
     }
     users.into_iter().unzip()
@@ -169,7 +177,8 @@ fn apart(graph: &Graph, users: &[User]) -> Vec<Vec<usize>> {
     for (i, node) in graph.nodes().iter().enumerate() {
         let find = |user: User| index.get(&user).copied();
         let tensors = |ids: &[TensorId]| ids.iter().filter_map(|&t| find(User::Tensor(t))).collect::<Vec<_>>();
-        let written: Vec<usize> = tensors(&node.outputs).into_iter().chain(find(User::Workspace(i))).collect();
+        let scratch = Scratch::ALL.into_iter().filter_map(|which| find(User::Scratch(i, which)));
+        let written: Vec<usize> = tensors(&node.outputs).into_iter().chain(scratch).collect();
         for other in tensors(&node.inputs).into_iter().chain(written.iter().copied()) {
             for &w in written.iter().filter(|&&w| w != other) {
                 apart[w].push(other);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::shape::ConvShape;
+use super::shape::{ConvShape, busy};
 use super::variants::{ConvVariant, variants};
 use super::winograd;
 use crate::gpu::{Target, Tuning};
@@ -67,7 +67,7 @@ impl Choices {
     /// # Errors
     /// None on a graph that is valid.
     pub fn rewrite(&self, graph: &mut Graph, target: Target) -> Result<(), Error> {
-        rewrite(graph, |graph, node| match self.method(target, &ConvShape::of(graph, node)?) {
+        rewrite(graph, |graph, node| match self.method(target, &ConvShape::of(graph, node, target)?) {
             Method::Winograd(tile) => Some(tile),
             Method::Direct(_) => None,
         })
@@ -79,7 +79,7 @@ impl Choices {
     /// As [`Self::rewrite`].
     pub fn plan(&self, mut graph: Graph, outputs: &[TensorId], target: Target) -> Result<MemoryPlan, Error> {
         self.rewrite(&mut graph, target)?;
-        Ok(MemoryPlan::new(&graph, outputs))
+        Ok(MemoryPlan::new(&graph, outputs, busy(target)))
     }
 
     /// How a convolution in f32 is computed.
@@ -125,7 +125,7 @@ mod tests {
     const TARGETS: [Target; 3] = [Target::TILES, LLVMPIPE, Target { lanes: 4, ..LLVMPIPE }];
 
     fn shapes(graph: &Graph) -> Vec<ConvShape> {
-        graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node)).collect()
+        graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node, Target::TILES)).collect()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Convolution and its gradients.
 
-use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
+use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, busy, fold, words};
 use crate::gpu::Family;
-use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Scratch};
 
 /// Where a launch's views are those of the weights, and of the bias if there is one.
 const WEIGHTS: usize = 1;
@@ -128,7 +128,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     let (variant, taps) = (l.variant(), taps(&w));
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
-    let parts = parts(l, op.parts(w.spec, y.spec));
+    let parts = op.parts(w.spec, y.spec, busy(l.target));
     for run in l.image_slices(&maps)? {
         let walk = Walk {
             images: run.len(),
@@ -186,18 +186,11 @@ pub(super) fn products(l: &mut Lowering<'_>) {
     l.launches.push(walk.launch(l, l.variant(), positions, &Epilogue::NONE, views));
 }
 
-/// The parts that a sum is cut into so that no GPU is left idle; CPUs are busy with one.
-fn parts(l: &Lowering<'_>, for_gpu: usize) -> usize {
-    match l.target.family {
-        Family::Tiles => for_gpu,
-        Family::Registers => 1,
-    }
-}
-
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
     let kernel = taps(&w);
-    let exchanged = l.workspace();
+    let (exchanged, partial) = (l.workspace(), l.scratch(Scratch::Partials));
+    let parts = op.parts(w.spec, dx.spec, busy(l.target));
     let params = words![dx.spec.groups(), dy.spec.groups(), kernel[0], kernel[1], op.stride];
     l.each(l.kernel_in_full("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4() / 4, params);
 
@@ -233,8 +226,17 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 out_groups: dx.spec.groups(),
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
-            views.extend(addend.map(|a| a.images(&run)));
-            l.launches.push(walk.launch(l, variant, 1, &epilogue, views));
+            if parts > 1 {
+                views[2] = partial;
+                l.launches.push(walk.launch(l, variant, parts, &Epilogue::NONE, views));
+            } else {
+                views.extend(addend.map(|a| a.images(&run)));
+                l.launches.push(walk.launch(l, variant, 1, &epilogue, views));
+            }
+        }
+        if parts > 1 {
+            let rest: Vec<View> = addend.map(|a| a.images(&run)).into_iter().collect();
+            sum_partials(l, parts, &epilogue, [partial, dx.images(&run)], &rest);
         }
     }
     Ok(())
@@ -249,7 +251,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         Family::Tiles => (1, kh * kw * in_groups),
         Family::Registers => (kh * kw, in_groups),
     };
-    let runs = op.runs(x.spec, dy.spec);
+    let runs = op.runs(x.spec, dy.spec, busy(l.target));
     let variant = l.variant();
     let kernel = match variant {
         ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),

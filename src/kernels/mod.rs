@@ -20,12 +20,12 @@ mod winograd;
 use std::ops::Range;
 
 pub use choices::{Choices, Method, candidates};
-pub use shape::{ConvShape, Direction};
+pub use shape::{ConvShape, Direction, busy};
 pub use source::{Kernel, Setting};
 pub use variants::ConvVariant;
 
 use crate::gpu::{Family, HalfStorage, Target};
-use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
+use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES, Scratch};
 use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, TensorId};
 
 /// Why a node has no kernels.
@@ -73,7 +73,7 @@ pub enum Place {
     /// A tensor's.
     Tensor(TensorId),
     /// The node's scratch memory.
-    Workspace,
+    Scratch(Scratch),
 }
 
 /// Invocations that add up a sum on a GPU. What is summed up in few places is often summed up over thousands of terms, which one
@@ -161,12 +161,16 @@ impl<'g> Lowering<'g> {
 
     /// The kernel that serves this convolution.
     fn variant(&self) -> ConvVariant {
-        let shape = ConvShape::of(self.graph, self.node).unwrap_or_else(|| unreachable!("only convolutions ask"));
+        let shape = ConvShape::of(self.graph, self.node, self.target).unwrap_or_else(|| unreachable!("only convolutions ask"));
         self.choices.variant(self.target, &shape)
     }
 
     fn workspace(&self) -> View {
-        View { place: Place::Workspace, offset: 0, bytes: self.node.workspace_bytes(self.graph) }
+        self.scratch(Scratch::Workspace)
+    }
+
+    fn scratch(&self, which: Scratch) -> View {
+        View { place: Place::Scratch(which), offset: 0, bytes: self.node.scratch_bytes(self.graph, which, busy(self.target)) }
     }
 
     /// A kernel that reads or writes maps or weights in either precision; see `shaders/shared/storage.wgsl`.
@@ -211,7 +215,7 @@ impl<'g> Lowering<'g> {
     fn too_large(&self, view: View) -> TooLarge {
         let tensor = match view.place {
             Place::Tensor(id) => self.graph.tensor(id).name.clone(),
-            Place::Workspace => "its scratch memory".to_owned(),
+            Place::Scratch(_) => "its scratch memory".to_owned(),
         };
         TooLarge { node: self.node.name.clone(), tensor, bytes: view.bytes }
     }

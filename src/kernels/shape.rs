@@ -2,10 +2,22 @@
 
 use std::fmt;
 
-use crate::graph::op::{LinearInputGrad, LinearWeightGrad};
+use crate::gpu::{Family, Target};
+use crate::graph::op::{LinearInputGrad, LinearWeightGrad, Workgroups};
 use crate::graph::{Graph, Node, Op};
 
 use super::variants::Tile;
+
+/// Workgroups of matrix products that keep a target busy.
+///
+/// Of a GPU four a compute unit: as many of 128 invocations as their registers leave room for. On a CPU adapter each takes a core for
+/// itself, so a map always has enough of them; but a gradient of weights may be a single block, whose sum is worth cutting.
+pub fn busy(target: Target) -> Workgroups {
+    match target.family {
+        Family::Tiles => Workgroups { map: 4 * target.compute_units, weights: 4 * target.compute_units },
+        Family::Registers => Workgroups { map: 1, weights: 128 },
+    }
+}
 
 /// What a convolution's kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +48,7 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// Shape of a node's convolution, or of the one that a linear layer runs as; `None` if the node is neither.
-    pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
+    pub fn of(graph: &Graph, node: &Node, target: Target) -> Option<Self> {
         let input = |i: usize| graph.spec(node.inputs[i]);
         let output = || graph.spec(node.outputs[0]);
         let linear;
@@ -51,12 +63,15 @@ impl ConvShape {
         };
         let (direction, stride, padding, map, weights, parts) = match op {
             Op::Conv2d(op) => {
-                let parts = op.parts(input(1), output());
+                let parts = op.parts(input(1), output(), busy(target));
                 (Direction::Forward, op.stride, op.padding, input(0), input(1), parts)
             }
-            Op::Conv2dInputGrad(op) => (Direction::InputGrad, op.stride, op.padding, output(), input(1), 1),
+            Op::Conv2dInputGrad(op) => {
+                let parts = op.parts(input(1), output(), busy(target));
+                (Direction::InputGrad, op.stride, op.padding, output(), input(1), parts)
+            }
             Op::Conv2dWeightGrad(op) => {
-                let runs = op.runs(input(0), input(1)).count;
+                let runs = op.runs(input(0), input(1), busy(target)).count;
                 (Direction::WeightGrad, op.stride, op.padding, input(0), output(), runs)
             }
             Op::WinogradProduct(_) => {

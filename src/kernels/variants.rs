@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use super::shape::{ConvShape, Direction};
+use super::shape::{ConvShape, Direction, busy};
 use super::{Kernel, Setting};
 use crate::gpu::{Family, Target};
-use crate::graph::op::ENOUGH_WORKGROUPS;
 
 /// One way to compute a convolution. Its name, as [`fmt::Display`] gives it, stands in tuning files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,13 +48,13 @@ const MEDIUM: Tile = Tile { rows: 64, groups: 16, threads: 128 };
 /// The same for a map of 5 x 5.
 const FLAT: Tile = Tile { rows: 32, groups: 16, threads: 64 };
 
-/// A line of a table. The predicates are given the shape and the lanes of a register kernel's workgroup.
+/// A line of a table. The predicates are given the shape and what the kernel is for.
 struct Line {
     variant: ConvVariant,
     /// What it can serve. All such lines of the adapter's family are candidates for `tune`.
-    fits: fn(&ConvShape, usize) -> bool,
+    fits: fn(&ConvShape, Target) -> bool,
     /// Whether it is what a convolution gets that it fits, unless a line above is. Otherwise only a tuning chooses it.
-    preferred: fn(&ConvShape, usize) -> bool,
+    preferred: fn(&ConvShape, Target) -> bool,
 }
 
 /// Maps and their gradients. To add a variant, add a line; nobody gets it by default before its `preferred` says so.
@@ -65,15 +64,15 @@ struct Line {
 const MAPS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_groups() <= NARROW.groups),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
-    tiles(MEDIUM, |s, _| s.workgroups(LARGE) < ENOUGH_WORKGROUPS),
+    tiles(MEDIUM, |s, t| s.workgroups(LARGE) < busy(t).map),
     tiles(LARGE, |_, _| true),
-    lanes(registers("channels", 4, 1), |s, n| s.out_groups() >= n, |_, _| true),
+    lanes(registers("channels", 4, 1), |s, t| s.out_groups() >= t.lanes, |_, _| true),
     lanes(registers("pixels", 4, 4), |s, _| s.out_groups() >= 4, |_, _| true),
     lanes(registers("pixels", 4, 2), |s, _| s.out_groups() >= 2, |_, _| true),
     lanes(registers("pixels", 8, 1), |s, _| s.out_groups() == 1, |_, _| true),
-    lanes(registers("channels", 3, 2), |s, n| s.out_groups() >= n, |_, _| false),
-    lanes(registers("channels", 3, 1), |s, n| s.out_groups() >= n, |_, _| false),
-    lanes(registers("channels", 2, 2), |s, n| s.out_groups() >= n, |_, _| false),
+    lanes(registers("channels", 3, 2), |s, t| s.out_groups() >= t.lanes, |_, _| false),
+    lanes(registers("channels", 3, 1), |s, t| s.out_groups() >= t.lanes, |_, _| false),
+    lanes(registers("channels", 2, 2), |s, t| s.out_groups() >= t.lanes, |_, _| false),
     lanes(registers("pixels", 8, 4), |s, _| s.out_groups() >= 4, |_, _| false),
     lanes(registers("pixels", 8, 2), |s, _| s.out_groups() >= 2, |_, _| false),
 ];
@@ -82,10 +81,10 @@ const MAPS: &[Line] = &[
 const WEIGHTS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_groups() <= NARROW.groups),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
-    tiles(MEDIUM, |s, _| s.workgroups(LARGE) < ENOUGH_WORKGROUPS),
+    tiles(MEDIUM, |s, t| s.workgroups(LARGE) < busy(t).weights),
     tiles(LARGE, |_, _| true),
-    lanes(registers("channels", 1, 2), |s, n| s.out_groups() > n, |s, n| s.filled(n) > 0.7),
-    lanes(registers("channels", 1, 1), |s, n| s.out_groups() >= n, |s, n| s.filled(n) > 0.7),
+    lanes(registers("channels", 1, 2), |s, t| s.out_groups() > t.lanes, |s, t| s.filled(t.lanes) > 0.7),
+    lanes(registers("channels", 1, 1), |s, t| s.out_groups() >= t.lanes, |s, t| s.filled(t.lanes) > 0.7),
     lanes(registers("lines", 2, 4), |s, _| s.in_groups() >= 2 && s.out_groups() >= 4, |_, _| true),
     lanes(registers("lines", 2, 2), |s, _| s.in_groups() >= 2 && s.out_groups() >= 2, |_, _| true),
     lanes(registers("lines", 1, 1), |_, _| true, |_, _| true),
@@ -93,14 +92,14 @@ const WEIGHTS: &[Line] = &[
     lanes(registers("lines", 1, 4), |s, _| s.out_groups() >= 4, |_, _| false),
 ];
 
-const fn tiles(tile: Tile, preferred: fn(&ConvShape, usize) -> bool) -> Line {
+const fn tiles(tile: Tile, preferred: fn(&ConvShape, Target) -> bool) -> Line {
     Line { variant: ConvVariant::Tiles(tile), fits: |_, _| true, preferred }
 }
 
 const fn lanes(
     tile: RegisterTile,
-    fits: fn(&ConvShape, usize) -> bool,
-    preferred: fn(&ConvShape, usize) -> bool,
+    fits: fn(&ConvShape, Target) -> bool,
+    preferred: fn(&ConvShape, Target) -> bool,
 ) -> Line {
     Line { variant: ConvVariant::Registers(tile), fits, preferred }
 }
@@ -112,13 +111,13 @@ const fn registers(lanes_along: &'static str, own: usize, cols: usize) -> Regist
 /// Lines that can serve a convolution.
 fn lines(target: Target, shape: &ConvShape) -> impl Iterator<Item = &'static Line> {
     let table = if shape.direction == Direction::WeightGrad { WEIGHTS } else { MAPS };
-    table.iter().filter(move |line| line.variant.family() == target.family && (line.fits)(shape, target.lanes))
+    table.iter().filter(move |line| line.variant.family() == target.family && (line.fits)(shape, target))
 }
 
 /// Every variant that can serve a convolution; the first is the one that it gets by default.
 pub(super) fn variants(target: Target, shape: &ConvShape) -> Vec<ConvVariant> {
     let mut variants: Vec<ConvVariant> = lines(target, shape).map(|line| line.variant).collect();
-    let default = lines(target, shape).position(|line| (line.preferred)(shape, target.lanes));
+    let default = lines(target, shape).position(|line| (line.preferred)(shape, target));
     let default = default.unwrap_or_else(|| unreachable!("a test finds a line for every shape"));
     variants[..=default].rotate_right(1);
     variants

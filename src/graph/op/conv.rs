@@ -64,25 +64,41 @@ impl Conv2d {
         Self { stride, padding, groups: 1, epilogue: Epilogue::NONE }
     }
 
-    /// Parts that GPU kernels cut the sum over taps and input channels into, added in order afterwards: where `y` is so
-    /// small that its tiles would leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
-    pub fn parts(&self, w: &Spec, y: &Spec) -> usize {
-        let tiles = y.rows().div_ceil(UNIT) * y.last().div_ceil(UNIT);
+    /// Parts that the sum over taps and input channels is cut into, added in order afterwards: where `y` is so small that its tiles would
+    /// leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
+    pub fn parts(&self, w: &Spec, y: &Spec, busy: Workgroups) -> usize {
         let [kh, kw, ci, _] = w.as_map();
-        let sequence = kh * kw * ci.div_ceil(4);
-        (ENOUGH_WORKGROUPS / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
+        parts([y.rows(), y.last()], kh * kw * ci.div_ceil(4), busy)
     }
+}
+
+/// Workgroups of matrix products that keep a device busy. What has fewer is cut into parts whose sums are added up afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Workgroups {
+    /// Of a map or its gradient.
+    pub map: usize,
+    /// Of a gradient of weights.
+    pub weights: usize,
 }
 
 /// Side of the tile that small products get, half of the largest.
 const UNIT: usize = 64;
 
-/// Workgroups of matrix products that give a GPU of some 60 compute units two each.
-pub const ENOUGH_WORKGROUPS: usize = 128;
+/// Taps times groups of 4 input channels of a part, at least. A workgroup takes some 0.4 us for four of them where few share a compute
+/// unit, so these take a third of the pass that adds up parts (measured on an H200: RS-50's answer at 160 px takes 9 % less
+/// with 24 than with 48, and another 8 % less with 12).
+const SHORTEST_PART: usize = 12;
 
-/// Taps times groups of 4 input channels of a part, at least. A lone workgroup takes half a microsecond for four (512
-/// multiply-adds in each of two waves a SIMD at 2 GHz), so 48 of them take as long as a pass that adds up parts.
-const SHORTEST_PART: usize = 48;
+/// Parts of sums with so many `[rows, columns]` of results, over a sequence of taps and channel groups.
+fn parts([rows, columns]: [usize; 2], sequence: usize, busy: Workgroups) -> usize {
+    let tiles = rows.div_ceil(UNIT) * columns.div_ceil(UNIT);
+    (busy.map / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
+}
+
+/// Bytes of the partial results of a map, which are f32 whatever the storage of the map.
+fn parts_bytes(parts: usize, map: &Spec) -> u64 {
+    if parts > 1 { parts as u64 * (map.bytes() / map.group_bytes() * 16) } else { 0 }
+}
 
 /// Longest side of a map: kernels keep both coordinates of a pixel in one register.
 pub(super) const MAX_SIDE: usize = 32_767;
@@ -126,11 +142,8 @@ impl Rule for Conv2d {
         outputs[0].elements() as u64 * (kernel[0] * kernel[1] * kernel[2]) as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        let parts = self.parts(inputs[1], outputs[0]) as u64;
-        // Parts are f32 whatever the storage of the output.
-        let part_bytes = outputs[0].bytes() / outputs[0].group_bytes() * 16;
-        if parts > 1 { parts * part_bytes } else { 0 }
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        parts_bytes(self.parts(inputs[1], outputs[0], busy), outputs[0])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -170,6 +183,16 @@ pub struct Conv2dInputGrad {
     pub addend: bool,
 }
 
+impl Conv2dInputGrad {
+    /// Parts of the sum over taps and output channels, as [`Conv2d::parts`]. The phases of a strided convolution run one after another, a
+    /// share of the map and of the taps each.
+    pub fn parts(&self, w: &Spec, dx: &Spec, busy: Workgroups) -> usize {
+        let [kh, kw, ci, co] = w.as_map();
+        let taps = kh.div_ceil(self.stride) * kw.div_ceil(self.stride);
+        parts([dx.rows().div_ceil(self.stride * self.stride), ci], taps * co.div_ceil(4), busy)
+    }
+}
+
 impl Rule for Conv2dInputGrad {
     fn name(&self) -> &'static str {
         "conv2d_input_grad"
@@ -197,8 +220,12 @@ impl Rule for Conv2dInputGrad {
     }
 
     /// The kernel with its channel dimensions exchanged, so that the gradient reads it as the forward pass does.
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         inputs[1].bytes()
+    }
+
+    fn partial_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        parts_bytes(self.parts(inputs[1], outputs[0], busy), outputs[0])
     }
 }
 
@@ -234,12 +261,12 @@ pub struct Runs {
 const SHORTEST_RUN: usize = 256;
 
 impl Conv2dWeightGrad {
-    /// Runs short enough to give 256 units of work, 128 workgroups of the largest tile, for their maps to stay below the binding limit, and
+    /// Runs short enough to keep the device busy with workgroups of the largest tile, for their maps to stay below the binding limit, and
     /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
-    pub fn runs(&self, x: &Spec, dy: &Spec) -> Runs {
+    pub fn runs(&self, x: &Spec, dy: &Spec, busy: Workgroups) -> Runs {
         let [images, height, width, _] = dy.as_map().map(|d| d.max(1));
         let rows = self.kernel[0] * self.kernel[1] * x.last().next_multiple_of(4);
-        let for_occupancy = (2 * ENOUGH_WORKGROUPS).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT));
+        let for_occupancy = (2 * busy.weights).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
         let for_binding = (super::MAX_BINDING_BYTES / image_bytes) as usize;
         // A line costs one iteration of its own besides its pixels'.
@@ -279,8 +306,8 @@ impl Rule for Conv2dWeightGrad {
         outputs[0].elements() as u64 * inputs[1].rows() as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        let runs = self.runs(inputs[0], inputs[1]).count as u64;
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        let runs = self.runs(inputs[0], inputs[1], busy).count as u64;
         if runs > 1 { runs * outputs[0].bytes() } else { 0 }
     }
 }

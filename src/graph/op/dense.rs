@@ -1,6 +1,6 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
-use super::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Rule, features, no_gradient, same};
+use super::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Rule, features, no_gradient, same, Workgroups};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Node, Spec};
 
@@ -53,8 +53,8 @@ impl Rule for Linear {
         (inputs[0].elements() * outputs[0].last()) as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        self.as_convolution(inputs[0], inputs[1]).map_or(0, |product| product.workspace_bytes(inputs, outputs))
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        self.as_convolution(inputs[0], inputs[1]).map_or(0, |product| product.workspace_bytes(inputs, outputs, busy))
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -104,8 +104,12 @@ impl Rule for LinearInputGrad {
         (inputs[0].elements() * outputs[0].last()) as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs)
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs, busy)
+    }
+
+    fn partial_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        Self::AS_CONVOLUTION.partial_bytes(inputs, outputs, busy)
     }
 }
 
@@ -139,8 +143,8 @@ impl Rule for LinearWeightGrad {
         (outputs[0].elements() * inputs[0].shape[0]) as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
-        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs)
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs, busy)
     }
 }
 

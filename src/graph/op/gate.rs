@@ -1,6 +1,6 @@
 //! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
-use super::{Activation, PixelChunks, Rule, features, map, same};
+use super::{Activation, PixelChunks, Rule, features, map, same, Workgroups};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Layout, Node, Spec};
 
@@ -120,7 +120,7 @@ impl Rule for ScaleAddGrad {
         Ok(outputs)
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         if self.gate { PixelChunks::workspace_bytes(inputs[1]) } else { 0 }
     }
 }

@@ -12,7 +12,7 @@ mod optim;
 mod pool;
 mod winograd;
 
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, ENOUGH_WORKGROUPS, Epilogue, Runs};
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Runs, Workgroups};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
@@ -81,7 +81,12 @@ pub trait Rule {
     }
 
     /// Bytes of scratch memory that the kernels need while the node runs.
-    fn workspace_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
+        0
+    }
+
+    /// Bytes of a second range, for kernels that read one while they write the other.
+    fn partial_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         0
     }
 
@@ -172,6 +177,20 @@ operations!(
     AdaptLossScale,
 );
 
+/// A range of a node's scratch memory. There are two, since a kernel cannot write to a buffer of which it reads another part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scratch {
+    /// What most nodes have, if any.
+    Workspace,
+    /// Partial results of a node whose kernels read the workspace beside.
+    Partials,
+}
+
+impl Scratch {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Workspace, Self::Partials];
+}
+
 impl Node {
     /// The node's work, from its shapes.
     pub fn cost(&self, graph: &super::Graph) -> Cost {
@@ -183,10 +202,13 @@ impl Node {
         Cost { macs: rule.macs(&inputs, &outputs), bytes: once + written_in_place + rule.reread_bytes(&inputs) }
     }
 
-    /// Bytes of scratch memory that the node's kernels need while it runs.
-    pub fn workspace_bytes(&self, graph: &super::Graph) -> u64 {
+    /// Bytes of a range of scratch memory that the node's kernels need while it runs.
+    pub fn scratch_bytes(&self, graph: &super::Graph, scratch: Scratch, busy: Workgroups) -> u64 {
         let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
         let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
-        self.op.rule().workspace_bytes(&inputs, &outputs)
+        match scratch {
+            Scratch::Workspace => self.op.rule().workspace_bytes(&inputs, &outputs, busy),
+            Scratch::Partials => self.op.rule().partial_bytes(&inputs, &outputs, busy),
+        }
     }
 }

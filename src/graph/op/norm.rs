@@ -1,6 +1,6 @@
 //! Batch normalisation: training forward and backward, inference, and folding into a convolution.
 
-use super::{Activation, Rule, map, same};
+use super::{Activation, Rule, map, same, Workgroups};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -84,7 +84,7 @@ impl Rule for BatchNorm {
         inputs[0].bytes()
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         Reduction::workspace_bytes(inputs[0])
     }
 
@@ -129,7 +129,7 @@ impl Rule for BatchNormGrad {
         inputs[0].bytes() + inputs[1].bytes()
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         Reduction::workspace_bytes(inputs[0])
     }
 }

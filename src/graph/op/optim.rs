@@ -2,7 +2,7 @@
 //! accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision, and averages of the
 //! weights.
 
-use super::{Rule, same};
+use super::{Rule, same, Workgroups};
 use crate::graph::{DType, Spec};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`: PyTorch's SGD.
@@ -119,7 +119,7 @@ impl Rule for SquaredNorm {
         Ok(vec![Spec::plain([1], DType::F32)])
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         4 * Self::chunks(inputs[0]) as u64
     }
 }

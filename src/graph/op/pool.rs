@@ -1,6 +1,6 @@
 //! Average pools: over the whole map, and 2x2 with stride 2.
 
-use super::{Rule, features, map, same};
+use super::{Rule, features, map, same, Workgroups};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -45,7 +45,7 @@ impl Rule for GlobalAvgPool {
         Ok(vec![Spec::channels([n, c])])
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         PixelChunks::workspace_bytes(inputs[0])
     }
 
