@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn shuffled_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
-        let augmentation = Augmentation { crop: Augment::Standard, ..Augmentation::default() };
+        let augmentation = Augmentation { crop: Augment::Standard { shift: 0.125 }, ..Augmentation::default() };
         let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
         let train = LoaderOptions { batch: 3, res: 2, transform };
         let epoch = labels(train, 5, 0);
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn varied_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
         let rand_augment = Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm });
-        let crop = Augment::Standard;
+        let crop = Augment::Standard { shift: 0.125 };
         let augmentation = Augmentation { crop, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
         let batches = |augmentation, epoch, start| -> Vec<Batch> {
             let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };

@@ -109,6 +109,9 @@ pub struct RecipeFlags {
     /// How pictures are varied: standard is crops and flips, randaug these and RandAugment [default: standard]
     #[arg(long, hide_possible_values = true, value_name = "none|standard|randaug")]
     pub augment: Option<Augment>,
+    /// Farthest that crops of small pictures move, as a share of the side [default: 0.125]
+    #[arg(long, value_name = "SHARE")]
+    pub crop_shift: Option<f64>,
     /// RandAugment: operations a picture [default: 2]
     #[arg(long, value_name = "N")]
     pub randaug_layers: Option<u32>,

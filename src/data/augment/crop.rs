@@ -8,14 +8,17 @@ use super::super::evaluation_crop;
 use super::super::resize::{Region, resize};
 
 /// Which part of a training picture is seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Augment {
     /// That of the evaluation transform, never flipped.
     #[default]
     None,
-    /// Random crops and horizontal flips: of small pictures, padded by an eighth of their side; of others, random parts
-    /// of 8 to 100 % of the area and 3/4 to 4/3 in shape, resized (fact sheet 3.1).
-    Standard,
+    /// Random crops and horizontal flips: of small pictures, shifted by up to a share of their side from 0 to 0.5; of others, random
+    /// parts of 8 to 100 % of the area and 3/4 to 4/3 in shape, resized (fact sheet 3.1).
+    Standard {
+        /// That share.
+        shift: f32,
+    },
 }
 
 /// Turns a training picture into `res` x `res` pixels.
@@ -26,11 +29,9 @@ pub(super) fn training_crop(
     small: bool,
     rng: &mut Pcg64Mcg,
 ) -> RgbImage {
-    if augment == Augment::None {
-        return evaluation_crop(picture, res, 1.0);
-    }
+    let Augment::Standard { shift } = augment else { return evaluation_crop(picture, res, 1.0) };
     let mut crop = if small {
-        padded_crop(&evaluation_crop(picture, res, 1.0), rng)
+        shifted(&evaluation_crop(picture, res, 1.0), shift, rng)
     } else {
         let part = random_part(picture.width(), picture.height(), rng);
         resize(picture, part, res, res)
@@ -41,9 +42,9 @@ pub(super) fn training_crop(
     crop
 }
 
-/// Moves a picture by up to an eighth of its side in each direction; black comes in from outside.
-fn padded_crop(picture: &RgbImage, rng: &mut Pcg64Mcg) -> RgbImage {
-    let reach = i64::from(picture.width() / 8);
+/// Moves a picture by up to a share of its side in each direction; black comes in from outside.
+fn shifted(picture: &RgbImage, share: f32, rng: &mut Pcg64Mcg) -> RgbImage {
+    let reach = (picture.width() as f32 * share) as i64;
     let mut moved = RgbImage::new(picture.width(), picture.height());
     imageops::replace(&mut moved, picture, rng.random_range(-reach..=reach), rng.random_range(-reach..=reach));
     moved
@@ -99,7 +100,7 @@ mod tests {
         let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
         let crop = |epoch| {
             let mut rng = generator(3, Purpose::Augment, epoch, 5);
-            training_crop(&picture, 32, Augment::Standard, true, &mut rng).into_raw()
+            training_crop(&picture, 32, Augment::Standard { shift: 0.125 }, true, &mut rng).into_raw()
         };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));

@@ -143,7 +143,10 @@ impl Recipe {
             convention: self.randaug_convention,
         };
         let augmentation = Augmentation {
-            crop: if self.augment == Augment::None { data::Augment::None } else { data::Augment::Standard },
+            crop: match self.augment {
+                Augment::None => data::Augment::None,
+                Augment::Standard | Augment::Randaug => data::Augment::Standard { shift: self.crop_shift as f32 },
+            },
             rand_augment: (self.augment == Augment::Randaug).then_some(rand_augment),
             erasing: self.erasing as f32,
             mixup: self.mixup as f32,

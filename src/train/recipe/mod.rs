@@ -127,6 +127,8 @@ pub struct Recipe {
     pub bn_momentum: f64,
     /// How pictures are varied.
     pub augment: Augment,
+    /// Farthest that crops of small pictures move, as a share of the side.
+    pub crop_shift: f64,
     /// Operations that RandAugment applies to a picture.
     pub randaug_layers: u32,
     /// Strength of RandAugment's operations; 10 is the scale's nominal end.
@@ -193,6 +195,7 @@ impl Default for Recipe {
             drop_path_schedule: DropPathSchedule::Stage,
             bn_momentum: 0.1,
             augment: Augment::Standard,
+            crop_shift: 0.125,
             randaug_layers: 2,
             randaug_magnitude: 10.0,
             // TensorFlow's translate by pixels made for photographs: they push a picture of 32 px out of sight.

@@ -110,6 +110,7 @@ fn mistakes_are_named() {
         ("mixup = inf", "", "--mixup is inf"),
         ("cutmix = nan", "", "--cutmix is NaN"),
         ("", "--erasing 1.5", "--erasing is 1.5; it must be from 0 to 1"),
+        ("", "--crop-shift 0.6", "--crop-shift is 0.6; it must be from 0 to 0.5"),
         ("", "--randaug-magnitude 31", "--randaug-magnitude is 31"),
         ("augment = 'randaugment'", "", "unknown variant `randaugment`"),
         ("", "--patience 0", "--patience is 0"),

@@ -57,6 +57,8 @@ impl Recipe {
             let valid = (0.0..=most).contains(&value);
             range(setting, value.to_string(), if most == 1.0 { "from 0 to 1" } else { "from 0 to 10" }, valid)?;
         }
+        let shift = self.crop_shift;
+        range("crop-shift", shift.to_string(), "from 0 to 0.5", (0.0..=0.5).contains(&shift))?;
         range("lr", self.lr.to_string(), "a finite number above 0", self.lr > 0.0 && self.lr.is_finite())?;
         if let Some(n) = self.warmup_epochs {
             range("warmup-epochs", n.to_string(), "a finite number, 0 or more", n >= 0.0 && n.is_finite())?;
