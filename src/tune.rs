@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::bench::{NodeBench, distinct, median};
-use crate::exec::Error;
+use crate::exec::{Error, Session};
 use crate::gpu::{Gpu, Target};
 use crate::graph::Graph;
 use crate::kernels::{Choices, ConvShape, Method, candidates};
@@ -15,6 +15,9 @@ use crate::kernels::{Choices, ConvShape, Method, candidates};
 const FEWEST_RUNS: usize = 3;
 const MOST_RUNS: usize = 30;
 const ENOUGH: Duration = Duration::from_millis(200);
+
+/// What a candidate runs for before its runs are timed.
+const WARM_UP: Duration = Duration::from_millis(20);
 
 /// A candidate must be this much faster than the default to replace it; less is chance.
 const WORTHWHILE: f64 = 0.97;
@@ -87,17 +90,22 @@ impl Layer {
 
     fn median_ms(&self, gpu: &Gpu, choices: &Choices) -> Result<f64, Error> {
         let mut session = self.node.session(gpu, Some(choices))?;
-        let mut run_ms = || -> Result<f64, Error> {
+        let run_ms = |session: &mut Session| -> Result<f64, Error> {
             let started = Instant::now();
             let times = session.run_timed()?;
             let by_host = 1e3 * started.elapsed().as_secs_f64();
             Ok(times.map_or(by_host, |nodes| nodes.iter().map(|node| node.milliseconds).sum()))
         };
-        run_ms()?; // The driver may translate the kernel only now.
+        // The driver may translate the kernel only now, and a GPU that was idle meanwhile takes a while to raise its clock.
+        run_ms(&mut session)?;
+        let started = Instant::now();
+        while started.elapsed() < WARM_UP {
+            session.run()?;
+        }
         let started = Instant::now();
         let mut times = Vec::new();
         while times.len() < FEWEST_RUNS || (times.len() < MOST_RUNS && started.elapsed() < ENOUGH) {
-            times.push(run_ms()?);
+            times.push(run_ms(&mut session)?);
         }
         Ok(median(&times))
     }
