@@ -46,6 +46,7 @@ pub(super) fn run(_: Devices, global: &Global) -> Result<(), Error> {
         "f16",
         "timestamps",
         "subgroup",
+        "units",
         "memory",
         "buffer",
         "binding",
@@ -57,7 +58,7 @@ pub(super) fn run(_: Devices, global: &Global) -> Result<(), Error> {
     Ok(output::table(header, &found.iter().map(row).collect::<Vec<_>>())?)
 }
 
-fn row(answer: &Answer) -> [String; 13] {
+fn row(answer: &Answer) -> [String; 14] {
     let adapter = &answer.report;
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
     let bytes = |n: u64| HumanBytes(n).to_string();
@@ -69,6 +70,7 @@ fn row(answer: &Answer) -> [String; 13] {
         yes(adapter.f16),
         yes(adapter.timestamps),
         if smallest == largest { smallest.to_string() } else { format!("{smallest}-{largest}") },
+        adapter.compute_units.map_or("unknown".into(), |units| units.to_string()),
         adapter.memory_bytes.map_or("unknown".into(), bytes),
         bytes(adapter.max_buffer_bytes),
         bytes(adapter.max_binding_bytes),
