@@ -21,7 +21,7 @@ struct Params {
 fn part(i: u32, member: u32) -> Sum {
     let o = i % p.out_groups;
     let row = i / p.out_groups * p.in_groups;
-    var sum = vec4<f32>(0.0);
+    var sum = select(vec4<f32>(0.0), b[o], member == 0u);
     var at = weight_at(4u * member, o, 4u * p.in_groups, p.out_groups);
     let stride = weight_row_stride(o, p.out_groups);
     for (var k = member; k < p.in_groups; k += {{ team }}u) {
@@ -36,5 +36,5 @@ fn part(i: u32, member: u32) -> Sum {
 }
 
 fn leave(i: u32, sum: Sum) {
-    y[i] = activate(sum + b[i % p.out_groups]);
+    y[i] = activate(sum);
 }

@@ -29,10 +29,16 @@ pub(crate) fn read(path: &Path) -> BTreeMap<String, Vec<f32>> {
     file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data()))).collect()
 }
 
-/// Asserts that no element differs by more than `tolerance` times the largest expected element.
-pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f32], tolerance: f64) {
+/// What is off if some element differs by more than `tolerance` times the largest expected element.
+pub(crate) fn close(what: &str, got: &[f64], want: &[f32], tolerance: f64) -> Result<(), String> {
     assert_eq!(got.len(), want.len(), "{what}: number of elements");
     let largest = want.iter().fold(0.0, |max: f64, w| max.max(f64::from(w.abs())));
     let error = got.iter().zip(want).map(|(g, w)| (g - f64::from(*w)).abs()).fold(0.0, f64::max);
-    assert!(error <= tolerance * largest, "{what}: off by {error:e}, largest expected element {largest:e}");
+    let off = || Err(format!("{what}: off by {error:e}, largest expected element {largest:e}"));
+    if error <= tolerance * largest { Ok(()) } else { off() }
+}
+
+/// Asserts that nothing is.
+pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f32], tolerance: f64) {
+    close(what, got, want, tolerance).unwrap_or_else(|off| panic!("{off}"));
 }
