@@ -40,8 +40,13 @@ fn main() {
     group.throughput(Throughput::Elements(PICTURES as u64));
     let rand_augment = RandAugment { layers: 2, magnitude: 10.0, convention: Convention::Timm };
     for (name, rand_augment) in [("crops and flips", None), ("RandAugment", Some(rand_augment))] {
-        let augmentation =
-            Augmentation { crop: Augment::Standard { shift: 0.125 }, rand_augment, erasing: 0.0, mixup: 0.0, cutmix: 0.0 };
+        let augmentation = Augmentation {
+            crop: Augment::Standard { shift: 0.125 },
+            rand_augment,
+            erasing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
+        };
         let transform = Transform::Train { augmentation, small: false, shuffle: true, seed: 0 };
         let options = LoaderOptions { batch: BATCH, res: RES, transform };
         group.bench_function(name, |b| {

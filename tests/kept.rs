@@ -35,7 +35,8 @@ fn every_candidate_of_every_convolution_is_right() {
         let methods = |case: &Case| shape(case, gpu).map_or(vec![], |shape| candidates(gpu.target(), &shape));
         // One case a shape: that epilogues are right does not depend on the method, and each is a kernel of its own.
         let mut seen = HashSet::new();
-        let convolutions = cases::standard().into_iter().filter(|case| shape(case, gpu).is_some_and(|s| seen.insert(s)));
+        let convolutions =
+            cases::standard().into_iter().filter(|case| shape(case, gpu).is_some_and(|s| seen.insert(s)));
         let convolutions: Vec<Case> = convolutions.collect();
         for nth in 1.. {
             let cases: Vec<Case> = convolutions.iter().filter(|case| methods(case).len() > nth).cloned().collect();

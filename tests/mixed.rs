@@ -159,7 +159,8 @@ fn recomputed_maps_are_stored_alike() {
         };
         let kept = step(Precision::F16, When::AtOnce);
         let rebuilt = step(Precision::F16, When::AtOnce).recomputing().unwrap();
-        let slots = |step: &Step| MemoryPlan::new(&step.graph, &step.outputs(), kernels::busy(Target::TILES)).bytes.slots;
+        let slots =
+            |step: &Step| MemoryPlan::new(&step.graph, &step.outputs(), kernels::busy(Target::TILES)).bytes.slots;
         assert!(slots(&rebuilt) < slots(&kept));
         assert!(of(kept) == of(rebuilt));
     });

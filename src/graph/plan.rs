@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::op::{Scratch, Workgroups};
 pub use super::pack::Address;
 use super::pack::{Packing, Span, live_peak, pack};
-use super::op::{Scratch, Workgroups};
 use super::{Graph, NodeId, Role, TensorId};
 
 /// Where a tensor lives.

@@ -161,7 +161,8 @@ impl<'g> Lowering<'g> {
 
     /// The kernel that serves this convolution.
     fn variant(&self) -> ConvVariant {
-        let shape = ConvShape::of(self.graph, self.node, self.target).unwrap_or_else(|| unreachable!("only convolutions ask"));
+        let shape =
+            ConvShape::of(self.graph, self.node, self.target).unwrap_or_else(|| unreachable!("only convolutions ask"));
         self.choices.variant(self.target, &shape)
     }
 
@@ -170,7 +171,11 @@ impl<'g> Lowering<'g> {
     }
 
     fn scratch(&self, which: Scratch) -> View {
-        View { place: Place::Scratch(which), offset: 0, bytes: self.node.scratch_bytes(self.graph, which, busy(self.target)) }
+        View {
+            place: Place::Scratch(which),
+            offset: 0,
+            bytes: self.node.scratch_bytes(self.graph, which, busy(self.target)),
+        }
     }
 
     /// A kernel that reads or writes maps or weights in either precision; see `shaders/shared/storage.wgsl`.

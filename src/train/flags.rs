@@ -224,7 +224,7 @@ mod tests {
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 46);
+        assert_eq!(RecipeFlags::keys().len(), 47);
     }
 
     #[test]

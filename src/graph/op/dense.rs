@@ -1,6 +1,8 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
-use super::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Rule, features, no_gradient, same, Workgroups};
+use super::{
+    Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Rule, Workgroups, features, no_gradient, same,
+};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Node, Spec};
 

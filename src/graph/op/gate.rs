@@ -1,6 +1,6 @@
 //! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
-use super::{Activation, PixelChunks, Rule, features, map, same, Workgroups};
+use super::{Activation, PixelChunks, Rule, Workgroups, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Layout, Node, Spec};
 

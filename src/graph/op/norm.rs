@@ -1,6 +1,6 @@
 //! Batch normalisation: training forward and backward, inference, and folding into a convolution.
 
-use super::{Activation, Rule, map, same, Workgroups};
+use super::{Activation, Rule, Workgroups, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 

@@ -2,7 +2,7 @@
 //! accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision, and averages of the
 //! weights.
 
-use super::{Rule, same, Workgroups};
+use super::{Rule, Workgroups, same};
 use crate::graph::{DType, Spec};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`: PyTorch's SGD.

@@ -1,6 +1,6 @@
 //! Average pools: over the whole map, and 2x2 with stride 2.
 
-use super::{Rule, features, map, same, Workgroups};
+use super::{Rule, Workgroups, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
