@@ -28,7 +28,7 @@ use conv::MAX_SIDE;
 use super::{Error, Node, Spec};
 
 /// Largest range that one shader binding covers: what every WebGPU device grants. Operations on larger
-/// tensors run over slices, so a plan does not depend on the adapter.
+/// tensors run over slices.
 pub const MAX_BINDING_BYTES: u64 = 128 << 20;
 
 /// Bindings start at multiples of this: WebGPU's default `min_storage_buffer_offset_alignment`.
