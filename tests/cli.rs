@@ -55,9 +55,9 @@ fn info_tells_what_half_precision_saves() {
         };
         share("f16") / share("f32")
     };
-    // Weights and maps are all but a hundredth of it; sums in parts are f32 in either case.
+    // Sums in parts are f32 in either case: up to 256 of 64 x 64, 4.2 MB beside 137 of weights and maps, a thirtieth.
     let share = planned("", "/planned_bytes");
-    assert!((0.5..0.51).contains(&share), "{share}");
+    assert!((0.5..0.515).contains(&share), "{share}");
     // While training all gradients of weights are kept until their norm is known, 143 MB.
     let share = planned("--train --res 160 --batch 32", "/planned/slots");
     assert!((0.5..0.6).contains(&share), "{share}");
@@ -203,7 +203,9 @@ fn bench_measures_what_info_counts() {
         let train = row["mode"] == "train";
         let info =
             json(&format!("info small --classes 10 --batch {}{}", row["batch"], if train { " --train" } else { "" }));
-        assert_eq!(row["planned_bytes"], info["planned_bytes"]);
+        // But for the sums that GPUs of the size that `info` assumes cut into parts.
+        let planned = number("planned_bytes") / info["planned_bytes"].as_f64().unwrap();
+        assert!((planned - 1.0).abs() < 0.05, "{row}");
         let forward = info["flops"].as_f64().unwrap();
         if train {
             // Three times the forward pass, but for the first layer's input gradient.

@@ -21,7 +21,8 @@ use crate::models::Preset;
 /// shaders, uploading weights, one run. Each row opens the device anew and without kept pipelines, so none profits from kernels
 /// compiled before unless the driver caches them on disk. gflops: 10^9 FLOPs a second at the median, two FLOPs a multiply-accumulate of
 /// convolutions and linear layers; those of a training step are counted in its graph, a little less than three times the
-/// forward pass. planned_bytes: GPU memory, as `info` plans it.
+/// forward pass. planned_bytes: GPU memory; what `info` plans for a GPU of 64 compute units may differ in
+/// the sums that it cuts into parts.
 #[derive(Args)]
 pub(super) struct Bench {
     /// Names from `resnet-rs models`
