@@ -12,7 +12,11 @@
 // i: a group of x. Without a gate dx is dshortcut as well.
 #endif
 #include "shared/storage.wgsl"
-#include "shared/team.wgsl" if gate else "shared/each.wgsl"
+#if gate
+#include "shared/team.wgsl"
+#else
+#include "shared/each.wgsl"
+#endif
 #include "shared/activation_grad.wgsl"
 
 struct Params {
