@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::gpu::Family;
     use crate::graph::Op;
-    use crate::kernels::Direction;
+    use crate::kernels::{Direction, lower};
     use crate::models::{Input, Mode, Network, PRESETS, Preset};
     use crate::selftest::cases;
     use crate::train::{Step, StepOptions};
@@ -126,6 +126,21 @@ mod tests {
 
     fn shapes(graph: &Graph) -> Vec<ConvShape> {
         graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node, Target::TILES)).collect()
+    }
+
+    /// Neither a GPU that claims thousands of compute units nor one of a single unit may get parts beyond a binding.
+    #[test]
+    fn any_number_of_compute_units_is_served() {
+        let config = Preset::find("resnet-rs-50").unwrap().config(1000);
+        for batch in [1, 8, 64] {
+            let step = Step::build(&config, batch, [64; 2], Input::Tensor, &StepOptions::default()).unwrap();
+            for compute_units in [0, 1, 16, 304, 100_000] {
+                let target = Target { compute_units, ..Target::TILES };
+                for node in 0..step.graph.nodes().len() {
+                    lower(&step.graph, node, target, Choices::TABLE).unwrap();
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,13 +8,19 @@ use crate::graph::{Graph, Node, Op};
 
 use super::variants::Tile;
 
+/// Compute units that are told apart: with more, the parts of a sum could exceed what a binding covers.
+const MOST_UNITS: usize = 512;
+
 /// Workgroups of matrix products that keep a target busy.
 ///
 /// Of a GPU four a compute unit: as many of 128 invocations as their registers leave room for. On a CPU adapter each takes a core for
 /// itself, so a map always has enough of them; but a gradient of weights may be a single block, whose sum is worth cutting.
 pub fn busy(target: Target) -> Workgroups {
     match target.family {
-        Family::Tiles => Workgroups { map: 4 * target.compute_units, weights: 4 * target.compute_units },
+        Family::Tiles => {
+            let workgroups = 4 * target.compute_units.clamp(1, MOST_UNITS);
+            Workgroups { map: workgroups, weights: workgroups }
+        }
         Family::Registers => Workgroups { map: 1, weights: 128 },
     }
 }
