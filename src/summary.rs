@@ -128,7 +128,7 @@ pub fn training_step(
     if recompute { step.recomputing() } else { Ok(step) }
 }
 
-/// Bytes that a session on a GPU plans for [`inference`], without a tuning.
+/// Bytes that a session on a GPU of 64 compute units plans for [`inference`], without a tuning.
 ///
 /// # Errors
 /// As [`Summary::new`].

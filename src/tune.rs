@@ -101,6 +101,7 @@ impl Layer {
         let started = Instant::now();
         while started.elapsed() < WARM_UP {
             session.run()?;
+            session.wait()?;
         }
         let started = Instant::now();
         let mut times = Vec::new();

@@ -20,7 +20,7 @@
 #include "shared/activation_grad.wgsl"
 
 struct Params {
-    count: u32,  // invocations
+    count: u32,  // values of i
     groups: u32, // C / 4
 #if gate
     pixels: u32, // H * W

@@ -15,6 +15,8 @@ use crate::models::Config;
 use crate::summary::{Part, Summary, inference_bytes, training_bytes};
 
 /// Show a model's layers, parameters, FLOPs and planned memory; needs no GPU
+///
+/// Memory is planned for a GPU of 64 compute units: others differ in the sums that they cut into parts.
 #[derive(Args)]
 pub(super) struct Info {
     #[command(flatten)]

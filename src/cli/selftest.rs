@@ -74,8 +74,9 @@ pub(super) fn run(args: Selftest, global: &Global) -> Result<(), Error> {
 }
 
 fn print(outcome: &Outcome) -> io::Result<()> {
-    let Outcome { case, family, error, kernels_ms, passed } = outcome;
+    let Outcome { case, family, error, kernels_ms, passed, problem } = outcome;
     let verdict = if *passed { "ok" } else { "WRONG" };
     let ms = kernels_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}"));
-    writeln!(io::stdout(), "{verdict:5} {:9} {error:7.3} {ms:>8}  {case}", format!("{family:?}"))
+    let problem = problem.as_ref().map_or(String::new(), |problem| format!("\n      {problem}"));
+    writeln!(io::stdout(), "{verdict:5} {:9} {error:7.3} {ms:>8}  {case}{problem}", format!("{family:?}"))
 }

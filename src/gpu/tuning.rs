@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdapterReport, Error, Kept};
 
 /// Raised whenever the names of shapes or methods change their meaning.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The methods to use on one adapter, besides those that the program would choose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,7 +148,7 @@ mod tests {
         for (damaged, expected) in [
             (String::new(), "missing field"),
             (text[..text.len() / 2].to_owned(), ""),
-            (text.replace("version = 1", "version = 2\ncolour = 1"), "of version 2, this program reads version 1"),
+            (text.replace("version = 2", "version = 3\ncolour = 1"), "of version 3, this program reads version 2"),
             (text.replace("driver", "river"), "unknown field"),
         ] {
             fs::write(&path, damaged).unwrap();

@@ -8,7 +8,7 @@ use crate::graph::{Graph, Node, Op};
 
 use super::variants::Tile;
 
-/// Compute units that are told apart: with more, the parts of a sum could exceed what a binding covers.
+/// Compute units that are told apart: with more, the parts of a gradient of weights could exceed what a binding covers.
 const MOST_UNITS: usize = 512;
 
 /// Workgroups of matrix products that keep a target busy.

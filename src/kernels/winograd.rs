@@ -24,7 +24,7 @@ struct Costs {
 impl Costs {
     fn of(target: Target) -> Self {
         match target.family {
-            // Not measured, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT: 20 TFLOP/s, 512 GB/s) that reach 60 %
+            // Not measured on such a card, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT: 20 TFLOP/s, 512 GB/s) that reach 60 %
             // of both in products: 32 FLOP a unit; 16 bytes an access, half as many again by the products; 5 microseconds a
             // launch. So much is unknown, such as what their caches hold, that a quarter must be gained.
             Family::Tiles => Self { rows: 64, access: 18.0, launch: 2e6, worthwhile: 0.75 },

@@ -245,6 +245,7 @@ fn dense() -> Vec<Case> {
         layer(1, 3, 5, true),
         layer(4, 64, 10, false),
         layer(33, 68, 132, true),
+        layer(130, 20, 12, false),
         layer(2, 1024, 1000, false),
     ];
     let mut cases = Vec::new();

@@ -55,6 +55,9 @@ pub struct Outcome {
     pub kernels_ms: Option<f64>,
     /// Whether the error is at most 1.
     pub passed: bool,
+    /// If not: which elements are off, by how much, and whether a second run repeats it. A kernel that is wrong is wrong again; a lost
+    /// write or a stale read seldom is.
+    pub problem: Option<String>,
 }
 
 /// Why a case could not be run.
@@ -99,11 +102,46 @@ pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome, Error> {
     let expected = expect(case).map_err(|source| Error::Reference { case: case.name.clone(), source })?;
     let Computed { got, kernels_ms, variance } =
         compute(gpu, case).map_err(|source| Error::Gpu { case: case.name.clone(), source })?;
-    let pairs = case.compare.iter().zip(expected.iter().zip(&got));
+    let error = largest(case, &expected, &got, variance);
+    let passed = error <= 1.0;
+    let problem = if passed {
+        None
+    } else {
+        let again = compute(gpu, case).map_err(|source| Error::Gpu { case: case.name.clone(), source })?;
+        let repeated = match largest(case, &expected, &again.got, variance) {
+            _ if again.got == got => "the same when repeated",
+            error if error > 1.0 => "off in another way when repeated",
+            _ => "right when repeated",
+        };
+        Some(format!("{}; {repeated}", describe(case, &expected, &got, variance)))
+    };
+    Ok(Outcome { case: case.name.clone(), family: gpu.family(), error, kernels_ms, passed, problem })
+}
+
+/// Largest deviation in the compared tensors.
+fn largest(case: &Case, expected: &[Vec<f64>], got: &[Vec<f32>], variance: f64) -> f64 {
+    let pairs = case.compare.iter().zip(expected.iter().zip(got));
     let deviations =
         pairs.map(|(&(id, k), (expected, got))| deviation(expected, got, k * variance, case.graph.spec(id).dtype));
-    let error = deviations.fold(0.0, f64::max);
-    Ok(Outcome { case: case.name.clone(), family: gpu.family(), error, kernels_ms, passed: error <= 1.0 })
+    deviations.fold(0.0, f64::max)
+}
+
+/// Which elements are off.
+fn describe(case: &Case, expected: &[Vec<f64>], got: &[Vec<f32>], variance: f64) -> String {
+    let tensors = case.compare.iter().zip(expected.iter().zip(got)).filter_map(|(&(id, k), (expected, got))| {
+        let multiples = multiples(expected, got, k * variance, case.graph.spec(id).dtype);
+        let off: Vec<usize> = (0..multiples.len()).filter(|&i| multiples[i] > 1.0).collect();
+        let worst = *off.iter().max_by(|&&a, &&b| multiples[a].total_cmp(&multiples[b]))?;
+        let (name, [first, last]) = (&case.graph.tensor(id).name, [off[0], off[off.len() - 1]]);
+        Some(format!(
+            "{name}: {} of {} elements, {first} to {last}, the worst {} instead of {} at {worst}",
+            off.len(),
+            multiples.len(),
+            got[worst],
+            expected[worst]
+        ))
+    });
+    tensors.collect::<Vec<_>>().join(", ")
 }
 
 /// The compared tensors by the reference.
@@ -173,6 +211,11 @@ fn deviation(expected: &[f64], got: &[f32], k: f64, dtype: DType) -> f64 {
     if expected.len() != got.len() {
         return f64::INFINITY;
     }
+    multiples(expected, got, k, dtype).into_iter().fold(0.0, f64::max)
+}
+
+/// Each element's.
+fn multiples(expected: &[f64], got: &[f32], k: f64, dtype: DType) -> Vec<f64> {
     let largest = expected.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
     let scale = if largest > 0.0 && expected.len() < FEW { largest.max(1.0) } else { largest };
     let allowed = ROUNDINGS * k.max(SHORTEST_WALK).sqrt() * 2f64.powi(-24) * scale;
@@ -188,12 +231,27 @@ fn deviation(expected: &[f64], got: &[f32], k: f64, dtype: DType) -> f64 {
             _ => f64::INFINITY,
         }
     };
-    expected.iter().zip(got).map(multiple).fold(0.0, f64::max)
+    expected.iter().zip(got).map(multiple).collect()
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_off_is_described() {
+        let case = &cases::standard()[0];
+        let expected = expect(case).unwrap();
+        let mut got: Vec<Vec<f32>> = expected.iter().map(|tensor| tensor.iter().map(|&v| v as f32).collect()).collect();
+        assert_eq!(describe(case, &expected, &got, 1.0), "");
+        got[0][0] = 7.5;
+        let said = describe(case, &expected, &got, 1.0);
+        assert!(
+            said.contains(": 1 of ") && said.contains("the worst 7.5 instead of") && said.ends_with("at 0"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn rounding_passes_and_nothing_else_does() {

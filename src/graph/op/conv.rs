@@ -68,7 +68,7 @@ impl Conv2d {
     /// leave most of a GPU idle. Each part needs scratch memory of `y`'s size.
     pub fn parts(&self, w: &Spec, y: &Spec, busy: Workgroups) -> usize {
         let [kh, kw, ci, _] = w.as_map();
-        parts([y.rows(), y.last()], kh * kw * ci.div_ceil(4), busy)
+        parts(y, [y.rows(), y.last()], kh * kw * ci.div_ceil(4), busy)
     }
 }
 
@@ -85,19 +85,25 @@ pub struct Workgroups {
 const UNIT: usize = 64;
 
 /// Taps times groups of 4 input channels of a part, at least. A workgroup takes some 0.4 us for four of them where few share a compute
-/// unit, so these take a third of the pass that adds up parts (measured on an H200: RS-50's answer at 160 px takes 9 % less
-/// with 24 than with 48, and another 8 % less with 12).
+/// unit, so these take a third of the pass that adds up parts (measured on an H200 with 512 workgroups: RS-50's answer at 160 px
+/// takes 8 % less with 12 than with 24).
 const SHORTEST_PART: usize = 12;
 
-/// Parts of sums with so many `[rows, columns]` of results, over a sequence of taps and channel groups.
-fn parts([rows, columns]: [usize; 2], sequence: usize, busy: Workgroups) -> usize {
+/// Parts of the sums of a map, of which `[rows, columns]` are computed at once, over a sequence of taps and channel groups.
+fn parts(map: &Spec, [rows, columns]: [usize; 2], sequence: usize, busy: Workgroups) -> usize {
     let tiles = rows.div_ceil(UNIT) * columns.div_ceil(UNIT);
-    (busy.map / tiles.max(1)).min(sequence / SHORTEST_PART).max(1)
+    let for_binding = (super::MAX_BINDING_BYTES / part_bytes(map).max(1)) as usize;
+    (busy.map / tiles.max(1)).min(sequence / SHORTEST_PART).min(for_binding).max(1)
 }
 
-/// Bytes of the partial results of a map, which are f32 whatever the storage of the map.
+/// Bytes of a partial result of a map, which is f32 whatever the storage of the map.
+fn part_bytes(map: &Spec) -> u64 {
+    map.bytes() / map.group_bytes() * 16
+}
+
+/// Bytes of the partial results of a map.
 fn parts_bytes(parts: usize, map: &Spec) -> u64 {
-    if parts > 1 { parts as u64 * (map.bytes() / map.group_bytes() * 16) } else { 0 }
+    if parts > 1 { parts as u64 * part_bytes(map) } else { 0 }
 }
 
 /// Longest side of a map: kernels keep both coordinates of a pixel in one register.
@@ -189,7 +195,8 @@ impl Conv2dInputGrad {
     pub fn parts(&self, w: &Spec, dx: &Spec, busy: Workgroups) -> usize {
         let [kh, kw, ci, co] = w.as_map();
         let taps = kh.div_ceil(self.stride) * kw.div_ceil(self.stride);
-        parts([dx.rows().div_ceil(self.stride * self.stride), ci], taps * co.div_ceil(4), busy)
+        let phase = [dx.rows().div_ceil(self.stride * self.stride), ci];
+        parts(dx, phase, taps * co.div_ceil(4), busy)
     }
 }
 
