@@ -56,7 +56,7 @@ pub struct Outcome {
     /// Whether the error is at most 1.
     pub passed: bool,
     /// If not: which elements are off, by how much, and whether a second run repeats it. A kernel that is wrong is wrong again; a lost
-    /// write or a stale read seldom is.
+    /// write seldom is.
     pub problem: Option<String>,
 }
 
