@@ -28,7 +28,7 @@ const NEARBY: u32 = 8;
 /// Holds gradients through ReLUs against PyTorch's. A pre-activation within rounding of zero may take the other side of its ReLU in f32 than
 /// in f64, which moves whole gradients by far more than rounding does. So where `check` fails on the golden pictures it is
 /// repeated on others that differ from them by rounding alone: what is right but for rounding meets its tolerances on one of
-/// them, what is wrong on none.
+/// them, what is off by more than a kink explains on none.
 fn through_kinks(check: impl Fn(u32) -> Result<(), String>) {
     let off = (0..NEARBY).map_while(|nearby| check(nearby).err());
     let off: Vec<String> = off.inspect(|off| eprintln!("{off}")).collect();
