@@ -12,7 +12,8 @@
 // The lanes lie side by side along the output channels; the pixels are handed round.
 // A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
 #endif
-// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding, bias, and ReLU.
+// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding, bias, gate,
+// shortcut, and ReLU.
 // With more than one part, each sums over its own rows of taps, and stores a result of its own.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
@@ -25,11 +26,20 @@
 @group(0) @binding(1) var<storage, read> x: array<Group>;
 @group(0) @binding(2) var<storage, read> w: array<Weights>;
 @group(0) @binding(3) var<storage, read_write> y: array<Group>;
-// The sums start at the bias.
-#set bias_added = true
-#include "conv/epilogue.wgsl"
+@group(0) @binding(4) var<storage, read> bias: array<Full>;
+@group(0) @binding(5) var<storage, read> gate: array<Full>;
+@group(0) @binding(6) var<storage, read> shortcut: array<Group>;
 
-fn rectify(v: vec4<f32>) -> vec4<f32> {
+// What happens to a sum, which started at the bias, before it is stored.
+fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
+    var v = sum;
+    if (walk.has_gate != 0u) {
+        v *= from_full(gate[image * walk.out_groups + column]);
+    }
+    if (walk.has_shortcut != 0u) {
+        v += widen(shortcut[at]);
+    }
+    v = activate(v);
     return select(v, max(v, vec4<f32>(0.0)), walk.rectified != 0u);
 }
 
@@ -103,7 +113,7 @@ fn main(
 #endif
 
 #for c in range(cols)
-    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]), walk.biased != 0u);
+    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]), walk.has_bias != 0u);
 #for r in range(rows)
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
@@ -171,10 +181,20 @@ fn main(
 #if lanes_along == "pixels"
     for (var c = 0u; c < {{ cols }}u; c++) {
         let group = column + c;
-        if (group < walk.out_groups) {
-#for r in range(own)
-            y[out{{ r }} + group] = narrow(rectify(finish(sum{{ r }}_0, n{{ r }}, group, out{{ r }} + group)));
+        for (var r = 0u; r < {{ own }}u; r++) {
+            if (group < walk.out_groups) {
+                y[out0 + group] = narrow(finish(sum0_0, n0, group, out0 + group));
+            }
+            // Round, since the next group's sums belong to the same pixels.
+            let stored_out = out0;
+            let stored_n = n0;
+#for r in range(own - 1)
+            out{{ r }} = out{{ r + 1 }};
+            n{{ r }} = n{{ r + 1 }};
+            sum{{ r }}_0 = sum{{ r + 1 }}_0;
 #endfor
+            out{{ own - 1 }} = stored_out;
+            n{{ own - 1 }} = stored_n;
         }
 #for c in range(cols - 1)
 #for r in range(own)
@@ -186,13 +206,13 @@ fn main(
     for (var o = 0u; o < {{ own }}u; o++) {
 #for r in range(lanes)
         let to{{ r }} = subgroupBroadcast(out0, {{ r }}u);
-        let image{{ r }} = {{ "subgroupBroadcast(n0, " ~ r ~ "u)" if gate else "0u" }};
+        let image{{ r }} = subgroupBroadcast(n0, {{ r }}u);
 #endfor
 #for c in range(cols)
         if (column + {{ c * lanes }}u < walk.out_groups) {
             let group = column + {{ c * lanes }}u;
 #for r in range(lanes)
-            y[to{{ r }} + group] = narrow(rectify(finish(sum{{ r }}_{{ c }}, image{{ r }}, group, to{{ r }} + group)));
+            y[to{{ r }} + group] = narrow(finish(sum{{ r }}_{{ c }}, image{{ r }}, group, to{{ r }} + group));
 #endfor
         }
 #endfor

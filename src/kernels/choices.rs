@@ -218,7 +218,7 @@ mod tests {
             tiles(&once)
         };
         let on_cpu = rewritten(LLVMPIPE);
-        assert!(WinogradTile::ALL.iter().all(|tile| on_cpu.contains(tile)), "{on_cpu:?}");
+        assert!(!on_cpu.is_empty() && on_cpu.iter().all(|&tile| tile == WinogradTile::Four), "{on_cpu:?}");
         assert!(rewritten(Target::TILES).is_empty(), "a single picture gives a GPU too little to save");
     }
 }

@@ -4,9 +4,9 @@ use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, V
 use crate::gpu::Family;
 use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Scratch};
 
-/// Where a launch's views are those of the weights, and of the bias if there is one.
+/// Where a launch's views are those of the weights, and of the epilogue's operands: bias, gate, shortcut.
 const WEIGHTS: usize = 1;
-const BIAS: usize = 3;
+const EPILOGUE: usize = 3;
 
 /// One dispatch's way over the input; see `shaders/conv/walk.wgsl`.
 struct Walk {
@@ -46,13 +46,14 @@ impl Walk {
                 with_epilogue(kernel.with("split", Setting::Flag(parts > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
-                // This kernel decides about bias and ReLU as it runs. Something must be bound in a bias's place.
-                if !epilogue.bias {
-                    views.insert(BIAS, views[WEIGHTS]);
+                // This kernel decides about its epilogue as it runs. Something must be bound in place of an absent operand.
+                for (i, present) in [epilogue.bias, epilogue.gate, epilogue.shortcut].into_iter().enumerate() {
+                    if !present {
+                        views.insert(EPILOGUE + i, views[WEIGHTS]);
+                    }
                 }
-                let activation = if rectified { Activation::Identity } else { epilogue.activation };
-                let kernel = tile.set(kernel("conv/registers"), l.target.lanes);
-                with_epilogue(kernel, &Epilogue { bias: true, activation, ..*epilogue })
+                let rest = if rectified { Activation::Identity } else { epilogue.activation };
+                tile.set(kernel("conv/registers"), l.target.lanes).with("activation", activation(rest))
             }
         };
         let sequence = self.taps[0] * self.taps[1] * self.in_groups;
@@ -88,6 +89,8 @@ impl Walk {
             part_length,
             self.images * self.out[0] * self.out[1] * self.out_groups,
             usize::from(epilogue.bias),
+            usize::from(epilogue.gate),
+            usize::from(epilogue.shortcut),
             usize::from(rectified),
         ];
         Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
