@@ -15,8 +15,8 @@ use program::{idx_folder, losses, metrics, program, said, succeed, words};
 use tempfile::TempDir;
 
 /// Training and validation: 6 steps an epoch, so that several files are saved a second.
-const PICTURES: [u32; 2] = [96, 32];
-const EPOCHS: usize = 20;
+const PICTURES: [u32; 2] = [48, 16];
+const EPOCHS: usize = 12;
 const STEPS: usize = 6 * EPOCHS;
 const KILLS: usize = 20;
 const SIGKILL: i32 = 9;
@@ -53,7 +53,7 @@ impl Fixture {
         let (data, out) = (self.run("data"), self.run(name));
         let (data, out) = (data.display(), out.display());
         format!(
-            "train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 --batch 16 --epochs {EPOCHS} \
+            "train --data idx:{data} --out {out} --res 32 --width 0.125 --depths 1,1,1,1 --batch 8 --epochs {EPOCHS} \
              --lr 0.02 --augment randaug --erasing 0.3 --mixup 0.2 --cutmix 0.5 --dropout 0.2 --drop-path 0.1 \
              --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2 --precision mixed"
         )

@@ -1,15 +1,17 @@
 //! Every shader that any network uses, through every compiler that wgpu may hand it to. Needs no GPU.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use naga::back::{hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicy;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module};
+use rayon::prelude::*;
 use resnet_rs::gpu::{Family, HalfStorage, Target};
 use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::op::WinogradTile;
@@ -34,28 +36,39 @@ fn targets() -> impl Iterator<Item = Target> {
     targets.into_iter().flat_map(halves).chain([by_64])
 }
 
-/// Kernels, each with the first graph that uses it.
+/// Kernels, each with the first graph that uses it, and the nodes that were asked, since a deep network repeats itself.
 #[derive(Default)]
-struct Found(BTreeMap<Kernel, String>);
+struct Found {
+    kernels: BTreeMap<Kernel, String>,
+    nodes: HashSet<String>,
+}
 
 impl Found {
     fn graph(&mut self, graph: &Graph, what: &str) {
-        let mut graphs = vec![graph.clone()];
+        self.nodes_of(graph, what);
         for tile in WinogradTile::ALL {
             let mut by_tiles = graph.clone();
             rewrite(&mut by_tiles, |_, _| Some(tile)).unwrap();
-            graphs.push(by_tiles);
+            self.nodes_of(&by_tiles, what);
         }
-        for (target, graph) in targets().flat_map(|target| graphs.iter().map(move |graph| (target, graph))) {
-            for node in 0..graph.nodes().len() {
+    }
+
+    fn nodes_of(&mut self, graph: &Graph, what: &str) {
+        for (i, node) in graph.nodes().iter().enumerate() {
+            let tensors = node.inputs.iter().chain(&node.updates).chain(&node.outputs).map(|&id| graph.tensor(id));
+            let tensors: Vec<_> = tensors.map(|tensor| (&tensor.spec, tensor.role)).collect();
+            if !self.nodes.insert(format!("{:?} of {tensors:?}", node.op)) {
+                continue;
+            }
+            for target in targets() {
                 // The default, and whatever else a tuning may choose.
-                let others = ConvShape::of(graph, &graph.nodes()[node], target).into_iter().flat_map(|shape| {
+                let others = ConvShape::of(graph, node, target).into_iter().flat_map(|shape| {
                     candidates(target, &shape).into_iter().skip(1).map(move |method| Choices::only(&shape, method))
                 });
                 for choices in [Choices::TABLE.clone()].into_iter().chain(others) {
-                    let launches = lower(graph, node, target, &choices);
+                    let launches = lower(graph, i, target, &choices);
                     for launch in launches.unwrap_or_else(|e| panic!("{what}: {e}")) {
-                        self.0.entry(launch.kernel).or_insert_with(|| what.to_owned());
+                        self.kernels.entry(launch.kernel).or_insert_with(|| what.to_owned());
                     }
                 }
             }
@@ -102,6 +115,8 @@ fn switches() -> Vec<Config> {
     configs
 }
 
+static EVERY_KERNEL: LazyLock<BTreeMap<Kernel, String>> = LazyLock::new(every_kernel);
+
 fn every_kernel() -> BTreeMap<Kernel, String> {
     let mut found = Found::default();
     for preset in PRESETS {
@@ -121,45 +136,50 @@ fn every_kernel() -> BTreeMap<Kernel, String> {
         found.graph(&case.graph, &case.name);
     }
     let peaks = resnet_rs::bench::kernels().map(|kernel| (kernel, "the adapter's peaks".to_owned()));
-    found.0.into_iter().chain(peaks).collect()
+    found.kernels.into_iter().chain(peaks).collect()
 }
 
 #[test]
 fn every_permutation_compiles_for_every_backend() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spirv = Vec::new();
-    let kernels = every_kernel();
-    for (i, (kernel, used_by)) in kernels.iter().enumerate() {
-        let name = kernel.name();
-        let wgsl = kernel.wgsl();
-        let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
-        let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
-        let half = wgsl.contains("enable f16;");
-        let by_64 = wgsl.contains("u64");
-        // The register kernels alone use subgroups, on adapters that have them.
-        let subgroups = kernel.template().ends_with("registers");
-        // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
-        let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-        capabilities.set(Capabilities::SHADER_FLOAT16, half);
-        capabilities.set(Capabilities::SUBGROUP, subgroups);
-        capabilities.set(Capabilities::SHADER_INT64, by_64);
-        let info = Validator::new(ValidationFlags::all(), capabilities)
-            .validate(&module)
-            .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
-        within_limits(&name, &module);
-        // A write to one component of a vector may touch the others, which in workgroup memory belong to other threads.
-        let component = wgsl.lines().find(|line| line.trim().starts_with("tile_") && line.contains("]["));
-        assert_eq!(component, None, "{name}");
-        for (checked, words) in spirv_of(&module, &info) {
+    let kernels: Vec<_> = EVERY_KERNEL.iter().collect();
+    let spirv = kernels.par_iter().enumerate().flat_map_iter(|(i, (kernel, used_by))| {
+        compile(kernel, used_by).map(|(checked, words)| {
             let path = folder.path().join(format!("{i}-{checked}.spv"));
             fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
-            spirv.push((name.clone(), path));
-        }
-        write_hlsl(&module, &info, half, subgroups || by_64).unwrap_or_else(|e| complain("HLSL", e.to_string()));
-        write_msl(&module, &info, by_64).unwrap_or_else(|e| complain("MSL", e.to_string()));
-    }
-    eprintln!("{} permutations of {} shaders", kernels.len(), templates(&kernels).len());
+            (kernel.name(), path)
+        })
+    });
+    let spirv: Vec<(String, PathBuf)> = spirv.collect();
+    eprintln!("{} permutations of {} shaders", kernels.len(), templates(&EVERY_KERNEL).len());
     spirv_val(&spirv);
+}
+
+/// Through every compiler, and within what WebGPU grants. The words are those of SPIR-V, with and without index checks.
+fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
+    let name = kernel.name();
+    let wgsl = kernel.wgsl();
+    let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
+    let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
+    let half = wgsl.contains("enable f16;");
+    let by_64 = wgsl.contains("u64");
+    // The register kernels alone use subgroups, on adapters that have them.
+    let subgroups = kernel.template().ends_with("registers");
+    // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::SHADER_FLOAT16, half);
+    capabilities.set(Capabilities::SUBGROUP, subgroups);
+    capabilities.set(Capabilities::SHADER_INT64, by_64);
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
+    within_limits(&name, &module);
+    // A write to one component of a vector may touch the others, which in workgroup memory belong to other threads.
+    let component = wgsl.lines().find(|line| line.trim().starts_with("tile_") && line.contains("]["));
+    assert_eq!(component, None, "{name}");
+    write_hlsl(&module, &info, half, subgroups || by_64).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+    write_msl(&module, &info, by_64).unwrap_or_else(|e| complain("MSL", e.to_string()));
+    spirv_of(&module, &info)
 }
 
 fn within_limits(name: &str, module: &Module) {
@@ -229,10 +249,10 @@ fn spirv_val(modules: &[(String, PathBuf)]) {
     }
     let validate =
         |path: &Path| Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(path).output().unwrap();
-    for (name, path) in modules {
+    modules.par_iter().for_each(|(name, path)| {
         let output = validate(path);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    });
     let broken = modules[0].1.with_extension("broken");
     let mut words = fs::read(&modules[0].1).unwrap();
     words.truncate(words.len() / 8 * 4);
@@ -260,7 +280,7 @@ fn every_file_is_used_and_says_what_it_does() {
         let line = |line: &str| Some(line.trim().strip_prefix("#include \"")?.strip_suffix('"')?.to_owned());
         files[name].lines().filter_map(line).collect()
     };
-    let mut used = templates(&every_kernel());
+    let mut used = templates(&EVERY_KERNEL);
     let mut waiting: Vec<String> = used.iter().cloned().collect();
     while let Some(name) = waiting.pop() {
         waiting.extend(includes(&name).into_iter().filter(|included| used.insert(included.clone())));
