@@ -4,6 +4,9 @@
 //
 // x: [N, H, W, C], v: [{{ (m + 2) * (m + 2) }}, tiles, C], in pairs of channels; each position p is an operand of a matrix product of its own.
 // First the rows of the patch, as they come from memory, then the columns.
+#if rolled
+// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+#endif
 #set n = m + 2
 #include "shared/each.wgsl"
 #if storage == "f32_by_64"
@@ -38,6 +41,7 @@ struct Params {
     tiles_down: u32,   // of an image
     tiles_across: u32,
     padding: i32,
+    n: u32,            // {{ n }}
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -66,25 +70,47 @@ fn transform(d: Line) -> Line {
 #endif
 }
 
+// A row of the patch, transformed. All around the map is zero.
+fn patch_row(left: i32, y: i32, image: u32, pair: u32) -> Line {
+    let row_inside = u32(y) < p.height;
+    let row_at = (image + select(0u, u32(y), row_inside)) * p.width * p.pairs;
+#for c in range(n)
+    let inside{{ c }} = u32(left + {{ c }}) < p.width;
+    let at{{ c }} = row_at + (select(0u, u32(left + {{ c }}), inside{{ c }}) * p.pairs + pair);
+#endfor
+    return transform(Line(
+#for c in range(n)
+        select(vec2<f32>(0.0), from_pair(x[at{{ c }}]), row_inside && inside{{ c }}),
+#endfor
+    ));
+}
+
 fn each(i: u32) {
     let pair = i % p.pairs;
     let tile = i / p.pairs;
     let line = tile / p.tiles_across;
     let corner = {{ m }} * vec2<i32>(vec2<u32>(tile % p.tiles_across, line % p.tiles_down)) - p.padding;
     let image = line / p.tiles_down * p.height;
-    // Of each column and row of the patch, whether it lies in the map, and where in memory. All around the map is zero.
-#for c in range(n)
-    let column_inside{{ c }} = u32(corner.x + {{ c }}) < p.width;
-    let column_at{{ c }} = select(0u, u32(corner.x + {{ c }}), column_inside{{ c }}) * p.pairs + pair;
-#endfor
+#if rolled
 #for r in range(n)
-    let row_inside{{ r }} = u32(corner.y + {{ r }}) < p.height;
-    let row_at{{ r }} = (image + select(0u, u32(corner.y + {{ r }}), row_inside{{ r }})) * p.width * p.pairs;
-    let row{{ r }} = transform(Line(
-#for c in range(n)
-        select(vec2<f32>(0.0), from_pair(x[row_at{{ r }} + column_at{{ c }}]), row_inside{{ r }} && column_inside{{ c }}),
+    var row{{ r }}: Line;
 #endfor
-    ));
+    for (var r = 0u; r < p.n; r++) {
+#for k in range(n - 1)
+        row{{ k }} = row{{ k + 1 }};
+#endfor
+        row{{ n - 1 }} = patch_row(corner.x, corner.y + i32(r), image, pair);
+    }
+    for (var c = 0u; c < p.n; c++) {
+        let column = transform(Line({% for r in range(n) %}row{{ r }}[0], {% endfor %}));
+#for r in range(n)
+        v[({{ r * n }}u + c) * p.count + i] = to_pair(column[{{ r }}]);
+        row{{ r }} = Line({% for k in range(1, n) %}row{{ r }}[{{ k }}], {% endfor %}row{{ r }}[0]);
+#endfor
+    }
+#else
+#for r in range(n)
+    let row{{ r }} = patch_row(corner.x, corner.y + {{ r }}, image, pair);
 #endfor
 #for c in range(n)
     let column{{ c }} = transform(Line({% for r in range(n) %}row{{ r }}[{{ c }}], {% endfor %}));
@@ -92,4 +118,5 @@ fn each(i: u32) {
     v[{{ r * n + c }}u * p.count + i] = to_pair(column{{ c }}[{{ r }}]);
 #endfor
 #endfor
+#endif
 }

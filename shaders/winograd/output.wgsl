@@ -3,6 +3,9 @@
 //
 // m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in groups of 4 channels, bias: [C], gate: [N, C] in vec4.
 // First the rows of sums, as they come from memory, then the columns.
+#if rolled
+// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+#endif
 #set n = m + 2
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
@@ -15,6 +18,7 @@ struct Params {
     width: u32,
     tiles_down: u32,   // of an image
     tiles_across: u32,
+    n: u32,            // {{ n }}
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -39,33 +43,59 @@ fn transform({% for k in range(n) %}s{{ k }}: vec4<f32>{{ ", " if not loop.last 
 #endif
 }
 
+fn row_of_sums(r: u32, i: u32) -> Line {
+    return transform(
+#for c in range(n)
+        from_full(sums[(r * {{ n }}u + {{ c }}u) * p.count + i]),
+#endfor
+    );
+}
+
+fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, group: u32) {
+    let pixel = min(place, vec2<u32>(p.width, p.height) - 1u);
+    let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
+    y[at] = narrow(finish(sum, image, group, at));
+}
+
 fn each(i: u32) {
     let group = i % p.groups;
     let tile = i / p.groups;
     let line = tile / p.tiles_across;
     let image = line / p.tiles_down;
     let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
-    let last = vec2<u32>(p.width, p.height) - 1u;
 #if bias
     let start = from_full(bias[group]);
 #endif
-#for r in range(n)
-    let row{{ r }} = transform(
-#for c in range(n)
-        from_full(sums[{{ r * n + c }}u * p.count + i]),
-#endfor
-    );
-#endfor
     // From the far corner on: what lies beyond the map's edge is stored at the edge, before the pixel that belongs there. That costs
     // less than to ask, pixel by pixel.
+#if rolled
+#for r in range(n)
+    var row{{ r }}: Line;
+#endfor
+    for (var r = 0u; r < p.n; r++) {
+#for k in range(n - 1)
+        row{{ k }} = row{{ k + 1 }};
+#endfor
+        row{{ n - 1 }} = row_of_sums(r, i);
+    }
+    for (var c = p.n - 2u; c > 0u; c--) {
+        let column = transform({% for r in range(n) %}row{{ r }}[{{ m - 1 }}]{{ ", " if not loop.last }}{% endfor %});
+#for r in range(m)|reverse
+        store(column[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>(c - 1u, {{ r }}u), image, group);
+#endfor
+#for r in range(n)
+        row{{ r }} = Line(row{{ r }}[{{ m - 1 }}], {% for k in range(m - 1) %}row{{ r }}[{{ k }}]{{ ", " if not loop.last }}{% endfor %});
+#endfor
+    }
+#else
+#for r in range(n)
+    let row{{ r }} = row_of_sums({{ r }}u, i);
+#endfor
 #for c in range(m)|reverse
     let column{{ c }} = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
 #for r in range(m)|reverse
-    {
-        let pixel = min(corner + vec2<u32>({{ c }}u, {{ r }}u), last);
-        let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
-        y[at] = narrow(finish(column{{ c }}[{{ r }}]{{ " + start" if bias }}, image, group, at));
-    }
+    store(column{{ c }}[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>({{ c }}u, {{ r }}u), image, group);
 #endfor
 #endfor
+#endif
 }

@@ -5,6 +5,9 @@
 #else
 // i: an input channel and a group of 4 output channels.
 #endif
+#if rolled
+// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+#endif
 //
 // w: [3, 3, Ci, Co], u: [{{ (m + 2) * (m + 2) }}, 1, {{ "Co, Ci" if flipped else "Ci, Co" }}], as shared/weights.wgsl lays them out.
 #set n = m + 2
@@ -16,6 +19,7 @@ struct Params {
     count: u32,   // rows * columns
     rows: u32,    // of one position of u: {{ "Co" if flipped else "Ci" }}
     columns: u32, // {{ "Ci" if flipped else "Co" }} / 4
+    n: u32,       // {{ n }}
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -57,6 +61,16 @@ fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
 }
 #endif
 
+fn row_of_kernel(y: u32, row: u32, column: u32) -> Line {
+#if flipped
+    let tap = 8u - 3u * y;
+    return transform(kernel(tap, row, column), kernel(tap - 1u, row, column), kernel(tap - 2u, row, column));
+#else
+    let tap = 3u * y;
+    return transform(kernel(tap, row, column), kernel(tap + 1u, row, column), kernel(tap + 2u, row, column));
+#endif
+}
+
 fn each(i: u32) {
 #if flipped
     let column = i % p.columns;
@@ -66,8 +80,27 @@ fn each(i: u32) {
     let column = weight_column(i, p.rows, p.columns);
     let row = weight_row(i, p.rows, p.columns);
 #endif
+#if rolled
 #for y in range(3)
-    let row{{ y }} = transform({% for x in range(3) %}kernel({{ 8 - 3 * y - x if flipped else 3 * y + x }}u, row, column){{ ", " if not loop.last }}{% endfor %});
+    var row{{ y }}: Line;
+#endfor
+    for (var y = 0u; y < p.n - {{ n - 3 }}u; y++) {
+        row0 = row1;
+        row1 = row2;
+        row2 = row_of_kernel(y, row, column);
+    }
+    for (var c = 0u; c < p.n; c++) {
+        let made = transform(row0[0], row1[0], row2[0]);
+#for r in range(n)
+        u[weight_at(({{ r * n }}u + c) * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = to_full(made[{{ r }}]);
+#endfor
+#for y in range(3)
+        row{{ y }} = Line({% for k in range(1, n) %}row{{ y }}[{{ k }}], {% endfor %}row{{ y }}[0]);
+#endfor
+    }
+#else
+#for y in range(3)
+    let row{{ y }} = row_of_kernel({{ y }}u, row, column);
 #endfor
 #for c in range(n)
     let column{{ c }} = transform(row0[{{ c }}], row1[{{ c }}], row2[{{ c }}]);
@@ -75,4 +108,5 @@ fn each(i: u32) {
     u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = to_full(column{{ c }}[{{ r }}]);
 #endfor
 #endfor
+#endif
 }

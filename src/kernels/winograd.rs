@@ -78,8 +78,9 @@ fn tiles_of(tile: WinogradTile, shape: &ConvShape) -> usize {
     tile.tiles([shape.input[0], height, width])
 }
 
-fn set(kernel: Kernel, tile: WinogradTile) -> Kernel {
-    kernel.with("m", Setting::Number(tile.results()))
+/// On CPU adapters, where translation takes longer than many runs, in loops.
+fn set(kernel: Kernel, tile: WinogradTile, target: Target) -> Kernel {
+    kernel.with("m", Setting::Number(tile.results())).with("rolled", Setting::Flag(target.family == Family::Registers))
 }
 
 /// What the kernels over tiles must know of the result's map: its tiles in each direction.
@@ -96,16 +97,17 @@ pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
     let (w, u) = (l.input(0), l.output(0));
     let columns = u.spec.groups();
     let count = u.vec4() / op.tile.positions();
-    let kernel = set(l.kernel_in_full("winograd/weights"), op.tile).with("flipped", Setting::Flag(op.flipped));
-    l.each(kernel, vec![w.whole(), u.whole()], count, words![count / columns, columns]);
+    let kernel =
+        set(l.kernel_in_full("winograd/weights"), op.tile, l.target).with("flipped", Setting::Flag(op.flipped));
+    l.each(kernel, vec![w.whole(), u.whole()], count, words![count / columns, columns, op.tile.patch()]);
 }
 
 pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
     let (x, v) = (l.input(0), l.output(0));
     let [_, height, width, _] = x.spec.as_map();
     let [down, across] = tiles(op.tile, op.output(x.spec));
-    let kernel = set(l.kernel_in_full("winograd/input"), op.tile);
-    let params = words![2 * x.spec.groups(), height, width, down, across, op.padding];
+    let kernel = set(l.kernel_in_full("winograd/input"), op.tile, l.target);
+    let params = words![2 * x.spec.groups(), height, width, down, across, op.padding, op.tile.patch()];
     l.each(kernel, vec![x.whole(), v.whole()], 2 * groups(&v), params);
 }
 
@@ -113,8 +115,8 @@ pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
     let (m, y) = (l.input(0), l.output(0));
     let [_, height, width, _] = y.spec.as_map();
     let [down, across] = tiles(op.tile, op.size);
-    let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile), &op.epilogue);
+    let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile, l.target), &op.epilogue);
     let mut views = vec![m.whole(), y.whole()];
     views.extend((1..l.node.inputs.len()).map(|i| l.input(i).whole()));
-    l.each(kernel, views, groups(&m), words![y.spec.groups(), height, width, down, across]);
+    l.each(kernel, views, groups(&m), words![y.spec.groups(), height, width, down, across, op.tile.patch()]);
 }
