@@ -1,4 +1,4 @@
-//! The GPU against PyTorch and timm: whole networks, whole training steps, on every adapter.
+//! The GPU against PyTorch and timm: whole networks, whole training steps; where nothing else is said, on every adapter.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]

@@ -177,7 +177,7 @@ fn main(
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
     var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups + part * walk.part_size;
 #endfor
-    // In a loop, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
+    // In loops, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
 #if lanes_along == "pixels"
     for (var c = 0u; c < {{ cols }}u; c++) {
         let group = column + c;

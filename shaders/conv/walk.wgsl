@@ -34,7 +34,7 @@ struct Walk {
     part_length: u32,   // elements of the sequence in a part
     part_size: u32,     // vec4 in a part's result
     // For the kernels of CPU adapters alone; the others know when their text is made.
-    has_bias: u32,      // where there is no such operand some other buffer stands in its place
+    has_bias: u32,      // whether there is such an operand; if not, some other buffer stands in its place
     has_gate: u32,
     has_shortcut: u32,
     rectified: u32,     // whether ReLU is applied

@@ -5,7 +5,8 @@
 // x: [N, H, W, C], v: [{{ (m + 2) * (m + 2) }}, tiles, C], in pairs of channels; each position p is an operand of a matrix product of its own.
 // First the rows of the patch, as they come from memory, then the columns.
 #if rolled
-// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+// Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes long to
+// translate each load and store of the text.
 #endif
 #set n = m + 2
 #include "shared/each.wgsl"
@@ -41,7 +42,7 @@ struct Params {
     tiles_down: u32,   // of an image
     tiles_across: u32,
     padding: i32,
-    n: u32,            // {{ n }}
+    n: u32,            // {{ n }}, for loops alone
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -4,7 +4,8 @@
 // m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in groups of 4 channels, bias: [C], gate: [N, C] in vec4.
 // First the rows of sums, as they come from memory, then the columns.
 #if rolled
-// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+// Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes long to
+// translate each load and store of the text.
 #endif
 #set n = m + 2
 #include "shared/storage.wgsl"
@@ -18,7 +19,7 @@ struct Params {
     width: u32,
     tiles_down: u32,   // of an image
     tiles_across: u32,
-    n: u32,            // {{ n }}
+    n: u32,            // {{ n }}, for loops alone
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -6,7 +6,8 @@
 // i: an input channel and a group of 4 output channels.
 #endif
 #if rolled
-// In loops that the driver cannot unroll, through which rows and columns move: it translates a load or store for long.
+// Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes long to
+// translate each load and store of the text.
 #endif
 //
 // w: [3, 3, Ci, Co], u: [{{ (m + 2) * (m + 2) }}, 1, {{ "Co, Ci" if flipped else "Ci, Co" }}], as shared/weights.wgsl lays them out.
@@ -19,7 +20,7 @@ struct Params {
     count: u32,   // rows * columns
     rows: u32,    // of one position of u: {{ "Co" if flipped else "Ci" }}
     columns: u32, // {{ "Ci" if flipped else "Co" }} / 4
-    n: u32,       // {{ n }}
+    n: u32,       // {{ n }}, for loops alone
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -46,7 +46,8 @@ impl Walk {
                 with_epilogue(kernel.with("split", Setting::Flag(parts > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
-                // This kernel decides about its epilogue as it runs. Something must be bound in place of an absent operand.
+                // This kernel decides about its epilogue, but for activations other than ReLU, as it runs. Something must be bound in
+                // place of an absent operand.
                 for (i, present) in [epilogue.bias, epilogue.gate, epilogue.shortcut].into_iter().enumerate() {
                     if !present {
                         views.insert(EPILOGUE + i, views[WEIGHTS]);

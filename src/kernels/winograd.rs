@@ -19,7 +19,7 @@ struct Costs {
     launch: f64,
     /// The algorithm must cost at most this share of the direct sum.
     worthwhile: f64,
-    /// What is considered.
+    /// Tiles that are considered.
     tiles: &'static [WinogradTile],
 }
 
@@ -30,8 +30,8 @@ impl Costs {
             // of both in products: 32 FLOP a unit; 16 bytes an access, half as many again by the products; 5 microseconds a
             // launch. So much is unknown, such as what their caches hold, that a quarter must be gained.
             Family::Tiles => Self { rows: 64, access: 18.0, launch: 2e6, worthwhile: 0.75, tiles: &WinogradTile::ALL },
-            // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access. Its smaller tile gains 5 % of
-            // RS-50 at 160 px and batch 1, nothing with more pictures, and takes 0.4 s to translate.
+            // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access. F(2x2) would gain 5 % of
+            // RS-50 at 160 px and batch 1, nothing with more pictures, for three kernels more to translate.
             Family::Registers => {
                 Self { rows: 4 * target.lanes, access: 2.4, launch: 0.0, worthwhile: 0.9, tiles: &[WinogradTile::Four] }
             }
@@ -78,7 +78,7 @@ fn tiles_of(tile: WinogradTile, shape: &ConvShape) -> usize {
     tile.tiles([shape.input[0], height, width])
 }
 
-/// On CPU adapters, where translation takes longer than many runs, in loops.
+/// Settings of a tile's kernels, which run in loops on CPU adapters, where translation takes longer than many runs.
 fn set(kernel: Kernel, tile: WinogradTile, target: Target) -> Kernel {
     kernel.with("m", Setting::Number(tile.results())).with("rolled", Setting::Flag(target.family == Family::Registers))
 }

@@ -12,12 +12,13 @@ mod ops;
 mod optim;
 mod random;
 
+use draft::fitting;
 use half::f16;
 use ops::{Join, Layer, Window};
 
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
-use crate::graph::{self, Activation, DType, Graph, Spec, TensorId};
+use crate::graph::{self, Activation, DType, Graph, Spec, TensorId, winograd};
 
 /// One graph with values to feed and tensors to compare.
 #[derive(Clone, Debug)]
@@ -151,7 +152,7 @@ fn epilogues() -> Vec<Case> {
     cases
 }
 
-/// Transforms by themselves; [`convolutions`] have the algorithm as a whole, where it is chosen.
+/// Transforms by themselves, and the algorithm as a whole, whether or not an adapter's table would choose it.
 fn winograd() -> Vec<Case> {
     let relu = Epilogue { bias: true, activation: Activation::Relu, ..Epilogue::NONE };
     let all = Epilogue { gate: true, shortcut: true, ..relu };
@@ -171,8 +172,21 @@ fn winograd() -> Vec<Case> {
         for (shape, epilogue) in [([1, 1, 1, 1], Epilogue::NONE), ([2, 9, 7, 5], relu), ([3, 8, 12, 36], all)] {
             cases.push(ops::winograd_output(tile, shape, epilogue, 0));
         }
+        cases.extend(wide(all).map(|case| by_tiles(tile, case)));
     }
     cases
+}
+
+/// Convolutions that Winograd's algorithm can serve.
+fn wide(epilogue: Epilogue) -> [Case; 2] {
+    let window = window([3, 9, 8, 20], 3, 68, 1, 1);
+    [ops::conv2d(window, epilogue, 0), ops::conv2d_input_grad(window, true, 0)]
+}
+
+fn by_tiles(tile: WinogradTile, mut case: Case) -> Case {
+    fitting(winograd::rewrite(&mut case.graph, |_, _| Some(tile)));
+    case.name += &format!(", by Winograd's {tile:?}");
+    case
 }
 
 fn norms() -> Vec<Case> {
@@ -411,6 +425,23 @@ mod tests {
                 let error = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 let tolerance = 2.0 * k.sqrt() * half_ulp * scale;
                 assert!(error <= tolerance, "{}: off by {error:e}, tolerated {tolerance:e}", case.name);
+            }
+        }
+    }
+
+    /// In f64, where roundings of sums of 9 x 68 terms, widened as F(4x4) does, stay below 1e-13.
+    #[test]
+    fn winograds_algorithm_gives_the_same_sums() {
+        let epilogue = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Silu };
+        for (tile, direct) in WinogradTile::ALL.into_iter().flat_map(|tile| wide(epilogue).map(|case| (tile, case))) {
+            let case = by_tiles(tile, direct.clone());
+            assert!(case.graph.nodes().len() > direct.graph.nodes().len());
+            let [want, got] = [&direct, &case].map(|case| reference(case, &case.feeds));
+            for &(id, _) in &case.compare {
+                let (want, got) = (want.get(id).unwrap(), got.get(id).unwrap());
+                let off = want.iter().zip(got).map(|(want, got)| (want - got).abs()).fold(0.0, f64::max);
+                let largest = want.iter().fold(1.0, |largest: f64, v| largest.max(v.abs()));
+                assert!(off <= 1e-10 * largest, "{}: off by {off}", case.name);
             }
         }
     }

@@ -16,7 +16,7 @@ fn unit(bits: u32) -> f64 {
 }
 
 /// Unwraps what the graph says of shapes that the suite itself has chosen.
-fn fitting<T>(result: Result<T, Error>) -> T {
+pub(super) fn fitting<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| unreachable!("the suite's own shapes fit: {error}"))
 }
 
