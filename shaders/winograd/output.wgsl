@@ -52,6 +52,8 @@ fn row_of_sums(r: u32, i: u32) -> Line {
     );
 }
 
+// What lies beyond the map's edge is stored at the edge, before the pixel that belongs there, since a tile is stored from its far
+// corner on. That costs less than to ask, pixel by pixel.
 fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, group: u32) {
     let pixel = min(place, vec2<u32>(p.width, p.height) - 1u);
     let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
@@ -67,8 +69,6 @@ fn each(i: u32) {
 #if bias
     let start = from_full(bias[group]);
 #endif
-    // From the far corner on: what lies beyond the map's edge is stored at the edge, before the pixel that belongs there. That costs
-    // less than to ask, pixel by pixel.
 #if rolled
 #for r in range(n)
     var row{{ r }}: Line;
