@@ -10,13 +10,14 @@ mod golden;
 #[path = "common/synth.rs"]
 mod synth;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use golden::{BRANCH_GAMMA, SEED};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::TensorId;
-use resnet_rs::models::{Config, Input, PARTS, Training, part_of};
+use resnet_rs::models::{Config, Input, Mode, Network, PARTS, Training, part_of};
 use resnet_rs::train::{GlobalNorm, Gradients, Optimizer, Step, StepOptions, Update, When};
 
 const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
@@ -167,6 +168,32 @@ fn averages_follow_the_weights() {
             }
         }
     });
+}
+
+/// However a step learns, it averages every parameter that learns and every running statistic, of frozen parts as well.
+#[test]
+fn the_same_is_averaged_whenever_parameters_learn() {
+    for frozen in [0, 3] {
+        let averaged = [When::AtOnce, When::Together, When::AfterParts].map(|when| {
+            let optimizer = Optimizer { ema: true, ..Optimizer::default() };
+            let training = Training { frozen, ..Training::default() };
+            let options = StepOptions { training, optimizer, when, ..StepOptions::default() };
+            let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &options).unwrap();
+            let learns = match when {
+                When::AtOnce | When::Together => step.graph,
+                When::AfterParts => Update::build(&step.graph, &options).unwrap().graph,
+            };
+            let names = learns.persistent().map(|id| learns.tensor(id).name.clone());
+            names.filter_map(|name| name.strip_suffix(".ema").map(str::to_owned)).collect::<BTreeSet<String>>()
+        });
+        let graph = Network::build(&config(), 1, [32; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+        let network = graph.persistent().map(|id| graph.tensor(id).name.clone());
+        let expected: BTreeSet<String> =
+            network.filter(|name| part_of(name) >= frozen || name.contains(".running_")).collect();
+        for averaged in averaged {
+            assert_eq!(averaged, expected, "{frozen} parts frozen");
+        }
+    }
 }
 
 /// Up to any part: what is frozen keeps every bit, statistics included, and all the rest learns.

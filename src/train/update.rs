@@ -282,7 +282,8 @@ pub(super) fn gather(
 /// Appends the averages of every parameter and running statistic, if they are wanted.
 pub(super) fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
     let Some(rate) = rate else { return Ok(()) };
-    for id in graph.persistent().collect::<Vec<_>>() {
+    // All tensors, not only those that other nodes use: in an update by parts nothing else uses the statistics.
+    for id in graph.ids() {
         let tensor = graph.tensor(id).clone();
         let learns = matches!(tensor.role, Role::Parameter(_)) || is_statistic(&tensor.name);
         if learns {
