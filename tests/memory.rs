@@ -12,7 +12,7 @@ use resnet_rs::graph::op::Scratch;
 use resnet_rs::graph::plan::{Home, MemoryPlan};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::kernels;
-use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::models::{Config, Input, Mode, Network, PARTS, Preset, Training, part_of};
 use resnet_rs::train::{Step, StepOptions};
 
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
@@ -61,6 +61,27 @@ fn recomputing_takes_a_third_of_the_memory() {
         assert!(3 * recomputed.slots <= kept.slots, "{model}: {recomputed:?} instead of {kept:?}");
         assert!(macs(&step.graph) <= 1.15 * macs_kept, "{model}");
         assert!(overhead(&step.graph, step.loss) <= 1.05);
+    }
+}
+
+/// A frozen part keeps nothing but its result, which nothing rebuilds.
+#[test]
+fn recomputing_leaves_frozen_parts_alone() {
+    let config = Preset::find("resnet-rs-50").unwrap().config(1000);
+    for frozen in 1..PARTS.len() - 1 {
+        let training = Training { frozen, ..Training::default() };
+        let options = StepOptions { training, ..StepOptions::default() };
+        let step = Step::build(&config, 8, [160; 2], PIXELS, &options).unwrap();
+        let bytes = |step: &Step| MemoryPlan::new(&step.graph, &[step.loss], kernels::busy(Target::TILES)).bytes.slots;
+        let of_frozen = |step: &Step| step.graph.nodes().iter().filter(|n| part_of(&n.name) < frozen).count();
+        let (kept, nodes) = (bytes(&step), of_frozen(&step));
+        let step = step.recomputing().unwrap();
+        assert!(
+            nodes > 3 && of_frozen(&step) == nodes,
+            "{frozen} parts frozen: {nodes} nodes, then {}",
+            of_frozen(&step)
+        );
+        assert!(bytes(&step) < kept, "{frozen} parts frozen: {kept} bytes, then {}", bytes(&step));
     }
 }
 

@@ -42,7 +42,7 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
         let hint = " weights, which are for inference: train in mixed precision";
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint });
     }
-    store(graph, |spec| is_map(spec) || spec.layout == Layout::Weights);
+    store(graph, |spec| spec.is_map() || spec.layout == Layout::Weights);
     Ok(())
 }
 
@@ -70,16 +70,12 @@ pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
                 | Op::AvgPool2x2Grad(_)
         )
     };
-    let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| is_map(graph.spec(id)));
+    let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| graph.spec(id).is_map());
     if let Some(node) = graph.nodes().iter().find(|node| touches_maps(node) && !knows_half(&node.op)) {
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint: " maps" });
     }
-    store(graph, is_map);
+    store(graph, Spec::is_map);
     Ok(())
-}
-
-fn is_map(spec: &Spec) -> bool {
-    spec.layout == Layout::Channels && spec.shape.len() == 4
 }
 
 fn store(graph: &mut Graph, which: impl Fn(&Spec) -> bool) {

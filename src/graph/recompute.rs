@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::op::Normalize;
+use super::op::{Epilogue, Normalize};
 use super::{Error, Graph, Node, NodeId, Op, Role, TensorId};
 
 /// A convolution's results are kept if each takes more multiply-adds than this. RS-50 at 160 px then rebuilds with 14 % more
@@ -81,9 +81,11 @@ impl Rewrite<'_> {
 
     fn is_kept(&self, tensor: TensorId, producer: &Node) -> bool {
         let tensor = self.graph.tensor(tensor);
-        let is_map = tensor.spec.shape.len() == 4;
+        let is_map = tensor.spec.is_map();
         let is_dear = match &producer.op {
             Op::ScaleAdd(_) => true,
+            // Fused, so of a frozen part, of which nothing but its result is ever asked for.
+            Op::Conv2d(conv) if conv.epilogue != Epilogue::NONE => true,
             Op::Conv2d(_) => self.graph.spec(producer.inputs[1]).shape[..3].iter().product::<usize>() > CHEAP_MACS,
             _ => false,
         };

@@ -116,6 +116,11 @@ impl Spec {
         Self { shape: shape.into(), layout: Layout::Plain, dtype }
     }
 
+    /// Whether it is a map: pictures or features with a height and a width.
+    pub fn is_map(&self) -> bool {
+        self.layout == Layout::Channels && self.shape.len() == 4
+    }
+
     /// Number of logical elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
