@@ -11,8 +11,8 @@ use super::train::{Display, stop_on_interrupt};
 use super::{Error, Global, output};
 use crate::files;
 use crate::gpu::Gpu;
-use crate::train::ablate::{Row, additive, begin, weight_decay};
-use crate::train::{Ended, Line, Recipe, RecipeFlags, Trainer, metrics};
+use crate::train::ablate::{PAPER_MODELS, Row, additive, begin, weight_decay};
+use crate::train::{Ended, Line, Recipe, RecipeFlags, Summary, Trainer, metrics};
 
 /// Repeat the paper's ablations on your own data: which training methods pay there
 ///
@@ -58,7 +58,9 @@ struct Outcome {
     run: PathBuf,
     /// Percent, of the averaged weights where there are any, after the last epoch.
     top1: f64,
-    paper_top1: f64,
+    paper_top1: [Option<f64>; 2],
+    /// Where it was if `max_minutes` cut it short.
+    stopped: Option<String>,
 }
 
 pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
@@ -66,6 +68,11 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
     if full.batch == 0 {
         return Err(Error::usage(
             "rows are compared at one batch, however much memory each takes: give --batch a number".into(),
+        ));
+    }
+    if full.weight_decay == 0.0 {
+        return Err(Error::usage(
+            "both studies compare the weight decay with 2.5 times as much: give --weight-decay above 0".into(),
         ));
     }
     let studies = args.study.iter().map(|&study| (study, rows(study, &full)));
@@ -79,7 +86,7 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
             eprintln!("{} of {}: {}", n + 1, rows.len(), row.label);
         }
         let folder = args.out.join(folder_name(*study, *i, &row.label));
-        let Some(top1) = train(&gpu, global, &folder, &args.data, &row.recipe, &stop)? else {
+        let Some((top1, stopped)) = train(&gpu, global, &folder, &args.data, &row.recipe, &stop)? else {
             return Err(Error::failed(format!(
                 "stopped in {}: give the same command again to go on",
                 folder.display()
@@ -87,7 +94,8 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
         };
         let (label, weight_decay) = (row.label.clone(), row.recipe.weight_decay);
         let paper_top1 = row.paper_top1;
-        outcomes.push(Outcome { study: *study, label, weight_decay, run: folder, top1: 100.0 * top1, paper_top1 });
+        let (study, top1) = (*study, 100.0 * top1);
+        outcomes.push(Outcome { study, label, weight_decay, run: folder, top1, paper_top1, stopped });
         let text: String = args.study.iter().map(|&study| markdown(study, &outcomes)).collect();
         files::write_atomic(&args.out.join("ablation.md"), |file| file.write_all(text.as_bytes()))?;
     }
@@ -111,7 +119,7 @@ fn folder_name(study: Study, i: usize, label: &str) -> String {
     format!("{study:?}-{:02}-{}", i + 1, words.join("-")).to_lowercase()
 }
 
-/// Trains a row, or goes on with it; a finished one is only read. `None` if it was stopped.
+/// Trains a row, or goes on with it: its top-1, and where it was if time ran out. `None` if somebody stopped it.
 fn train(
     gpu: &Gpu,
     global: &Global,
@@ -119,87 +127,128 @@ fn train(
     data: &str,
     recipe: &Recipe,
     stop: &AtomicBool,
-) -> Result<Option<f64>, Error> {
+) -> Result<Option<(f64, Option<String>)>, Error> {
     let (run, checkpoint) = begin(folder, data, recipe)?;
     let display = Display::new(global, checkpoint.as_ref());
     let trainer = Trainer::new(gpu, run, checkpoint, None, &display, stop)?;
     let summary = trainer.train();
     display.finish();
-    if summary?.ended == Ended::Interrupted {
+    let Summary { steps, total_steps, ended, .. } = summary?;
+    if ended == Ended::Interrupted {
         return Ok(None);
     }
+    let stopped = (ended == Ended::Time).then(|| format!("after {steps} of {total_steps} steps"));
     let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
         Line::Epoch(epoch) => Some(epoch.ema_top1.unwrap_or(epoch.val_top1)),
         Line::Step(_) => None,
     });
-    epochs.next_back().map(Some).ok_or_else(|| {
+    let last = epochs.next_back().ok_or_else(|| {
         Error::failed(format!("{} has validated no epoch: raise --max-steps or --max-minutes", folder.display()))
-    })
+    })?;
+    Ok(Some((last, stopped)))
 }
 
 /// A study's rows so far, laid out as in the paper, its figures beside.
 fn markdown(study: Study, outcomes: &[Outcome]) -> String {
     let rows: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.study == study).collect();
-    match study {
-        Study::Additive => {
-            let mut text =
-                "| Improvements | Top-1 | Change | Paper, ResNet-200 | Change |\n|---|---|---|---|---|\n".to_owned();
-            for (i, row) in rows.iter().enumerate() {
-                let change = |of: fn(&Outcome) -> f64| {
-                    if i == 0 { "-".to_owned() } else { format!("{:+.1}", of(row) - of(rows[i - 1])) }
-                };
-                let (ours, paper) = (change(|o| o.top1), change(|o| o.paper_top1));
-                let Outcome { label, top1, paper_top1, .. } = row;
-                text += &format!("| {label} | {top1:.1} | {ours} | {paper_top1:.1} | {paper} |\n");
-            }
-            text + "\n"
-        }
-        Study::Decay => {
-            let mut text = String::new();
-            for (i, pair) in rows.chunks(2).filter(|pair| pair.len() == 2).enumerate() {
-                let [strong, weak] = [pair[0], pair[1]];
-                if i == 0 {
-                    text += &format!(
-                        "| Regularization | WD {:.0e} | WD {:.0e} | Change | Paper, ResNet-200: 1e-4 | 4e-5 | Change |\n|---|---|---|---|---|---|---|\n",
-                        strong.weight_decay, weak.weight_decay
-                    );
-                }
-                text += &format!(
-                    "| {} | {:.1} | {:.1} | {:+.1} | {:.1} | {:.1} | {:+.1} |\n",
-                    strong.label,
-                    strong.top1,
-                    weak.top1,
-                    weak.top1 - strong.top1,
-                    strong.paper_top1,
-                    weak.paper_top1,
-                    weak.paper_top1 - strong.paper_top1
-                );
-            }
-            text + "\n"
-        }
+    let text = match study {
+        Study::Additive => additive_table(&rows),
+        Study::Decay => decay_table(&rows),
+    };
+    let cut = |row: &&Outcome| Some(format!("{} was stopped by --max-minutes, {}.", row.label, row.stopped.as_ref()?));
+    let notes: String = rows.iter().filter_map(cut).map(|note| note + "\n").collect();
+    text + "\n" + &notes
+}
+
+/// One method a row, as the paper's table 1.
+fn additive_table(rows: &[&Outcome]) -> String {
+    let mut table = Table::new(&["Improvements", "Top-1", "Change", "Paper, ResNet-200", "Change"]);
+    for (i, row) in rows.iter().enumerate() {
+        let change = |of: fn(&Outcome) -> Option<f64>| Some(of(row)? - of(rows.get(i.checked_sub(1)?)?)?);
+        let [_, paper] = row.paper_top1;
+        let [ours, theirs] = [change(|o| Some(o.top1)), change(|o| o.paper_top1[1])].map(signed);
+        table.row(&[row.label.clone(), plain(Some(row.top1)), ours, plain(paper), theirs]);
     }
+    table.text
+}
+
+/// The decays side by side, as the paper's table 2.
+fn decay_table(rows: &[&Outcome]) -> String {
+    let pairs: Vec<[&Outcome; 2]> = rows.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
+    let Some([strong, weak]) = pairs.first() else { return String::new() };
+    let mut heads = vec!["Regularization".to_owned()];
+    heads.extend([strong, weak].map(|row| format!("WD {:.0e}", row.weight_decay)));
+    heads.push("Change".into());
+    for model in PAPER_MODELS {
+        heads.extend([format!("Paper, {model}: 1e-4"), "4e-5".into(), "Change".into()]);
+    }
+    let mut table = Table::new(&heads);
+    for [strong, weak] in pairs {
+        let mut cells = vec![strong.label.clone()];
+        let paper = (0..PAPER_MODELS.len()).map(|model| [strong, weak].map(|row| row.paper_top1[model]));
+        for [strong, weak] in std::iter::once([Some(strong.top1), Some(weak.top1)]).chain(paper) {
+            cells.extend([plain(strong), plain(weak), signed(strong.zip(weak).map(|(strong, weak)| weak - strong))]);
+        }
+        table.row(&cells);
+    }
+    table.text
+}
+
+/// A table in Markdown.
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn new(heads: &[impl AsRef<str>]) -> Self {
+        let mut table = Self { text: String::new() };
+        table.row(heads);
+        table.text += &format!("|{}\n", "---|".repeat(heads.len()));
+        table
+    }
+
+    fn row(&mut self, cells: &[impl AsRef<str>]) {
+        let cells: String = cells.iter().map(|cell| format!(" {} |", cell.as_ref())).collect();
+        self.text += &format!("|{cells}\n");
+    }
+}
+
+fn plain(percent: Option<f64>) -> String {
+    percent.map_or("-".into(), |percent| format!("{percent:.1}"))
+}
+
+fn signed(points: Option<f64>) -> String {
+    points.map_or("-".into(), |points| format!("{points:+.1}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(study: Study, label: &str, weight_decay: f64, top1: f64, paper_top1: f64) -> Outcome {
-        Outcome { study, label: label.into(), weight_decay, run: PathBuf::new(), top1, paper_top1 }
+    fn outcome(study: Study, label: &str, weight_decay: f64, top1: f64, paper_top1: [Option<f64>; 2]) -> Outcome {
+        Outcome { study, label: label.into(), weight_decay, run: PathBuf::new(), top1, paper_top1, stopped: None }
     }
 
     #[test]
     fn tables_are_the_papers() {
-        let rows = [
-            outcome(Study::Additive, "baseline", 1e-3, 70.0, 79.0),
-            outcome(Study::Additive, "+ cosine LR decay", 1e-3, 71.25, 79.3),
-            outcome(Study::Decay, "none", 1e-3, 70.0, 82.5),
-            outcome(Study::Decay, "none", 4e-4, 69.0, 81.7),
+        let (at_200, at_50) = (|top1| [None, Some(top1)], |top1| [Some(top1), None]);
+        let mut rows = vec![
+            outcome(Study::Additive, "baseline", 1e-3, 70.0, at_200(79.0)),
+            outcome(Study::Additive, "+ cosine LR decay", 1e-3, 71.25, at_200(79.3)),
+            outcome(Study::Decay, "RA+LS+DO", 1e-3, 70.0, at_50(82.2)),
+            outcome(Study::Decay, "RA+LS+DO", 4e-4, 69.0, at_50(82.7)),
         ];
-        assert!(markdown(Study::Additive, &rows).ends_with("| + cosine LR decay | 71.2 | +1.2 | 79.3 | +0.3 |\n\n"));
+        let additive = markdown(Study::Additive, &rows);
+        assert!(additive.contains("| baseline | 70.0 | - | 79.0 | - |\n"), "{additive}");
+        assert!(additive.ends_with("| + cosine LR decay | 71.2 | +1.2 | 79.3 | +0.3 |\n\n"), "{additive}");
         let decay = markdown(Study::Decay, &rows);
+        assert!(decay.contains("| WD 1e-3 | WD 4e-4 | Change | Paper, ResNet-50: 1e-4 | 4e-5 |"), "{decay}");
+        assert!(decay.contains("| RA+LS+DO | 70.0 | 69.0 | -1.0 | 82.2 | 82.7 | +0.5 | - | - | - |\n"), "{decay}");
+        rows[1].stopped = Some("after 3 of 9 steps".into());
+        let additive = markdown(Study::Additive, &rows);
         assert!(
-            decay.contains("WD 1e-3 | WD 4e-4") && decay.contains("| none | 70.0 | 69.0 | -1.0 | 82.5 | 81.7 | -0.8 |")
+            additive.ends_with("\n\n+ cosine LR decay was stopped by --max-minutes, after 3 of 9 steps.\n"),
+            "{additive}"
         );
         assert_eq!(folder_name(Study::Additive, 3, "+ EMA of weights"), "additive-04-ema-of-weights");
     }

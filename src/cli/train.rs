@@ -1,7 +1,7 @@
 //! `train`: a network from nothing, or a run that goes on.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,14 +17,14 @@ use crate::train::{curves, metrics};
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 #[derive(Args)]
 pub(super) struct Train {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are now
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
     /// Folder of the run: checkpoints, weights, metrics, curves, and report.html to look at
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data", "out", "init", "recipe"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init", "recipe"])]
     resume: Option<PathBuf>,
     /// Start from these weights: a safetensors file of the same network, timm's or one's own; with another number of classes the
     /// classifier starts anew
@@ -42,7 +42,9 @@ pub(super) struct Train {
 
 pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let (run, checkpoint) = match (&args.resume, args.data, args.out) {
-        (Some(folder), ..) => Run::resume(folder, &args.flags, args.force).map(|(run, c)| (run, Some(c)))?,
+        (Some(folder), data, _) => {
+            Run::resume(folder, data.as_deref(), &args.flags, args.force).map(|(run, c)| (run, Some(c)))?
+        }
         (None, Some(data), Some(out)) => {
             (Run::new(&out, &data, Recipe::resolve(args.recipe.as_deref(), &args.flags)?)?, None)
         }
@@ -57,15 +59,20 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     display.finish();
     let summary = result?;
 
+    let lines = metrics::read(&folder)?;
+    let steps: Vec<&StepLine> =
+        lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s) } else { None }).collect();
+    let skipped = steps.iter().filter(|step| step.skipped == Some(true)).count();
     if !global.quiet {
-        let lines = metrics::read(&folder)?;
-        let losses: Vec<f32> =
-            lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.loss) } else { None }).collect();
+        let losses: Vec<f32> = steps.iter().map(|step| step.loss).collect();
         if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
             eprintln!("loss {first:.3} {} {last:.3}", curves::sparkline(&losses, 60));
         }
         if let Some(best) = summary.best_top1 {
             eprintln!("best top-1 {:.2} %, weights in {}", 100.0 * best, folder.join("best.safetensors").display());
+        }
+        if skipped > 0 {
+            eprintln!("{skipped} steps were left out, since their gradients were not finite");
         }
         let why = match summary.ended {
             Ended::Schedule => None,
@@ -86,7 +93,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         output::json(&serde_json::json!({
             "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
             "stopped": matches!(summary.ended, Ended::Time | Ended::Interrupted), "ended": summary.ended,
-            "best_top1": summary.best_top1,
+            "best_top1": summary.best_top1, "skipped": skipped,
         }))?;
     }
     Ok(())
@@ -116,6 +123,8 @@ pub(super) struct Display {
     started: Instant,
     /// Top-1 of the last steps, smoothed.
     top1: Mutex<Option<f64>>,
+    /// Steps left out.
+    skipped: AtomicU64,
 }
 
 /// What a step counts for in the bar's top-1: about the last 20 are seen, since one of few pictures says little.
@@ -132,6 +141,7 @@ impl Display {
             resumed: checkpoint.is_some(),
             started: Instant::now(),
             top1: Mutex::default(),
+            skipped: AtomicU64::new(0),
         }
     }
 
@@ -184,7 +194,12 @@ impl Observer for Display {
         // Waiting for data is worth a word where it costs something.
         let loading = line.loader_share.filter(|&share| share > 0.1);
         let loading = loading.map_or(String::new(), |share| format!(" {:.0} % loading", 100.0 * share));
-        self.bar.set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}"));
+        let this = u64::from(line.skipped == Some(true));
+        let skipped = match self.skipped.fetch_add(this, Ordering::Relaxed) + this {
+            0 => String::new(),
+            steps => format!(" {steps} skipped"),
+        };
+        self.bar.set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}{skipped}"));
     }
 
     fn validating(&self, done: usize, total: usize) {

@@ -39,19 +39,26 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), recipe })
     }
 
-    /// Goes on with the run of a folder, with `flags` over its settings. What only says when to stop, what to keep, or how
+    /// Goes on with the run of a folder, with `flags` over its settings, and `data` in the place of its data. What only says when to stop, what to keep, or how
     /// much memory to take may change at will; with other changes the run no longer ends in the bits of one left alone, so they
     /// need `force`. A new learning rate is taken as it is, however often the run has halved the old one.
     ///
     /// # Errors
     /// If there is no checkpoint, or `flags` ask for other settings without `force`, or for what the checkpoint has not the tensors for.
-    pub fn resume(folder: &Path, flags: &RecipeFlags, force: bool) -> Result<(Self, Checkpoint), Error> {
+    pub fn resume(
+        folder: &Path,
+        data: Option<&str>,
+        flags: &RecipeFlags,
+        force: bool,
+    ) -> Result<(Self, Checkpoint), Error> {
         let mut checkpoint = Checkpoint::read(folder)?;
         let stored: Recipe = toml::from_str(&checkpoint.recipe).map_err(|e| Error::toml("checkpoint", e))?;
         // A run goes on to its end unless it is told again where to stop.
         let stored = Recipe { max_steps: None, max_minutes: None, ..stored };
         let recipe = stored.with(flags)?;
-        let changes = stored.differences(&recipe);
+        let data = data.unwrap_or(&checkpoint.data).to_owned();
+        let moved = (data != checkpoint.data).then(|| ("data".to_owned(), checkpoint.data.clone(), data.clone()));
+        let changes: Vec<_> = moved.into_iter().chain(stored.differences(&recipe)).collect();
         let among = |names: &[&str]| -> Vec<String> {
             let named = changes.iter().filter(|(name, ..)| names.contains(&name.as_str()));
             named.map(|(name, then, now)| format!("--{name} was {then} and is {now} now")).collect()
@@ -75,7 +82,7 @@ impl Run {
         if names.contains(&"lr") {
             checkpoint.setbacks = 0;
         }
-        Ok((Self { folder: folder.to_owned(), data: checkpoint.data.clone(), recipe }, checkpoint))
+        Ok((Self { folder: folder.to_owned(), data, recipe }, checkpoint))
     }
 
     /// Keeps other processes from training in the folder, which is created, until what is returned is dropped.
