@@ -40,6 +40,10 @@ fn weights_are_fine_tuned_to_other_classes() {
     let begun = StateDict::read(&first).unwrap();
 
     let from = format!("--batch 8 --epochs 4 --ema 0 --weights {}", first.display());
+    let deeper = train(&path("two"), &path("deeper"), &from).replace("1,1,1,1", "1,1,2,1");
+    let refused = program(&words(&deeper)).output().unwrap();
+    assert!(said(&refused).contains("another network than the run trains: add --model small"), "{}", said(&refused));
+    assert!(!path("deeper").exists());
     let told = said(&succeed(&train(&path("two"), &path("probe"), &format!("{from} --freeze layer4"))));
     assert!(told.contains("has 10 classes and the data 2: the classifier starts anew"), "{told}");
     let probe = StateDict::read(&path("probe/last.safetensors")).unwrap();
@@ -89,6 +93,29 @@ fn a_run_goes_on_in_the_other_precision() {
         let lines = metrics(&run, "loss");
         assert!(lines[..6].iter().all(|line| of_mixed(line) == (then == "mixed")));
         assert!(lines[6..].iter().all(|line| of_mixed(line) == (now == "mixed")));
+    }
+}
+
+/// A batch in parts takes the same states as a whole one, averages of running statistics included.
+#[test]
+fn a_run_goes_on_in_parts_and_with_moved_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    succeed(&train(&path("data"), &path("run"), "--batch 16 --epochs 3 --max-steps 4 --ema 0.9"));
+    std::fs::rename(path("data"), path("moved")).unwrap();
+    let (run, moved) = (path("run").display().to_string(), path("moved").display().to_string());
+    let resume = format!("train --resume {run} --data idx:{moved}");
+    let refused = program(&words(&resume)).output().unwrap();
+    let told = said(&refused);
+    assert!(told.contains("--data was ") && told.contains("/moved now") && told.contains("--force"), "{told}");
+    succeed(&format!("{resume} --accumulate 2 --max-steps 6 --force"));
+    succeed(&format!("train --resume {run} --accumulate 1 --force"));
+    assert_eq!(losses(&path("run")).len(), 12);
+    let weights = |name: &str| StateDict::read(&path("run").join(name)).unwrap();
+    let (raw, averaged) = (weights("last.safetensors"), weights("last-ema.safetensors"));
+    for name in ["conv1.0.weight", "bn1.running_mean", "layer4.0.bn3.running_var", "fc.bias"] {
+        assert!(raw.tensors[name] != averaged.tensors[name], "{name}");
     }
 }
 

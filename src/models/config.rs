@@ -1,5 +1,7 @@
 //! What distinguishes one ResNet from another, and the released models by name.
 
+use std::ops::RangeInclusive;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +158,7 @@ impl Config {
             "four numbers from 1 to 1000",
             format!("{:?}", self.depths),
         )?;
-        check("width", (0.125..=8.0).contains(&self.width), "from 0.125 to 8", self.width.to_string())?;
+        check("width", WIDTHS.contains(&self.width), "from 0.125 to 8", self.width.to_string())?;
         check("classes", (2..=20_000).contains(&self.classes), "from 2 to 20000", self.classes.to_string())?;
         check("SE ratio", (0.0..=1.0).contains(&self.se_ratio), "from 0 to 1", self.se_ratio.to_string())?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout.to_string())?;
@@ -183,36 +185,28 @@ pub struct Preset {
     pub res: u32,
     /// Share of the resized picture that the evaluation crop keeps, timm's default.
     pub crop_pct: f64,
-    /// Dropout of the authors' recipe.
-    pub dropout: f32,
-    /// Stochastic depth of the authors' recipe.
-    pub drop_path: f32,
 }
 
-const fn preset(
-    name: &'static str,
-    depths: [usize; 4],
-    res: u32,
-    crop_pct: f64,
-    dropout: f32,
-    drop_path: f32,
-) -> Preset {
-    Preset { name, depths, width: 1.0, res, crop_pct, dropout, drop_path }
+const fn preset(name: &'static str, depths: [usize; 4], res: u32, crop_pct: f64) -> Preset {
+    Preset { name, depths, width: 1.0, res, crop_pct }
 }
+
+/// Width multipliers that a network may have.
+pub const WIDTHS: RangeInclusive<f64> = 0.125..=8.0;
 
 /// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1: how the released models see pictures.
 pub const IMAGENET_MEAN_STD: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// The released depths, and a small one to try things with.
 pub const PRESETS: [Preset; 8] = [
-    Preset { width: 0.25, ..preset("small", [1, 1, 1, 1], 32, 1.0, 0.0, 0.0) },
-    preset("resnet-rs-50", [3, 4, 6, 3], 160, 0.91, 0.25, 0.0),
-    preset("resnet-rs-101", [3, 4, 23, 3], 192, 0.94, 0.25, 0.0),
-    preset("resnet-rs-152", [3, 8, 36, 3], 256, 1.0, 0.25, 0.0),
-    preset("resnet-rs-200", [3, 24, 36, 3], 256, 1.0, 0.25, 0.1),
-    preset("resnet-rs-270", [4, 29, 53, 4], 256, 1.0, 0.25, 0.1),
-    preset("resnet-rs-350", [4, 36, 72, 4], 288, 1.0, 0.25, 0.1),
-    preset("resnet-rs-420", [4, 44, 87, 4], 320, 1.0, 0.4, 0.1),
+    Preset { width: 0.25, ..preset("small", [1, 1, 1, 1], 32, 1.0) },
+    preset("resnet-rs-50", [3, 4, 6, 3], 160, 0.91),
+    preset("resnet-rs-101", [3, 4, 23, 3], 192, 0.94),
+    preset("resnet-rs-152", [3, 8, 36, 3], 256, 1.0),
+    preset("resnet-rs-200", [3, 24, 36, 3], 256, 1.0),
+    preset("resnet-rs-270", [4, 29, 53, 4], 256, 1.0),
+    preset("resnet-rs-350", [4, 36, 72, 4], 288, 1.0),
+    preset("resnet-rs-420", [4, 44, 87, 4], 320, 1.0),
 ];
 
 impl Preset {

@@ -5,6 +5,7 @@ mod resnet;
 
 pub use config::{
     ActivationChoice, Config, DropPathSchedule, IMAGENET_MEAN_STD, PRESETS, Preset, Shortcut, Stem, StemDownsampling,
+    WIDTHS,
 };
 pub use resnet::{Input, Mode, Network, PARTS, Training, TrainingEnds, part_of};
 

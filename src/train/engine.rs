@@ -9,7 +9,7 @@ use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::Gpu;
 use crate::graph::TensorId;
-use crate::models::{Input, Network};
+use crate::models::Input;
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
 use crate::{Error, Inference};
 
@@ -141,36 +141,10 @@ impl Engine {
         })
     }
 
-    /// Gives the weights their first values: drawn from the seed, and where `init` names a file, its. The classifier stays as drawn
-    /// if the file's is for another number of classes.
-    pub(super) fn initialize(&mut self, seed: u64, init: Option<&Path>) -> Result<(), Error> {
+    /// Gives the weights their first values: drawn from the seed, and where there are others, those.
+    pub(super) fn initialize(&mut self, seed: u64, first: &[(String, Vec<f32>)]) -> Result<(), Error> {
         self.store.initialize(seed)?;
-        if let Some(path) = init {
-            let mut weights = StateDict::read(path)?;
-            let graph = Network::build(
-                &self.card.config,
-                1,
-                [self.card.res as usize; 2],
-                pixels(&self.card),
-                crate::models::Mode::Inference,
-            )?
-            .graph;
-            let mut wanted: Vec<_> = graph.persistent().map(|id| graph.tensor(id)).collect();
-            let rows = |t: &HostTensor| t.shape.first().copied();
-            let theirs = weights.tensors.get("fc.weight").and_then(rows);
-            if theirs.is_some_and(|classes| classes != self.card.config.classes) {
-                log::warn!(
-                    "{} has {} classes and the data {}: the classifier starts anew",
-                    path.display(),
-                    theirs.unwrap_or(0),
-                    self.card.config.classes
-                );
-                let in_head = |name: &str| name.starts_with("fc.");
-                wanted.retain(|tensor| !in_head(&tensor.name));
-                weights.tensors.retain(|name, _| !in_head(name));
-            }
-            self.store.load(&timm::values_of(path, &weights, &wanted)?)?;
-        }
+        self.store.load(first)?;
         // Averages begin where the weights do.
         let averages: Vec<String> =
             self.store.tensors().map(|t| t.name.clone()).filter(|n| n.ends_with(AVERAGE)).collect();

@@ -140,6 +140,14 @@ pub enum Error {
         /// What was and what is asked for.
         changes: String,
     },
+    /// Weights to start from are another network's.
+    #[error("{} holds the weights of another network than the run trains: add {flags}", path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The flags that choose its network.
+        flags: String,
+    },
     /// The folder of a study's row holds another run.
     #[error("{} holds a run with {there}, now it would be {here}: choose another --out", folder.display())]
     OtherRow {

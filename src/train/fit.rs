@@ -83,7 +83,8 @@ fn too_large(recipe: &Recipe, planned: u64, limit: u64, [largest, in_parts]: [Op
             let parts = (1..=recipe.batch).find(|&k| recipe.batch.is_multiple_of(k) && recipe.batch / k <= in_parts);
             let keep =
                 parts.map_or(String::new(), |k| format!(", or --accumulate {k} to keep steps of {}", recipe.batch));
-            format!("the largest batch that fits is {largest}: give --batch {largest}{keep}")
+            let batch = largest * recipe.accumulate;
+            format!("the largest batch that fits is {batch}: give --batch {batch}{keep}")
         }
         None => "not even one picture fits: lower --res, choose a smaller model, or add --recompute".to_owned(),
     };
@@ -113,6 +114,19 @@ mod tests {
             let expected = limit.min(64);
             assert_eq!(largest(64, |n| Ok(n <= limit)).unwrap(), (expected > 0).then_some(expected));
         }
+    }
+
+    #[test]
+    fn the_advice_is_about_whole_batches() {
+        let advice = |accumulate, fitting| {
+            let recipe = Recipe { batch: 256, accumulate, ..Recipe::default() };
+            too_large(&recipe, 2 << 30, 1 << 30, fitting).to_string()
+        };
+        let whole = advice(1, [Some(100), Some(90)]);
+        assert!(whole.contains("give --batch 100, or --accumulate 4 to keep steps of 256"), "{whole}");
+        let in_parts = advice(4, [Some(39), Some(39)]);
+        assert!(in_parts.contains("give --batch 156, or --accumulate 8 to keep steps of 256"), "{in_parts}");
+        assert!(advice(1, [None, None]).contains("not even one picture fits"));
     }
 
     #[test]

@@ -1,18 +1,24 @@
 //! The keys of a recipe, once for the command line and for TOML files.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::{Augment, Decay, Error, Schedule, TrainingPrecision};
 use crate::data::Convention;
-use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
+use crate::models::{ActivationChoice, DropPathSchedule, Preset, Shortcut, Stem, StemDownsampling};
 
 /// Settings that a command line or a TOML file gives; the others keep their value.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[command(next_help_heading = "Recipe", allow_negative_numbers = true)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RecipeFlags {
+    /// In a TOML file, `[models.NAME]`: what differs for a model of the file's and the command line's.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, RecipeFlags>,
     /// Model to train: small, resnet-rs-50 ... [default: small]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -51,6 +57,7 @@ pub struct RecipeFlags {
     pub epochs: Option<u32>,
     /// Pictures in a step; auto for as many as fit the GPU, 1024 at most [default: 64]
     #[arg(long, value_name = "N|auto", value_parser = parse_batch)]
+    #[serde(with = "batch")]
     pub batch: Option<u32>,
     /// Parts that a step's pictures are computed in: less memory for the same batch [default: 1]
     #[arg(long, value_name = "N")]
@@ -103,7 +110,7 @@ pub struct RecipeFlags {
     /// How that rate grows: stage by stage as TensorFlow's, or block by block as timm's [default: stage]
     #[arg(long, hide_possible_values = true, value_name = "stage|block")]
     pub drop_path_schedule: Option<DropPathSchedule>,
-    /// Weight of the new batch in BatchNorm's running statistics [default: 0.1]
+    /// Weight of the new batch in BatchNorm's running statistics; 1 for the last's alone, TensorFlow's momentum 0 [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub bn_momentum: Option<f64>,
     /// How pictures are varied: standard is crops and flips, randaug these and RandAugment [default: standard]
@@ -163,6 +170,25 @@ fn parse_batch(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A batch in TOML: a number, or `"auto"`, which is 0 here.
+pub(super) mod batch {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use toml::Value;
+
+    pub(crate) fn serialize<S: Serializer, B: Copy + Into<Option<u32>>>(batch: &B, to: S) -> Result<S::Ok, S::Error> {
+        match (*batch).into() {
+            Some(0) => "auto".serialize(to),
+            batch => batch.serialize(to),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, B: From<u32>>(from: D) -> Result<B, D::Error> {
+        let value = Value::deserialize(from)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        super::parse_batch(&text).map(B::from).map_err(Error::custom)
+    }
+}
+
 pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {
     let depths: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
     depths.ok().and_then(|d| d.try_into().ok()).ok_or_else(|| "expected four numbers such as 2,2,2,2".into())
@@ -171,13 +197,29 @@ pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {
 impl RecipeFlags {
     /// Reads the text of a recipe called `name`.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, Error> {
-        let settings: Table = text.parse().map_err(|e| Error::toml(name, e))?;
+        let mut settings: Table = text.parse().map_err(|e| Error::toml(name, e))?;
+        let of_models = match settings.remove("models") {
+            Some(toml::Value::Table(models)) => models,
+            _ => Table::new(),
+        };
         let known = Self::keys();
-        if let Some(key) = settings.keys().find(|key| !known.contains(key)) {
-            let nearest = known.iter().min_by_key(|known| edits(known, key)).cloned().unwrap_or_default();
-            return Err(Error::UnknownKey { name: name.to_owned(), key: key.clone(), nearest });
+        for settings in std::iter::once(&settings).chain(of_models.values().filter_map(toml::Value::as_table)) {
+            if let Some(key) = settings.keys().find(|key| !known.contains(key)) {
+                let nearest = known.iter().min_by_key(|known| edits(known, key)).cloned().unwrap_or_default();
+                return Err(Error::UnknownKey { name: name.to_owned(), key: key.clone(), nearest });
+            }
         }
-        toml::from_str(text).map_err(|e| Error::toml(name, e))
+        let flags: Self = toml::from_str(text).map_err(|e| Error::toml(name, e))?;
+        match flags.models.iter().find_map(|(model, _)| Preset::find(model).err()) {
+            Some(unknown) => Err(Error::toml(name, unknown)),
+            None => Ok(flags),
+        }
+    }
+
+    /// Takes out what a recipe file sets for one model alone.
+    pub(super) fn take_for(&mut self, model: &str) -> Option<Self> {
+        let name = |model: &str| Preset::find(model).map(|preset| preset.name).ok();
+        std::mem::take(&mut self.models).into_iter().find(|(of, _)| name(of) == name(model)).map(|(_, flags)| flags)
     }
 
     /// Every setting, by the name of its flag.

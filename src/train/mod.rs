@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod fit;
 mod flags;
+mod init;
 pub mod metrics;
 mod plot;
 mod recipe;

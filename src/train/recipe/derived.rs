@@ -15,7 +15,7 @@ impl Recipe {
     pub fn learning_rate(&self, steps_per_epoch: u64) -> Result<LearningRate, Error> {
         let total = u64::from(self.epochs).saturating_mul(steps_per_epoch);
         let epochs = self.warmup_epochs.unwrap_or(0.0);
-        let warmup = self.warmup_steps.unwrap_or((epochs * steps_per_epoch as f64).round() as u64);
+        let warmup = self.warmup_steps.unwrap_or((epochs * steps_per_epoch as f64) as u64);
         if warmup >= total {
             return Err(Error::Warmup { warmup, total });
         }
@@ -37,6 +37,9 @@ impl Recipe {
     pub fn res_of_epoch(&self, epoch: u64, res: u32) -> u32 {
         let last = u64::from(self.epochs) - 1;
         let Some(start) = self.res_start.filter(|_| epoch < last) else { return res };
+        if epoch == 0 {
+            return start;
+        }
         let unit = if res >= 96 { 32 } else { 4 };
         let share = epoch as f64 / last as f64;
         let exact = f64::from(start) + share * (f64::from(res) - f64::from(start));
@@ -58,7 +61,8 @@ impl Recipe {
 
     /// The factor of each part's learning rate.
     pub(super) fn lr_scales(&self) -> Result<[f32; PARTS.len()], Error> {
-        let mut scales = [1.0; PARTS.len()];
+        let frozen = self.frozen()?;
+        let mut scales = [None; PARTS.len()];
         let entries = self.lr_scale.iter().flat_map(|text| text.split(','));
         for entry in entries.filter(|entry| !entry.trim().is_empty()) {
             let parsed = entry.split_once('=').and_then(|(part, factor)| {
@@ -69,9 +73,18 @@ impl Recipe {
                 let range = "PART=FACTOR,.. with the parts stem, layer1, layer2, layer3, layer4 and fc";
                 return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range });
             };
-            scales[part] = factor;
+            if scales[part].replace(factor).is_some() {
+                return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range: "one factor a part" });
+            }
+            if part < frozen {
+                return Err(Error::Range {
+                    setting: "lr-scale",
+                    value: entry.to_owned(),
+                    range: "of a part that learns",
+                });
+            }
         }
-        Ok(scales)
+        Ok(scales.map(|scale| scale.unwrap_or(1.0)))
     }
 
     /// What a training step of this recipe does. The recipe is valid.

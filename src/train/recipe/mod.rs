@@ -86,7 +86,8 @@ pub struct Recipe {
     pub res_start: Option<u32>,
     /// Passes over the training data.
     pub epochs: u32,
-    /// Pictures in a step; 0 for as many as fit the device.
+    /// Pictures in a step; 0, `"auto"` in TOML, for as many as fit the device.
+    #[serde(with = "super::flags::batch")]
     pub batch: u32,
     /// Parts that a step's pictures are computed in, one after the other: less memory, and batch statistics of a part each.
     pub accumulate: u32,
@@ -217,7 +218,8 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
-    /// `small`, `paper`, `tpu`, `tfm`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`.
+    /// `small`, `paper`, `tpu`, `tfm`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`. A file's
+    /// `[models.NAME]` holds what differs for a model.
     ///
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
@@ -229,7 +231,12 @@ impl Recipe {
                 None if Path::new(name).exists() => files::read_text(Path::new(name))?,
                 None => return Err(Error::UnknownRecipe { name: name.to_owned() }),
             };
-            overlay(&mut settings, table(name, &RecipeFlags::parse(name, &text)?)?);
+            let mut file = RecipeFlags::parse(name, &text)?;
+            let model = flags.model.as_ref().or(file.model.as_ref()).cloned();
+            let of_model = model.and_then(|model| file.take_for(&model));
+            for layer in std::iter::once(file).chain(of_model) {
+                overlay(&mut settings, table(name, &layer)?);
+            }
         }
         Self::settle(settings, flags)
     }

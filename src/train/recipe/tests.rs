@@ -84,14 +84,67 @@ fn built_in_recipes_hold_the_fact_sheets_figures() {
     assert_eq!(Recipe::resolve(Some("small"), &none).unwrap(), Recipe::default(), "stated once more");
     let timm = Recipe::resolve(Some("timm"), &none).unwrap();
     assert_eq!((timm.epochs, timm.lr, timm.dropout), (300, 0.05, 0.0));
-    for recipe in [paper, tpu, tfm, timm] {
-        assert_eq!((recipe.model.as_str(), recipe.res, recipe.label_smoothing), ("resnet-rs-50", Some(160), 0.1));
+    for (recipe, res) in [(paper, Some(160)), (tpu, Some(160)), (tfm, Some(160)), (timm, None)] {
+        assert_eq!((recipe.model.as_str(), recipe.res, recipe.label_smoothing), ("resnet-rs-50", res, 0.1));
     }
+}
+
+/// The fact sheet's table 1.2, one size of picture a depth.
+#[test]
+fn the_authors_recipes_follow_the_model() {
+    for (recipe, model, res, dropout, drop_path, magnitude) in [
+        ("paper", "resnet-rs-101", 192, 0.25, 0.0, 15.0),
+        ("tpu", "resnet-rs-200", 256, 0.25, 0.1, 15.0),
+        ("tfm", "resnetrs350", 256, 0.25, 0.1, 15.0),
+        ("tpu", "ResNet-RS-420", 320, 0.4, 0.1, 15.0),
+        ("tfm", "resnet-rs-50", 160, 0.25, 0.0, 10.0),
+    ] {
+        let recipe = Recipe::resolve(Some(recipe), &flags(&format!("--model {model}"))).unwrap();
+        let expected = (Some(res), dropout, drop_path, magnitude);
+        assert_eq!((recipe.res, recipe.dropout, recipe.drop_path, recipe.randaug_magnitude), expected, "{model}");
+    }
+    let text = "model = 'resnet-rs-101'\nlr = 1\n[models.resnet-rs-101]\nlr = 2\n[models.small]\nlr = 3";
+    for (line, lr) in [("", 2.0), ("--model small", 3.0), ("--model resnet-rs-152", 1.0), ("--lr 4", 4.0)] {
+        assert_eq!(resolve(text, line).unwrap().lr, lr, "{line}");
+    }
+}
+
+#[test]
+fn a_batch_is_a_number_or_auto() {
+    for (text, line, batch) in [("batch = 'auto'", "", 0), ("batch = 'auto'", "--batch 8", 8), ("", "--batch auto", 0)]
+    {
+        let recipe = resolve(text, line).unwrap();
+        assert_eq!(recipe.batch, batch, "{text} {line}");
+        assert_eq!(resolve(&recipe.to_toml().unwrap(), "").unwrap(), recipe);
+    }
+}
+
+/// From the flag's size in the first epoch to the data's in the last, in multiples of 32 or, for small pictures, of 4.
+#[test]
+fn pictures_grow_evenly() {
+    for (start, res, expected) in [
+        (100, 224, [100, 128, 160, 192, 224]),
+        (16, 32, [16, 20, 24, 28, 32]),
+        (30, 32, [30, 32, 32, 32, 32]),
+        (64, 32, [64, 56, 48, 40, 32]),
+    ] {
+        let recipe = Recipe { epochs: 5, res_start: Some(start), ..Recipe::default() };
+        assert_eq!([0, 1, 2, 3, 4].map(|epoch| recipe.res_of_epoch(epoch, res)), expected, "{start} to {res}");
+    }
+    let once = Recipe { epochs: 1, res_start: Some(16), ..Recipe::default() };
+    assert_eq!((once.res_of_epoch(0, 32), Recipe::default().res_of_epoch(0, 32)), (32, 32));
 }
 
 #[test]
 fn mistakes_are_named() {
     for (text, line, expected) in [
+        ("[models.small]\nlearning-rate = 1", "", "there is no setting learning-rate"),
+        ("[models.smal]\nlr = 1", "", "my.toml: there is no model \"smal\""),
+        ("models = 3", "", "my.toml: TOML parse error at line 1"),
+        ("batch = 0", "", "expected a number above 0, or auto"),
+        ("", "--batch 2000000", "--batch is 2000000; it must be at most 1048576"),
+        ("", "--lr-scale fc=1,fc=2", "--lr-scale is fc=2; it must be one factor a part"),
+        ("", "--freeze layer2 --lr-scale layer1=0.1", "--lr-scale is layer1=0.1; it must be of a part that learns"),
         ("btach = 3", "", "there is no setting btach; did you mean batch?"),
         ("warmup_epochs = 3", "", "did you mean warmup-epochs?"),
         ("[optimizer]\nlr = 1", "", "there is no setting optimizer"),
@@ -148,7 +201,7 @@ fn mistakes_are_named() {
 proptest! {
     #[test]
     fn toml_text_gives_the_same_recipe_back(
-        (lr, decay, width) in (1e-12f64..1e6, 0.0f64..1.0, prop::option::of(0.01f32..8.0)),
+        (lr, decay, width) in (1e-12f64..1e6, 0.0f64..1.0, prop::option::of(0.125f32..8.0)),
         (seed, epochs, steps) in (0..=i64::MAX as u64, 1..u32::MAX, prop::option::of(0..1u64 << 40)),
         depths in prop::option::of(prop::array::uniform4(1usize..100)),
     ) {

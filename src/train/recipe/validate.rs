@@ -1,6 +1,7 @@
 //! The range of every setting.
 
 use super::{Error, Recipe};
+use crate::models;
 
 impl Recipe {
     /// Checks every setting against its range.
@@ -18,7 +19,7 @@ impl Recipe {
             range("depths", format!("{depths:?}"), "four numbers from 1 to 1000", valid)?;
         }
         if let Some(width) = self.width {
-            range("width", width.to_string(), "above 0 and at most 8", width > 0.0 && width <= 8.0)?;
+            range("width", width.to_string(), "from 0.125 to 8", models::WIDTHS.contains(&f64::from(width)))?;
         }
         if let Some(res) = self.res {
             range("res", res.to_string(), "from 1 to 4096 px", (1..=4096).contains(&res))?;
@@ -36,6 +37,7 @@ impl Recipe {
             range("patience", n.to_string(), "at least 1", n > 0)?;
         }
         let (parts, batch) = (self.accumulate, self.batch);
+        range("batch", batch.to_string(), "at most 1048576", batch <= 1 << 20)?;
         let divides = if batch == 0 { parts == 1 } else { (1..=batch).contains(&parts) && batch.is_multiple_of(parts) };
         range("accumulate", parts.to_string(), "a divisor of --batch", divides)?;
         if let Some(norm) = self.clip_norm {

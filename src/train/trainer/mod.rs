@@ -14,8 +14,8 @@ use rate::Rate;
 use recover::is_lost;
 
 use super::engine::{Engine, Outcome, PendingOutcome};
-use super::fit;
 use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
+use super::{fit, init};
 use crate::data::{Batch, Batches, Dataset, LoaderOptions};
 use crate::gpu::{Gpu, Tuning};
 use crate::weights::ModelCard;
@@ -157,6 +157,10 @@ impl<'a> Trainer<'a> {
             );
         }
         let schedule = recipe.learning_rate(steps_per_epoch)?;
+        let first = init.map(|path| init::read(path, &card)).transpose()?.unwrap_or_default();
+        if recipe.freeze.is_some() && checkpoint.is_none() && init.is_none() {
+            log::warn!("--freeze keeps weights as they were drawn, since there is no --weights to start from");
+        }
 
         let progress = |done, total| observer.compiling(done, total);
         let step = checkpoint.map_or(0, |c| c.step);
@@ -164,7 +168,7 @@ impl<'a> Trainer<'a> {
         let mut engine = Engine::new(gpu, recipe, &card, res, &progress)?;
         match checkpoint {
             Some(c) => engine.resume(&run.folder, c)?,
-            None => engine.initialize(recipe.seed, init)?,
+            None => engine.initialize(recipe.seed, &first)?,
         }
         let lock = run.lock()?;
         let metrics = run.open(checkpoint)?;
