@@ -1,36 +1,43 @@
 //! Every adapter of the machine, with each kernel family.
 
-use resnet_rs::gpu::{Error, Family, Gpu, GpuOptions, Kept, adapters};
+use resnet_rs::gpu::{AdapterReport, Error, Family, Gpu, GpuOptions, Kept, adapters};
 
 /// Runs `test` on each adapter with each kernel family, shaders checked. A machine without any adapter fails.
 #[allow(dead_code, reason = "not every test binary that mounts this file needs all adapters")]
-pub(crate) fn on_each(test: impl Fn(&Gpu)) {
-    let found = adapters();
-    assert!(!found.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
-    for adapter in found {
-        for family in [Family::Registers, Family::Tiles] {
-            if let Some(gpu) = open(adapter.index, family, false) {
-                eprintln!("on {} with {family:?}", gpu.name());
-                test(&gpu);
-            }
+pub(crate) fn on_each(test: impl Fn(&Gpu) + Sync) {
+    side_by_side(|adapter, family| {
+        if let Some(gpu) = open(adapter.index, family, false) {
+            eprintln!("on {} with {family:?}", gpu.name());
+            test(&gpu);
         }
-    }
+    });
 }
 
 /// Runs `test` on each adapter with each kernel family and each form of 16-bit floats that it has.
 #[allow(dead_code, reason = "not every test binary that mounts this file is about 16-bit floats")]
-pub(crate) fn on_each_half(test: impl Fn(&Gpu)) {
-    for adapter in adapters() {
-        for family in [Family::Registers, Family::Tiles] {
-            for packed_half in [false, true] {
-                let offered = packed_half || adapter.f16;
-                if let Some(gpu) = offered.then(|| open(adapter.index, family, packed_half)).flatten() {
-                    eprintln!("on {} with {family:?}, f16 {:?}", gpu.name(), gpu.half_storage());
-                    test(&gpu);
-                }
+pub(crate) fn on_each_half(test: impl Fn(&Gpu) + Sync) {
+    side_by_side(|adapter, family| {
+        for packed_half in [false, true] {
+            let offered = packed_half || adapter.f16;
+            if let Some(gpu) = offered.then(|| open(adapter.index, family, packed_half)).flatten() {
+                eprintln!("on {} with {family:?}, f16 {:?}", gpu.name(), gpu.half_storage());
+                test(&gpu);
             }
         }
-    }
+    });
+}
+
+/// Each adapter in a thread of its own, which panics if one of them does: while one compiles, another computes.
+fn side_by_side(test: impl Fn(&AdapterReport, Family) + Sync) {
+    let found = adapters();
+    assert!(!found.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
+    std::thread::scope(|threads| {
+        for adapter in &found {
+            let test = &test;
+            threads
+                .spawn(move || [Family::Registers, Family::Tiles].into_iter().for_each(|family| test(adapter, family)));
+        }
+    });
 }
 
 /// Options that leave the user's files alone: results must not depend on what was tuned on this machine.
