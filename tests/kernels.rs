@@ -20,15 +20,10 @@ fn hold(gpu: &Gpu, cases: &[Case]) {
     assert!(off.is_empty(), "off by more than is allowed on {}:\n{}", gpu.name(), off.join("\n"));
 }
 
+/// In one go, since a device keeps what it has compiled, and that takes most of the time.
 #[test]
-fn standard_cases() {
-    let cases = cases::standard();
-    adapters::on_each(|gpu| hold(gpu, &cases));
-}
-
-#[test]
-fn random_cases() {
-    let cases: Vec<Case> = (0..20).flat_map(cases::random).collect();
+fn standard_and_random_cases() {
+    let cases: Vec<Case> = cases::standard().into_iter().chain((0..20).flat_map(cases::random)).collect();
     adapters::on_each(|gpu| hold(gpu, &cases));
 }
 

@@ -27,15 +27,16 @@ pub(crate) fn on_each_half(test: impl Fn(&Gpu) + Sync) {
     });
 }
 
-/// Each adapter in a thread of its own, which panics if one of them does: while one compiles, another computes.
+/// Each adapter in a thread of its own, all of which end before this panics for one of them: software adapters compile one kernel
+/// after another. Its families follow each other, for the sake of memory.
 fn side_by_side(test: impl Fn(&AdapterReport, Family) + Sync) {
     let found = adapters();
     assert!(!found.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
+    let with_families =
+        |adapter| [Family::Registers, Family::Tiles].into_iter().for_each(|family| test(adapter, family));
     std::thread::scope(|threads| {
         for adapter in &found {
-            let test = &test;
-            threads
-                .spawn(move || [Family::Registers, Family::Tiles].into_iter().for_each(|family| test(adapter, family)));
+            threads.spawn(|| with_families(adapter));
         }
     });
 }

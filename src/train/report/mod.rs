@@ -260,9 +260,17 @@ fn charts(lines: &[Line]) -> Result<Vec<Chart>, Error> {
 fn notes(overview: &Overview, classes: usize) -> Vec<String> {
     let number = |key: &str| overview.settings.get(key).and_then(toml::Value::as_float).unwrap_or(0.0);
     let mut notes = vec![
-        "Top-1 is the share of pictures whose likeliest class is right. Validation pictures are never trained on."
+        "A step trains on one batch of pictures. Top-1 is the share of pictures whose likeliest class is right. Validation pictures \
+         are never trained on."
             .to_owned(),
     ];
+    if overview.settings.get("schedule").and_then(toml::Value::as_str) != Some("constant") {
+        notes.push(
+            "The learning rate is how far a step moves the weights: little while they are still at random, little again at the end, \
+             so that they settle."
+                .to_owned(),
+        );
+    }
     let augmented = overview.settings.get("augment").and_then(toml::Value::as_str) != Some("none");
     let any = |keys: &[&str]| keys.iter().any(|key| number(key) > 0.0);
     if augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]) {
