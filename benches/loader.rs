@@ -48,7 +48,7 @@ fn main() {
             cutmix: 0.0,
         };
         let transform = Transform::Train { augmentation, small: false, shuffle: true, seed: 0 };
-        let options = LoaderOptions { batch: BATCH, res: RES, transform };
+        let options = LoaderOptions { batch: BATCH, at_once: 1, res: RES, transform };
         group.bench_function(name, |b| {
             b.iter(|| {
                 let batches = Batches::new(dataset.train.clone(), options, 0, 0);

@@ -5,6 +5,7 @@
 #[path = "common/program.rs"]
 mod program;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -26,20 +27,21 @@ struct Fixture {
     folder: TempDir,
     losses: Vec<f64>,
     epochs: Vec<serde_json::Value>,
-    weights: [Vec<u8>; 2],
+    weights: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         idx_folder(&folder.path().join("data"), PICTURES[0], PICTURES[1]);
-        let mut fixture = Self { folder, losses: Vec::new(), epochs: Vec::new(), weights: [Vec::new(), Vec::new()] };
+        let mut fixture = Self { folder, losses: Vec::new(), epochs: Vec::new(), weights: BTreeMap::new() };
         let undisturbed = fixture.run("undisturbed");
         succeed(&fixture.train("undisturbed"));
         fixture.losses = losses(&undisturbed);
         fixture.epochs = metrics(&undisturbed, "val_top1");
         fixture.weights = weights(&undisturbed);
         assert_eq!((fixture.losses.len(), fixture.epochs.len()), (STEPS, EPOCHS));
+        assert_eq!(fixture.weights.len(), 6, "last, its average, best, two of the top, the checkpoint");
         fixture
     }
 
@@ -48,14 +50,16 @@ impl Fixture {
     }
 
     /// The command line of a new run. Everything random is in it: order, crops, RandAugment, erasing, mixing, dropout, stochastic
-    /// depth; and all that a run keeps between steps: momenta, averages, the loss scale, the size of the pictures.
+    /// depth; and all that a run keeps between steps: momenta, averages, the loss scale, the size of the pictures. A checkpoint is saved
+    /// after each step.
     fn train(&self, name: &str) -> String {
         let (data, out) = (self.run("data"), self.run(name));
         let (data, out) = (data.display(), out.display());
         format!(
             "train --data idx:{data} --out {out} --res 32 --width 0.125 --depths 1,1,1,1 --batch 8 --epochs {EPOCHS} \
              --lr 0.02 --augment randaug --erasing 0.3 --mixup 0.2 --cutmix 0.5 --dropout 0.2 --drop-path 0.1 \
-             --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2 --precision mixed"
+             --accumulate 2 --clip-norm 2 --ema 0.99 --res-start 24 --keep 2 --precision mixed \
+             --checkpoint-minutes 0"
         )
     }
 
@@ -78,14 +82,19 @@ impl Fixture {
     }
 }
 
-/// What a run has come to, and the average of it.
-fn weights(run: &Path) -> [Vec<u8>; 2] {
-    ["last.safetensors", "last-ema.safetensors"].map(|name| fs::read(run.join(name)).unwrap())
+/// Every file of weights in a run's folder, the checkpoint and the best epochs' included, by its path there.
+fn weights(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folders = ["", "checkpoint", "top"].into_iter().flat_map(|folder| fs::read_dir(run.join(folder)).unwrap());
+    let paths = folders.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+    files.map(|path| (path.strip_prefix(run).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
 /// The files of a run whose writer has not finished, or never will.
 fn unfinished(run: &Path) -> Vec<PathBuf> {
-    let entries = [run.to_owned(), run.join("checkpoint")].into_iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let entries = [run.to_owned(), run.join("checkpoint"), run.join("top")]
+        .into_iter()
+        .filter_map(|folder| fs::read_dir(folder).ok());
     let paths = entries.flatten().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|ending| ending == "partial")).collect()
 }

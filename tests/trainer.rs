@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use program::{idx, idx_folder, losses, metrics, program, said, succeed, words};
+use program::{idx, idx_folder, json, losses, metrics, program, said, succeed, words};
 use resnet_rs::weights::StateDict;
 
 /// A network that trains in a second, on pictures that [`idx_folder`] has made.
@@ -142,6 +142,85 @@ fn a_run_goes_on_only_where_it_stands() {
     idx_folder(&folder.path().join("data"), 96, 32);
     let output = program(&words(&format!("train --resume {}", run.display()))).output().unwrap();
     assert!(said(&output).contains("has 6 now, since its pictures or --batch have changed"), "{}", said(&output));
+}
+
+/// A folder of pictures in two classes, dark and bright.
+fn picture_folder(folder: &Path) {
+    for (split, count) in [("train", 16), ("val", 6)] {
+        for (class, grey) in [("cat", 40), ("fox", 200)] {
+            let class = folder.join(split).join(class);
+            std::fs::create_dir_all(&class).unwrap();
+            for i in 0..count {
+                let pixel = image::Rgb([grey + i, grey, i]);
+                image::RgbImage::from_pixel(40, 32, pixel).save(class.join(format!("{i:02}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+/// Validation pictures that go, a picture that breaks and is mended, a class with another name: nothing is lost, nothing mistaken.
+#[test]
+fn pictures_change_under_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    picture_folder(&data);
+    let first = train(&data, &run, "--batch 8 --epochs 6 --lr 1e-9 --shuffle false --max-steps 6 --ema 0");
+    succeed(&first.replace("idx:", "folder:"));
+    let resume = |more: &str| program(&words(&format!("train --resume {} {more}", run.display()))).output().unwrap();
+
+    for i in 1..6 {
+        std::fs::remove_file(data.join(format!("val/cat/{i:02}.png"))).unwrap();
+        std::fs::remove_file(data.join(format!("val/fox/{i:02}.png"))).unwrap();
+    }
+    let output = resume("--max-steps 7");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+
+    let picture = data.join("train/fox/10.png");
+    let bytes = std::fs::read(&picture).unwrap();
+    std::fs::write(&picture, &bytes[..bytes.len() / 2]).unwrap();
+    let output = resume("");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("fox/10.png: not a usable picture"), "{}", said(&output));
+    assert_eq!(losses(&run).len(), 7, "the fourth step of the epoch has that picture");
+    std::fs::write(&picture, &bytes).unwrap();
+    assert_eq!(resume("--max-steps 9").status.code(), Some(0));
+    assert_eq!(losses(&run).len(), 9);
+
+    for split in ["train", "val"] {
+        std::fs::rename(data.join(split).join("cat"), data.join(split).join("wolf")).unwrap();
+    }
+    let output = resume("");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("class 0 was cat when the run began and is fox now"), "{}", said(&output));
+}
+
+/// Without progress a run ends by itself, and where its time is over it can go on.
+#[test]
+fn runs_end_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let still = "--batch 16 --epochs 9 --lr 1e-12 --bn-momentum 1e-12 --ema 0";
+    let ended = json(&train(&path("data"), &path("patient"), &format!("{still} --patience 2")));
+    assert_eq!((&ended["ended"], &ended["steps"]), (&"patience".into(), &12.into()), "{ended}");
+    let ended = json(&train(&path("data"), &path("short"), &format!("{still} --max-minutes 1e-6")));
+    assert_eq!(ended["ended"], "time", "{ended}");
+    let ended = json(&format!("train --resume {} --max-steps 5", path("short").display()));
+    assert_eq!((&ended["ended"], &ended["steps"]), (&"steps".into(), &5.into()), "{ended}");
+}
+
+/// A loss beyond all bounds is a divergence as well: back to the checkpoint, three times.
+#[test]
+fn a_loss_that_explodes_is_a_divergence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let flags = "--batch 16 --epochs 4 --warmup-epochs 0 --lr 1e5 --ema 0";
+    let output = program(&words(&train(&path("data"), &path("run"), flags))).output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the loss of step 1 is ") && told.contains("going back to step 0"), "{told}");
+    assert!(told.contains("after 3 returns to an earlier checkpoint"), "{told}");
 }
 
 /// Two processes in one folder would undo each other's work. Whoever is killed holds nothing.

@@ -74,6 +74,12 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         if skipped > 0 {
             eprintln!("{skipped} steps were left out, since their gradients were not finite");
         }
+        if summary.setbacks > 0 {
+            let (times, part) = (summary.setbacks, 1 << summary.setbacks);
+            eprintln!(
+                "returned to an earlier checkpoint {times} times: the learning rate is 1/{part} of the schedule's"
+            );
+        }
         let why = match summary.ended {
             Ended::Schedule => None,
             Ended::Patience => Some("as the last epochs brought nothing better (--patience)"),
@@ -93,7 +99,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         output::json(&serde_json::json!({
             "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
             "stopped": matches!(summary.ended, Ended::Time | Ended::Interrupted), "ended": summary.ended,
-            "best_top1": summary.best_top1, "skipped": skipped,
+            "best_top1": summary.best_top1, "skipped": skipped, "setbacks": summary.setbacks,
         }))?;
     }
     Ok(())
@@ -181,7 +187,8 @@ impl Observer for Display {
         let ready = self.started.elapsed().as_secs_f64();
         self.say(&format!("{verb} at step {done} of {total}: {memory:.1} MiB of GPU memory, ready after {ready:.1} s"));
         self.bar.reset();
-        self.bar.set_style(style("{msg} {wide_bar} {pos}/{len} eta {eta}"));
+        self.bar.set_style(style("{msg} {prefix} {wide_bar} {pos}/{len} eta {eta}"));
+        self.bar.set_prefix(format!("{memory:.0} MiB"));
         self.bar.set_length(total);
         self.bar.set_position(done);
         self.bar.reset_eta();
@@ -204,6 +211,10 @@ impl Observer for Display {
 
     fn validating(&self, done: usize, total: usize) {
         self.bar.set_message(format!("validating {done}/{total}"));
+    }
+
+    fn notice(&self, message: &str) {
+        self.bar.suspend(|| log::warn!("{message}"));
     }
 
     fn epoch(&self, line: &EpochLine) {

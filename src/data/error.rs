@@ -28,7 +28,7 @@ pub enum Error {
         problem: String,
     },
     /// A file is no picture, or one that cannot be decoded.
-    #[error("{}: not a usable picture: {problem}. Remove it, or convert it to JPEG, PNG or WebP", path.display())]
+    #[error("{}: not a usable picture: {problem}. Convert it to JPEG, PNG or WebP, or remove it; a run that is under way goes on if another takes its place", path.display())]
     Picture {
         /// The file.
         path: PathBuf,

@@ -46,7 +46,12 @@ pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
         return Err(Error::invalid(train_labels, problem));
     }
     let largest = train.labels.iter().copied().max().unwrap_or(0);
-    let count = (usize::from(largest) + 1).max(2);
+    if train.labels.iter().all(|&label| label == largest) {
+        let problem =
+            format!("all pictures are of class {largest}; there is nothing to tell apart with fewer than 2 classes");
+        return Err(Error::invalid(train_labels, problem));
+    }
+    let count = usize::from(largest) + 1;
     if let Some(at) = val.labels.iter().position(|label| !train.labels.contains(label)) {
         let problem = format!(
             "label {at} is {}, a class of which there are no training pictures; take both from the same data set",
@@ -240,6 +245,13 @@ mod tests {
                 assert_eq!(pixel.0, [at as u8; 3], "{side}: {x}, {y}");
             }
         }
+    }
+
+    #[test]
+    fn one_class_is_refused() {
+        let folder = folder(4);
+        put(&folder, "train-labels-idx1-ubyte", &file(LABELS_MAGIC, &[3], &[2; 3]));
+        assert!(message(&folder).contains("all pictures are of class 2; there is nothing to tell apart"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Dispatches, and handing them to the GPU.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
@@ -118,8 +119,11 @@ impl Gpu {
     }
 
     pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
-        let waited = self.shared.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        let poll = || self.shared.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        // Where the driver loses the device meanwhile, wgpu tells the callback, and then panics.
+        let waited = catch_unwind(AssertUnwindSafe(poll));
         self.check()?;
+        let waited = waited.unwrap_or_else(|panic| resume_unwind(panic));
         waited.map(|_| ()).map_err(|e| self.device_error(&e))
     }
 

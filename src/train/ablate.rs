@@ -130,6 +130,7 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
     let until = RecipeFlags {
         max_steps: recipe.max_steps,
         max_minutes: recipe.max_minutes,
+        checkpoint_minutes: Some(recipe.checkpoint_minutes),
         patience: recipe.patience,
         keep: Some(recipe.keep),
         recompute: Some(recipe.recompute),

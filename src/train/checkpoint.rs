@@ -37,6 +37,10 @@ pub struct Checkpoint {
     pub data: String,
     /// Number of classes.
     pub classes: usize,
+    /// Their names, by label; none in files of programs that did not say.
+    pub class_names: Vec<String>,
+    /// Number of training pictures; `None` in files of programs that did not say.
+    pub pictures: Option<usize>,
     /// Fingerprint of the tuning in use; `None` without one.
     pub tuning: Option<String>,
     /// Parameters and BatchNorm statistics under timm's names, momenta and averages with suffixes of their own, the loss scale of
@@ -72,6 +76,11 @@ impl Checkpoint {
         if self.setbacks > 0 {
             metadata.insert("setbacks".to_owned(), self.setbacks.to_string());
         }
+        if !self.class_names.is_empty() {
+            let names = serde_json::Value::from(self.class_names.clone());
+            metadata.insert("class_names".to_owned(), names.to_string());
+        }
+        metadata.extend(self.pictures.map(|pictures| ("pictures".to_owned(), pictures.to_string())));
         metadata.extend(self.tuning.clone().map(|tuning| ("tuning".to_owned(), tuning)));
         files::create_folder(&folder(run))?;
         Ok(weights::write(&path, &self.tensors, &metadata)?)
@@ -107,6 +116,8 @@ impl Checkpoint {
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
             classes: metadata.required("classes")?,
+            class_names: metadata.names("class_names")?,
+            pictures: metadata.optional("pictures")?,
             tuning: metadata.optional("tuning")?,
             tensors,
         })
@@ -138,6 +149,11 @@ impl Metadata<'_> {
         self.optional(key)?.ok_or_else(|| self.problem(format!("it has no {key}")))
     }
 
+    fn names(&self, key: &str) -> Result<Vec<String>, Error> {
+        let text = self.entries.get(key).map_or("[]", String::as_str);
+        serde_json::from_str(text).map_err(|e| self.problem(format!("its {key} are no list: {e}")))
+    }
+
     fn problem(&self, problem: String) -> Error {
         Error::Checkpoint { path: self.path.to_owned(), problem }
     }
@@ -161,7 +177,9 @@ mod tests {
             setbacks: 1,
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),
-            classes: 10,
+            classes: 2,
+            class_names: vec!["caf\u{e9}".into(), "a \"b\", c".into()],
+            pictures: Some(99),
             tuning: Some("0123abcd".into()),
             tensors: [
                 ("bn1.running_mean".to_owned(), tensor(&[-0.0, f32::from_bits(1), 0.1])),

@@ -122,6 +122,14 @@ pub enum Error {
         /// Classes now.
         now: usize,
     },
+    /// The data's classes have other names or another order.
+    #[error("--data {data}: {change}: restore it, or start a new run from its weights with --init")]
+    OtherClasses {
+        /// The data.
+        data: String,
+        /// What was and what is.
+        change: String,
+    },
     /// An epoch has another number of steps than when the run began.
     #[error(
         "an epoch had {then} steps when the run began and has {now} now, since its pictures or --batch have changed: the steps done no longer say where it stands. Restore them, or start a new run from its weights with --init"
@@ -231,6 +239,14 @@ pub enum Divergence {
     Loss {
         /// The step.
         step: u64,
+        /// Its loss.
+        loss: f32,
+    },
+    /// The loss on validation pictures is infinite or no number.
+    #[error("the validation loss of epoch {epoch} is {loss}")]
+    Validation {
+        /// The epoch, counted from 1.
+        epoch: u64,
         /// Its loss.
         loss: f32,
     },

@@ -96,7 +96,7 @@ fn pass(
     mut picture: impl FnMut(usize, &[f32], usize),
 ) -> Result<Option<Evaluation>, Error> {
     let start = Instant::now();
-    let options = LoaderOptions { batch, res, transform: Transform::Evaluate { crop_pct } };
+    let options = LoaderOptions { batch, at_once: 1, res, transform: Transform::Evaluate { crop_pct } };
     let (mut top1, mut top5, mut loss, mut images) = (0, 0, 0.0, 0);
     for batch in Batches::new(source.clone(), options, 0, 0) {
         let batch = batch?;

@@ -155,6 +155,9 @@ pub struct RecipeFlags {
     /// Stop after this many minutes; --resume goes on
     #[arg(long, value_name = "N")]
     pub max_minutes: Option<f64>,
+    /// Minutes between checkpoints within an epoch; the end of each makes one in any case [default: 1]
+    #[arg(long, value_name = "N")]
+    pub checkpoint_minutes: Option<f64>,
     /// End after this many epochs without a better top-1
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<u32>,
@@ -266,7 +269,7 @@ mod tests {
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 47);
+        assert_eq!(RecipeFlags::keys().len(), 48);
     }
 
     #[test]

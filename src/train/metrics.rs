@@ -78,6 +78,12 @@ pub(super) fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     Ok(Option::deserialize(deserializer)?.unwrap_or(f32::NAN))
 }
 
+/// Deletes the temporary files that a killed process left in a run's folder.
+fn remove_leftovers(run: &Path) -> Result<(), files::Error> {
+    let folders = [run.to_owned(), checkpoint::folder(run), run.join("top")];
+    folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| files::remove_leftovers(folder))
+}
+
 /// Appends lines to a run's metrics file.
 #[derive(Debug)]
 pub struct Metrics {
@@ -92,6 +98,7 @@ impl Metrics {
     /// # Errors
     /// The file cannot be written.
     pub fn create(run: &Path) -> Result<Self, Error> {
+        remove_leftovers(run)?;
         let path = path(run);
         files::write_atomic(&path, |_| Ok(()))?;
         Self::append(path, Events::start(run, 0)?)
@@ -104,11 +111,7 @@ impl Metrics {
     /// # Errors
     /// The file cannot be read or written, or a line but the last is not one that training writes.
     pub fn resume(run: &Path, step: u64, epoch: u64) -> Result<Self, Error> {
-        for folder in [run, &checkpoint::folder(run), &run.join("top")] {
-            if folder.exists() {
-                files::remove_leftovers(folder)?;
-            }
-        }
+        remove_leftovers(run)?;
         let path = path(run);
         let text = if path.exists() { files::read_text(&path)? } else { String::new() };
         let mut kept = String::with_capacity(text.len());
@@ -137,6 +140,14 @@ impl Metrics {
     fn append(path: PathBuf, events: Events) -> Result<Self, Error> {
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| files::Error::write(&path, e))?;
         Ok(Self { path, file, events })
+    }
+
+    /// Has the lines on the disk when this returns, so that they outlive a power cut.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.file.sync_data().map_err(|e| files::Error::write(&self.path, e))?)
     }
 
     /// Appends a line. It is in the files, for other programs to see, when this returns.

@@ -8,7 +8,7 @@ use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
 
 /// Settings that only say when to stop, what to keep, and how much memory to take.
-const HARMLESS: &[&str] = &["max-steps", "max-minutes", "patience", "keep", "recompute"];
+const HARMLESS: &[&str] = &["max-steps", "max-minutes", "checkpoint-minutes", "patience", "keep", "recompute"];
 
 /// Settings that say which parameters and states there are.
 const TENSORS: &[&str] = &["model", "depths", "width", "se-ratio", "stem", "stem-downsampling", "shortcut", "freeze"];

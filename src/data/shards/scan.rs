@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::super::Error;
@@ -17,6 +17,9 @@ const MAX_CLASS_BYTES: u64 = 1 << 20;
 
 /// Tars come in blocks, and one of zeros is their end.
 const BLOCK_BYTES: u64 = 512;
+
+/// The most zeros behind the last member: writers of tar fill up a record, of 10 KiB for most.
+const MOST_PADDING_BYTES: u64 = 1 << 20;
 
 /// Which classes there can be.
 #[derive(Clone, Copy)]
@@ -111,7 +114,26 @@ pub(super) fn scan(shard: &Path, classes: Classes) -> Result<Vec<Entry>, Error> 
         let problem = format!("cut short after {last}, since no block of zeros marks the end: fetch or write it again");
         return Err(Error::invalid(shard, problem));
     }
+    check_tail(shard, end.next_multiple_of(BLOCK_BYTES))?;
     samples.into_iter().map(|sample| sample.complete(shard)).collect()
+}
+
+/// Whether what follows the last member is zeros, and no more of them than writers of tar fill up with.
+fn check_tail(shard: &Path, end: u64) -> Result<(), Error> {
+    let mut file = File::open(shard).map_err(Error::read(shard))?;
+    file.seek(SeekFrom::Start(end)).map_err(Error::read(shard))?;
+    let mut tail = Vec::new();
+    file.take(MOST_PADDING_BYTES + 1).read_to_end(&mut tail).map_err(Error::read(shard))?;
+    if tail.iter().any(|&byte| byte != 0) {
+        let problem =
+            format!("more follows its end at byte {end}: give each of several joined archives a file of its own");
+        return Err(Error::invalid(shard, problem));
+    }
+    if tail.len() as u64 > MOST_PADDING_BYTES {
+        let problem = format!("nothing but zeros from byte {end} on, as a broken download leaves them: fetch it again");
+        return Err(Error::invalid(shard, problem));
+    }
+    Ok(())
 }
 
 impl Found {

@@ -86,7 +86,7 @@ fn a_pass_over_two_thousand_samples_gives_each_with_its_class() {
     assert_eq!(data.classes, ["0", "1", "2", "3", "4", "5", "6"]);
     let augmentation = Augmentation::default();
     let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 3 };
-    let options = LoaderOptions { batch: 50, res: 1, transform };
+    let options = LoaderOptions { batch: 50, at_once: 1, res: 1, transform };
     let pass = |epoch, start| -> Vec<(u32, u32)> {
         Batches::new(data.train.clone(), options, epoch, start)
             .map(|batch| batch.unwrap())
@@ -221,6 +221,22 @@ fn folders_without_usable_shards_are_refused() {
     assert!(message(&folder).contains("train-1.tar: no tar, or cut short or damaged after its start"));
     std::fs::remove_dir_all(folder.path()).unwrap();
     assert!(matches!(open(folder.path()), Err(Error::Read { .. })));
+}
+
+#[test]
+fn what_follows_the_last_member_is_a_writers_padding() {
+    let folder = small();
+    let mut shard = tar(&[("c.jpg", &picture(0)), ("c.cls", b"0")]);
+    shard.resize(shard.len() + 20 * 512, 0);
+    put(&folder, "train-1.tar", &shard);
+    assert_eq!(open(folder.path()).unwrap().train.len(), 3);
+    shard.extend(tar(&[("d.jpg", &picture(1)), ("d.cls", b"1")]));
+    put(&folder, "train-1.tar", &shard);
+    assert!(message(&folder).contains("train-1.tar: more follows its end at byte 2048"), "{}", message(&folder));
+    shard.truncate(2048);
+    shard.resize(2 << 20, 0);
+    put(&folder, "train-1.tar", &shard);
+    assert!(message(&folder).contains("nothing but zeros from byte 2048 on"), "{}", message(&folder));
 }
 
 #[test]

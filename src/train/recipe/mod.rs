@@ -154,6 +154,8 @@ pub struct Recipe {
     pub max_steps: Option<u64>,
     /// Minutes after which to stop early, counted anew when the run goes on.
     pub max_minutes: Option<f64>,
+    /// Minutes between checkpoints within an epoch; the end of each makes one in any case.
+    pub checkpoint_minutes: f64,
     /// Epochs without a better top-1 after which the run is over.
     pub patience: Option<u32>,
     /// How many of the best epochs' weights are kept, besides the best's.
@@ -210,6 +212,7 @@ impl Default for Recipe {
             shuffle: true,
             max_steps: None,
             max_minutes: None,
+            checkpoint_minutes: 1.0,
             patience: None,
             keep: 0,
         }

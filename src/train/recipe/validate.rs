@@ -33,6 +33,8 @@ impl Recipe {
         if let Some(n) = self.max_minutes {
             range("max-minutes", n.to_string(), "above 0 and at most 1000000", n > 0.0 && n <= 1e6)?;
         }
+        let minutes = self.checkpoint_minutes;
+        range("checkpoint-minutes", minutes.to_string(), "from 0 to 1000000", (0.0..=1e6).contains(&minutes))?;
         if let Some(n) = self.patience {
             range("patience", n.to_string(), "at least 1", n > 0)?;
         }

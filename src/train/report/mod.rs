@@ -73,7 +73,11 @@ pub(super) fn write(run: &Run, card: &ModelCard, pictures: &dyn Source) -> Resul
     let overview = Overview::new(folder, run.data.clone(), settings, &lines);
     let title = format!("{} on {}", overview.model, overview.data);
     curves::draw(folder, &title, &lines)?;
-    let validation = Validation::read(folder)?;
+    let mut validation = Validation::read(folder)?;
+    if let Some(validation) = &mut validation {
+        // Pictures may have gone since.
+        validation.findings.mistakes.retain(|mistake| mistake.index < pictures.len());
+    }
     let picture = |mistake: &Mistake| Ok::<_, crate::Error>(data_uri(&thumbnail(card, pictures, mistake.index)?));
     let page = Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, picture)?;
     let html = page.render().map_err(Error::draw)?;

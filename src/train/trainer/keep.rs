@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Trainer;
 use crate::train::engine::Weights;
-use crate::train::{Checkpoint, EpochLine, Evaluation, Findings, Line, inspect, report};
+use crate::train::{Checkpoint, Divergence, EpochLine, Evaluation, Findings, Line, inspect, report};
 use crate::weights::StateDict;
 use crate::{Error, files};
 
@@ -13,6 +13,9 @@ impl Trainer<'_> {
     pub(super) fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
         self.save_last()?;
         let Some((raw, mut findings)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
+        if !raw.loss.is_finite() {
+            return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: raw.loss as f32 }));
+        }
         let averaged = match self.run.recipe.ema > 0.0 {
             true => match self.evaluate(Weights::Averaged)? {
                 None => return self.interrupted(),
@@ -40,8 +43,8 @@ impl Trainer<'_> {
         let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
         let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
         if self.best_top1.is_none_or(|best| top1 > best) {
-            (self.best_top1, self.best_epoch) = (Some(top1), Some(epoch));
             self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
+            (self.best_top1, self.best_epoch) = (Some(top1), Some(epoch));
         }
         self.keep_top(epoch, top1, weights)?;
         self.validated = epoch + 1;
@@ -59,7 +62,7 @@ impl Trainer<'_> {
         }
         let folder = self.run.folder.join("top");
         files::create_folder(&folder)?;
-        let name = format!("{top1:.4}-epoch-{:04}.safetensors", epoch + 1);
+        let name = format!("{top1:.6}-epoch-{:04}.safetensors", epoch + 1);
         let mut names = files::names(&folder, ".safetensors")?;
         names.push(name.clone());
         // Better first; of equal ones the earlier, which is what best.safetensors holds.
@@ -116,9 +119,13 @@ impl Trainer<'_> {
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             classes: self.card.config.classes,
+            class_names: self.card.classes.clone(),
+            pictures: Some(self.dataset.train.len()),
             tuning: self.tuning.clone(),
             tensors: self.engine.state()?,
         };
+        // What it counts as done must not be lost where it is kept.
+        self.metrics.sync()?;
         Ok(checkpoint.write(&self.run.folder)?)
     }
 

@@ -21,9 +21,6 @@ use crate::gpu::{Gpu, Tuning};
 use crate::weights::ModelCard;
 use crate::{Error, train};
 
-/// Time between checkpoints within an epoch.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Times that a device may be lost before the run ends.
 const MOST_LOSSES: u32 = 3;
 
@@ -34,7 +31,7 @@ const MOST_SKIPPED: u32 = 30;
 /// A loss this many times that of guessing, the logarithm of the number of classes, has exploded.
 const EXPLODED: f64 = 10.0;
 
-/// What a run tells while it goes on. Every method has a default that does nothing.
+/// What a run tells while it goes on. Every method has a default: a notice is logged, the others do nothing.
 pub trait Observer: Sync {
     /// Kernels are being compiled: how many of how many are done.
     fn compiling(&self, _done: usize, _total: usize) {}
@@ -46,6 +43,10 @@ pub trait Observer: Sync {
     fn validating(&self, _done: usize, _total: usize) {}
     /// An epoch is done and validated.
     fn epoch(&self, _line: &EpochLine) {}
+    /// Something went wrong that the run goes on from.
+    fn notice(&self, message: &str) {
+        log::warn!("{message}");
+    }
 }
 
 /// How a run ended.
@@ -59,6 +60,8 @@ pub struct Summary {
     pub ended: Ended,
     /// Highest validation top-1, 0 to 1.
     pub best_top1: Option<f64>,
+    /// Returns to an earlier checkpoint because training had diverged; each has halved the learning rate.
+    pub setbacks: u32,
 }
 
 /// Why a run ended.
@@ -113,6 +116,12 @@ struct InFlight {
     outcome: PendingOutcome,
 }
 
+/// The first class of a data set that has become another, if one has.
+fn other_class(then: &[String], now: &[String]) -> Option<String> {
+    let (label, (then, now)) = then.iter().zip(now).enumerate().find(|(_, (then, now))| then != now)?;
+    Some(format!("class {label} was {then} when the run began and is {now} now"))
+}
+
 impl<'a> Trainer<'a> {
     /// Prepares a run: data, network, memory, kernels. `checkpoint` is where a resumed run stands; `init` are weights to start
     /// from. `stop` ends the run after the current step.
@@ -133,8 +142,12 @@ impl<'a> Trainer<'a> {
         fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
         let recipe = &run.recipe;
         let batch = recipe.batch as usize;
-        let loader =
-            LoaderOptions { batch: recipe.part() as usize, res: card.res, transform: recipe.transform(&dataset) };
+        let loader = LoaderOptions {
+            batch: recipe.part() as usize,
+            at_once: recipe.accumulate as usize,
+            res: card.res,
+            transform: recipe.transform(&dataset),
+        };
         let steps_per_epoch = (dataset.train.len() / batch) as u64;
         if steps_per_epoch == 0 {
             return Err(train::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
@@ -142,6 +155,15 @@ impl<'a> Trainer<'a> {
         if let Some(c) = checkpoint.filter(|c| c.classes != dataset.classes.len()) {
             let (then, now) = (c.classes, dataset.classes.len());
             return Err(train::Error::OtherData { data: run.data, then, now }.into());
+        }
+        if let Some(change) = checkpoint.and_then(|c| other_class(&c.class_names, &dataset.classes)) {
+            return Err(train::Error::OtherClasses { data: run.data, change }.into());
+        }
+        let pictures = dataset.train.len();
+        if let Some(then) = checkpoint.and_then(|c| c.pictures).filter(|&then| then != pictures) {
+            log::warn!(
+                "an epoch had {then} pictures when the run began and has {pictures} now: their order is another one"
+            );
         }
         if let Some(then) = checkpoint.and_then(|c| c.steps_per_epoch).filter(|&then| then != steps_per_epoch) {
             return Err(train::Error::OtherEpoch { then, now: steps_per_epoch }.into());
@@ -228,13 +250,13 @@ impl<'a> Trainer<'a> {
         }
         let through = self.step >= limit && self.validated >= self.step / per_epoch;
         let ended = match through {
-            _ if self.exhausted() => Ended::Patience,
             true if self.step >= total => Ended::Schedule,
+            _ if self.exhausted() => Ended::Patience,
             true => Ended::Steps,
             false if self.stop.load(Ordering::Relaxed) => Ended::Interrupted,
             false => Ended::Time,
         };
-        Ok(Summary { steps: self.step, total_steps: total, ended, best_top1: self.best_top1 })
+        Ok(Summary { steps: self.step, total_steps: total, ended, best_top1: self.best_top1, setbacks: self.setbacks })
     }
 
     /// Trains or validates an epoch, or what is left of it. False where the run ends, once all is saved.
@@ -282,11 +304,20 @@ impl<'a> Trainer<'a> {
         let mut batches = Batches::new(self.dataset.train.clone(), options, epoch, first);
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let mut rate = Rate::new(self.loader.batch * parts);
+        let interval = Duration::from_secs_f64(60.0 * self.run.recipe.checkpoint_minutes);
         let mut saved = Instant::now();
         let last = limit.min((epoch + 1) * per_epoch);
         let (mut begun, mut waited) = (Instant::now(), Duration::ZERO);
         while self.step < last {
-            let step: Vec<Batch> = batches.by_ref().take(parts).collect::<Result<_, _>>()?;
+            let step: Vec<Batch> = match batches.by_ref().take(parts).collect() {
+                Ok(step) => step,
+                Err(error) => {
+                    // Once the picture is mended, the run goes on from here.
+                    self.finish_step(in_flight.pop_front(), &mut rate)?;
+                    self.save_checkpoint()?;
+                    return Err(error.into());
+                }
+            };
             let mut submitted = self.submit_step(epoch, &step)?;
             let step_s = begun.elapsed().as_secs_f32().max(1e-9);
             submitted.line.loader_share = Some(((batches.waited() - waited).as_secs_f32() / step_s).min(1.0));
@@ -300,7 +331,7 @@ impl<'a> Trainer<'a> {
             if self.stopped() {
                 break;
             }
-            if saved.elapsed() >= CHECKPOINT_INTERVAL {
+            if saved.elapsed() >= interval {
                 self.finish_step(in_flight.pop_front(), &mut rate)?;
                 self.save_checkpoint()?;
                 saved = Instant::now();

@@ -34,11 +34,10 @@ impl Trainer<'_> {
         }
         let checkpoint = Checkpoint::read(&self.run.folder)?;
         self.setbacks += 1;
-        log::warn!(
+        self.observer.notice(&format!(
             "{cause}: going back to step {} with half the learning rate, {} of {MOST_SETBACKS} times",
-            checkpoint.step,
-            self.setbacks
-        );
+            checkpoint.step, self.setbacks
+        ));
         self.return_to(&checkpoint)?;
         self.save_checkpoint()
     }
@@ -46,7 +45,7 @@ impl Trainer<'_> {
     /// Opens the device anew after it was lost, and goes on from the last checkpoint.
     pub(super) fn rebuild(&mut self, error: Error) -> Result<(), Error> {
         let Some(gpu) = self.gpu.reopen() else { return Err(error) };
-        log::warn!("{error}. Opening it again and going on from the last checkpoint");
+        self.observer.notice(&format!("{error}. Opening it again and going on from the last checkpoint"));
         self.gpu = gpu?;
         let checkpoint = Checkpoint::read(&self.run.folder)?;
         let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res);
@@ -58,6 +57,7 @@ impl Trainer<'_> {
     fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.engine.resume(&self.run.folder, checkpoint)?;
         (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
+        (self.best_top1, self.best_epoch) = (checkpoint.best_top1, checkpoint.best_epoch);
         self.metrics = self.run.open(Some(checkpoint))?;
         Ok(())
     }
