@@ -152,6 +152,10 @@ fn runs_are_compared() {
         assert!(page.contains(expected), "{expected}");
     }
     assert_eq!(image::image_dimensions(f.path("runs/a/curves.png")).unwrap().0, 960);
+    for drawing in ["confusion.png", "mistakes.png"] {
+        let (width, height) = image::image_dimensions(f.path("runs/a").join(drawing)).unwrap();
+        assert!(width > 200 && height > 100, "{drawing}: {width} x {height}");
+    }
     assert_eq!(fs::read_dir(f.path("runs/a/tensorboard")).unwrap().count(), 1);
     assert!(fs::read_to_string(f.path("runs/b/report.html")).unwrap().contains("no epoch validated yet"));
 
@@ -168,6 +172,8 @@ fn runs_are_compared() {
     assert!(rows[0]["differs"].get("seed").is_none() && rows[0]["settings"]["seed"] == 0, "{rows}");
     let drawn = fs::read_to_string(f.path("runs.svg")).unwrap();
     assert!(["runs/a", "runs/b"].iter().all(|name| drawn.contains(name)), "{drawn}");
+    succeed(&f.line("runs @runs --plot @runs.png"));
+    assert_eq!(image::image_dimensions(f.path("runs.png")).unwrap().0, 960);
     let table = succeed(&f.line("runs @runs"));
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("4 of 4") && table.contains("1 of ?") && table.contains("lr=0.2"), "{table}");
@@ -176,6 +182,7 @@ fn runs_are_compared() {
     f.refuses("runs @empty", "@empty: no run there");
     f.refuses("runs @runs @nowhere", "@nowhere");
     f.refuses("runs @runs --plot @nowhere/runs.svg", "@nowhere/runs.svg");
+    f.refuses("runs @runs --plot @runs.jpg", "ends in .svg or .png");
     f.refuses("runs", "<DIR>");
     let path = f.path("runs/a/metrics.jsonl");
     let lines = fs::read_to_string(&path).unwrap();

@@ -17,7 +17,7 @@ pub(super) struct Runs {
     /// Folders of runs, or folders that hold such folders
     #[arg(value_name = "DIR", required = true)]
     folders: Vec<PathBuf>,
-    /// Draw validation top-1 and loss of all runs to this SVG file
+    /// Draw validation top-1 and loss of all runs to this SVG or PNG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -30,12 +30,17 @@ struct Row<'a> {
 }
 
 pub(super) fn run(args: Runs, global: &Global) -> Result<(), Error> {
+    let ending = args.plot.as_ref().and_then(|path| path.extension()).map(|ending| ending.to_ascii_lowercase());
+    let as_png = ending.as_ref().is_some_and(|ending| ending == "png");
+    if args.plot.is_some() && !as_png && ending.is_none_or(|ending| ending != "svg") {
+        return Err(Error::usage("--plot draws SVG or PNG: give it a file that ends in .svg or .png".into()));
+    }
     let read = find(&args.folders)?.iter().map(|folder| Overview::read(folder)).collect::<Result<Vec<_>, _>>()?;
     let (overviews, lines): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     if let Some(path) = &args.plot {
         let names = overviews.iter().map(|overview| overview.run.display().to_string());
-        let svg = compare(&names.zip(lines).collect::<Vec<_>>())?;
-        files::write_atomic(path, |file| file.write_all(svg.as_bytes()))?;
+        let drawing = compare(&names.zip(lines).collect::<Vec<_>>(), as_png)?;
+        files::write_atomic(path, |file| file.write_all(&drawing))?;
     }
     let rows: Vec<Row<'_>> =
         overviews.iter().zip(differing(&overviews)).map(|(overview, differs)| Row { overview, differs }).collect();

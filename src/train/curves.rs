@@ -22,23 +22,35 @@ pub fn draw(run: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
 
 /// The charts of a run: loss, accuracy, learning rate.
 pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
-    let Series { loss, rate, train_top1, top1, ema_top1, steps } = Series::new(lines);
-    let [loss_color, rate_color, top1_color, ema_color, ..] = PALETTE;
-    let front = |points, color| Curve { points, color, pale: false, marked: false };
+    let Series { loss, val_loss, rate, train_top1, top1, ema_top1, steps } = Series::new(lines);
+    let [loss_color, rate_color, top1_color, ema_color, val_color, ..] = PALETTE;
+    let front = |points, color| Curve { points, color, pale: false, marked: false, ringed: false };
 
     let smooth = smoothed(&loss);
-    let note = match smooth.last() {
+    let mut note = match smooth.last() {
         Some((_, last)) => format!("light: each step; dark: smoothed, {last:.3} at the end"),
         None => "no steps yet".to_owned(),
     };
+    let mut values = loss_range(&loss, &smooth);
+    // In the beginning running statistics lag behind the weights, and some validations are off the chart.
+    let val_loss: Points = val_loss.into_iter().filter(|p| p.1 <= values.end).collect();
+    let lowest = val_loss.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
+    values.start = values.start.min(0.95 * lowest);
+    if let Some((_, last)) = val_loss.last() {
+        note += &format!("; yellow: validation, {last:.3}");
+    }
     let loss = Panel {
         name: "Training loss".into(),
         note,
         color: loss_color,
         height: 310,
         steps,
-        values: loss_range(&loss, &smooth),
-        curves: vec![Curve { pale: true, ..front(loss, loss_color) }, front(smooth, loss_color)],
+        values,
+        curves: vec![
+            Curve { pale: true, ..front(loss, loss_color) },
+            front(smooth, loss_color),
+            Curve { marked: true, ..front(val_loss, val_color) },
+        ],
     };
 
     let epoch = |at: f64| top1.iter().position(|p| p.0 == at).map_or(0, |i| i + 1);
@@ -66,8 +78,8 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
         values: range(top1.iter().chain(&ema_top1).chain(&training)),
         curves: vec![
             Curve { pale: true, ..front(training, top1_color) },
-            Curve { marked: true, ..front(ema_top1, ema_color) },
-            Curve { marked: true, ..front(top1, top1_color) },
+            Curve { marked: true, ringed: true, ..front(ema_top1, ema_color) },
+            Curve { marked: true, ringed: true, ..front(top1, top1_color) },
         ],
     };
 
@@ -87,6 +99,8 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
 /// What is drawn, as points over the steps.
 pub(super) struct Series {
     pub(super) loss: Points,
+    /// Where the epoch ends.
+    pub(super) val_loss: Points,
     pub(super) rate: Points,
     /// Of the pictures of each step, percent.
     pub(super) train_top1: Points,
@@ -99,8 +113,15 @@ pub(super) struct Series {
 
 impl Series {
     pub(super) fn new(lines: &[Line]) -> Self {
-        let mut series =
-            Self { loss: vec![], rate: vec![], train_top1: vec![], top1: vec![], ema_top1: vec![], steps: 0.0 };
+        let mut series = Self {
+            loss: vec![],
+            val_loss: vec![],
+            rate: vec![],
+            train_top1: vec![],
+            top1: vec![],
+            ema_top1: vec![],
+            steps: 0.0,
+        };
         for line in lines {
             match line {
                 Line::Step(line) => {
@@ -113,6 +134,7 @@ impl Series {
                     series.steps = step + 1.0;
                 }
                 Line::Epoch(line) => {
+                    series.val_loss.push((series.steps, f64::from(line.val_loss)));
                     series.top1.push((series.steps, 100.0 * line.val_top1));
                     series.ema_top1.extend(line.ema_top1.map(|top1| (series.steps, 100.0 * top1)));
                 }
@@ -210,6 +232,20 @@ mod tests {
             let png = image::open(folder.path().join("curves.png")).unwrap();
             assert_eq!((png.width(), png.height()), (960, 760));
         }
+    }
+
+    /// Below the training loss, as without its label smoothing, or far above it, as before running statistics are any good.
+    #[test]
+    fn the_loss_of_validations_is_on_the_chart_if_it_can_be() {
+        let mut lines = run(60, 20);
+        let losses = [f32::NAN, 50.0, 0.2];
+        let epochs = lines.iter_mut().filter_map(|line| if let Line::Epoch(epoch) = line { Some(epoch) } else { None });
+        epochs.zip(losses).for_each(|(epoch, loss)| epoch.val_loss = loss);
+        let loss = panels(&lines).swap_remove(0);
+        let shown = &loss.curves[2].points;
+        assert_eq!(shown.len(), 1);
+        assert!(loss.values.contains(&shown[0].1) && loss.values.end < 5.0, "{:?}", loss.values);
+        assert!(loss.note.ends_with("yellow: validation, 0.200"), "{}", loss.note);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Line charts as SVG and PNG.
+//! Line charts as SVG and PNG; what a validation found as PNG.
+
+mod findings;
 
 use std::{io::Cursor, ops::Range, sync::Once};
 
@@ -11,6 +13,8 @@ use plotters::{
         text_anchor::{HPos, Pos, VPos},
     },
 };
+
+pub(super) use findings::{Shade, matrix, sheet};
 
 use super::Error;
 
@@ -46,8 +50,10 @@ pub(super) struct Curve {
     pub color: RGBColor,
     /// Whether it stays in the background, thin and pale.
     pub pale: bool,
-    /// Whether its points are marked, and the highest of them is ringed.
+    /// Whether its points are marked.
     pub marked: bool,
+    /// Whether the highest of its points is ringed.
+    pub ringed: bool,
 }
 
 /// A chart over the steps.
@@ -152,13 +158,13 @@ impl Panel {
             .x_label_formatter(&|step| format!("{step:.0}"))
             .y_labels(height as usize / 48)
             .draw()?;
-        for Curve { points, color, pale, marked } in &self.curves {
+        for Curve { points, color, pale, marked, ringed } in &self.curves {
             let style = if *pale { color.mix(0.3).stroke_width(1) } else { color.stroke_width(2) };
             chart.draw_series(LineSeries::new(thinned(points), style))?;
             if *marked && points.len() <= 60 {
                 chart.draw_series(points.iter().map(|&at| Circle::new(at, 3, color.filled())))?;
             }
-            if *marked && let Some(at) = highest(points) {
+            if *ringed && let Some(at) = highest(points) {
                 chart.draw_series([Circle::new(at, 6, color.stroke_width(2))])?;
             }
         }
@@ -258,7 +264,8 @@ mod tests {
     /// Letters, grid and curve are there without any font of the machine's.
     #[test]
     fn a_png_shows_the_curve_and_its_labels() {
-        let curve = |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false };
+        let curve =
+            |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false, ringed: false };
         let panel = |name: &str, color| Panel {
             name: name.into(),
             note: String::new(),

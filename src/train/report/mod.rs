@@ -7,6 +7,7 @@ mod overview;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -16,7 +17,7 @@ use toml::Table;
 pub use compare::compare;
 pub use overview::{Overview, differing, find};
 
-use super::plot::{Panel, Picture, png};
+use super::plot::{PALETTE, Panel, Picture, Shade, matrix, png, sheet};
 use super::{Error, Findings, Line, Mistake, Run, curves, metrics};
 use crate::data::{Source, evaluation_crop};
 use crate::files;
@@ -78,16 +79,18 @@ pub(super) fn write(run: &Run, card: &ModelCard, pictures: &dyn Source) -> Resul
         // Pictures may have gone since.
         validation.findings.mistakes.retain(|mistake| mistake.index < pictures.len());
     }
-    let picture = |mistake: &Mistake| Ok::<_, crate::Error>(data_uri(&thumbnail(card, pictures, mistake.index)?));
-    let page = Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, picture)?;
+    let mistakes = validation.as_ref().map_or(&[][..], |validation| &validation.findings.mistakes);
+    let thumbnails = mistakes.iter().map(|mistake| thumbnail(card, pictures, mistake.index));
+    let thumbnails: Vec<RgbImage> = thumbnails.collect::<Result<_, _>>()?;
+    let page = Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, &thumbnails)?;
+    page.draw(folder, thumbnails)?;
     let html = page.render().map_err(Error::draw)?;
     Ok(files::write_atomic(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?)
 }
 
-/// A picture as the network sees it, but for its size; PNG.
-fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Result<Vec<u8>, crate::Error> {
-    let picture = evaluation_crop(&pictures.sample(index)?.image, card.res.min(THUMBNAIL), card.crop_pct);
-    Ok(png(&picture).map_err(Error::draw)?)
+/// A picture as the network sees it, but for its size.
+fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Result<RgbImage, crate::Error> {
+    Ok(evaluation_crop(&pictures.sample(index)?.image, card.res.min(THUMBNAIL), card.crop_pct))
 }
 
 /// What the template shows. Every text is escaped there, but for the drawings.
@@ -151,17 +154,15 @@ struct Card {
 }
 
 impl Page {
-    fn new<E>(
+    /// `thumbnails` are the mistakes' pictures.
+    fn new(
         title: String,
         overview: &Overview,
         lines: &[Line],
         validation: Option<&Validation>,
         classes: &[String],
-        picture: impl Fn(&Mistake) -> Result<String, E>,
-    ) -> Result<Self, E>
-    where
-        E: From<Error>,
-    {
+        thumbnails: &[RgbImage],
+    ) -> Result<Self, Error> {
         let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
         let findings = validation.map(|v| &v.findings);
         let confusion = findings.map_or(&[][..], |f| &f.confusion);
@@ -183,10 +184,11 @@ impl Page {
             };
             (name(label), confusion[label].iter().enumerate().map(cell).collect())
         };
+        let mistakes = findings.map_or(&[][..], |f| &f.mistakes);
         let rows = if confusion.len() <= TABLE_CLASSES { confusion.len() } else { 0 };
-        let card = |mistake: &Mistake| {
+        let card = |(mistake, thumbnail): (&Mistake, &RgbImage)| {
             Ok(Card {
-                picture: picture(mistake)?,
+                picture: data_uri(&png(thumbnail).map_err(Error::draw)?),
                 index: mistake.index,
                 label: name(mistake.label),
                 predicted: name(mistake.predicted),
@@ -202,10 +204,33 @@ impl Page {
             table: (0..rows).map(row).collect(),
             classes: (0..rows).map(name).collect(),
             confused: findings.map(Findings::confused).into_iter().flatten().take(PAIRS).map(pair).collect(),
-            mistakes: findings.map_or(&[][..], |f| &f.mistakes).iter().map(card).collect::<Result<_, E>>()?,
+            mistakes: mistakes.iter().zip(thumbnails).map(card).collect::<Result<_, Error>>()?,
             settings: overview.settings.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
             commands: commands(overview),
         })
+    }
+
+    /// The confusion matrix and the mistakes as pictures of their own, where there are any.
+    fn draw(&self, folder: &Path, thumbnails: Vec<RgbImage>) -> Result<(), Error> {
+        let write = |name, png: Vec<u8>| files::write_atomic(&folder.join(name), |file| file.write_all(&png));
+        if !self.table.is_empty() {
+            let shade = |cell: &Cell| Shade {
+                text: if cell.count > 0 { cell.count.to_string() } else { String::new() },
+                color: PALETTE[usize::from(!cell.right)],
+                strength: f64::from(cell.heat) / 100.0,
+            };
+            let rows: Vec<Vec<Shade>> = self.table.iter().map(|(_, row)| row.iter().map(shade).collect()).collect();
+            write("confusion.png", matrix(&self.classes, &rows)?)?;
+        }
+        if !self.mistakes.is_empty() {
+            let words = |card: &Card| {
+                let Card { index, label, predicted, probability, .. } = card;
+                [format!("{predicted} {probability}"), format!("is {label}"), format!("#{index}")]
+            };
+            let pictures: Vec<_> = thumbnails.into_iter().zip(self.mistakes.iter().map(words)).collect();
+            write("mistakes.png", sheet(&pictures)?)?;
+        }
+        Ok(())
     }
 
     fn render(&self) -> Result<String, minijinja::Error> {
@@ -291,7 +316,8 @@ fn notes(overview: &Overview, classes: usize) -> Vec<String> {
     let smoothing = number("label-smoothing");
     if smoothing > 0.0 && classes > 1 {
         notes.push(format!(
-            "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall below {:.2}.",
+            "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall below {:.2}; \
+             that of validation is without it.",
             percent(smoothing * (classes - 1) as f64 / classes as f64, 0),
             least_loss(smoothing, classes)
         ));
