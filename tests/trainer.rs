@@ -223,6 +223,20 @@ fn a_loss_that_explodes_is_a_divergence() {
     assert!(told.contains("after 3 returns to an earlier checkpoint"), "{told}");
 }
 
+/// The last update of an epoch does it: what is saved after it must not be what the run goes back to.
+#[test]
+fn an_exploded_state_is_not_a_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let flags = "--batch 64 --epochs 6 --warmup-epochs 0 --lr 1e4 --ema 0";
+    let output = program(&words(&train(&path("data"), &path("run"), flags))).output().unwrap();
+    let told = said(&output);
+    assert!(told.contains("epoch 1: "), "the epoch's validation is through: {told}");
+    assert!(told.contains("the loss of step 1 is "), "{told}");
+    assert_eq!(told.matches("going back to step 0").count(), 3, "{told}");
+}
+
 /// Two processes in one folder would undo each other's work. Whoever is killed holds nothing.
 #[test]
 fn a_run_is_trained_by_one_process_at_a_time() {

@@ -48,7 +48,7 @@ impl Trainer<'_> {
         }
         self.keep_top(epoch, top1, weights)?;
         self.validated = epoch + 1;
-        self.save_checkpoint()?;
+        self.unproven = Some(self.checkpoint()?);
         self.report()?;
         self.observer.epoch(&line);
         Ok(true)
@@ -108,8 +108,9 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    pub(super) fn save_checkpoint(&self) -> Result<(), Error> {
-        let checkpoint = Checkpoint {
+    /// Where the run stands.
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        Ok(Checkpoint {
             step: self.step,
             epoch: self.validated,
             best_top1: self.best_top1,
@@ -123,7 +124,19 @@ impl Trainer<'_> {
             pictures: Some(self.dataset.train.len()),
             tuning: self.tuning.clone(),
             tensors: self.engine.state()?,
-        };
+        })
+    }
+
+    pub(super) fn save_checkpoint(&self) -> Result<(), Error> {
+        self.write(&self.checkpoint()?)
+    }
+
+    /// Writes the checkpoint that has waited for the next step's loss, if there is one.
+    pub(super) fn write_unproven(&mut self) -> Result<(), Error> {
+        self.unproven.take().map_or(Ok(()), |checkpoint| self.write(&checkpoint))
+    }
+
+    fn write(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         // What it counts as done must not be lost where it is kept.
         self.metrics.sync()?;
         Ok(checkpoint.write(&self.run.folder)?)

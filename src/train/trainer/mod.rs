@@ -95,6 +95,8 @@ pub struct Trainer<'a> {
     /// Held for as long as the run is under way.
     _lock: File,
     metrics: Metrics,
+    /// Where the run stood a step ago, to be written once the loss of its weights is known to be sound.
+    unproven: Option<Checkpoint>,
     /// The next step.
     step: u64,
     /// Epochs that are trained and validated.
@@ -208,6 +210,7 @@ impl<'a> Trainer<'a> {
             engine,
             _lock: lock,
             metrics,
+            unproven: None,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
             best_top1,
@@ -269,12 +272,16 @@ impl<'a> Trainer<'a> {
         let goes_on = self.step < limit && !self.stopped() && !self.exhausted();
         if goes_on {
             self.train_epoch(trained, limit)?;
-        } else if !self.step.is_multiple_of(self.schedule.steps_per_epoch) {
+            return Ok(true);
+        }
+        // No later loss will tell.
+        self.write_unproven()?;
+        if !self.step.is_multiple_of(self.schedule.steps_per_epoch) {
             self.save_last()?;
             self.save_checkpoint()?;
             self.report()?;
         }
-        Ok(goes_on)
+        Ok(false)
     }
 
     /// Whether somebody or the clock asks the run to stop; it can go on later.
@@ -333,7 +340,7 @@ impl<'a> Trainer<'a> {
             }
             if saved.elapsed() >= interval {
                 self.finish_step(in_flight.pop_front(), &mut rate)?;
-                self.save_checkpoint()?;
+                self.unproven = Some(self.checkpoint()?);
                 saved = Instant::now();
             }
         }
@@ -368,6 +375,8 @@ impl<'a> Trainer<'a> {
             return Err(self.diverged(cause));
         }
         self.observer.step(&line);
-        Ok(self.metrics.write(&Line::Step(line))?)
+        let proven = self.unproven.as_ref().is_some_and(|checkpoint| checkpoint.step <= line.step);
+        self.metrics.write(&Line::Step(line))?;
+        if proven { self.write_unproven() } else { Ok(()) }
     }
 }

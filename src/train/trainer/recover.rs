@@ -55,6 +55,7 @@ impl Trainer<'_> {
 
     /// Stands where a checkpoint does.
     fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.unproven = None;
         self.engine.resume(&self.run.folder, checkpoint)?;
         (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
         (self.best_top1, self.best_epoch) = (checkpoint.best_top1, checkpoint.best_epoch);
