@@ -39,9 +39,10 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), recipe })
     }
 
-    /// Goes on with the run of a folder, with `flags` over its settings, and `data` in the place of its data. What only says when to stop, what to keep, or how
-    /// much memory to take may change at will; with other changes the run no longer ends in the bits of one left alone, so they
-    /// need `force`. A new learning rate is taken as it is, however often the run has halved the old one.
+    /// Goes on with the run of a folder, with `flags` over its settings, and `data` in the place of its data. What only says when
+    /// to stop, what to keep, or how much memory to take may change at will; with other changes the run no longer ends in the
+    /// bits of one left alone, so they need `force`. A new learning rate is taken as it is, however often the run has halved the
+    /// old one.
     ///
     /// # Errors
     /// If there is no checkpoint, or `flags` ask for other settings without `force`, or for what the checkpoint has not the tensors for.
