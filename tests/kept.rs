@@ -29,9 +29,9 @@ fn reopen(gpu: &Gpu, tuning: Kept, pipeline_cache: Kept) -> Gpu {
 
 #[test]
 fn every_candidate_of_every_convolution_is_right() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tuning.toml");
     adapters::on_each(|gpu| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tuning.toml");
         let methods = |case: &Case| shape(case, gpu).map_or(vec![], |shape| candidates(gpu.target(), &shape));
         // One case a shape: that epilogues are right does not depend on the method, and each is a kernel of its own.
         let mut seen = HashSet::new();
