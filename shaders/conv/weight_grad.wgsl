@@ -1,9 +1,8 @@
 // Geometry of the weight gradient, shared by both kernel families.
 //
-//     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]
+//     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * dy[n, oy, ox, o]
 //
-// The sum is cut into runs of consecutive lines: several whole images, or a part of one. Each run writes a whole dw of its own,
-// and conv/sum_partials adds them in order.
+// The sum is cut into runs; see shared/runs.wgsl.
 #include "shared/weights.wgsl"
 struct Geometry {
     images: u32,
@@ -18,24 +17,16 @@ struct Geometry {
     kernel_h: u32,
     kernel_w: u32,
     stride: u32,
-    padding: u32,
+    top: u32,           // padding
+    left: u32,
     in_groups: u32,
     out_groups: u32,
     row_blocks: u32,    // workgroups along the input channels, in tiles along taps and input channels
     column_blocks: u32, // workgroups along the output channels
 }
 
-// Images of a run: first and one past the last.
-fn run_images(run: u32) -> vec2<u32> {
-    let first = min(run / g.runs_per_image * g.run_images, g.images);
-    return vec2<u32>(first, min(first + g.run_images, g.images));
-}
-
-// Lines of each of them: first and one past the last.
-fn run_lines(run: u32) -> vec2<u32> {
-    let first = min(run % g.runs_per_image * g.run_lines, g.out_h);
-    return vec2<u32>(first, min(first + g.run_lines, g.out_h));
-}
+#set params = "g"
+#include "shared/runs.wgsl"
 
 // Where a run's result for one row, a tap's input channel, and one group of output channels goes.
 fn result_at(run: u32, row: u32, column: u32) -> u32 {

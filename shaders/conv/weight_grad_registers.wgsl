@@ -20,9 +20,9 @@
 @group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 
 // First and one past the last output position whose tap lies inside the input.
-fn reach(tap: u32, size: u32, outputs: u32) -> vec2<u32> {
-    let first = (max(g.padding, tap) - tap + g.stride - 1u) / g.stride;
-    let limit = size + g.padding;
+fn reach(tap: u32, padding: u32, size: u32, outputs: u32) -> vec2<u32> {
+    let first = (max(padding, tap) - tap + g.stride - 1u) / g.stride;
+    let limit = size + padding;
     if (limit <= tap) {
         return vec2<u32>(0u, 0u);
     }
@@ -53,9 +53,9 @@ fn main(
         return;
     }
     let lines = run_lines(run);
-    let ys = reach(tap / g.kernel_w, g.in_h, g.out_h);
-    let xs = reach(tap % g.kernel_w, g.in_w, g.out_w);
-    let first_x = xs.x * g.stride + tap % g.kernel_w - g.padding;
+    let ys = reach(tap / g.kernel_w, g.top, g.in_h, g.out_h);
+    let xs = reach(tap % g.kernel_w, g.left, g.in_w, g.out_w);
+    let first_x = xs.x * g.stride + tap % g.kernel_w - g.left;
 
 #for r in range(rows)
 #for c in range(cols)
@@ -70,7 +70,7 @@ fn main(
 #endfor
     for (var n = images.x; n < images.y; n++) {
         for (var oy = max(ys.x, lines.x); oy < min(ys.y, lines.y); oy++) {
-            let iy = oy * g.stride + tap / g.kernel_w - g.padding;
+            let iy = oy * g.stride + tap / g.kernel_w - g.top;
             var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups + group;
             var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups;
             for (var ox = xs.x; ox < xs.y; ox++) {
@@ -120,7 +120,7 @@ fn main(
         let n = images.x + line / image_lines;
         let oy = lines.x + line % image_lines;
         let counts = line < all_lines && oy >= ys.x && oy < ys.y;
-        let iy = oy * g.stride + tap / g.kernel_w - g.padding;
+        let iy = oy * g.stride + tap / g.kernel_w - g.top;
         var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups, counts);
         var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups, counts);
         for (var ox = xs.x; ox < xs.y; ox++) {

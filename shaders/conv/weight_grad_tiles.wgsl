@@ -46,8 +46,8 @@ fn main(
     let element = min(first_row + thread % {{ width }}u, sequence - 1u);
     let tap = element / g.in_groups;
     let group = element % g.in_groups;
-    let shift_y = i32(tap / g.kernel_w) - i32(g.padding);
-    let shift_x = i32(tap % g.kernel_w) - i32(g.padding);
+    let shift_y = i32(tap / g.kernel_w) - i32(g.top);
+    let shift_x = i32(tap % g.kernel_w) - i32(g.left);
     let step_x = {{ threads // width }}u % g.out_w;
     let step_y = {{ threads // width }}u / g.out_w % g.out_h;
     let step_n = {{ threads // width }}u / g.out_w / g.out_h;

@@ -1,19 +1,28 @@
-// dx = dy * activation', the derivative taken from the result y. y, dy, dx: [N, C] in vec4. i: a vec4 of y.
+// dx = dy * activation', the derivative taken from what tells it: for SiLU the argument x, for the others the result y.
+// told_by, dy, dx: [N, C] in vec4. i: a vec4 of dx.
 #include "shared/each.wgsl"
+#if activation == "silu"
+#include "shared/activation_grad.wgsl"
+#endif
 
 struct Params {
-    count: u32, // vec4 in y
+    count: u32, // vec4 in dx
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> told_by: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
 
 fn each(i: u32) {
-#if activation == "relu"
-    dx[i] = select(vec4<f32>(0.0), dy[i], y[i] > vec4<f32>(0.0));
+    let v = told_by[i];
+#if activation == "silu"
+    dx[i] = dy[i] * activation_derivative(v);
+#elif activation == "sigmoid"
+    dx[i] = dy[i] * v * (1.0 - v);
+#elif activation == "relu"
+    dx[i] = select(vec4<f32>(0.0), dy[i], v > vec4<f32>(0.0));
 #else
-    dx[i] = dy[i] * y[i] * (1.0 - y[i]); // sigmoid
+    dx[i] = dy[i];
 #endif
 }

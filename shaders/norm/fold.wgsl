@@ -1,9 +1,12 @@
 // Folds batch norm by running statistics into the convolution before it: w' = w * s, b' = beta - mean * s,
 // s = gamma / sqrt(variance + eps) per output channel.
 //
-// w: [KH * KW * Ci, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of the bias for each output group.
+// w: [KH * KW * Ci, Co], of a depthwise convolution [KH * KW, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of the bias for each
+// output group.
 #include "shared/each.wgsl"
+#if not depthwise
 #include "shared/weights.wgsl"
+#endif
 
 struct Params {
     count: u32,   // vec4 in w and in the bias
@@ -23,7 +26,12 @@ struct Params {
 
 fn each(i: u32) {
     let is_weight = i < p.weights;
-    let c = select(i - p.weights, weight_column(i, p.weights / p.groups, p.groups), is_weight);
+#if depthwise
+    let column = i % p.groups;
+#else
+    let column = weight_column(i, p.weights / p.groups, p.groups);
+#endif
+    let c = select(i - p.weights, column, is_weight);
     let s = gamma[c] / sqrt(variance[c] + p.eps);
     if (is_weight) {
         folded[i] = w[i] * s;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{Error, layout};
 use crate::gpu::{Buffer, Gpu};
-use crate::graph::{Graph, Init, Role, Tensor};
+use crate::graph::{Graph, Init, Layout, Role, Tensor};
 
 /// What passes between the store and its device at a time.
 const GROUP_BYTES: u64 = 64 << 20;
@@ -156,8 +156,11 @@ pub(crate) fn initial_values(tensor: &Tensor, init: Init, seed: u64) -> Vec<f32>
         Init::Constant(value) => vec![value; n],
         Init::Uniform { bound } => (0..n).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)).collect(),
         Init::KaimingFanOut => {
-            let shape = &tensor.spec.shape;
-            let fan_out = shape[..shape.len() - 2].iter().product::<usize>() * shape[shape.len() - 1];
+            let fan_out: usize = match tensor.spec.shape.as_slice() {
+                taps if tensor.spec.layout == Layout::Depthwise => taps[..2].iter().product(),
+                [taps @ .., _, out] => taps.iter().product::<usize>() * out,
+                _ => unreachable!("what is drawn so is the weights of a layer"),
+            };
             let deviation = (2.0 / fan_out as f64).sqrt();
             // Box-Muller: one normal number from two uniform ones, the first never 0.
             let mut normal = || {

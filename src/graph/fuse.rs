@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::op::{Conv2d, Epilogue, FoldBatchNorm, Linear};
+use super::op::{Conv2d, DepthwiseConv2d, Epilogue, FoldBatchNorm, Linear, Padding};
 use super::{Activation, Error, Graph, Node, NodeId, Op, Role, TensorId};
 
 /// Rewrites an inference graph. `outputs` are the tensors that must survive; all others may disappear.
@@ -44,30 +44,34 @@ fn fold_batch_norm(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error>
     let mut removed = HashSet::new();
     for i in 0..graph.nodes().len() {
         let node = graph.nodes()[i].clone();
-        let Op::Conv2d(conv) = node.op else { continue };
-        let [reader] = *uses.private(node.outputs[0]) else { continue };
+        let [reader] = node.outputs.first().map_or(&[][..], |&output| uses.private(output))[..] else { continue };
         let norm = graph.nodes()[reader].clone();
         let Op::BatchNormInference(batch_norm) = norm.op else { continue };
-        if conv.epilogue != Epilogue::NONE {
-            continue;
-        }
+        let Some(op) = with_bias(&node.op, batch_norm.activation) else { continue };
         let mut fold_inputs = vec![node.inputs[1]];
         fold_inputs.extend(&norm.inputs[1..]);
         let fold = FoldBatchNorm { eps: batch_norm.eps };
         let folded = graph.push(&norm.name, fold.into(), &fold_inputs, &[], Role::Activation)?;
-        let epilogue = Epilogue { bias: true, activation: batch_norm.activation, ..Epilogue::NONE };
-        let fused = Node {
-            op: Conv2d { epilogue, ..conv }.into(),
-            inputs: vec![node.inputs[0], folded[0], folded[1]],
-            outputs: norm.outputs,
-            ..node
-        };
+        let fused = Node { op, inputs: vec![node.inputs[0], folded[0], folded[1]], outputs: norm.outputs, ..node };
         replace(graph, i, fused);
         removed.insert(reader);
     }
     remove(graph, &removed);
     sort(graph);
     Ok(())
+}
+
+/// A bare convolution with a bias and an activation.
+fn with_bias(op: &Op, activation: Activation) -> Option<Op> {
+    match *op {
+        Op::Conv2d(conv) if conv.epilogue == Epilogue::NONE => {
+            Some(Conv2d { epilogue: Epilogue { bias: true, activation, ..Epilogue::NONE }, ..conv }.into())
+        }
+        Op::DepthwiseConv2d(conv) if conv == DepthwiseConv2d::new(conv.stride, conv.padding) => {
+            Some(DepthwiseConv2d { bias: true, activation, ..conv }.into())
+        }
+        _ => None,
+    }
 }
 
 fn pool_early(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
@@ -81,7 +85,7 @@ fn pool_early(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
         let Some(conv) = producers.get(&pool.inputs[0]).map(|&p| graph.nodes()[p].clone()) else { continue };
         let pointwise = graph.spec(conv.inputs[1]).shape.starts_with(&[1, 1]);
         let biased = Epilogue { bias: true, ..Epilogue::NONE };
-        let commutes = |op: &Op| matches!(op, Op::Conv2d(c) if c.stride == 1 && c.padding == 0 && c.epilogue == biased);
+        let commutes = |op: &Op| matches!(op, Op::Conv2d(c) if c.stride == 1 && c.padding == Padding::NONE && c.epilogue == biased);
         if !pointwise || !commutes(&conv.op) {
             continue;
         }

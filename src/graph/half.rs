@@ -31,10 +31,12 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
             op,
             Op::Standardize(_)
                 | Op::Conv2d(_)
+                | Op::DepthwiseConv2d(_)
                 | Op::BatchNormInference(_)
                 | Op::ScaleAdd(_)
                 | Op::GlobalAvgPool(_)
                 | Op::AvgPool2x2(_)
+                | Op::MaxPool(_)
                 | Op::Linear(_)
         )
     };
@@ -58,6 +60,9 @@ pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
                 | Op::Conv2d(_)
                 | Op::Conv2dInputGrad(_)
                 | Op::Conv2dWeightGrad(_)
+                | Op::DepthwiseConv2d(_)
+                | Op::DepthwiseInputGrad(_)
+                | Op::DepthwiseWeightGrad(_)
                 | Op::BatchNorm(_)
                 | Op::BatchNormGrad(_)
                 | Op::Normalize(_)
@@ -68,6 +73,8 @@ pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
                 | Op::GlobalAvgPoolGrad(_)
                 | Op::AvgPool2x2(_)
                 | Op::AvgPool2x2Grad(_)
+                | Op::MaxPool(_)
+                | Op::MaxPoolGrad(_)
         )
     };
     let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| graph.spec(id).is_map());

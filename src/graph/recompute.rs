@@ -83,9 +83,10 @@ impl Rewrite<'_> {
         let tensor = self.graph.tensor(tensor);
         let is_map = tensor.spec.is_map();
         let is_dear = match &producer.op {
-            Op::ScaleAdd(_) => true,
+            Op::ScaleAdd(join) => join.shortcut,
             // Fused, so of a frozen part, of which nothing but its result is ever asked for.
             Op::Conv2d(conv) if conv.epilogue != Epilogue::NONE => true,
+            Op::DepthwiseConv2d(conv) if conv.bias => true,
             Op::Conv2d(_) => self.graph.spec(producer.inputs[1]).shape[..3].iter().product::<usize>() > CHEAP_MACS,
             _ => false,
         };

@@ -40,6 +40,8 @@ pub enum Layout {
     /// with zeros: convolution kernels `[KH, KW, Ci, Co]`, linear weights `[Ci, Co]`. The output channels come in blocks of
     /// [`WEIGHT_BLOCK`], one block's rows after another's (`shaders/shared/weights.wgsl`).
     Weights,
+    /// Like [`Layout::Channels`], for the kernels of a depthwise convolution `[KH, KW, C]`: one for each channel.
+    Depthwise,
 }
 
 /// Initial values of a parameter (fact sheet 2.2, column timm).
@@ -47,7 +49,8 @@ pub enum Layout {
 pub enum Init {
     /// Every element the same.
     Constant(f32),
-    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`: Kaiming, fan-out, gain for ReLU.
+    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`, of a depthwise convolution `sqrt(2 / (KH * KW))`: Kaiming, fan-out,
+    /// gain for ReLU.
     KaimingFanOut,
     /// Uniform in `[-bound, bound)`.
     Uniform {
@@ -111,6 +114,11 @@ impl Spec {
         Self { shape: shape.into(), layout: Layout::Weights, dtype: DType::F32 }
     }
 
+    /// An f32 tensor of one kernel a channel, `[KH, KW, C]`.
+    pub fn depthwise(shape: [usize; 3]) -> Self {
+        Self { shape: shape.into(), layout: Layout::Depthwise, dtype: DType::F32 }
+    }
+
     /// An unpadded tensor.
     pub fn plain(shape: impl Into<Vec<usize>>, dtype: DType) -> Self {
         Self { shape: shape.into(), layout: Layout::Plain, dtype }
@@ -130,7 +138,7 @@ impl Spec {
     pub fn storage_shape(&self) -> Vec<usize> {
         let padded = match self.layout {
             Layout::Plain => 0,
-            Layout::Channels => 1,
+            Layout::Channels | Layout::Depthwise => 1,
             Layout::Weights => 2,
         };
         let first_padded = self.shape.len().saturating_sub(padded);

@@ -116,6 +116,7 @@ mod tests {
     use super::*;
     use crate::gpu::Family;
     use crate::graph::Op;
+    use crate::graph::op::Padding;
     use crate::kernels::{Direction, lower};
     use crate::models::{Input, Mode, Network, PRESETS, Preset};
     use crate::selftest::cases;
@@ -182,7 +183,7 @@ mod tests {
             input: [2, 40, 30, 64],
             kernel: [3, 1],
             stride: 2,
-            padding: 1,
+            padding: Padding::Even(1),
             out_channels: 100,
             parts: 1,
         };

@@ -107,7 +107,13 @@ pub(super) fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
 }
 
 /// Adds partial results of `y`, a map or a run of its images, or weights; `rest` are the epilogue's operands.
-fn sum_partials(l: &mut Lowering<'_>, parts: usize, epilogue: &Epilogue, [partial, y]: [View; 2], rest: &[View]) {
+pub(super) fn sum_partials(
+    l: &mut Lowering<'_>,
+    parts: usize,
+    epilogue: &Epilogue,
+    [partial, y]: [View; 2],
+    rest: &[View],
+) {
     let output = l.output(0);
     let image = output.vec4() / output.spec.shape[0].max(1);
     let kernel = with_epilogue(l.kernel_storing(output.spec.dtype, "conv/sum_partials"), epilogue);
@@ -116,7 +122,7 @@ fn sum_partials(l: &mut Lowering<'_>, parts: usize, epilogue: &Epilogue, [partia
     l.each(kernel, views, count, words![parts, image, output.spec.groups()]);
 }
 
-fn size(map: &Operand<'_>) -> [usize; 2] {
+pub(super) fn size(map: &Operand<'_>) -> [usize; 2] {
     let [_, h, w, _] = map.spec.as_map();
     [h, w]
 }
@@ -130,6 +136,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
     let mut maps = vec![x, y];
     let (variant, taps) = (l.variant(), taps(&w));
+    let padding = op.padding.before(size(&x), taps, op.stride);
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
     let parts = op.parts(w.spec, y.spec, busy(l.target));
@@ -142,7 +149,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             out_origin: [0, 0],
             input: size(&x),
             in_step: op.stride,
-            in_origin: [-(op.padding as i32); 2],
+            in_origin: padding.map(|zeros| -(zeros as i32)),
             tap_step: 1,
             taps,
             first_tap: 0,
@@ -193,6 +200,7 @@ pub(super) fn products(l: &mut Lowering<'_>) {
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
     let kernel = taps(&w);
+    let padding = op.padding.before(op.size, kernel, op.stride);
     let (exchanged, partial) = (l.workspace(), l.scratch(Scratch::Partials));
     let parts = op.parts(w.spec, dx.spec, busy(l.target));
     let params = words![dx.spec.groups(), dy.spec.groups(), kernel[0], kernel[1], op.stride];
@@ -206,7 +214,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
         let mut first_tap = 0;
         for first in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
             // Along each axis: which pixels see kernel row `first`, how many rows they see, and where the first one reads.
-            let phase = first.map(|f| (f + op.stride - op.padding % op.stride) % op.stride);
+            let phase = [0, 1].map(|d| (first[d] + op.stride - padding[d] % op.stride) % op.stride);
             let taps = [0, 1].map(|d| kernel[d].saturating_sub(first[d]).div_ceil(op.stride));
             first_tap += taps[0] * taps[1];
             let grid = [0, 1].map(|d| op.size[d].saturating_sub(phase[d]).div_ceil(op.stride));
@@ -221,7 +229,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 out_origin: phase,
                 input: size(&dy),
                 in_step: 1,
-                in_origin: [0, 1].map(|d| ((phase[d] + op.padding - first[d]) / op.stride) as i32),
+                in_origin: [0, 1].map(|d| ((phase[d] + padding[d] - first[d]) / op.stride) as i32),
                 tap_step: -1,
                 taps,
                 first_tap: first_tap - taps[0] * taps[1],
@@ -256,6 +264,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         Family::Registers => (kh * kw, in_groups),
     };
     let runs = op.runs(x.spec, dy.spec, busy(l.target));
+    let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
     let variant = l.variant();
     let kernel = match variant {
         ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),
@@ -279,7 +288,8 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             kh,
             kw,
             op.stride,
-            op.padding,
+            top,
+            left,
             in_groups,
             out_groups,
             row_blocks,

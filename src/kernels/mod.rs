@@ -6,6 +6,7 @@
 mod choices;
 mod conv;
 mod dense;
+mod depthwise;
 mod gate;
 mod input;
 mod loss;
@@ -89,6 +90,9 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
         Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
         Op::Conv2dWeightGrad(op) => conv::weight_grad(&mut l, op)?,
+        Op::DepthwiseConv2d(op) => depthwise::forward(&mut l, op)?,
+        Op::DepthwiseInputGrad(op) => depthwise::input_grad(&mut l, op)?,
+        Op::DepthwiseWeightGrad(op) => depthwise::weight_grad(&mut l, op)?,
         Op::WinogradWeights(op) => winograd::weights(&mut l, op),
         Op::WinogradInput(op) => winograd::input(&mut l, op),
         Op::WinogradProduct(_) => conv::products(&mut l),
@@ -104,6 +108,8 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::GlobalAvgPoolGrad(op) => pool::global_avg_grad(&mut l, op)?,
         Op::AvgPool2x2(_) => pool::avg_2x2(&mut l)?,
         Op::AvgPool2x2Grad(op) => pool::avg_2x2_grad(&mut l, op)?,
+        Op::MaxPool(_) => pool::max(&mut l)?,
+        Op::MaxPoolGrad(_) => pool::max_grad(&mut l)?,
         Op::Linear(op) => dense::linear(&mut l, op)?,
         Op::LinearInputGrad(_) => dense::linear_input_grad(&mut l)?,
         Op::LinearWeightGrad(_) => dense::linear_weight_grad(&mut l)?,

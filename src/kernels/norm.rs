@@ -1,10 +1,10 @@
 //! Batch normalisation.
 
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
-use crate::graph::Activation;
 use crate::graph::op::{
     BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Normalize, Reduction,
 };
+use crate::graph::{Activation, Layout};
 
 /// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of them.
 const RUN_ROWS: usize = 4;
@@ -104,5 +104,6 @@ pub(super) fn fold_batch_norm(l: &mut Lowering<'_>, op: &FoldBatchNorm) {
     let groups = w.spec.groups();
     let mut views: Vec<View> = (0..5).map(|i| l.input(i).whole()).collect();
     views.extend([l.output(0).whole(), l.output(1).whole()]);
-    l.each(Kernel::new("norm/fold"), views, w.vec4() + groups, words![w.vec4(), groups, op.eps]);
+    let kernel = Kernel::new("norm/fold").with("depthwise", Setting::Flag(w.spec.layout == Layout::Depthwise));
+    l.each(kernel, views, w.vec4() + groups, words![w.vec4(), groups, op.eps]);
 }

@@ -1,8 +1,8 @@
-//! Average pools.
+//! Pools.
 
 use std::ops::Range;
 
-use super::{Kernel, Lowering, Operand, Setting, TooLarge, words};
+use super::{Kernel, Lowering, Operand, Setting, TooLarge, conv::size, words};
 use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, PixelChunks};
 
 pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
@@ -55,6 +55,32 @@ fn gradient(l: &mut Lowering<'_>, template: &'static str, addend: bool, params: 
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let kernel = l.kernel(template).with("addend", Setting::Flag(addend.is_some()));
         l.each(kernel, views, maps[1].vec4_in(&run), params.to_vec());
+    }
+    Ok(())
+}
+
+pub(super) fn max(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+    let (x, y) = (l.input(0), l.output(0));
+    windows(l, "pool/max", &[x, y], [x, y])
+}
+
+pub(super) fn max_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+    let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
+    windows(l, "pool/max_grad", &[x, dy, dx], [x, dy])
+}
+
+/// A kernel that relates a map to one of windows over it, and writes the last of `maps`.
+fn windows(
+    l: &mut Lowering<'_>,
+    template: &'static str,
+    maps: &[Operand<'_>],
+    [map, windows]: [Operand<'_>; 2],
+) -> Result<(), TooLarge> {
+    let ([h, w], [oh, ow]) = (size(&map), size(&windows));
+    for run in l.image_slices(maps)? {
+        let views = maps.iter().map(|m| m.images(&run)).collect();
+        let count = maps[maps.len() - 1].vec4_in(&run);
+        l.each(l.kernel(template), views, count, words![map.spec.groups(), h, w, oh, ow]);
     }
     Ok(())
 }

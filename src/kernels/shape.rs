@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::gpu::{Family, Target};
-use crate::graph::op::{LinearInputGrad, LinearWeightGrad, Workgroups};
+use crate::graph::op::{LinearInputGrad, LinearWeightGrad, Padding, Workgroups};
 use crate::graph::{Graph, Node, Op};
 
 use super::variants::Tile;
@@ -46,7 +46,7 @@ pub struct ConvShape {
     pub(super) input: [usize; 4],
     pub(super) kernel: [usize; 2],
     pub(super) stride: usize,
-    pub(super) padding: usize,
+    pub(super) padding: Padding,
     pub(super) out_channels: usize,
     /// Partial sums that the operation cuts each sum into where GPUs would be idle otherwise.
     pub(super) parts: usize,
@@ -82,7 +82,7 @@ impl ConvShape {
             }
             Op::WinogradProduct(_) => {
                 let positions = input(0).shape[1];
-                (Direction::Products, 1, 0, input(0), input(1), positions)
+                (Direction::Products, 1, Padding::NONE, input(0), input(1), positions)
             }
             _ => return None,
         };
@@ -93,10 +93,11 @@ impl ConvShape {
     /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one of its
     /// stride x stride phases.
     pub(super) fn result(&self) -> [usize; 2] {
-        [0, 1].map(|d| match self.direction {
-            Direction::InputGrad => self.input[1 + d].div_ceil(self.stride),
-            _ => (self.input[1 + d] + 2 * self.padding - self.kernel[d]) / self.stride + 1,
-        })
+        let [_, h, w, _] = self.input;
+        match self.direction {
+            Direction::InputGrad => [h, w].map(|length| length.div_ceil(self.stride)),
+            _ => self.padding.windows([h, w], self.kernel, self.stride).unwrap_or_default(),
+        }
     }
 
     /// Pixels of that map, of all images.

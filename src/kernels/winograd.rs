@@ -6,7 +6,7 @@ use super::shape::{ConvShape, Direction};
 use super::{Kernel, Lowering, Operand, Setting, words};
 use crate::gpu::{Family, Target};
 use crate::graph::op::{
-    MAX_BINDING_BYTES, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+    MAX_BINDING_BYTES, Padding, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 
 /// What an algorithm costs on a kind of adapter, in the time that the products of a pixel and 4 x 4 channels take.
@@ -44,7 +44,7 @@ pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
     let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad)
         && shape.kernel == [TAPS; 2]
         && shape.stride == 1
-        && shape.padding < TAPS;
+        && matches!(shape.padding, Padding::Even(zeros) if zeros < TAPS);
     let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
     // A result may be larger than its map by two pixels each way.
     let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_groups()];

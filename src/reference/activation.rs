@@ -32,6 +32,6 @@ pub(super) fn derivative_from_result(activation: Activation, y: f64) -> f64 {
         Activation::Identity => 1.0,
         Activation::Relu => f64::from(y > 0.0),
         Activation::Sigmoid => y * (1.0 - y),
-        Activation::Silu => unreachable!("the shape rule of ActivationGrad refuses SiLU"),
+        Activation::Silu => unreachable!("ActivationGrad reads SiLU's argument"),
     }
 }

@@ -1,7 +1,7 @@
 //! Linear layers and their gradients.
 
 use super::View;
-use super::activation::{activate, derivative_from_result};
+use super::activation::{activate, derivative, derivative_from_result};
 use crate::graph::op::{ActivationGrad, Linear};
 
 /// `y[n, o] = activation(sum over i of x[n, i] * w[i, o] + b[o])`.
@@ -45,7 +45,8 @@ pub(super) fn linear_weight_grad(x: View<'_>, dy: View<'_>) -> Vec<Vec<f64>> {
     vec![dw, db]
 }
 
-/// `dx = dy * activation'`, the derivative taken from the result y.
-pub(super) fn activation_grad(op: &ActivationGrad, y: View<'_>, dy: View<'_>) -> Vec<f64> {
-    y.data.iter().zip(dy.data).map(|(&y, dy)| dy * derivative_from_result(op.activation, y)).collect()
+/// `dx = dy * activation'`, the derivative taken from the activation's result or argument.
+pub(super) fn activation_grad(op: &ActivationGrad, told_by: View<'_>, dy: View<'_>) -> Vec<f64> {
+    let derivative = if op.reads_result() { derivative_from_result } else { derivative };
+    told_by.data.iter().zip(dy.data).map(|(&v, dy)| dy * derivative(op.activation, v)).collect()
 }

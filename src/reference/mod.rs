@@ -9,6 +9,7 @@
 mod activation;
 mod conv;
 mod dense;
+mod depthwise;
 mod gate;
 mod input;
 mod loss;
@@ -121,6 +122,9 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::Conv2d(op) => vec![conv::conv2d(op, x, &graph.spec(node.outputs[0]).shape)],
         Op::Conv2dInputGrad(op) => vec![conv::conv2d_input_grad(op, x)],
         Op::Conv2dWeightGrad(op) => vec![conv::conv2d_weight_grad(op, x[0], x[1])],
+        Op::DepthwiseConv2d(op) => vec![depthwise::conv2d(op, x, &graph.spec(node.outputs[0]).shape)],
+        Op::DepthwiseInputGrad(op) => vec![depthwise::input_grad(op, x)],
+        Op::DepthwiseWeightGrad(op) => vec![depthwise::weight_grad(op, x[0], x[1])],
         Op::WinogradWeights(op) => vec![winograd::weights(op, x[0])],
         Op::WinogradInput(op) => vec![winograd::input(op, x[0])],
         Op::WinogradProduct(_) => vec![winograd::product(x[0], x[1])],
@@ -136,6 +140,8 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::GlobalAvgPoolGrad(op) => vec![pool::global_avg_pool_grad(op, x)],
         Op::AvgPool2x2(_) => vec![pool::avg_pool_2x2(x[0])],
         Op::AvgPool2x2Grad(op) => vec![pool::avg_pool_2x2_grad(op, x)],
+        Op::MaxPool(_) => vec![pool::max_pool(x[0], &graph.spec(node.outputs[0]).shape)],
+        Op::MaxPoolGrad(_) => vec![pool::max_pool_grad(x[0], x[1])],
         Op::Linear(op) => vec![dense::linear(op, x)],
         Op::LinearInputGrad(_) => vec![dense::linear_input_grad(x[0], x[1])],
         Op::LinearWeightGrad(_) => dense::linear_weight_grad(x[0], x[1]),

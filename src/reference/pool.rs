@@ -1,7 +1,7 @@
 //! Average pools and their gradients.
 
 use super::View;
-use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad};
+use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, MaxPool};
 
 /// Mean over height and width.
 pub(super) fn global_avg_pool(x: View<'_>) -> Vec<f64> {
@@ -70,4 +70,35 @@ pub(super) fn avg_pool_2x2_grad(op: &AvgPool2x2Grad, inputs: &[View<'_>]) -> Vec
 
 fn addend_or_zeros(inputs: &[View<'_>], elements: usize) -> Vec<f64> {
     inputs.get(1).map_or_else(|| vec![0.0; elements], |addend| addend.data.to_vec())
+}
+
+/// The element of x that window `(n, oy, ox)` of 3x3 with stride 2 finds the largest of channel `channel`: the first of equal ones.
+fn largest(x: View<'_>, [n, oy, ox, channel]: [usize; 4]) -> usize {
+    let [_, height, width, c] = x.dims();
+    let reach = |o: usize, length: usize| {
+        let first = o * MaxPool::STRIDE;
+        first.saturating_sub(MaxPool::BORDER)..(first + MaxPool::WINDOW - MaxPool::BORDER).min(length)
+    };
+    let within = reach(oy, height).flat_map(|y| reach(ox, width).map(move |x| (y, x)));
+    let elements = within.map(|(y, x)| ((n * height + y) * width + x) * c + channel);
+    elements.reduce(|best, i| if x.data[i] > x.data[best] { i } else { best }).unwrap_or_default()
+}
+
+/// Indices `[n, oy, ox, c]` of a map's elements, in order.
+fn indices([n, h, w, c]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
+    (0..n * h * w * c).map(move |i| [i / c / w / h, i / c / w % h, i / c % w, i % c])
+}
+
+/// Largest value of 3x3 windows with stride 2.
+pub(super) fn max_pool(x: View<'_>, output: &[usize]) -> Vec<f64> {
+    indices(std::array::from_fn(|d| output[d])).map(|window| x.data[largest(x, window)]).collect()
+}
+
+/// Each window's gradient, handed to its largest value.
+pub(super) fn max_pool_grad(x: View<'_>, dy: View<'_>) -> Vec<f64> {
+    let mut dx = vec![0.0; x.data.len()];
+    for (window, dy) in indices(dy.dims()).zip(dy.data) {
+        dx[largest(x, window)] += dy;
+    }
+    dx
 }

@@ -17,7 +17,7 @@ use half::f16;
 use ops::{Join, Layer, Window};
 
 use crate::graph::half::{store_half, store_half_maps};
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
 use crate::graph::{self, Activation, DType, Graph, Spec, TensorId, winograd};
 
 /// One graph with values to feed and tensors to compare.
@@ -39,6 +39,7 @@ const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Ac
 pub fn standard() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(epilogues());
+    cases.extend(depthwise());
     cases.extend(winograd());
     cases.extend(norms());
     cases.extend(joins());
@@ -88,7 +89,12 @@ pub fn random(seed: u64) -> Vec<Case> {
 }
 
 fn window(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> Window {
-    Window { input, kernel: [kernel, kernel], out, stride, padding }
+    Window { input, kernel: [kernel, kernel], out, stride, padding: Padding::Even(padding) }
+}
+
+/// With TensorFlow's padding.
+fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> Window {
+    Window { padding: Padding::Same, ..window(input, kernel, out, stride, 0) }
 }
 
 fn convolutions() -> Vec<Case> {
@@ -129,6 +135,10 @@ fn convolutions() -> Vec<Case> {
         window([7, 2, 2, 132], 3, 132, 1, 1),
         // Images of more pixels than one loop may walk: two runs in each.
         window([2, 200, 165, 3], 1, 4, 1, 0),
+        // Zeros on one side alone, other ones down than across.
+        same([2, 8, 9, 3], 3, 8, 2),
+        same([1, 12, 7, 20], 5, 36, 2),
+        same([2, 7, 6, 8], 2, 8, 3),
     ]);
     let of_window = |(i, &w): (usize, &Window)| {
         [ops::conv2d(w, Epilogue::NONE, 0), ops::conv2d_input_grad(w, i % 2 == 1, 0), ops::conv2d_weight_grad(w, 0)]
@@ -150,6 +160,30 @@ fn epilogues() -> Vec<Case> {
     let all = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Relu };
     cases.push(ops::conv2d(window([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
     cases
+}
+
+/// Both kernels of EfficientNet, and others; maps of one pixel, of parts of a tile, of several runs.
+fn depthwise() -> Vec<Case> {
+    let shapes = [[1, 1, 1, 1], [2, 7, 9, 6], [1, 16, 12, 40], [3, 40, 41, 20]];
+    let mut windows = Vec::new();
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        windows.extend(shapes.map(|shape| same(shape, kernel, 0, stride)));
+    }
+    windows.extend(
+        [(3, 1, 1), (3, 2, 1), (2, 2, 0), (4, 3, 2)]
+            .map(|(kernel, stride, padding)| window([2, 9, 8, 10], kernel, 0, stride, padding)),
+    );
+    windows.push(Window { kernel: [1, 3], ..window([2, 6, 5, 5], 0, 0, 1, 1) });
+    // Images of more pixels than one loop may walk.
+    windows.push(same([1, 400, 340, 2], 3, 0, 1));
+    let of_window = |(i, &w): (usize, &Window)| {
+        [
+            ops::depthwise_conv2d(w, i % 2 == 1, ACTIVATIONS[i % 4], 0),
+            ops::depthwise_input_grad(w, i % 2 == 1, 0),
+            ops::depthwise_weight_grad(w, 0),
+        ]
+    };
+    windows.iter().enumerate().flat_map(of_window).collect()
 }
 
 /// Transforms by themselves, and the algorithm as a whole, whether or not an adapter's table would choose it.
@@ -206,7 +240,9 @@ fn norms() -> Vec<Case> {
         cases.push(ops::batch_norm_inference([3, 1, 5, 10], activation, 0));
     }
     cases.push(ops::batch_norm([2, 50, 50, 6], Activation::Identity, 8.0, 0));
-    cases.extend([[1, 1, 3, 5], [3, 3, 6, 9], [1, 1, 64, 132]].map(|kernel| ops::fold_batch_norm(kernel, 0)));
+    let kernels = [[1, 1, 3, 5], [3, 3, 6, 9], [1, 1, 64, 132]].map(Spec::weights);
+    cases
+        .extend(kernels.into_iter().chain([Spec::depthwise([5, 5, 70])]).map(|kernel| ops::fold_batch_norm(kernel, 0)));
     cases
 }
 
@@ -247,6 +283,8 @@ fn pools() -> Vec<Case> {
             ops::avg_pool_2x2(shape, 0),
             ops::avg_pool_2x2_grad(shape, false, 0),
             ops::avg_pool_2x2_grad(shape, true, 0),
+            ops::max_pool(shape, 0),
+            ops::max_pool_grad(shape, 0),
         ]
     };
     shapes.into_iter().flat_map(of_shape).collect()
@@ -272,8 +310,7 @@ fn dense() -> Vec<Case> {
         ACTIVATIONS.map(|activation| ops::linear(Layer { rows: 5, input: 7, out: 9, pointwise: true }, activation, 0)),
     );
     for shape in [[1, 1], [5, 70]] {
-        cases.push(ops::activation_grad(shape, Activation::Relu, 0));
-        cases.push(ops::activation_grad(shape, Activation::Sigmoid, 0));
+        cases.extend(ACTIVATIONS.map(|activation| ops::activation_grad(shape, activation, 0)));
     }
     cases
 }
@@ -351,7 +388,7 @@ mod tests {
         for list in [standard(), random(1)] {
             let kinds: HashSet<&str> =
                 list.iter().flat_map(|c| c.graph.nodes()).map(|node| node.op.rule().name()).collect();
-            assert_eq!(kinds.len(), 34, "{kinds:?}");
+            assert_eq!(kinds.len(), 39, "{kinds:?}");
         }
     }
 
@@ -394,7 +431,7 @@ mod tests {
             let values = reference(&case, &case.feeds);
             let results: Vec<f64> = case.compare.iter().flat_map(|(id, _)| values.get(*id).unwrap()).copied().collect();
             assert!(results.iter().all(|v| v.is_finite()), "{}", case.name);
-            let kind = case.graph.nodes()[0].op.rule().name();
+            let kind = case.graph.nodes().last().unwrap().op.rule().name();
             if results.iter().any(|&v| v != 0.0) {
                 alive.insert(kind);
             } else {
@@ -402,7 +439,7 @@ mod tests {
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
-        assert_eq!(alive.len(), 34, "{alive:?}");
+        assert_eq!(alive.len(), 39, "{alive:?}");
     }
 
     /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no

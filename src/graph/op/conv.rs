@@ -1,6 +1,6 @@
 //! Convolution of NHWC maps with HWIO kernels, and its two gradients.
 
-use super::{Activation, Rule, map, no_gradient, same};
+use super::{Activation, Padding, Rule, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -43,25 +43,24 @@ impl Epilogue {
     }
 }
 
-/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * w[ky, kx, i, o]`.
+/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * w[ky, kx, i, o]`,
+/// top and left being the padding.
 ///
 /// Inputs: x `[N, H, W, Ci]`, w `[KH, KW, Ci, Co]`, then the epilogue's parts. Output `[N, OH, OW, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2d {
     /// Step of the window, the same in both directions.
     pub stride: usize,
-    /// Zeros around the map, the same on every side.
-    pub padding: usize,
-    /// Channel groups. Only 1 is supported: ResNet-RS needs no more.
-    pub groups: usize,
+    /// Zeros around the map.
+    pub padding: Padding,
     /// Fused work on the result.
     pub epilogue: Epilogue,
 }
 
 impl Conv2d {
     /// A plain convolution.
-    pub fn new(stride: usize, padding: usize) -> Self {
-        Self { stride, padding, groups: 1, epilogue: Epilogue::NONE }
+    pub fn new(stride: usize, padding: impl Into<Padding>) -> Self {
+        Self { stride, padding: padding.into(), epilogue: Epilogue::NONE }
     }
 
     /// Parts that the sum over taps and input channels is cut into, added in order afterwards: where `y` is so small that its tiles would
@@ -109,17 +108,6 @@ fn parts_bytes(parts: usize, map: &Spec) -> u64 {
 /// Longest side of a map: kernels keep both coordinates of a pixel in one register.
 pub(super) const MAX_SIDE: usize = 32_767;
 
-/// Output length of a window that slides over `length`, or why there is none.
-fn windows(length: usize, kernel: usize, stride: usize, padding: usize) -> Result<usize, String> {
-    let padded = length + 2 * padding;
-    if stride == 0 || kernel == 0 || padded < kernel {
-        return Err(format!(
-            "a window of {kernel} with stride {stride} does not fit {length} pixels padded by {padding}"
-        ));
-    }
-    Ok((padded - kernel) / stride + 1)
-}
-
 impl Rule for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -127,18 +115,17 @@ impl Rule for Conv2d {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2 + self.epilogue.parts())?;
-        if self.groups != 1 {
-            return Err(format!("{} channel groups are not supported, only 1", self.groups));
-        }
         let [n, h, w, ci] = map(inputs[0])?;
         let [kh, kw, wi, co] = map(inputs[1])?;
         if wi != ci {
             return Err(format!("the kernel takes {wi} channels, the map has {ci}"));
         }
-        if h.max(w) + 2 * self.padding > MAX_SIDE {
+        let [top, left] = self.padding.before([h, w], [kh, kw], self.stride);
+        if (h + 2 * top).max(w + 2 * left) > MAX_SIDE {
             return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most, padding included", h.max(w)));
         }
-        let output = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, co];
+        let [oh, ow] = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        let output = [n, oh, ow, co];
         self.epilogue.check(&inputs[2..], output)?;
         Ok(vec![Spec::channels(output)])
     }
@@ -174,7 +161,7 @@ impl Rule for Conv2d {
 }
 
 /// Gradient of [`Conv2d`] with respect to its map:
-/// `dx[n, y, x, i] = sum over (ky, kx, o) that reach it of dy[n, (y + padding - ky) / stride, ..., o] * w[ky, kx, i, o]`.
+/// `dx[n, y, x, i] = sum over (ky, kx, o) that reach it of dy[n, (y + top - ky) / stride, ..., o] * w[ky, kx, i, o]`.
 ///
 /// Inputs: dy `[N, OH, OW, Co]`, w `[KH, KW, Ci, Co]`, and, with `addend`, a gradient `[N, H, W, Ci]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,7 +169,7 @@ pub struct Conv2dInputGrad {
     /// Stride of the convolution.
     pub stride: usize,
     /// Padding of the convolution.
-    pub padding: usize,
+    pub padding: Padding,
     /// Height and width of the convolution's input, which the stride alone does not determine.
     pub size: [usize; 2],
     /// Whether a third input is added: another path's gradient of the same map.
@@ -210,11 +197,8 @@ impl Rule for Conv2dInputGrad {
         let [n, oh, ow, co] = map(inputs[0])?;
         let [kh, kw, ci, wo] = map(inputs[1])?;
         let [h, w] = self.size;
-        same(
-            "dy",
-            &[oh, ow, co],
-            &[windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?, wo],
-        )?;
+        let windows = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        same("dy", &[oh, ow, co], &[windows[0], windows[1], wo])?;
         if self.addend {
             same("addend", &inputs[2].shape, &[n, h, w, ci])?;
         }
@@ -237,7 +221,7 @@ impl Rule for Conv2dInputGrad {
 }
 
 /// Gradient of [`Conv2d`] with respect to its kernel:
-/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - padding, ox*stride + kx - padding, i] * dy[n, oy, ox, o]`.
+/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * dy[n, oy, ox, o]`.
 ///
 /// Inputs: x `[N, H, W, Ci]`, dy `[N, OH, OW, Co]`. Output `[KH, KW, Ci, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -245,7 +229,7 @@ pub struct Conv2dWeightGrad {
     /// Stride of the convolution.
     pub stride: usize,
     /// Padding of the convolution.
-    pub padding: usize,
+    pub padding: Padding,
     /// Height and width of the kernel.
     pub kernel: [usize; 2],
 }
@@ -268,12 +252,18 @@ pub struct Runs {
 const SHORTEST_RUN: usize = 256;
 
 impl Conv2dWeightGrad {
-    /// Runs short enough to keep the device busy with workgroups of the largest tile, for their maps to stay below the binding limit, and
-    /// for an invocation to stay below [`super::MAX_LOOP_ITERATIONS`].
+    /// Runs enough to keep the device busy with workgroups of the largest tile.
     pub fn runs(&self, x: &Spec, dy: &Spec, busy: Workgroups) -> Runs {
-        let [images, height, width, _] = dy.as_map().map(|d| d.max(1));
         let rows = self.kernel[0] * self.kernel[1] * x.last().next_multiple_of(4);
-        let for_occupancy = (2 * busy.weights).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT));
+        Runs::cut(x, dy, (2 * busy.weights).div_ceil(rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT)))
+    }
+}
+
+impl Runs {
+    /// About `for_occupancy` runs, or more: their maps stay below the binding limit, and an invocation that walks over a run's pixels below
+    /// [`super::MAX_LOOP_ITERATIONS`].
+    pub(super) fn cut(x: &Spec, dy: &Spec, for_occupancy: usize) -> Self {
+        let [images, height, width, _] = dy.as_map().map(|d| d.max(1));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
         let for_binding = (super::MAX_BINDING_BYTES / image_bytes) as usize;
         // A line costs one iteration of its own besides its pixels'.
@@ -285,7 +275,7 @@ impl Conv2dWeightGrad {
         let lines_for_loop = super::MAX_LOOP_ITERATIONS / line_iterations;
         let lines = lines_for_occupancy.min(lines_for_loop).clamp(1, height);
         let per_image = if per_run > 1 { 1 } else { height.div_ceil(lines) };
-        Runs {
+        Self {
             images: per_run,
             per_image,
             lines: height.div_ceil(per_image),
@@ -304,8 +294,8 @@ impl Rule for Conv2dWeightGrad {
         let [n, h, w, ci] = map(inputs[0])?;
         let [dn, oh, ow, co] = map(inputs[1])?;
         let [kh, kw] = self.kernel;
-        let expected = [n, windows(h, kh, self.stride, self.padding)?, windows(w, kw, self.stride, self.padding)?];
-        same("dy", &[dn, oh, ow], &expected)?;
+        let windows = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        same("dy", &[dn, oh, ow], &[n, windows[0], windows[1]])?;
         Ok(vec![Spec::weights([kh, kw, ci, co])])
     }
 

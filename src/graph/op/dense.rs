@@ -1,7 +1,7 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
 use super::{
-    Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Rule, Workgroups, features, no_gradient, same,
+    Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Padding, Rule, Workgroups, features, same,
 };
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Node, Spec};
@@ -60,14 +60,17 @@ impl Rule for Linear {
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
-        let y = node.outputs[0];
-        let Some(mut dy) = back.gradient_of(y) else { return Ok(()) };
-        match self.activation {
-            Activation::Identity => {}
-            Activation::Silu => return Err(no_gradient(node, " with SiLU, whose derivative its result does not tell")),
-            activation => dy = back.emit(node, ActivationGrad { activation }, &[y, dy])?[0],
-        }
+        let Some(mut dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
         let (x, w, b) = (node.inputs[0], node.inputs[1], node.inputs[2]);
+        if self.activation != Activation::Identity {
+            let grad = ActivationGrad { activation: self.activation };
+            let told_by = match grad.reads_result() {
+                true => node.outputs[0],
+                // Features are few: computing the argument again costs less than keeping it.
+                false => back.emit(node, Self { activation: Activation::Identity }, &[x, w, b])?[0],
+            };
+            dy = back.emit(node, grad, &[told_by, dy])?[0];
+        }
         let pointwise = back.graph.spec(w).shape.len() == 4;
         let gradients = back.emit(node, LinearWeightGrad { pointwise }, &[x, dy])?;
         back.accumulate(node, w, gradients[0])?;
@@ -86,7 +89,8 @@ pub struct LinearInputGrad;
 
 impl LinearInputGrad {
     /// The same of a 1x1 convolution over maps of one pixel.
-    pub const AS_CONVOLUTION: Conv2dInputGrad = Conv2dInputGrad { stride: 1, padding: 0, size: [1, 1], addend: false };
+    pub const AS_CONVOLUTION: Conv2dInputGrad =
+        Conv2dInputGrad { stride: 1, padding: Padding::NONE, size: [1, 1], addend: false };
 }
 
 impl Rule for LinearInputGrad {
@@ -124,7 +128,7 @@ pub struct LinearWeightGrad {
 
 impl LinearWeightGrad {
     /// The same of a 1x1 convolution over maps of one pixel.
-    pub const AS_CONVOLUTION: Conv2dWeightGrad = Conv2dWeightGrad { stride: 1, padding: 0, kernel: [1, 1] };
+    pub const AS_CONVOLUTION: Conv2dWeightGrad = Conv2dWeightGrad { stride: 1, padding: Padding::NONE, kernel: [1, 1] };
 }
 
 impl Rule for LinearWeightGrad {
@@ -150,13 +154,22 @@ impl Rule for LinearWeightGrad {
     }
 }
 
-/// `dx = dy * activation'`, the derivative taken from the result y: ReLU and sigmoid allow that.
+/// `dx = dy * activation'`.
 ///
-/// Inputs: y `[N, C]`, dy `[N, C]`. Output `[N, C]`.
+/// Inputs: what tells the derivative, the activation's result y if [`Self::reads_result`], else its argument x, and dy; each `[N, C]`.
+/// Output `[N, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActivationGrad {
-    /// Activation of the forward node: ReLU or sigmoid.
+    /// Activation of the forward node.
     pub activation: Activation,
+}
+
+impl ActivationGrad {
+    /// Whether the derivative is taken from the result, which another node keeps in any case. SiLU falls before it rises, so its result
+    /// does not tell.
+    pub fn reads_result(&self) -> bool {
+        self.activation != Activation::Silu
+    }
 }
 
 impl Rule for ActivationGrad {
@@ -166,9 +179,6 @@ impl Rule for ActivationGrad {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
-        if !matches!(self.activation, Activation::Relu | Activation::Sigmoid) {
-            return Err(format!("the result of {:?} does not tell its derivative", self.activation));
-        }
         let shape = features(inputs[0])?;
         same("dy", &inputs[1].shape, &shape)?;
         Ok(vec![Spec::channels(shape)])

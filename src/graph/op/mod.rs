@@ -4,22 +4,26 @@
 
 mod conv;
 mod dense;
+mod depthwise;
 mod gate;
 mod input;
 mod loss;
 mod norm;
 mod optim;
 mod pool;
+mod window;
 mod winograd;
 
 pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Runs, Workgroups};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
+pub use depthwise::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
 pub use optim::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, PixelChunks};
+pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad, PixelChunks};
+pub use window::Padding;
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
 use super::autodiff::Backward;
@@ -145,6 +149,9 @@ operations!(
     Conv2d,
     Conv2dInputGrad,
     Conv2dWeightGrad,
+    DepthwiseConv2d,
+    DepthwiseInputGrad,
+    DepthwiseWeightGrad,
     WinogradWeights,
     WinogradInput,
     WinogradProduct,
@@ -160,6 +167,8 @@ operations!(
     GlobalAvgPoolGrad,
     AvgPool2x2,
     AvgPool2x2Grad,
+    MaxPool,
+    MaxPoolGrad,
     Linear,
     LinearInputGrad,
     LinearWeightGrad,

@@ -2,7 +2,7 @@
 
 use super::{Activation, Rule, Workgroups, map, same};
 use crate::graph::autodiff::Backward;
-use crate::graph::{Error, Node, Spec};
+use crate::graph::{Error, Layout, Node, Spec};
 
 /// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,15 @@ pub struct BatchNorm {
 
 /// Checks a map followed by vectors of its channels.
 fn map_and_vectors(inputs: &[&Spec], names: &[&str]) -> Result<[usize; 4], String> {
+    vectors_of(inputs, names)?;
+    map(inputs[0])
+}
+
+/// Checks that vectors are as long as the last dimension of the tensor before them.
+fn vectors_of(inputs: &[&Spec], names: &[&str]) -> Result<(), String> {
     super::arity(inputs, 1 + names.len())?;
-    let shape = map(inputs[0])?;
-    for (vector, name) in inputs[1..].iter().zip(names) {
-        same(name, &vector.shape, &[shape[3]])?;
-    }
-    Ok(shape)
+    let channels = [inputs[0].last()];
+    inputs[1..].iter().zip(names).try_for_each(|(vector, name)| same(name, &vector.shape, &channels))
 }
 
 impl Rule for BatchNorm {
@@ -180,7 +183,8 @@ impl Rule for BatchNormInference {
 /// Folds a [`BatchNormInference`] into the convolution before it: `w' = w * s`, `b' = beta - mean * s`,
 /// `s = gamma / sqrt(var + eps)` per output channel.
 ///
-/// Inputs: w `[KH, KW, Ci, Co]`, gamma, beta, mean, variance, each `[Co]`. Outputs: w', b' `[Co]`.
+/// Inputs: w `[KH, KW, Ci, Co]`, or `[KH, KW, Co]` of a depthwise convolution, gamma, beta, mean, variance, each `[Co]`.
+/// Outputs: w', b' `[Co]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoldBatchNorm {
     /// Added to the variance.
@@ -193,7 +197,10 @@ impl Rule for FoldBatchNorm {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "variance"])?;
-        Ok(vec![Spec::weights(shape), Spec::channels([shape[3]])])
+        vectors_of(inputs, &["gamma", "beta", "mean", "variance"])?;
+        if !matches!(inputs[0].layout, Layout::Weights | Layout::Depthwise) {
+            return Err("only the weights of a convolution can be scaled".into());
+        }
+        Ok(vec![inputs[0].clone(), Spec::channels([inputs[0].last()])])
     }
 }

@@ -1,6 +1,6 @@
-//! Average pools: over the whole map, and 2x2 with stride 2.
+//! Pools: the mean over the whole map, the mean over 2x2 with stride 2, the maximum over 3x3 with stride 2.
 
-use super::{Rule, Workgroups, features, map, same};
+use super::{Padding, Rule, Workgroups, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -136,6 +136,68 @@ impl Rule for AvgPool2x2Grad {
         if self.addend {
             same("addend", &inputs[1].shape, &[n, h, w, c])?;
         }
+        Ok(vec![Spec::channels([n, h, w, c])])
+    }
+}
+
+/// Largest value in 3x3 windows with stride 2, which a border of one pixel surrounds that is never the largest: the original ResNet's
+/// second halving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MaxPool;
+
+impl MaxPool {
+    /// Side of a window.
+    pub const WINDOW: usize = 3;
+    /// Step of the windows.
+    pub const STRIDE: usize = 2;
+    /// Width of the border.
+    pub const BORDER: usize = 1;
+
+    /// Height and width of the result.
+    fn size(map: [usize; 2]) -> Result<[usize; 2], String> {
+        Padding::Even(Self::BORDER).windows(map, [Self::WINDOW; 2], Self::STRIDE)
+    }
+}
+
+impl Rule for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1)?;
+        let [n, h, w, c] = map(inputs[0])?;
+        let [oh, ow] = Self::size([h, w])?;
+        Ok(vec![Spec::channels([n, oh, ow, c])])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let x = node.inputs[0];
+        if back.needs(x) {
+            let dx = back.emit(node, MaxPoolGrad, &[x, dy])?[0];
+            back.accumulate(node, x, dx)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`MaxPool`]: each window hands its gradient to its largest value, the first of equal ones in reading order, as PyTorch does.
+///
+/// Inputs: x `[N, H, W, C]`, dy `[N, OH, OW, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MaxPoolGrad;
+
+impl Rule for MaxPoolGrad {
+    fn name(&self) -> &'static str {
+        "max_pool_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let [n, h, w, c] = map(inputs[0])?;
+        let [oh, ow] = MaxPool::size([h, w])?;
+        same("dy", &inputs[1].shape, &[n, oh, ow, c])?;
         Ok(vec![Spec::channels([n, h, w, c])])
     }
 }

@@ -4,9 +4,10 @@ use super::Case;
 use super::draft::Draft;
 use crate::graph::op::{
     ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
-    Conv2dWeightGrad, Dropout, DropoutScope, Epilogue, Fill, FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear,
-    LinearInputGrad, LinearWeightGrad, Normalize, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad,
-    Standardize, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+    Conv2dWeightGrad, DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Dropout, DropoutScope, Epilogue, Fill,
+    FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear, LinearInputGrad, LinearWeightGrad, MaxPool, MaxPoolGrad,
+    Normalize, Padding, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, Standardize,
+    WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
 
@@ -34,7 +35,7 @@ pub(super) struct Window {
     pub(super) kernel: [usize; 2],
     pub(super) out: usize,
     pub(super) stride: usize,
-    pub(super) padding: usize,
+    pub(super) padding: Padding,
 }
 
 impl Window {
@@ -44,8 +45,10 @@ impl Window {
     }
 
     fn output(&self) -> [usize; 4] {
-        let length = |d: usize| (self.input[1 + d] + 2 * self.padding - self.kernel[d]) / self.stride + 1;
-        [self.input[0], length(0), length(1), self.out]
+        let [n, h, w, _] = self.input;
+        let windows = self.padding.windows([h, w], self.kernel, self.stride);
+        let [oh, ow] = windows.unwrap_or_else(|e| unreachable!("the suite's own windows fit: {e}"));
+        [n, oh, ow, self.out]
     }
 
     fn weights(&self) -> Spec {
@@ -54,6 +57,14 @@ impl Window {
 
     fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
+    }
+
+    fn depthwise(self) -> Self {
+        Self { out: self.input[3], ..self }
+    }
+
+    fn kernels(&self) -> Spec {
+        Spec::depthwise([self.kernel[0], self.kernel[1], self.out])
     }
 }
 
@@ -107,6 +118,37 @@ pub(super) fn conv2d_weight_grad(window: Window, seed: u32) -> Case {
     let op = Conv2dWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
     draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
     draft.case(format!("conv2d_weight_grad {}", window.label()))
+}
+
+/// A depthwise convolution has as many channels as its map, whatever the window says. K: taps, and one for the bias.
+pub(super) fn depthwise_conv2d(window: Window, bias: bool, activation: Activation, seed: u32) -> Case {
+    let (mut draft, window) = (Draft::new(seed), window.depthwise());
+    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.kernels())];
+    inputs.extend(bias.then(|| draft.input("bias", Spec::channels([window.out]))));
+    let op = DepthwiseConv2d { bias, activation, ..DepthwiseConv2d::new(window.stride, window.padding) };
+    draft.node(op, &inputs, &[], &[window.taps() + 1 + roundings(activation)]);
+    let with_bias = if bias { " + bias" } else { "" };
+    draft.case(format!("depthwise_conv2d {}{with_bias}, {activation:?}", window.label()))
+}
+
+/// K: taps, and the addend.
+pub(super) fn depthwise_input_grad(window: Window, addend: bool, seed: u32) -> Case {
+    let (mut draft, window) = (Draft::new(seed), window.depthwise());
+    let mut inputs = vec![draft.input("dy", Spec::channels(window.output())), draft.input("w", window.kernels())];
+    inputs.extend(addend.then(|| draft.input("addend", Spec::channels(window.input))));
+    let size = [window.input[1], window.input[2]];
+    let op = DepthwiseInputGrad { stride: window.stride, padding: window.padding, size, addend };
+    draft.node(op, &inputs, &[], &[window.taps() + 1]);
+    draft.case(format!("depthwise_input_grad {}{}", window.label(), if addend { " + addend" } else { "" }))
+}
+
+/// K: output pixels of the whole batch.
+pub(super) fn depthwise_weight_grad(window: Window, seed: u32) -> Case {
+    let (mut draft, window) = (Draft::new(seed), window.depthwise());
+    let inputs = [draft.input("x", Spec::channels(window.input)), draft.input("dy", Spec::channels(window.output()))];
+    let op = DepthwiseWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
+    draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
+    draft.case(format!("depthwise_weight_grad {}", window.label()))
 }
 
 /// K: a transform's terms along both sides.
@@ -198,13 +240,14 @@ pub(super) fn batch_norm_inference(shape: [usize; 4], activation: Activation, se
 }
 
 /// K: the handful of operations of an element.
-pub(super) fn fold_batch_norm(kernel: [usize; 4], seed: u32) -> Case {
-    let (mut draft, vector) = (Draft::new(seed), Spec::channels([kernel[3]]));
-    let mut inputs = vec![draft.input("w", Spec::weights(kernel))];
+pub(super) fn fold_batch_norm(kernel: Spec, seed: u32) -> Case {
+    let (mut draft, vector) = (Draft::new(seed), Spec::channels([kernel.last()]));
+    let name = format!("fold_batch_norm {:?} {:?}", kernel.layout, kernel.shape);
+    let mut inputs = vec![draft.input("w", kernel)];
     inputs.extend(["gamma", "beta", "mean"].map(|name| draft.input(name, vector.clone())));
     inputs.push(draft.input_with("var", vector, |_, v| 1.0 + 0.5 * v));
     draft.node(FoldBatchNorm { eps: 1e-5 }, &inputs, &[], &[6; 2]);
-    draft.case(format!("fold_batch_norm {}", label(kernel)))
+    draft.case(name)
 }
 
 /// What a join reads besides x.
@@ -296,6 +339,25 @@ pub(super) fn avg_pool_2x2_grad(shape: [usize; 4], addend: bool, seed: u32) -> C
     draft.case(format!("avg_pool_2x2_grad {}{}", label(shape), if addend { " + addend" } else { "" }))
 }
 
+/// K: a choice among the map's own numbers.
+pub(super) fn max_pool(shape: [usize; 4], seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let x = draft.input("x", Spec::channels(shape));
+    draft.node(MaxPool, &[x], &[], &[1]);
+    draft.case(format!("max_pool {}", label(shape)))
+}
+
+/// K: windows that a pixel lies in. Behind a ReLU, so that some windows have several largest numbers, zeros.
+pub(super) fn max_pool_grad(shape: [usize; 4], seed: u32) -> Case {
+    let (mut draft, [n, h, w, c]) = (Draft::new(seed), shape);
+    let x = draft.input_with("x", Spec::channels(shape), |_, v| v - 0.5);
+    let relu = ScaleAdd { gate: false, shortcut: false, activation: Activation::Relu };
+    let x = draft.apply(relu, &[x], &[])[0];
+    let dy = draft.input("dy", Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c]));
+    draft.node(MaxPoolGrad, &[x, dy], &[], &[4]);
+    draft.case(format!("max_pool_grad {}", label(shape)))
+}
+
 /// A linear layer's shapes: rows, input and output features, and whether its weights are a 1x1 convolution's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layer {
@@ -346,7 +408,7 @@ pub(super) fn linear_weight_grad(layer: Layer, seed: u32) -> Case {
 pub(super) fn activation_grad(shape: [usize; 2], activation: Activation, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let inputs = [draft.input("y", Spec::channels(shape)), draft.input("dy", Spec::channels(shape))];
-    draft.node(ActivationGrad { activation }, &inputs, &[], &[3]);
+    draft.node(ActivationGrad { activation }, &inputs, &[], &[3 + roundings(activation)]);
     draft.case(format!("activation_grad {shape:?}, {activation:?}"))
 }
 

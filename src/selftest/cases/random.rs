@@ -4,7 +4,7 @@ use super::draft::bits;
 use super::ops::{self, Join, Layer, Window};
 use super::optim;
 use super::{ACTIVATIONS, Case};
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
+use crate::graph::op::{Dropout, DropoutScope, Epilogue, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
 use crate::graph::{Activation, Spec};
 
 /// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
@@ -25,6 +25,9 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::conv2d(d.window(), d.epilogue(), seed),
         ops::conv2d_input_grad(d.window(), d.flag(), seed),
         ops::conv2d_weight_grad(d.window(), seed),
+        ops::depthwise_conv2d(d.window(), d.flag(), d.activation(), seed),
+        ops::depthwise_input_grad(d.window(), d.flag(), seed),
+        ops::depthwise_weight_grad(d.window(), seed),
         ops::winograd_weights(d.tile(), d.flag(), [d.length(70), d.length(70)], seed),
         ops::winograd_input(d.tile(), d.number(1, 2), d.map(), seed),
         ops::winograd_product(d.tile(), d.length(40), [d.length(70), d.length(70)], seed),
@@ -33,17 +36,19 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::batch_norm_grad(d.batch(), d.activation(), seed),
         ops::normalize(d.batch(), d.activation(), seed),
         ops::batch_norm_inference(d.map(), d.activation(), seed),
-        ops::fold_batch_norm([d.number(1, 4), d.number(1, 4), d.length(70), d.length(70)], seed),
+        ops::fold_batch_norm(d.kernel(), seed),
         ops::scale_add(d.map(), d.join(), seed),
         ops::scale_add_grad(d.map(), d.join(), seed),
         ops::global_avg_pool(d.map(), seed),
         ops::global_avg_pool_grad(d.map(), d.flag(), seed),
         ops::avg_pool_2x2(d.map(), seed),
         ops::avg_pool_2x2_grad(d.map(), d.flag(), seed),
+        ops::max_pool(d.map(), seed),
+        ops::max_pool_grad(d.map(), seed),
         ops::linear(d.layer(), d.activation(), seed),
         ops::linear_input_grad(d.layer(), seed),
         ops::linear_weight_grad(d.layer(), seed),
-        ops::activation_grad(d.features(), if d.flag() { Activation::Relu } else { Activation::Sigmoid }, seed),
+        ops::activation_grad(d.features(), d.activation(), seed),
         ops::dropout(d.features(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
         ops::fill(d.features(), 0.5, seed),
         ops::loss([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
@@ -96,9 +101,21 @@ impl Draw {
 
     fn window(&mut self) -> Window {
         let ([n, h, w, c], kernel) = (self.map(), [self.number(1, 4), self.number(1, 4)]);
-        let (stride, padding) = (self.number(1, 3), self.number(0, 2));
+        let (stride, padding) = (self.number(1, 3), self.padding());
         let input = [n, h.max(kernel[0]), w.max(kernel[1]), c];
         Window { input, kernel, out: self.length(70), stride, padding }
+    }
+
+    fn padding(&mut self) -> Padding {
+        match self.number(0, 3) {
+            3 => Padding::Same,
+            zeros => Padding::Even(zeros),
+        }
+    }
+
+    fn kernel(&mut self) -> Spec {
+        let [kh, kw, ci, co] = [self.number(1, 4), self.number(1, 4), self.length(70), self.length(70)];
+        if self.flag() { Spec::weights([kh, kw, ci, co]) } else { Spec::depthwise([kh, kw, co]) }
     }
 
     fn tile(&mut self) -> WinogradTile {

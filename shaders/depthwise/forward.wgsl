@@ -1,0 +1,86 @@
+// Depthwise convolution: each channel by a kernel of its own.
+//
+//     y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy * {{ stride }} + ky - top, ox * {{ stride }} + kx - left, c] * w[ky, kx, c] + bias[c])
+//
+// {{ kernel_h * kernel_w }} multiply-adds a number are so few that loads decide. An invocation computes a tile of {{ tile_h }} x {{ tile_w }} pixels of one channel
+// group, and loads each pixel under it once for all windows that see it. Neighbouring invocations have neighbouring channel groups.
+//
+// x: [N, H, W, C], y: [N, OH, OW, C] in groups of 4 channels, w: [KH, KW, C], bias: [C] in vec4. i: a tile of a channel group of y.
+#include "shared/storage.wgsl"
+#include "shared/each.wgsl"
+#include "shared/activation.wgsl"
+
+struct Params {
+    count: u32,   // images * tiles_h * tiles_w * groups
+    groups: u32,  // C / 4
+    in_h: u32,
+    in_w: u32,
+    out_h: u32,
+    out_w: u32,
+    top: i32,     // padding
+    left: i32,
+    tiles_h: u32, // tiles down and across a picture
+    tiles_w: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Full>;
+@group(0) @binding(3) var<storage, read_write> y: array<Group>;
+#if bias
+@group(0) @binding(4) var<storage, read> bias: array<Full>;
+#endif
+#set patch_h, patch_w = (tile_h - 1) * stride + kernel_h, (tile_w - 1) * stride + kernel_w
+
+fn each(i: u32) {
+    let c = i % p.groups;
+    let tile = i / p.groups;
+    let oy = tile / p.tiles_w % p.tiles_h * {{ tile_h }}u;
+    let ox = tile % p.tiles_w * {{ tile_w }}u;
+    let n = tile / p.tiles_w / p.tiles_h;
+    let iy = i32(oy * {{ stride }}u) - p.top;
+    let ix = i32(ox * {{ stride }}u) - p.left;
+#for ky in range(kernel_h)
+#for kx in range(kernel_w)
+    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
+#endfor
+#endfor
+#for r in range(tile_h)
+#for q in range(tile_w)
+#if bias
+    var sum{{ r }}_{{ q }} = from_full(bias[c]);
+#else
+    var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
+#endif
+#endfor
+#endfor
+#for v in range(patch_h)
+
+    let y{{ v }} = iy + {{ v }};
+    let line{{ v }} = (n * p.in_h + u32(clamp(y{{ v }}, 0, i32(p.in_h) - 1))) * p.in_w;
+#for u in range(patch_w)
+    let x{{ v }}_{{ u }} = ix + {{ u }};
+    let inside{{ v }}_{{ u }} = u32(y{{ v }}) < p.in_h && u32(x{{ v }}_{{ u }}) < p.in_w;
+    let at{{ v }}_{{ u }} = (line{{ v }} + u32(clamp(x{{ v }}_{{ u }}, 0, i32(p.in_w) - 1))) * p.groups + c;
+    let v{{ v }}_{{ u }} = select(vec4<f32>(0.0), widen(x[at{{ v }}_{{ u }}]), inside{{ v }}_{{ u }});
+#endfor
+#for r in range(tile_h)
+#set ky = v - r * stride
+#if ky >= 0 and ky < kernel_h
+#for q in range(tile_w)
+#for kx in range(kernel_w)
+    sum{{ r }}_{{ q }} += v{{ v }}_{{ q * stride + kx }} * w{{ ky }}_{{ kx }};
+#endfor
+#endfor
+#endif
+#endfor
+#endfor
+
+#for r in range(tile_h)
+#for q in range(tile_w)
+    if (oy + {{ r }}u < p.out_h && ox + {{ q }}u < p.out_w) {
+        y[((n * p.out_h + oy + {{ r }}u) * p.out_w + ox + {{ q }}u) * p.groups + c] = narrow(activate(sum{{ r }}_{{ q }}));
+    }
+#endfor
+#endfor
+}

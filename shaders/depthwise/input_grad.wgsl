@@ -1,0 +1,94 @@
+// Gradient of a depthwise convolution with respect to its map:
+//
+//     dx[n, y, x, c] = sum over the (ky, kx) that reach it of dy[n, (y + top - ky) / {{ stride }}, (x + left - kx) / {{ stride }}, c] * w[ky, kx, c]
+//
+// With strides only every {{ stride }}th tap reaches a pixel. Counted from the padding's corner, (y + top, x + left), pixels fall into tiles of
+// {{ tile_h }} x {{ tile_w }}, multiples of the stride; so which taps reach which pixel of a tile is known when this text is made. An invocation computes
+// a tile of one channel group.
+//
+// dy: [N, OH, OW, C], dx, addend: [N, H, W, C] in groups of 4 channels, w: [KH, KW, C] in vec4. i: a tile of a channel group of dx.
+#include "shared/storage.wgsl"
+#include "shared/each.wgsl"
+
+struct Params {
+    count: u32,   // images * tiles_h * tiles_w * groups
+    groups: u32,  // C / 4
+    in_h: u32,    // of dx
+    in_w: u32,
+    out_h: u32,   // of dy
+    out_w: u32,
+    top: u32,     // padding
+    left: u32,
+    tiles_h: u32, // tiles down and across a padded picture
+    tiles_w: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<Group>;
+@group(0) @binding(2) var<storage, read> w: array<Full>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Group>;
+#if addend
+@group(0) @binding(4) var<storage, read> addend: array<Group>;
+#endif
+// Lines and columns of dy that reach a tile: so many lie before its first window.
+#set before_h, before_w = (kernel_h - 1) // stride, (kernel_w - 1) // stride
+#set patch_h, patch_w = before_h + tile_h // stride, before_w + tile_w // stride
+
+fn each(i: u32) {
+    let c = i % p.groups;
+    let tile = i / p.groups;
+    let ty = tile / p.tiles_w % p.tiles_h;
+    let tx = tile % p.tiles_w;
+    let n = tile / p.tiles_w / p.tiles_h;
+    let oy = i32(ty * {{ tile_h // stride }}u) - {{ before_h }};
+    let ox = i32(tx * {{ tile_w // stride }}u) - {{ before_w }};
+#for ky in range(kernel_h)
+#for kx in range(kernel_w)
+    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
+#endfor
+#endfor
+#for r in range(tile_h)
+#for q in range(tile_w)
+    var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
+#endfor
+#endfor
+#for v in range(patch_h)
+
+    let y{{ v }} = oy + {{ v }};
+    let line{{ v }} = (n * p.out_h + u32(clamp(y{{ v }}, 0, i32(p.out_h) - 1))) * p.out_w;
+#for u in range(patch_w)
+    let x{{ v }}_{{ u }} = ox + {{ u }};
+    let inside{{ v }}_{{ u }} = u32(y{{ v }}) < p.out_h && u32(x{{ v }}_{{ u }}) < p.out_w;
+    let at{{ v }}_{{ u }} = (line{{ v }} + u32(clamp(x{{ v }}_{{ u }}, 0, i32(p.out_w) - 1))) * p.groups + c;
+    let v{{ v }}_{{ u }} = select(vec4<f32>(0.0), widen(dy[at{{ v }}_{{ u }}]), inside{{ v }}_{{ u }});
+#endfor
+#for r in range(tile_h)
+#set ky = r + (before_h - v) * stride
+#if ky >= 0 and ky < kernel_h
+#for q in range(tile_w)
+#for u in range(patch_w)
+#set kx = q + (before_w - u) * stride
+#if kx >= 0 and kx < kernel_w
+    sum{{ r }}_{{ q }} += v{{ v }}_{{ u }} * w{{ ky }}_{{ kx }};
+#endif
+#endfor
+#endfor
+#endif
+#endfor
+#endfor
+
+    // Before the map's corner the difference wraps around to a number past its far end.
+#for r in range(tile_h)
+    let to_y{{ r }} = ty * {{ tile_h }}u + {{ r }}u - p.top;
+#for q in range(tile_w)
+    let to_x{{ r }}_{{ q }} = tx * {{ tile_w }}u + {{ q }}u - p.left;
+    if (to_y{{ r }} < p.in_h && to_x{{ r }}_{{ q }} < p.in_w) {
+        let to = ((n * p.in_h + to_y{{ r }}) * p.in_w + to_x{{ r }}_{{ q }}) * p.groups + c;
+#if addend
+        sum{{ r }}_{{ q }} += widen(addend[to]);
+#endif
+        dx[to] = narrow(sum{{ r }}_{{ q }});
+    }
+#endfor
+#endfor
+}

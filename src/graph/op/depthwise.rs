@@ -1,0 +1,164 @@
+//! Depthwise convolution, a kernel of its own for each channel, and its two gradients.
+
+use super::conv::MAX_SIDE;
+use super::{Activation, Padding, Rule, Runs, Workgroups, map, no_gradient, same};
+use crate::graph::autodiff::Backward;
+use crate::graph::{Error, Node, Spec};
+
+/// `y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * w[ky, kx, c] + bias[c])`,
+/// top and left being the padding.
+///
+/// Inputs: x `[N, H, W, C]`, w `[KH, KW, C]` and, with `bias`, bias `[C]`. Output `[N, OH, OW, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DepthwiseConv2d {
+    /// Step of the window, the same in both directions.
+    pub stride: usize,
+    /// Zeros around the map.
+    pub padding: Padding,
+    /// Whether a bias is added: what is left of a folded batch norm.
+    pub bias: bool,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl DepthwiseConv2d {
+    /// A plain one.
+    pub fn new(stride: usize, padding: impl Into<Padding>) -> Self {
+        Self { stride, padding: padding.into(), bias: false, activation: Activation::Identity }
+    }
+}
+
+/// Height, width and channels of a kernel.
+fn kernel(spec: &Spec) -> Result<[usize; 3], String> {
+    spec.shape.as_slice().try_into().map_err(|_| format!("expected a kernel [KH, KW, C], got {:?}", spec.shape))
+}
+
+impl Rule for DepthwiseConv2d {
+    fn name(&self) -> &'static str {
+        "depthwise_conv2d"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2 + usize::from(self.bias))?;
+        let [n, h, w, c] = map(inputs[0])?;
+        let [kh, kw, channels] = kernel(inputs[1])?;
+        same("the kernel's channels", &[channels], &[c])?;
+        if self.bias {
+            same("bias", &inputs[2].shape, &[c])?;
+        }
+        let [oh, ow] = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        if h.max(w) > MAX_SIDE {
+            return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most", h.max(w)));
+        }
+        Ok(vec![Spec::channels([n, oh, ow, c])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        (outputs[0].elements() * inputs[1].rows()) as u64
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        if self.bias || self.activation != Activation::Identity {
+            return Err(no_gradient(node, " once its batch norm is folded; differentiate before fusion"));
+        }
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let [kh, kw, _] = kernel(back.graph.spec(w)).unwrap_or_default();
+        let (stride, padding) = (self.stride, self.padding);
+        let dw = back.emit(node, DepthwiseWeightGrad { stride, padding, kernel: [kh, kw] }, &[x, dy])?[0];
+        back.accumulate(node, w, dw)?;
+        if back.needs(x) {
+            let [_, h, width, _] = map(back.graph.spec(x)).unwrap_or_default();
+            back.accumulate_with(node, x, |addend| {
+                (DepthwiseInputGrad { stride, padding, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Gradient of [`DepthwiseConv2d`] with respect to its map:
+/// `dx[n, y, x, c] = sum over the (ky, kx) that reach it of dy[n, (y + top - ky) / stride, (x + left - kx) / stride, c] * w[ky, kx, c]`.
+///
+/// Inputs: dy `[N, OH, OW, C]`, w `[KH, KW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DepthwiseInputGrad {
+    /// Stride of the convolution.
+    pub stride: usize,
+    /// Padding of the convolution.
+    pub padding: Padding,
+    /// Height and width of the convolution's input, which the stride alone does not determine.
+    pub size: [usize; 2],
+    /// Whether a third input is added: another path's gradient of the same map.
+    pub addend: bool,
+}
+
+impl Rule for DepthwiseInputGrad {
+    fn name(&self) -> &'static str {
+        "depthwise_input_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2 + usize::from(self.addend))?;
+        let [n, oh, ow, c] = map(inputs[0])?;
+        let [kh, kw, channels] = kernel(inputs[1])?;
+        let windows = self.padding.windows(self.size, [kh, kw], self.stride)?;
+        same("dy", &[oh, ow, c], &[windows[0], windows[1], channels])?;
+        let shape = [n, self.size[0], self.size[1], c];
+        if self.addend {
+            same("addend", &inputs[2].shape, &shape)?;
+        }
+        Ok(vec![Spec::channels(shape)])
+    }
+
+    fn macs(&self, inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
+        (inputs[0].elements() * inputs[1].rows()) as u64
+    }
+}
+
+/// Gradient of [`DepthwiseConv2d`] with respect to its kernel:
+/// `dw[ky, kx, c] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * dy[n, oy, ox, c]`.
+///
+/// Inputs: x `[N, H, W, C]`, dy `[N, OH, OW, C]`. Output `[KH, KW, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DepthwiseWeightGrad {
+    /// Stride of the convolution.
+    pub stride: usize,
+    /// Padding of the convolution.
+    pub padding: Padding,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+}
+
+/// Invocations of a workgroup of the kernel.
+const INVOCATIONS: usize = 64;
+
+impl DepthwiseWeightGrad {
+    /// Runs enough for as many workgroups as keep the device busy, where an invocation has a channel group's line of the kernel.
+    pub fn runs(&self, x: &Spec, dy: &Spec, busy: Workgroups) -> Runs {
+        Runs::cut(x, dy, (INVOCATIONS * busy.weights).div_ceil(self.kernel[0] * dy.groups()))
+    }
+}
+
+impl Rule for DepthwiseWeightGrad {
+    fn name(&self) -> &'static str {
+        "depthwise_weight_grad"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let [n, h, w, c] = map(inputs[0])?;
+        let windows = self.padding.windows([h, w], self.kernel, self.stride)?;
+        same("dy", &inputs[1].shape, &[n, windows[0], windows[1], c])?;
+        Ok(vec![Spec::depthwise([self.kernel[0], self.kernel[1], c])])
+    }
+
+    fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
+        (inputs[1].elements() * outputs[0].rows()) as u64
+    }
+
+    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
+        let runs = self.runs(inputs[0], inputs[1], busy).count as u64;
+        if runs > 1 { runs * outputs[0].bytes() } else { 0 }
+    }
+}

@@ -1,0 +1,78 @@
+//! Depthwise convolution and its gradients.
+
+use super::conv::{size, sum_partials};
+use super::{Kernel, Lowering, Setting, TooLarge, View, activation, busy, words};
+use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Epilogue};
+
+/// Pixels down and across of a map that an invocation computes, of one channel group. Twice as many each way would halve the loads once
+/// more, but take the registers of some 50 numbers more.
+const TILE: [usize; 2] = [2, 4];
+
+fn shaped(kernel: Kernel, [kh, kw]: [usize; 2], stride: usize, [tile_h, tile_w]: [usize; 2]) -> Kernel {
+    kernel
+        .with("kernel_h", Setting::Number(kh))
+        .with("kernel_w", Setting::Number(kw))
+        .with("stride", Setting::Number(stride))
+        .with("tile_h", Setting::Number(tile_h))
+        .with("tile_w", Setting::Number(tile_w))
+}
+
+pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), TooLarge> {
+    let (x, w, y) = (l.input(0), l.input(1), l.output(0));
+    let (taps, groups) = ([w.spec.shape[0], w.spec.shape[1]], x.spec.groups());
+    let ([h, width], [oh, ow]) = (size(&x), size(&y));
+    let [top, left] = op.padding.before([h, width], taps, op.stride);
+    let tiles = [oh.div_ceil(TILE[0]), ow.div_ceil(TILE[1])];
+    let kernel = shaped(l.kernel("depthwise/forward"), taps, op.stride, TILE)
+        .with("bias", Setting::Flag(op.bias))
+        .with("activation", activation(op.activation));
+    for run in l.image_slices(&[x, y])? {
+        let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
+        views.extend(op.bias.then(|| l.input(2).whole()));
+        let params = words![groups, h, width, oh, ow, top, left, tiles[0], tiles[1]];
+        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * groups, params);
+    }
+    Ok(())
+}
+
+pub(super) fn input_grad(l: &mut Lowering<'_>, op: &DepthwiseInputGrad) -> Result<(), TooLarge> {
+    let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
+    let (taps, groups) = ([w.spec.shape[0], w.spec.shape[1]], dx.spec.groups());
+    let ([h, width], [oh, ow]) = (op.size, size(&dy));
+    let [top, left] = op.padding.before(op.size, taps, op.stride);
+    // Whole multiples of the stride.
+    let tile = TILE.map(|side| side.next_multiple_of(op.stride));
+    let tiles = [(top + h).div_ceil(tile[0]), (left + width).div_ceil(tile[1])];
+    let addend = op.addend.then(|| l.input(2));
+    let kernel =
+        shaped(l.kernel("depthwise/input_grad"), taps, op.stride, tile).with("addend", Setting::Flag(op.addend));
+    let maps: Vec<_> = [dy, dx].into_iter().chain(addend).collect();
+    for run in l.image_slices(&maps)? {
+        let mut views = vec![dy.images(&run), w.whole(), dx.images(&run)];
+        views.extend(addend.map(|a| a.images(&run)));
+        let params = words![groups, h, width, oh, ow, top, left, tiles[0], tiles[1]];
+        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * groups, params);
+    }
+    Ok(())
+}
+
+pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &DepthwiseWeightGrad) -> Result<(), TooLarge> {
+    let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
+    let ([h, w], [oh, ow], groups) = (size(&x), size(&dy), x.spec.groups());
+    let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
+    let runs = op.runs(x.spec, dy.spec, busy(l.target));
+    let partial: View = if runs.count > 1 { l.workspace() } else { dw.whole() };
+    let kernel = shaped(l.kernel("depthwise/weight_grad"), op.kernel, op.stride, TILE);
+    for slice in l.image_slices_by(&[x, dy], runs.images)? {
+        let first_run = slice.start / runs.images * runs.per_image;
+        let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
+        let params =
+            words![groups, h, w, oh, ow, top, left, slice.len(), runs.images, runs.per_image, runs.lines, first_run,];
+        let views = vec![x.images(&slice), dy.images(&slice), partial];
+        l.each(kernel.clone(), views, slice_runs * op.kernel[0] * groups, params);
+    }
+    if runs.count > 1 {
+        sum_partials(l, runs.count, &Epilogue::NONE, [partial, dw.whole()], &[]);
+    }
+    Ok(())
+}
