@@ -5,23 +5,20 @@ use serde::Serialize;
 use crate::gpu::Target;
 use crate::graph::freeze::freeze;
 use crate::graph::plan::Bytes;
-use crate::graph::{Graph, Precision, Role, TensorId};
+use crate::graph::{Graph, Precision, Role};
 use crate::kernels::Choices;
-use crate::models::{Config, Error, Input, Mode, Network};
+use crate::models::{Config, Error, Input, Mode, Network, part_of};
 use crate::train::{Step, StepOptions};
-
-/// The parts of every network, in order.
-const PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "head"];
 
 /// Pictures as the program feeds them; the memory plan does not depend on the numbers.
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
-/// One part of a network: the stem, a stage or the head.
+/// One part of a network: the stem, a stage, the classifier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// `stem`, `layer1` to `layer4`, or `head`.
+    /// One of [`crate::models::Layers::parts`].
     pub name: &'static str,
-    /// Residual blocks; 0 for stem and head.
+    /// Residual blocks; 0 for what is no stage.
     pub blocks: usize,
     /// Shape of the result: NHWC, or `[N, classes]`.
     pub output: Vec<usize>,
@@ -55,14 +52,18 @@ impl Summary {
     /// If the configuration is out of range, or the pictures are too small.
     pub fn new(config: &Config, batch: usize, size: [usize; 2]) -> Result<Self, Error> {
         let network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
+        let (names, depths) = (config.layers.parts(), config.layers.depths());
         let ends = network.stages.iter().chain([&network.logits]);
-        let parts: Vec<Part> = PARTS
-            .into_iter()
-            .zip(ends)
+        let parts: Vec<Part> = ends
             .enumerate()
-            .map(|(i, (name, &end))| Part {
-                blocks: if (1..=4).contains(&i) { config.depths[i - 1] } else { 0 },
-                ..part(&network.graph, name, end)
+            .map(|(i, &end)| {
+                let blocks = i.checked_sub(1).and_then(|stage| depths.get(stage)).copied().unwrap_or(0);
+                let output = network.graph.spec(end).shape.clone();
+                part(
+                    &network.graph,
+                    i,
+                    Part { name: names[i], blocks, output, params: 0, macs: 0, activation_bytes: 0 },
+                )
             })
             .collect();
         let sum = |of: fn(&Part) -> u64| parts.iter().map(of).sum::<u64>();
@@ -77,29 +78,18 @@ impl Summary {
     }
 }
 
-fn part(graph: &Graph, name: &'static str, end: TensorId) -> Part {
-    let mut part =
-        Part { name, blocks: 0, output: graph.spec(end).shape.clone(), params: 0, macs: 0, activation_bytes: 0 };
-    for tensor in graph.tensors().iter().filter(|t| part_of(&t.name) == name) {
+/// Adds up what belongs to a part.
+fn part(graph: &Graph, at: usize, mut part: Part) -> Part {
+    for tensor in graph.tensors().iter().filter(|t| part_of(&t.name) == at) {
         match tensor.role {
             Role::Parameter(_) => part.params += tensor.spec.elements() as u64,
             Role::Activation => part.activation_bytes += tensor.spec.bytes(),
             _ => {}
         }
     }
-    let nodes = graph.nodes().iter().filter(|n| part_of(&n.name) == name);
+    let nodes = graph.nodes().iter().filter(|n| part_of(&n.name) == at);
     part.macs = nodes.map(|n| n.cost(graph).macs).sum();
     part
-}
-
-/// The part that a node or tensor belongs to, by its name.
-fn part_of(name: &str) -> &'static str {
-    let first = name.split(['.', '/']).next().unwrap_or(name);
-    match PARTS.iter().find(|part| **part == first) {
-        Some(part) => part,
-        None if ["global_pool", "fc"].contains(&first) => "head",
-        None => "stem",
-    }
 }
 
 /// The network that answers `batch` pictures: the inference graph, fused, its weights folded while loading.
@@ -176,7 +166,7 @@ mod tests {
                 ("layer2", 4, &[20, 20, 512]),
                 ("layer3", 6, &[10, 10, 1024]),
                 ("layer4", 3, &[5, 5, 2048]),
-                ("head", 0, &[1000]),
+                ("fc", 0, &[1000]),
             ]
         );
         // The classifier alone, and the stem's four convolutions with their batch norms.

@@ -1,16 +1,19 @@
 //! The reference against PyTorch and timm: whole networks, whole training steps.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 #[path = "common/golden.rs"]
 mod golden;
 #[path = "common/synth.rs"]
 mod synth;
 
-use golden::{BRANCH_GAMMA, SEED, assert_close, load};
+use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, load, shapes};
 use resnet_rs::graph::op::SgdMomentum;
 use resnet_rs::graph::{Graph, Role, Spec, TensorId, autodiff, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
 use resnet_rs::reference::{Values, run};
+use resnet_rs::weights::timm;
 
 /// f64 on both sides; f32 only in the files, and in constants such as 0.1, which PyTorch holds in f64.
 const TOLERANCE: f64 = 1e-5;
@@ -23,13 +26,17 @@ fn widen(values: Vec<f32>) -> Vec<f64> {
 
 /// The synthetic parameters and running statistics; momenta start at zero.
 fn weights(graph: &Graph) -> Values {
+    weights_with(graph, BRANCH_GAMMA)
+}
+
+fn weights_with(graph: &Graph, branch_gamma: f32) -> Values {
     let mut values = Values::new();
     for id in graph.persistent() {
         let tensor = graph.tensor(id);
         let made = if tensor.name.ends_with(".momentum") {
             vec![0.0; tensor.spec.elements()]
         } else {
-            widen(synth::parameter(&tensor.name, &tensor.spec.shape, SEED, BRANCH_GAMMA))
+            widen(synth::parameter(&tensor.name, &tensor.spec.shape, SEED, branch_gamma))
         };
         values.set(graph, id, made).unwrap();
     }
@@ -79,6 +86,33 @@ fn logits_of_every_depth() {
     for depth in [50, 101, 152, 200, 270, 350, 420] {
         infer(depth, 64);
     }
+}
+
+#[test]
+fn logits_of_efficientnets() {
+    for size in ["b0", "b1", "b4", "b7"] {
+        let Some(want) = load(&format!("infer_{size}_64")) else { return };
+        let config = preset(&format!("tf_efficientnet_{size}"));
+        let mut net = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
+        let mut values = weights_with(&net.graph, EFFICIENTNET_GAMMA);
+        values.set(&net.graph, net.input, pictures("input", 1, 64)).unwrap();
+        run(&net.graph, &mut values).unwrap();
+        assert_close(size, values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+        fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+        run(&net.graph, &mut values).unwrap();
+        assert_close("after fusion", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+    }
+}
+
+/// Every tensor of timm's state dict, by name and shape.
+#[test]
+fn efficientnet_tensors_are_those_of_timm() {
+    let Some(want) = shapes("infer_b0_64") else { return };
+    let graph =
+        Network::build(&preset("tf_efficientnet_b0"), 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+    let ours = graph.persistent().map(|id| graph.tensor(id));
+    let ours: BTreeMap<String, Vec<usize>> = ours.map(|t| (t.name.clone(), timm::torch_shape(&t.spec))).collect();
+    assert_eq!(ours, want);
 }
 
 /// 75 pixels: odd maps in every stage, so the shortcut's pool cuts its last window short.

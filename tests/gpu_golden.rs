@@ -10,7 +10,7 @@ mod synth;
 
 use std::path::Path;
 
-use golden::{BRANCH_GAMMA, SEED, assert_close, close, load};
+use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::{Graph, Op, Tensor, TensorId, autodiff, fuse};
@@ -48,12 +48,12 @@ fn widen(values: Vec<f32>) -> Vec<f64> {
 }
 
 /// A store with the synthetic weights of the golden files.
-fn synthetic(gpu: &Gpu, graph: &Graph) -> ParameterStore {
+fn synthetic(gpu: &Gpu, graph: &Graph, branch_gamma: f32) -> ParameterStore {
     let mut store = ParameterStore::new(gpu);
     store.allocate(graph).unwrap();
     for tensor in store.tensors() {
         if !tensor.name.ends_with(".momentum") {
-            store.write(&tensor.name, &synth::parameter(&tensor.name, &tensor.spec.shape, SEED, BRANCH_GAMMA)).unwrap();
+            store.write(&tensor.name, &synth::parameter(&tensor.name, &tensor.spec.shape, SEED, branch_gamma)).unwrap();
         }
     }
     store
@@ -66,7 +66,7 @@ fn infer(gpu: &Gpu, depth: usize, size: usize) {
     let outputs: Vec<_> =
         if depth == 50 { net.stages.iter().copied().chain([net.logits]).collect() } else { vec![net.logits] };
     fuse::for_inference(&mut net.graph, &outputs).unwrap();
-    let store = synthetic(gpu, &net.graph);
+    let store = synthetic(gpu, &net.graph, BRANCH_GAMMA);
     let mut session = Session::new(&store, net.graph, &outputs, &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     session.feed(&[(net.input, &synth::images("input", [2, 3, size, size], SEED))], &[]).unwrap();
@@ -83,6 +83,24 @@ fn infer(gpu: &Gpu, depth: usize, size: usize) {
             .collect();
         assert_close(name, &corner, &want[*name], LOGITS);
     }
+}
+
+#[test]
+fn efficientnets_with_both_families() {
+    adapters::on_each(|gpu| {
+        for size in ["b0", "b1", "b4", "b7"] {
+            let Some(want) = load(&format!("infer_{size}_64")) else { return };
+            let config = Preset::find(&format!("tf_efficientnet_{size}")).unwrap().config(1000);
+            let mut net = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
+            fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+            let store = synthetic(gpu, &net.graph, EFFICIENTNET_GAMMA);
+            let mut session = Session::new(&store, net.graph, &[net.logits], &SessionOptions::default()).unwrap();
+            session.prepare().unwrap();
+            session.feed(&[(net.input, &synth::images("input", [1, 3, 64, 64], SEED))], &[]).unwrap();
+            session.run().unwrap();
+            assert_close(size, &widen(session.read(net.logits).unwrap()), &want["logits"], LOGITS);
+        }
+    });
 }
 
 #[test]
@@ -171,7 +189,7 @@ fn gradients(
     })
     .unwrap();
     let outputs: Vec<_> = gradients.iter().map(|(_, g)| *g).chain([ends.loss, net.logits]).collect();
-    let store = synthetic(gpu, &net.graph);
+    let store = synthetic(gpu, &net.graph, BRANCH_GAMMA);
     let mut session = Session::new(&store, net.graph, &outputs, &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let pictures = pictures("input", [batch, 3, size, size], nearby);
@@ -263,7 +281,7 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
         let training = Training { label_smoothing: 0.1, ..Training::default() };
         let options = StepOptions { training, optimizer, ..StepOptions::default() };
         let step = Step::build(&config, 8, [32; 2], Input::Tensor, &options).unwrap();
-        let store = synthetic(gpu, &step.graph);
+        let store = synthetic(gpu, &step.graph, BRANCH_GAMMA);
         let lr = step.learning().unwrap().lr;
         let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();

@@ -12,7 +12,7 @@ use resnet_rs::graph::op::Scratch;
 use resnet_rs::graph::plan::{Home, MemoryPlan};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::kernels;
-use resnet_rs::models::{Config, Input, Mode, Network, PARTS, Preset, Training, part_of};
+use resnet_rs::models::{Config, EfficientNet, Input, Mode, Network, Preset, ResNet, Training, part_of};
 use resnet_rs::train::{Step, StepOptions};
 
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
@@ -68,7 +68,7 @@ fn recomputing_takes_a_third_of_the_memory() {
 #[test]
 fn recomputing_leaves_frozen_parts_alone() {
     let config = Preset::find("resnet-rs-50").unwrap().config(1000);
-    for frozen in 1..PARTS.len() - 1 {
+    for frozen in 1..config.layers.parts().len() - 1 {
         let training = Training { frozen, ..Training::default() };
         let options = StepOptions { training, ..StepOptions::default() };
         let step = Step::build(&config, 8, [160; 2], PIXELS, &options).unwrap();
@@ -109,14 +109,17 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
 /// With everything that could go wrong twice: running statistics, dropout, stochastic depth, pooled shortcuts.
 #[test]
 fn recomputing_changes_no_bit() {
-    let small = Preset::find("small").unwrap().config(10);
-    let config = Config { depths: [1, 2, 1, 1], dropout: 0.2, drop_path: 0.2, zero_init_last: false, ..small };
-    let step = || Step::build(&config, 6, [32; 2], PIXELS, &StepOptions::default()).unwrap();
-    adapters::on_each(|gpu| {
-        let (kept, recomputed) = (train(gpu, step()), train(gpu, step().recomputing().unwrap()));
-        assert!(kept[0] != kept[2], "the network learns");
-        assert!(kept == recomputed, "every loss and every weight agrees to the bit");
-    });
+    let resnet = ResNet { zero_init_last: false, ..ResNet::rs([1, 2, 1, 1], 0.25) };
+    let efficientnet = EfficientNet { width: 0.25, depth: 0.6 };
+    for network in [Config::new(resnet, 10), Config::new(efficientnet, 10)] {
+        let config = Config { dropout: 0.2, drop_path: 0.2, ..network };
+        let step = || Step::build(&config, 6, [32; 2], PIXELS, &StepOptions::default()).unwrap();
+        adapters::on_each(|gpu| {
+            let (kept, recomputed) = (train(gpu, step()), train(gpu, step().recomputing().unwrap()));
+            assert!(kept[0] != kept[2], "the network learns");
+            assert!(kept == recomputed, "every loss and every weight agrees to the bit");
+        });
+    }
 }
 
 /// At the end of a block two wide maps and a narrow one live; the narrow ones before it do not always find a gap. At batch 1

@@ -12,7 +12,7 @@ use resnet_rs::gpu::{Gpu, Target};
 use resnet_rs::graph::plan::MemoryPlan;
 use resnet_rs::graph::{Precision, TensorId};
 use resnet_rs::kernels;
-use resnet_rs::models::{ActivationChoice, Config, Input, Preset};
+use resnet_rs::models::{ActivationChoice, Config, Input, Preset, ResNet};
 use resnet_rs::train::{Learning, Rates, Step, StepOptions, When};
 
 const BATCH: usize = 8;
@@ -22,8 +22,8 @@ const LABELS: [u32; BATCH] = [0, 1, 2, 3, 4, 5, 6, 7];
 /// Smooth, so that rounding moves gradients by as little, and not from one side of a ReLU's kink to the other; and with every
 /// branch awake.
 fn config() -> Config {
-    let config = Preset::find("small").unwrap().config(10);
-    Config { activation: ActivationChoice::Silu, zero_init_last: false, ..config }
+    let smooth = ResNet { activation: ActivationChoice::Silu, zero_init_last: false, ..ResNet::rs([1, 1, 1, 1], 0.25) };
+    Config::new(smooth, 10)
 }
 
 fn step(precision: Precision, when: When) -> Step {

@@ -17,7 +17,7 @@ use golden::{BRANCH_GAMMA, SEED};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::TensorId;
-use resnet_rs::models::{Config, Input, Mode, Network, PARTS, Training, part_of};
+use resnet_rs::models::{Config, Input, Mode, Network, Training, part_of};
 use resnet_rs::train::{GlobalNorm, Gradients, Optimizer, Step, StepOptions, Update, When};
 
 const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
@@ -200,7 +200,7 @@ fn the_same_is_averaged_whenever_parameters_learn() {
 #[test]
 fn frozen_parts_stay_as_they_are() {
     adapters::on_fastest(|gpu| {
-        for frozen in 1..PARTS.len() {
+        for frozen in 1..config().layers.parts().len() {
             let training = Training { frozen, ..Training::default() };
             let options = StepOptions { training, ..StepOptions::default() };
             let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();

@@ -18,7 +18,9 @@ use resnet_rs::graph::op::WinogradTile;
 use resnet_rs::graph::winograd::rewrite;
 use resnet_rs::graph::{Graph, Precision, fuse};
 use resnet_rs::kernels::{Choices, ConvShape, Kernel, candidates, lower};
-use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, Shortcut, Stem, StemDownsampling};
+use resnet_rs::models::{
+    ActivationChoice, Config, EfficientNet, Input, Mode, Network, PRESETS, ResNet, Shortcut, Stem, StemDownsampling,
+};
 use resnet_rs::selftest::cases;
 use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
 
@@ -99,19 +101,22 @@ const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
 /// Every combination of the switches that choose operations.
 fn switches() -> Vec<Config> {
-    let mut configs = vec![Config::resnet_rs([2, 1, 1, 1], 0.25, 10)];
-    let mut either = |choose: &dyn Fn(&mut Config)| {
-        let mut chosen = configs.clone();
+    fn either<T: Clone>(all: &mut Vec<T>, choose: &dyn Fn(&mut T)) {
+        let mut chosen = all.clone();
         chosen.iter_mut().for_each(choose);
-        configs.extend(chosen);
-    };
-    either(&|c| c.activation = ActivationChoice::Silu);
-    either(&|c| c.se_ratio = 0.0);
-    either(&|c| c.stem = Stem::Plain);
-    either(&|c| c.stem_downsampling = StemDownsampling::FirstBlock);
-    either(&|c| c.shortcut = Shortcut::Strided);
-    either(&|c| c.dropout = 0.25);
-    either(&|c| c.drop_path = 0.1);
+        all.extend(chosen);
+    }
+    let mut layers = vec![ResNet::rs([2, 1, 1, 1], 0.25)];
+    either(&mut layers, &|l| l.activation = ActivationChoice::Silu);
+    either(&mut layers, &|l| l.se_ratio = 0.0);
+    either(&mut layers, &|l| l.stem = Stem::Plain);
+    either(&mut layers, &|l| l.stem_downsampling = StemDownsampling::FirstBlock);
+    either(&mut layers, &|l| l.stem_downsampling = StemDownsampling::MaxPool);
+    either(&mut layers, &|l| l.shortcut = Shortcut::Strided);
+    let mut configs: Vec<Config> = layers.into_iter().map(|layers| Config::new(layers, 10)).collect();
+    configs.push(Config::new(EfficientNet { width: 0.25, depth: 0.6 }, 10));
+    either(&mut configs, &|c| c.dropout = 0.25);
+    either(&mut configs, &|c| c.drop_path = 0.1);
     configs
 }
 

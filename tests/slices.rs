@@ -12,7 +12,7 @@ use resnet_rs::graph::op::{
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, autodiff};
 use resnet_rs::kernels::{Choices, ConvShape, Method, candidates, lower};
-use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::models::{Config, Input, Mode, Network, ResNet};
 use resnet_rs::reference::{self, Values};
 
 const RES: usize = 224;
@@ -33,7 +33,7 @@ fn direct(gpu: &Gpu, graph: &Graph) -> Choices {
 #[test]
 fn batch_of_48_equals_batches_of_4() {
     // With the last batch norms at zero the residual branches would not show in the logits.
-    let config = Config { zero_init_last: false, ..Preset::find("resnet-rs-50").unwrap().config(1000) };
+    let config = Config::new(ResNet { zero_init_last: false, ..ResNet::rs([3, 4, 6, 3], 1.0) }, 1000);
     let large = Network::build(&config, 48, [RES; 2], Input::Tensor, Mode::Inference).unwrap();
     let largest = large.graph.tensors().iter().map(|t| t.spec.bytes()).max().unwrap();
     assert!(largest > MAX_BINDING_BYTES, "the test needs a tensor beyond one binding, the largest has {largest} bytes");

@@ -32,7 +32,7 @@ pub(super) struct Ablate {
     /// Which studies
     #[arg(long, value_enum, value_delimiter = ',', default_value = "additive,decay")]
     study: Vec<Study>,
-    /// The full recipe: small, paper, tpu, tfm, timm or a TOML file; flags win over it
+    /// The full recipe: small, paper, tpu, tfm, timm, efficientnet-rs or a TOML file; flags win over it
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     #[command(flatten)]

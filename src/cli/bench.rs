@@ -10,7 +10,7 @@ use super::{Error, Global, output};
 use crate::bench::{Mode, Row, Subject, Workload, measure};
 use crate::gpu::{Gpu, GpuOptions, Kept};
 use crate::graph::Precision;
-use crate::models::Preset;
+use crate::models::{self, Preset};
 
 /// Measure how fast whole networks run on this adapter, with random weights and pictures
 ///
@@ -52,15 +52,16 @@ pub(super) struct Bench {
 
 impl Bench {
     /// Every combination, in the order of the flags.
-    fn workloads(&self) -> Vec<Workload> {
+    fn workloads(&self) -> Result<Vec<Workload>, models::Error> {
         let mut workloads = Vec::new();
         for preset in &self.models {
             let res = if self.res.is_empty() { &[preset.res][..] } else { &self.res };
+            let config = self.network.config(preset)?;
             for &mode in &self.mode {
                 for &res in res {
                     workloads.extend(self.batch.iter().map(|&batch| Workload {
                         model: preset.name.to_owned(),
-                        config: self.network.config(preset),
+                        config: config.clone(),
                         res: res as usize,
                         batch: batch as usize,
                         mode,
@@ -70,12 +71,12 @@ impl Bench {
                 }
             }
         }
-        workloads
+        Ok(workloads)
     }
 }
 
 pub(super) fn run(args: Bench, global: &Global) -> Result<(), Error> {
-    let workloads = args.workloads();
+    let workloads = args.workloads()?;
     // What cannot be built is told at once, not after minutes of measuring.
     workloads.iter().try_for_each(|w| w.flops().map(drop))?;
     let mut rows = Vec::new();

@@ -39,7 +39,7 @@ struct Answer {
 }
 
 pub(super) fn run(args: Info, global: &Global) -> Result<(), Error> {
-    let Workload { model, config, res, batch, mode, precision, recompute } = args.workload.workload();
+    let Workload { model, config, res, batch, mode, precision, recompute } = args.workload.workload()?;
     let summary = Summary::new(&config, batch, [res; 2])?;
     let train = mode == Mode::Train;
     let planned = match train {

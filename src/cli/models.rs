@@ -15,7 +15,7 @@ pub(super) struct Models {}
 #[derive(Serialize)]
 struct Model {
     name: &'static str,
-    depths: [usize; 4],
+    depths: Vec<usize>,
     width: f64,
     res: u32,
     crop_pct: f64,
@@ -33,7 +33,7 @@ pub(super) fn run(_: Models, global: &Global) -> Result<(), Error> {
     let row = |m: &Model| {
         [
             m.name.to_owned(),
-            m.depths.map(|d| d.to_string()).join(","),
+            m.depths.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
             m.width.to_string(),
             m.res.to_string(),
             m.crop_pct.to_string(),
@@ -48,6 +48,7 @@ pub(super) fn run(_: Models, global: &Global) -> Result<(), Error> {
 /// With ImageNet's thousand classes, one picture.
 fn model(preset: &Preset) -> Result<Model, Error> {
     let summary = Summary::new(&preset.config(1000), 1, [preset.res as usize; 2])?;
-    let &Preset { name, depths, width, res, crop_pct, .. } = preset;
+    let &Preset { name, layers, res, crop_pct } = preset;
+    let (depths, width) = (layers.depths(), layers.width());
     Ok(Model { name, depths, width, res, crop_pct, params: summary.params, macs: summary.macs, flops: summary.flops })
 }

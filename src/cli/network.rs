@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::models::{Config, Preset};
+use crate::models::{self, Config, Layers, Preset};
 use crate::train::parse_depths;
 
 #[derive(Args)]
@@ -10,7 +10,7 @@ pub(super) struct NetworkFlags {
     /// Classes of the classifier
     #[arg(long, value_name = "N", default_value_t = 1000)]
     classes: usize,
-    /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
+    /// Blocks of a ResNet's four stages, such as 2,2,2,2 [default: the model's]
     #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
     depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts [default: the model's]
@@ -20,8 +20,18 @@ pub(super) struct NetworkFlags {
 
 impl NetworkFlags {
     /// The preset with these changes.
-    pub(super) fn config(&self, preset: &Preset) -> Config {
-        let config = preset.config(self.classes);
-        Config { depths: self.depths.unwrap_or(config.depths), width: self.width.unwrap_or(config.width), ..config }
+    pub(super) fn config(&self, preset: &Preset) -> Result<Config, models::Error> {
+        let mut config = preset.config(self.classes);
+        match &mut config.layers {
+            Layers::ResNet(layers) => {
+                layers.depths = self.depths.unwrap_or(layers.depths);
+                layers.width = self.width.unwrap_or(layers.width);
+            }
+            Layers::EfficientNet(_) if self.depths.is_some() => {
+                return Err(models::Error::NotOfFamily { model: preset.name, field: "depths" });
+            }
+            Layers::EfficientNet(layers) => layers.width = self.width.unwrap_or(layers.width),
+        }
+        Ok(config)
     }
 }

@@ -8,7 +8,7 @@ use super::{Error, Global, output};
 use crate::data::decode;
 use crate::exec::SessionOptions;
 use crate::gpu::Gpu;
-use crate::models::{Config, Input, Preset};
+use crate::models::{Config, Input, Layers, Preset};
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
 use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, files};
 
@@ -65,13 +65,14 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
 
 fn insist(model: &str, found: &Config) -> Result<(), Error> {
     let preset = Preset::find(model)?;
-    if (preset.depths, preset.width) == (found.depths, found.width) {
+    if preset.layers.same_blocks(&found.layers) {
         return Ok(());
     }
-    let (depths, width) = (found.depths, found.width);
-    Err(Error::failed(format!(
-        "the weights are those of a network with depths {depths:?} and width {width}, not of {model}"
-    )))
+    let theirs = match &found.layers {
+        Layers::ResNet(layers) => format!("a ResNet with depths {:?} and width {}", layers.depths, layers.width),
+        Layers::EfficientNet(layers) => format!("an EfficientNet of depth {} and width {}", layers.depth, layers.width),
+    };
+    Err(Error::failed(format!("the weights are those of {theirs}, not of {model}")))
 }
 
 fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {

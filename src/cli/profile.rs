@@ -28,7 +28,7 @@ pub(super) struct Profile {
 }
 
 pub(super) fn run(args: Profile, global: &Global) -> Result<(), Error> {
-    let prepared = args.workload.workload().prepare()?;
+    let prepared = args.workload.workload()?.prepare()?;
     let compiling = global.progress("compiling kernels");
     let since = Instant::now();
     let gpu = global.gpu()?;

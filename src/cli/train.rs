@@ -33,7 +33,7 @@ pub(super) struct Train {
     /// Go on with other settings than the run was under way with
     #[arg(long, requires = "resume")]
     force: bool,
-    /// Settings: small, paper, tpu, tfm, timm or a TOML file; flags win over it
+    /// Settings: small, paper, tpu, tfm, timm, efficientnet-rs or a TOML file; flags win over it
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use clap::Args;
 use super::network::NetworkFlags;
 use crate::bench::{Mode, Workload};
 use crate::graph::Precision;
-use crate::models::Preset;
+use crate::models::{self, Preset};
 
 #[derive(Args)]
 pub(super) struct WorkloadFlags {
@@ -32,15 +32,15 @@ pub(super) struct WorkloadFlags {
 }
 
 impl WorkloadFlags {
-    pub(super) fn workload(&self) -> Workload {
-        Workload {
+    pub(super) fn workload(&self) -> Result<Workload, models::Error> {
+        Ok(Workload {
             model: self.model.name.to_owned(),
-            config: self.network.config(self.model),
+            config: self.network.config(self.model)?,
             res: self.res.unwrap_or(self.model.res) as usize,
             batch: self.batch as usize,
             mode: if self.train { Mode::Train } else { Mode::Infer },
             precision: self.precision,
             recompute: self.recompute,
-        }
+        })
     }
 }

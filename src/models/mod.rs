@@ -1,13 +1,16 @@
-//! Networks as graphs: ResNet-RS and every switch of its authors' studies.
+//! Networks as graphs: ResNet-RS and every switch of its authors' studies, the ResNets before it, and EfficientNet.
 
 mod config;
+mod efficientnet;
+mod network;
+mod preset;
 mod resnet;
 
-pub use config::{
-    ActivationChoice, Config, DropPathSchedule, IMAGENET_MEAN_STD, PRESETS, Preset, Shortcut, Stem, StemDownsampling,
-    WIDTHS,
-};
-pub use resnet::{Input, Mode, Network, PARTS, Training, TrainingEnds, part_of};
+pub use config::{Config, Layers, MOST_PARTS, part_of};
+pub use efficientnet::EfficientNet;
+pub use network::{Input, Mode, Network, Training, TrainingEnds};
+pub use preset::{IMAGENET_MEAN_STD, PRESETS, Preset};
+pub use resnet::{ActivationChoice, DropPathSchedule, ResNet, Shortcut, Stem, StemDownsampling, WIDTHS};
 
 use crate::graph;
 
@@ -29,6 +32,14 @@ pub enum Error {
         range: &'static str,
         /// What it was given.
         got: String,
+    },
+    /// A setting that the model's family does not have.
+    #[error("{model} has no {field}, which is a ResNet's: leave it out, or choose a ResNet")]
+    NotOfFamily {
+        /// The model.
+        model: &'static str,
+        /// The setting.
+        field: &'static str,
     },
     /// The graph refuses a shape, for instance a picture too small for the network.
     #[error(transparent)]

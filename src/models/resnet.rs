@@ -1,397 +1,299 @@
-//! Builds a ResNet's graph, forward part. Tensor names are timm's.
+//! ResNets: the original, ResNet-D, with squeeze-and-excitation, and ResNet-RS. Tensor names are timm's.
 
-use super::{Config, Error, Shortcut, Stem, StemDownsampling};
-use crate::graph::op::{
-    AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, Fill, GlobalAvgPool, Linear, ScaleAdd,
-    SoftmaxCrossEntropy, Standardize,
-};
-use crate::graph::{Activation, DType, Graph, Init, Role, Spec, TensorId, fuse};
+use std::ops::RangeInclusive;
 
-/// Added to a batch's variance, in every ResNet-RS.
-const BN_EPS: f32 = 1e-5;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
-/// What the network is fed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Input {
-    /// `pixels` `[N, H, W]`: packed RGBA, 8 bits each, standardised on the GPU.
-    Pixels {
-        /// Mean of each colour, on a scale from 0 to 1.
-        mean: [f32; 3],
-        /// Standard deviation of each colour.
-        std: [f32; 3],
-    },
-    /// `input` `[N, H, W, 3]`: f32, standardised already.
-    Tensor,
+use super::config::check;
+use super::network::{Body, Builder, Style};
+use super::{Error, Layers};
+use crate::graph::op::{AvgPool2x2, MaxPool, Padding, ScaleAdd};
+use crate::graph::{Activation, Init, TensorId};
+
+/// First layers of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stem {
+    /// ResNet-D: three 3x3 convolutions, the first with stride 2.
+    Deep,
+    /// The original ResNet's 7x7 convolution with stride 2.
+    Plain,
 }
 
-/// What the network is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mode {
-    /// Running statistics, no loss.
-    Inference,
-    /// Batch statistics, dropout, and a loss.
-    Training(Training),
+/// How the map after the stem is halved once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum StemDownsampling {
+    /// A 3x3 convolution with stride 2, batch norm and activation: all released ResNet-RS.
+    Conv,
+    /// The stride sits on the 3x3 convolution of the first block, as the paper's section 4.1 describes it.
+    FirstBlock,
+    /// The original ResNet's 3x3 max-pool with stride 2.
+    MaxPool,
 }
 
-/// What training asks of the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Training {
-    /// Share of the target spread over all classes.
-    pub label_smoothing: f32,
-    /// Whether each picture has two labels and a share, as mixup and CutMix give them.
-    pub mixed_labels: bool,
-    /// How many of [`PARTS`], from the first, stay as they are: they run as in inference, fused, and their weights are states.
-    pub frozen: usize,
+/// Shortcut of a block that changes shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shortcut {
+    /// ResNet-D: 2x2 average pool, then a 1x1 convolution with stride 1.
+    Pooled,
+    /// The original ResNet's 1x1 convolution with the block's stride.
+    Strided,
 }
 
-/// The parts of a network in order, by the beginning of their tensors' names; the stem's have names of their own.
-pub const PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"];
-
-/// The part that a tensor belongs to, as an index into [`PARTS`].
-pub fn part_of(tensor: &str) -> usize {
-    let first = tensor.split('.').next().unwrap_or_default();
-    PARTS.iter().position(|&part| part == first).unwrap_or(0)
+/// How the drop rate of stochastic depth grows with depth (fact sheet 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropPathSchedule {
+    /// Constant within a stage: rate x 2/5, 3/5, 4/5, 5/5 (TPU and TF).
+    Stage,
+    /// Linear over the blocks, from 0 to the rate (timm).
+    Block,
 }
 
-/// A network's forward graph and its ends.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// The graph.
-    pub graph: Graph,
-    /// The tensor to feed: `pixels` or `input`.
-    pub input: TensorId,
-    /// Results before the softmax, `[N, classes]`.
-    pub logits: TensorId,
-    /// Maps after the stem's halving and after each of the four stages: strides 4, 4, 8, 16, 32.
-    pub stages: Vec<TensorId>,
-    /// Training only: the ends of the loss.
-    pub training: Option<TrainingEnds>,
+/// Activations a ResNet can be built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActivationChoice {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * sigmoid(x)`.
+    Silu,
 }
 
-/// What training feeds and reads besides the pictures.
-#[derive(Clone, Copy, Debug)]
-pub struct TrainingEnds {
-    /// `labels` `[N]`, u32.
-    pub labels: TensorId,
-    /// Where labels are mixed: `others` `[N]`, u32, and `shares` `[N]`, f32, of the first labels.
-    pub mixed: Option<[TensorId; 2]>,
-    /// `clock` `[2]`, u32: seed, step. What dropout's random numbers are drawn from.
-    pub clock: TensorId,
-    /// Mean loss `[1]`.
-    pub loss: TensorId,
-    /// Share of the pictures whose likeliest class is right `[1]`.
-    pub top1: TensorId,
-}
-
-impl Network {
-    /// Builds the forward graph for `batch` pictures of `size` (height, width) pixels.
-    pub fn build(config: &Config, batch: usize, size: [usize; 2], input: Input, mode: Mode) -> Result<Self, Error> {
-        config.validate()?;
-        if batch == 0 {
-            return Err(Error::Config { field: "batch", range: "at least 1", got: "0".into() });
+impl From<ActivationChoice> for Activation {
+    fn from(choice: ActivationChoice) -> Self {
+        match choice {
+            ActivationChoice::Relu => Activation::Relu,
+            ActivationChoice::Silu => Activation::Silu,
         }
-        let mut b = Builder { graph: Graph::new(), config, batch, mode, part: 0, clock: None, dropouts: 0 };
-        if mode != Mode::Inference {
-            b.clock = Some(b.graph.input("clock", Spec::plain([2], DType::U32))?);
+    }
+}
+
+/// Width multipliers that a network may have.
+pub const WIDTHS: RangeInclusive<f64> = 0.125..=8.0;
+
+/// The layers of a ResNet with bottleneck blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResNet {
+    /// Blocks in each of the four stages.
+    pub depths: [usize; 4],
+    /// Multiplies every channel count, the stem's too; 0.25 to 2. Results are rounded to multiples of 8.
+    pub width: f64,
+    /// Squeeze-and-excitation's inner width as a share of the block's output channels; 0 for none.
+    pub se_ratio: f64,
+    /// First layers.
+    pub stem: Stem,
+    /// Halving after the stem.
+    pub stem_downsampling: StemDownsampling,
+    /// Shortcut where the shape changes.
+    pub shortcut: Shortcut,
+    /// Activation: ReLU as released, SiLU in TensorFlow's re-training.
+    pub activation: ActivationChoice,
+    /// How the drop rate grows with depth.
+    pub drop_path_schedule: DropPathSchedule,
+    /// Whether the last batch norm of each branch starts at zero, so that blocks start as identities.
+    pub zero_init_last: bool,
+}
+
+impl ResNet {
+    /// A ResNet-RS as released: ReLU, ResNet-D, SE 0.25, a convolution instead of the max-pool.
+    pub const fn rs(depths: [usize; 4], width: f64) -> Self {
+        Self {
+            depths,
+            width,
+            se_ratio: 0.25,
+            stem: Stem::Deep,
+            stem_downsampling: StemDownsampling::Conv,
+            shortcut: Shortcut::Pooled,
+            activation: ActivationChoice::Relu,
+            drop_path_schedule: DropPathSchedule::Stage,
+            zero_init_last: true,
         }
-        let (input, x) = b.input(input, size)?;
-        let mut x = b.stem(x)?;
-        let mut stages = vec![x];
-        for stage in 0..4 {
-            b.next_part(&stages)?;
-            for block in 0..config.depths[stage] {
-                x = b.bottleneck(x, stage, block)?;
+    }
+
+    /// The original (He et al. 2015), with the stride on the 3x3 convolution, as everybody builds it now: timm's `resnet50`.
+    pub const fn plain(depths: [usize; 4]) -> Self {
+        let (stem, stem_downsampling) = (Stem::Plain, StemDownsampling::MaxPool);
+        Self { se_ratio: 0.0, stem, stem_downsampling, shortcut: Shortcut::Strided, ..Self::rs(depths, 1.0) }
+    }
+
+    /// ResNet-D (He et al. 2018): a deep stem and pooled shortcuts; timm's `resnet50d`.
+    pub const fn d(depths: [usize; 4]) -> Self {
+        Self { stem: Stem::Deep, shortcut: Shortcut::Pooled, ..Self::plain(depths) }
+    }
+
+    /// SE-ResNet (Hu et al. 2017): gates of a sixteenth of the channels; timm's `seresnet50`.
+    pub const fn se(depths: [usize; 4]) -> Self {
+        Self { se_ratio: 0.0625, ..Self::plain(depths) }
+    }
+
+    /// Output channels of the bottleneck's first two convolutions in stage 0 to 3.
+    pub fn planes(&self, stage: usize) -> usize {
+        round_to_8(64.0 * self.width) << stage
+    }
+
+    /// Output channels of the stem.
+    pub fn stem_channels(&self) -> usize {
+        self.planes(0)
+    }
+
+    /// Inner width of a gate over `channels`: timm's `make_divisible(channels * ratio, 8)` without a lower limit on rounding.
+    pub fn se_channels(&self, channels: usize) -> usize {
+        round_to_8(channels as f64 * self.se_ratio)
+    }
+
+    /// Drop rate of stochastic depth in one block, given that of the deepest.
+    pub fn drop_path_rate(&self, deepest: f32, stage: usize, block: usize) -> f32 {
+        match self.drop_path_schedule {
+            DropPathSchedule::Stage => deepest * (stage as f32 + 2.0) / 5.0,
+            DropPathSchedule::Block => {
+                let before: usize = self.depths[..stage].iter().sum();
+                let last = self.depths.iter().sum::<usize>() - 1;
+                deepest * (before + block) as f32 / last.max(1) as f32
             }
-            stages.push(x);
         }
-        b.next_part(&stages)?;
-        let logits = b.head(x)?;
-        let training = match (mode, b.clock) {
-            (Mode::Training(training), Some(clock)) => Some(b.loss(training, logits, clock)?),
-            _ => None,
-        };
-        Ok(Self { graph: b.graph, input, logits, stages, training })
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let depths = self.depths.iter().all(|&d| (1..=1000).contains(&d));
+        check("depths", depths, "four numbers from 1 to 1000", format!("{:?}", self.depths))?;
+        check("width", WIDTHS.contains(&self.width), "from 0.125 to 8", self.width)?;
+        check("SE ratio", (0.0..=1.0).contains(&self.se_ratio), "from 0 to 1", self.se_ratio)
     }
 }
 
-struct Builder<'c> {
-    graph: Graph,
-    config: &'c Config,
-    batch: usize,
-    mode: Mode,
-    /// The part under construction, an index into [`PARTS`].
-    part: usize,
-    clock: Option<TensorId>,
-    dropouts: u32,
+/// Nearest multiple of 8, at least 8.
+fn round_to_8(channels: f64) -> usize {
+    (((channels + 4.0) / 8.0) as usize * 8).max(8)
 }
 
-impl Builder<'_> {
-    fn input(&mut self, input: Input, [h, w]: [usize; 2]) -> Result<(TensorId, TensorId), Error> {
-        let id = match input {
-            Input::Tensor => {
-                let id = self.graph.input("input", Spec::channels([self.batch, h, w, 3]))?;
-                return Ok((id, id));
+impl Body for ResNet {
+    /// PyTorch's initial values of linear layers, of which a gate's weights are an exception (fact sheet 2.2).
+    fn style(&self) -> Style {
+        fn by_inputs(inputs: usize) -> Init {
+            Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() }
+        }
+        Style {
+            bn_eps: 1e-5,
+            padding: |kernel| Padding::Even(kernel / 2),
+            classifier_init: |inputs, _| [by_inputs(inputs); 2],
+            gate_bias_init: by_inputs,
+        }
+    }
+
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<(Vec<TensorId>, TensorId), Error> {
+        let mut x = self.stem(b, x)?;
+        let mut ends = vec![x];
+        for (stage, &blocks) in self.depths.iter().enumerate() {
+            b.next_part(&ends)?;
+            for block in 0..blocks {
+                x = self.bottleneck(b, x, stage, block)?;
             }
-            Input::Pixels { .. } => self.graph.input("pixels", Spec::plain([self.batch, h, w], DType::U32))?,
-        };
-        let Input::Pixels { mean, std } = input else { return Ok((id, id)) };
-        Ok((id, self.graph.apply1("input", Standardize { mean, std }, &[id])?))
-    }
-
-    fn frozen(&self) -> usize {
-        match self.mode {
-            Mode::Training(training) => training.frozen,
-            Mode::Inference => 0,
+            ends.push(x);
         }
+        b.next_part(&ends)?;
+        let logits = b.classifier(Layers::ResNet(*self).classifier(), x)?;
+        Ok((ends, logits))
     }
+}
 
-    /// Whether the part under construction learns.
-    fn learns(&self) -> bool {
-        self.mode != Mode::Inference && self.part >= self.frozen()
-    }
-
-    /// Turns to the next part. Frozen ones behind it are fused; `stages` are their results.
-    fn next_part(&mut self, stages: &[TensorId]) -> Result<(), Error> {
-        self.part += 1;
-        if self.part == self.frozen() {
-            fuse::for_inference(&mut self.graph, stages)?;
-        }
-        Ok(())
-    }
-
-    /// A parameter, or where the part is frozen a state, which nothing differentiates.
-    fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
-        let frozen = self.part < self.frozen();
-        let role = if frozen { Role::State(init) } else { Role::Parameter(init) };
-        Ok(self.graph.add_tensor(name, spec, role)?)
-    }
-
-    fn loss(&mut self, training: Training, logits: TensorId, clock: TensorId) -> Result<TrainingEnds, Error> {
-        let Training { label_smoothing, mixed_labels, .. } = training;
-        let mut words = |name: &str| self.graph.input(name, Spec::plain([self.batch], DType::U32));
-        let labels = words("labels")?;
-        let mixed = if mixed_labels {
-            Some([words("others")?, self.graph.input("shares", Spec::plain([self.batch], DType::F32))?])
-        } else {
-            None
-        };
-        let inputs: Vec<TensorId> = [logits, labels].into_iter().chain(mixed.into_iter().flatten()).collect();
-        let op = SoftmaxCrossEntropy { label_smoothing, mixed: mixed_labels };
-        let outcome = self.graph.apply("loss", op, &inputs, &[])?;
-        Ok(TrainingEnds { labels, mixed, clock, loss: outcome[0], top1: outcome[1] })
-    }
-
-    fn channels(&self, map: TensorId) -> usize {
-        self.graph.spec(map).last()
-    }
-
-    /// A convolution without bias, padded to keep the size at stride 1.
-    fn conv(&mut self, name: &str, x: TensorId, kernel: usize, out: usize, stride: usize) -> Result<TensorId, Error> {
-        let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
-        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
-        Ok(self.graph.apply1(name, Conv2d::new(stride, kernel / 2), &[x, w])?)
-    }
-
-    fn batch_norm(&mut self, name: &str, x: TensorId, gamma: f32, activation: Activation) -> Result<TensorId, Error> {
-        let vector = Spec::channels([self.channels(x)]);
-        let gamma = self.parameter(format!("{name}.weight"), vector.clone(), Init::Constant(gamma))?;
-        let beta = self.parameter(format!("{name}.bias"), vector.clone(), Init::Constant(0.0))?;
-        let learns = self.learns();
-        let g = &mut self.graph;
-        let mean = g.state(format!("{name}.running_mean"), vector.clone(), 0.0)?;
-        let var = g.state(format!("{name}.running_var"), vector, 1.0)?;
-        Ok(if learns {
-            let op = BatchNorm { eps: BN_EPS, momentum: self.config.bn_momentum, activation };
-            g.apply(name, op, &[x, gamma, beta], &[mean, var])?[0]
-        } else {
-            g.apply1(name, BatchNormInference { eps: BN_EPS, activation }, &[x, gamma, beta, mean, var])?
-        })
-    }
-
-    fn conv_bn(
-        &mut self,
-        names: [&str; 2],
-        x: TensorId,
-        (kernel, out, stride): (usize, usize, usize),
-        activation: Activation,
-    ) -> Result<TensorId, Error> {
-        let x = self.conv(names[0], x, kernel, out, stride)?;
-        self.batch_norm(names[1], x, 1.0, activation)
-    }
-
-    fn stem(&mut self, x: TensorId) -> Result<TensorId, Error> {
-        let out = self.config.stem_channels();
-        let act = self.config.activation.into();
-        let x = match self.config.stem {
+impl ResNet {
+    fn stem(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+        let out = self.stem_channels();
+        let act = self.activation.into();
+        let x = match self.stem {
             Stem::Deep => {
-                let x = self.conv_bn(["conv1.0", "conv1.1"], x, (3, out / 2, 2), act)?;
-                let x = self.conv_bn(["conv1.3", "conv1.4"], x, (3, out / 2, 1), act)?;
-                self.conv_bn(["conv1.6", "bn1"], x, (3, out, 1), act)?
+                let x = b.conv_bn(["conv1.0", "conv1.1"], x, (3, out / 2, 2), act)?;
+                let x = b.conv_bn(["conv1.3", "conv1.4"], x, (3, out / 2, 1), act)?;
+                b.conv_bn(["conv1.6", "bn1"], x, (3, out, 1), act)?
             }
-            Stem::Plain => self.conv_bn(["conv1", "bn1"], x, (7, out, 2), act)?,
+            Stem::Plain => b.conv_bn(["conv1", "bn1"], x, (7, out, 2), act)?,
         };
-        match self.config.stem_downsampling {
-            StemDownsampling::Conv => self.conv_bn(["maxpool.0", "maxpool.1"], x, (3, out, 2), act),
+        match self.stem_downsampling {
+            StemDownsampling::Conv => b.conv_bn(["maxpool.0", "maxpool.1"], x, (3, out, 2), act),
             StemDownsampling::FirstBlock => Ok(x),
+            StemDownsampling::MaxPool => Ok(b.graph.apply1("maxpool", MaxPool, &[x])?),
         }
     }
 
-    fn bottleneck(&mut self, x: TensorId, stage: usize, block: usize) -> Result<TensorId, Error> {
-        let planes = self.config.planes(stage);
+    fn bottleneck(&self, b: &mut Builder<'_>, x: TensorId, stage: usize, block: usize) -> Result<TensorId, Error> {
+        let planes = self.planes(stage);
         let first = block == 0;
-        let halves = stage > 0 || self.config.stem_downsampling == StemDownsampling::FirstBlock;
+        let halves = stage > 0 || self.stem_downsampling == StemDownsampling::FirstBlock;
         let stride = if first && halves { 2 } else { 1 };
-        let act = self.config.activation.into();
+        let act = self.activation.into();
         let at = format!("layer{}.{block}", stage + 1);
         let name = |part: &str| format!("{at}.{part}");
 
-        let y = self.conv_bn([&name("conv1"), &name("bn1")], x, (1, planes, 1), act)?;
-        let y = self.conv_bn([&name("conv2"), &name("bn2")], y, (3, planes, stride), act)?;
-        let y = self.conv(&name("conv3"), y, 1, 4 * planes, 1)?;
-        let gamma = if self.config.zero_init_last { 0.0 } else { 1.0 };
-        let y = self.batch_norm(&name("bn3"), y, gamma, Activation::Identity)?;
-        let gate = if self.config.se_ratio > 0.0 { Some(self.squeeze_excite(&name("se"), y)?) } else { None };
-        let gate = self.drop_path(&at, y, gate, self.config.drop_path_rate(stage, block))?;
+        let y = b.conv_bn([&name("conv1"), &name("bn1")], x, (1, planes, 1), act)?;
+        let y = b.conv_bn([&name("conv2"), &name("bn2")], y, (3, planes, stride), act)?;
+        let y = b.conv(&name("conv3"), y, (1, 4 * planes, 1))?;
+        let gamma = if self.zero_init_last { 0.0 } else { 1.0 };
+        let y = b.batch_norm(&name("bn3"), y, gamma, Activation::Identity)?;
+        let gate = match self.se_ratio > 0.0 {
+            true => {
+                let inner = self.se_channels(4 * planes);
+                let layers = [name("se.fc1"), name("se.fc2")];
+                Some(b.squeeze_excite(&name("se"), layers, y, inner, Activation::Relu)?)
+            }
+            false => None,
+        };
+        let gate = b.drop_path(&at, y, gate, self.drop_path_rate(b.config.drop_path, stage, block))?;
 
-        let shortcut = if first { self.downsample(&name("downsample"), x, 4 * planes, stride)? } else { x };
+        let shortcut = if first { self.downsample(b, &name("downsample"), x, 4 * planes, stride)? } else { x };
         let join = ScaleAdd { gate: gate.is_some(), shortcut: true, activation: act };
         let inputs: Vec<TensorId> = [Some(y), gate, Some(shortcut)].into_iter().flatten().collect();
-        Ok(self.graph.apply1(&at, join, &inputs)?)
+        Ok(b.graph.apply1(&at, join, &inputs)?)
     }
 
-    fn downsample(&mut self, name: &str, x: TensorId, out: usize, stride: usize) -> Result<TensorId, Error> {
-        let part = |i: usize| format!("{name}.{i}");
-        match self.config.shortcut {
-            Shortcut::Pooled => {
-                let x = if stride == 1 { x } else { self.graph.apply1(&part(0), AvgPool2x2, &[x])? };
-                self.conv_bn([&part(1), &part(2)], x, (1, out, 1), Activation::Identity)
-            }
-            Shortcut::Strided => self.conv_bn([&part(0), &part(1)], x, (1, out, stride), Activation::Identity),
-        }
-    }
-
-    /// The gate `[N, C]` of a map: squeeze, reduce, excite. Its two layers are 1x1 convolutions in timm.
-    fn squeeze_excite(&mut self, name: &str, x: TensorId) -> Result<TensorId, Error> {
-        let channels = self.channels(x);
-        let inner = self.config.se_channels(channels);
-        let squeezed = self.graph.apply1(name, GlobalAvgPool, &[x])?;
-        let reduced = self.linear(&format!("{name}.fc1"), squeezed, &[1, 1, channels, inner], Activation::Relu)?;
-        self.linear(&format!("{name}.fc2"), reduced, &[1, 1, inner, channels], Activation::Sigmoid)
-    }
-
-    fn linear(
-        &mut self,
+    fn downsample(
+        &self,
+        b: &mut Builder<'_>,
         name: &str,
         x: TensorId,
-        weights: &[usize],
-        activation: Activation,
+        out: usize,
+        stride: usize,
     ) -> Result<TensorId, Error> {
-        let (fan_in, out) = (self.channels(x), weights[weights.len() - 1]);
-        let bound = 1.0 / (fan_in as f32).sqrt();
-        let init = if weights.len() == 4 { Init::KaimingFanOut } else { Init::Uniform { bound } };
-        let w = self.parameter(format!("{name}.weight"), Spec::weights(weights), init)?;
-        let b = self.parameter(format!("{name}.bias"), Spec::channels([out]), Init::Uniform { bound })?;
-        Ok(self.graph.apply1(name, Linear { activation }, &[x, w, b])?)
-    }
-
-    /// Stochastic depth: drops the branch by zeroing its gate; without squeeze-and-excitation the gate is 1.
-    fn drop_path(
-        &mut self,
-        at: &str,
-        y: TensorId,
-        gate: Option<TensorId>,
-        rate: f32,
-    ) -> Result<Option<TensorId>, Error> {
-        let Some(clock) = self.clock.filter(|_| rate > 0.0 && self.learns()) else { return Ok(gate) };
-        let gate = match gate {
-            Some(gate) => gate,
-            None => self.graph.apply1(at, Fill { shape: [self.batch, self.channels(y)], value: 1.0 }, &[])?,
-        };
-        self.dropout(at, gate, clock, rate, DropoutScope::Sample).map(Some)
-    }
-
-    fn dropout(
-        &mut self,
-        at: &str,
-        x: TensorId,
-        clock: TensorId,
-        rate: f32,
-        scope: DropoutScope,
-    ) -> Result<TensorId, Error> {
-        let stream = self.dropouts;
-        self.dropouts += 1;
-        Ok(self.graph.apply1(at, Dropout { rate, scope, stream }, &[x, clock])?)
-    }
-
-    fn head(&mut self, x: TensorId) -> Result<TensorId, Error> {
-        let mut pooled = self.graph.apply1("global_pool", GlobalAvgPool, &[x])?;
-        if let Some(clock) = self.clock.filter(|_| self.config.dropout > 0.0) {
-            pooled = self.dropout("dropout", pooled, clock, self.config.dropout, DropoutScope::Element)?;
+        let part = |i: usize| format!("{name}.{i}");
+        match self.shortcut {
+            Shortcut::Pooled => {
+                let x = if stride == 1 { x } else { b.graph.apply1(&part(0), AvgPool2x2, &[x])? };
+                b.conv_bn([&part(1), &part(2)], x, (1, out, 1), Activation::Identity)
+            }
+            Shortcut::Strided => b.conv_bn([&part(0), &part(1)], x, (1, out, stride), Activation::Identity),
         }
-        let shape = [self.channels(pooled), self.config.classes];
-        self.linear("fc", pooled, &shape, Activation::Identity)
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::Preset;
     use super::*;
 
-    fn build(name: &str, res: usize, mode: Mode) -> Network {
-        let config = Preset::find(name).unwrap().config(1000);
-        Network::build(&config, 1, [res, res], Input::Tensor, mode).unwrap()
-    }
-
-    /// Fact sheet 1.1 and 1.2: parameters, learnable tensors, and GMACs of convolutions and linear layers.
     #[test]
-    fn sizes_equal_the_fact_sheet() {
-        let rows = [
-            ("resnet-rs-50", 160, 35_691_912, 234, 2.279),
-            ("resnet-rs-101", 160, 63_618_696, 455, 4.182),
-            ("resnet-rs-101", 192, 63_618_696, 455, 6.012),
-            ("resnet-rs-152", 192, 86_621_576, 676, 8.747),
-            ("resnet-rs-152", 224, 86_621_576, 676, 11.895),
-            ("resnet-rs-152", 256, 86_621_576, 676, 15.528),
-            ("resnet-rs-200", 256, 93_209_992, 884, 20.093),
-            ("resnet-rs-270", 256, 129_861_448, 1196, 26.950),
-            ("resnet-rs-350", 256, 163_956_168, 1534, 34.377),
-            ("resnet-rs-350", 320, 163_956_168, 1534, 53.684),
-            ("resnet-rs-420", 320, 191_891_656, 1833, 63.942),
-        ];
-        for (name, res, parameters, tensors, gmacs) in rows {
-            let g = build(name, res, Mode::Inference).graph;
-            let learned = || g.tensors().iter().filter(|t| matches!(t.role, Role::Parameter(_)));
-            assert_eq!(learned().map(|t| t.spec.elements()).sum::<usize>(), parameters, "{name}");
-            assert_eq!(learned().count(), tensors, "{name}");
-            let macs: u64 = g.nodes().iter().map(|n| n.cost(&g).macs).sum();
-            assert_eq!(format!("{:.3}", macs as f64 / 1e9), format!("{gmacs:.3}"), "{name} at {res} px");
-        }
-    }
-
-    /// Fact sheet 10: stage shapes of RS-50 at 160 px.
-    #[test]
-    fn stage_shapes() {
-        let n = build("resnet-rs-50", 160, Mode::Training(Training::default()));
-        let shapes: Vec<_> = n.stages.iter().map(|&t| n.graph.spec(t).shape[1..].to_vec()).collect();
-        assert_eq!(shapes, [[40, 40, 64], [40, 40, 256], [20, 20, 512], [10, 10, 1024], [5, 5, 2048]]);
-    }
-
-    #[test]
-    fn switches_build() {
-        let config = Config {
-            se_ratio: 0.0,
-            stem: Stem::Plain,
-            stem_downsampling: StemDownsampling::FirstBlock,
-            shortcut: Shortcut::Strided,
-            drop_path: 0.2,
-            dropout: 0.5,
-            ..Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
+    fn drop_rates_follow_both_schedules() {
+        let mut layers = ResNet::rs([3, 4, 6, 3], 1.0);
+        let check = |layers: &ResNet, [stage, block]: [usize; 2], want: f32| {
+            let got = layers.drop_path_rate(0.1, stage, block);
+            assert!((got - want).abs() < 1e-7, "stage {stage}, block {block}: {got} instead of {want}");
         };
-        let mode = Mode::Training(Training::default());
-        let n = Network::build(&config, 2, [33, 47], Input::Pixels { mean: [0.5; 3], std: [0.2; 3] }, mode).unwrap();
-        assert_eq!(n.graph.spec(n.stages[1]).shape, [2, 9, 12, 64]);
-        assert!(Network::build(&config, 0, [32, 32], Input::Tensor, mode).is_err());
+        // The rate times the stage's number over 5, the stem being the first: the same in all of its blocks.
+        for (at, want) in [([0, 0], 0.04), ([0, 2], 0.04), ([1, 0], 0.06), ([1, 3], 0.06), ([2, 0], 0.08)] {
+            check(&layers, at, want);
+        }
+        for (at, want) in [([2, 3], 0.08), ([2, 5], 0.08), ([3, 0], 0.1), ([3, 1], 0.1), ([3, 2], 0.1)] {
+            check(&layers, at, want);
+        }
+        // Evenly from the first of 16 blocks to the last.
+        layers.drop_path_schedule = DropPathSchedule::Block;
+        for (at, before) in [([0, 0], 0.0), ([0, 1], 1.0), ([0, 2], 2.0), ([1, 0], 3.0), ([1, 3], 6.0)] {
+            check(&layers, at, 0.1 * before / 15.0);
+        }
+        for (at, before) in [([2, 0], 7.0), ([2, 5], 12.0), ([3, 0], 13.0), ([3, 1], 14.0), ([3, 2], 15.0)] {
+            check(&layers, at, 0.1 * before / 15.0);
+        }
     }
 }

@@ -59,10 +59,10 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
         dropout: 0.0,
         augment: Augment::Standard,
         weight_decay: STRONG_DECAY * full.weight_decay,
-        se_ratio: 0.0,
-        stem: Stem::Plain,
-        stem_downsampling: StemDownsampling::FirstBlock,
-        shortcut: Shortcut::Strided,
+        se_ratio: Some(0.0),
+        stem: Some(Stem::Plain),
+        stem_downsampling: Some(StemDownsampling::MaxPool),
+        shortcut: Some(Shortcut::Strided),
         ..full.clone()
     };
     let steps: [Step; 11] = [
@@ -78,10 +78,11 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
         ("+ dropout on fc", 80.7, |r, full| r.dropout = full.dropout),
         ("+ decreased weight decay", 82.2, |r, full| r.weight_decay = full.weight_decay),
         ("+ squeeze-and-excitation", 82.9, |r, full| {
-            r.se_ratio = if full.se_ratio > 0.0 { full.se_ratio } else { 0.25 };
+            r.se_ratio = Some(full.se_ratio.filter(|&ratio| ratio > 0.0).unwrap_or(0.25));
         }),
         ("+ ResNet-D", 83.4, |r, _| {
-            (r.stem, r.stem_downsampling, r.shortcut) = (Stem::Deep, StemDownsampling::Conv, Shortcut::Pooled);
+            (r.stem, r.stem_downsampling) = (Some(Stem::Deep), Some(StemDownsampling::Conv));
+            r.shortcut = Some(Shortcut::Pooled);
         }),
     ];
     let row = |(label, paper_top1, add): Step| {
@@ -204,7 +205,16 @@ mod tests {
         }
         assert_eq!((rows[0].recipe.bn_momentum, rows[0].recipe.warmup_epochs), (0.1, Some(7.0 * SHORT)));
         assert_eq!((rows[0].recipe.epochs, rows[0].recipe.weight_decay), (9, 2.5e-4));
-        assert_eq!(rows[10].recipe, rates(&full));
+        let as_released = Recipe {
+            se_ratio: Some(0.25),
+            stem: Some(Stem::Deep),
+            stem_downsampling: Some(StemDownsampling::Conv),
+            shortcut: Some(Shortcut::Pooled),
+            ..rates(&full)
+        };
+        assert_eq!(rows[10].recipe, as_released);
+        let layers = |recipe: &Recipe| recipe.config(10).unwrap().layers;
+        assert_eq!(layers(&rows[10].recipe), layers(&full));
         assert_eq!(rows.len(), 11);
     }
 

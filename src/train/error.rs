@@ -15,7 +15,8 @@ pub enum Error {
     Weights(#[from] weights::Error),
     /// The name given as recipe is neither built in nor a file.
     #[error(
-        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm and timm"
+        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm, timm and \
+         efficientnet-rs"
     )]
     UnknownRecipe {
         /// What was given.
@@ -48,6 +49,16 @@ pub enum Error {
         value: String,
         /// The values allowed.
         range: &'static str,
+    },
+    /// A setting names a part that the network does not have.
+    #[error("--{setting} is {value}; it must be {parts}")]
+    Part {
+        /// The flag, which is also the key in a recipe.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The parts, and how to name them.
+        parts: String,
     },
     /// Two settings exclude each other.
     #[error("{problem}")]

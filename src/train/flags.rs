@@ -19,7 +19,7 @@ pub struct RecipeFlags {
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, RecipeFlags>,
-    /// Model to train: small, resnet-rs-50 ... [default: small]
+    /// Model to train: small, resnet-rs-50, efficientnet-b0 ..., all of `resnet-rs models` [default: small]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
@@ -28,22 +28,22 @@ pub struct RecipeFlags {
     /// Multiplier of the channel counts [default: the model's]
     #[arg(long, value_name = "FACTOR")]
     pub width: Option<f32>,
-    /// Squeeze-and-excitation: inner width as a share of the block's channels, 0 for none [default: 0.25]
+    /// Squeeze-and-excitation: inner width as a share of the block's channels, 0 for none [default: the model's]
     #[arg(long, value_name = "SHARE")]
     pub se_ratio: Option<f64>,
-    /// First layers: ResNet-D's three 3x3 convolutions, or the plain 7x7 [default: deep]
+    /// First layers: ResNet-D's three 3x3 convolutions, or the plain 7x7 [default: the model's]
     #[arg(long, hide_possible_values = true, value_name = "deep|plain")]
     pub stem: Option<Stem>,
-    /// Halving after the stem: a convolution, or the first block's stride [default: conv]
-    #[arg(long, hide_possible_values = true, value_name = "conv|first-block")]
+    /// Halving after the stem: a convolution, the first block's stride, or the largest of 3x3 [default: the model's]
+    #[arg(long, hide_possible_values = true, value_name = "conv|first-block|max-pool")]
     pub stem_downsampling: Option<StemDownsampling>,
-    /// Shortcut where the shape changes: ResNet-D's pool, or a strided convolution [default: pooled]
+    /// Shortcut where the shape changes: ResNet-D's pool, or a strided convolution [default: the model's]
     #[arg(long, hide_possible_values = true, value_name = "pooled|strided")]
     pub shortcut: Option<Shortcut>,
-    /// Activation [default: relu]
+    /// Activation of a ResNet [default: the model's]
     #[arg(long, hide_possible_values = true, value_name = "relu|silu")]
     pub activation: Option<ActivationChoice>,
-    /// The last BatchNorm of each branch starts at zero [default: true]
+    /// The last BatchNorm of each branch starts at zero, of ResNets unless said otherwise [default: the model's]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub zero_init_last: Option<bool>,
     /// Side of the training pictures, px [default: the data's]
@@ -92,10 +92,10 @@ pub struct RecipeFlags {
     /// Decay of averaged weights, which are validated as well, such as 0.999; 0 for none [default: 0]
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
-    /// Keep the network up to this part as it is: stem, layer1 .. layer4 (all but the classifier)
+    /// Keep the network up to this part as it is: stem, layer1 .. layer4 of a ResNet, stem, blocks.0 .. blocks.6, head of an EfficientNet
     #[arg(long, value_name = "PART")]
     pub freeze: Option<String>,
-    /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1
+    /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1; an EfficientNet's classifier is classifier
     #[arg(long, value_name = "PART=FACTOR,..")]
     pub lr_scale: Option<String>,
     /// Target probability spread over all classes [default: 0.1]
@@ -107,7 +107,7 @@ pub struct RecipeFlags {
     /// Stochastic depth: rate at the last block [default: 0]
     #[arg(long, value_name = "RATE")]
     pub drop_path: Option<f64>,
-    /// How that rate grows: stage by stage as TensorFlow's, or block by block as timm's [default: stage]
+    /// How that rate grows: stage by stage as TensorFlow's, or block by block as timm's [default: the model's]
     #[arg(long, hide_possible_values = true, value_name = "stage|block")]
     pub drop_path_schedule: Option<DropPathSchedule>,
     /// Weight of the new batch in BatchNorm's running statistics; 1 for the last's alone, TensorFlow's momentum 0 [default: 0.1]
@@ -275,10 +275,10 @@ mod tests {
     #[test]
     fn every_key_is_a_setting() {
         // Recipe's options that are unset by default do not show in a table.
-        let options =
-            "depths width res res-start warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
+        let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last drop-path-schedule \
+                       res res-start warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
-        known.extend(options.split(' ').map(str::to_owned));
+        known.extend(options.split_whitespace().map(str::to_owned));
         let mut keys = RecipeFlags::keys();
         known.sort();
         keys.sort();

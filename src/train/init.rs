@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Error;
-use crate::models::{Config, Input, Mode, Network, Preset};
+use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
 use crate::train;
 use crate::weights::{ModelCard, StateDict, timm};
 
@@ -14,18 +14,20 @@ use crate::weights::{ModelCard, StateDict, timm};
 /// A file that cannot be read, or weights of another network.
 pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let mut weights = StateDict::read(path)?;
-    if let Some(flags) =
-        timm::recognise(path, &weights).ok().and_then(|theirs| other_network(&theirs.config, &card.config))
+    if let Some(flags) = timm::recognise(path, &weights)
+        .ok()
+        .and_then(|theirs| other_network(&theirs.config.layers, &card.config.layers))
     {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());
     }
     let graph = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?.graph;
     let mut wanted: Vec<_> = graph.persistent().map(|id| graph.tensor(id)).collect();
-    let theirs = weights.tensors.get("fc.weight").and_then(|t| t.shape.first().copied());
+    let classifier = card.config.layers.classifier();
+    let theirs = weights.tensors.get(&format!("{classifier}.weight")).and_then(|t| t.shape.first().copied());
     if let Some(theirs) = theirs.filter(|&classes| classes != card.config.classes) {
         let (path, ours) = (path.display(), card.config.classes);
         log::warn!("{path} has {theirs} classes and the data {ours}: the classifier starts anew");
-        let in_head = |name: &str| name.starts_with("fc.");
+        let in_head = |name: &str| name.strip_prefix(classifier).is_some_and(|rest| rest.starts_with('.'));
         wanted.retain(|tensor| !in_head(&tensor.name));
         weights.tensors.retain(|name, _| !in_head(name));
     }
@@ -33,13 +35,15 @@ pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32
 }
 
 /// The flags that choose their network, if it has other blocks than ours.
-fn other_network(theirs: &Config, ours: &Config) -> Option<String> {
-    if (theirs.depths, theirs.width) == (ours.depths, ours.width) {
+fn other_network(theirs: &Layers, ours: &Layers) -> Option<String> {
+    if theirs.same_blocks(ours) {
         return None;
     }
-    let [a, b, c, d] = theirs.depths;
-    Some(match Preset::matching(theirs) {
-        Some(preset) => format!("--model {}", preset.name),
-        None => format!("--depths {a},{b},{c},{d} --width {}", theirs.width),
+    Some(match (Preset::matching(theirs), theirs) {
+        (Some(preset), _) => format!("--model {}", preset.name),
+        (None, Layers::ResNet(ResNet { depths: [a, b, c, d], width, .. })) => {
+            format!("--depths {a},{b},{c},{d} --width {width}")
+        }
+        (None, Layers::EfficientNet(layers)) => format!("--width {} (of depth {})", layers.width, layers.depth),
     })
 }

@@ -6,7 +6,7 @@ use super::Decay;
 use super::step::StepOptions;
 use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
 use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, TensorId};
-use crate::models::{PARTS, part_of};
+use crate::models::{MOST_PARTS, part_of};
 use crate::weights::HostTensor;
 
 /// Suffix of the state that holds a parameter's momentum.
@@ -46,8 +46,8 @@ pub struct Optimizer {
     pub weight_decay: f32,
     /// Which parameters it applies to.
     pub decay: Decay,
-    /// Multiplies the learning rate in each of [`PARTS`].
-    pub lr_scales: [f32; PARTS.len()],
+    /// Multiplies the learning rate in each of the network's parts ([`crate::models::Layers::parts`]).
+    pub lr_scales: [f32; MOST_PARTS],
     /// Whether averages of parameters and running statistics are kept.
     pub ema: bool,
     /// The largest global norm of the gradients that is not scaled down, where they learn together; infinity for none.
@@ -62,7 +62,7 @@ impl Default for Optimizer {
             nesterov: true,
             weight_decay: 0.0,
             decay: Decay::All,
-            lr_scales: [1.0; PARTS.len()],
+            lr_scales: [1.0; MOST_PARTS],
             ema: false,
             max_norm: f32::INFINITY,
         }

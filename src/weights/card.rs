@@ -31,7 +31,7 @@ pub struct ModelCard {
 impl ModelCard {
     /// The pre-processing that timm gives the released model of this size; RS-50's for sizes that were never released.
     pub fn for_preset_of(config: Config) -> Self {
-        let (res, crop_pct) = Preset::matching(&config).map_or((160, 0.91), |p| (p.res, p.crop_pct));
+        let (res, crop_pct) = Preset::matching(&config.layers).map_or((160, 0.91), |p| (p.res, p.crop_pct));
         let (mean, std) = IMAGENET_MEAN_STD;
         Self { config, res, crop_pct, mean, std, classes: Vec::new() }
     }

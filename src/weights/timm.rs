@@ -7,13 +7,14 @@ use rayon::prelude::*;
 
 use super::{Error, HostTensor, ModelCard, StateDict};
 use crate::graph::{Graph, Layout, Spec, Tensor};
-use crate::models::{Config, Shortcut, Stem, StemDownsampling};
+use crate::models::{Config, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
 
-/// The shape in PyTorch's order: convolution kernels OIHW, linear weights OI, vectors unchanged.
+/// The shape in PyTorch's order: convolution kernels OIHW, where I is 1 for depthwise ones, linear weights OI, vectors unchanged.
 pub fn torch_shape(spec: &Spec) -> Vec<usize> {
     match (spec.layout, spec.shape.as_slice()) {
         (Layout::Weights, &[h, w, i, o]) => vec![o, i, h, w],
         (Layout::Weights, &[i, o]) => vec![o, i],
+        (Layout::Depthwise, &[h, w, c]) => vec![c, 1, h, w],
         (_, shape) => shape.to_vec(),
     }
 }
@@ -47,8 +48,11 @@ pub fn from_torch(spec: &Spec, torch: &HostTensor) -> Vec<f32> {
 
 /// Taps, input and output channels of a tensor whose order differs.
 fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
-    let [taps @ .., i, o] = spec.shape.as_slice() else { return None };
-    (spec.layout == Layout::Weights).then(|| (taps.iter().product(), *i, *o))
+    match (spec.layout, spec.shape.as_slice()) {
+        (Layout::Weights, [taps @ .., i, o]) => Some((taps.iter().product(), *i, *o)),
+        (Layout::Depthwise, [taps @ .., c]) => Some((taps.iter().product(), 1, *c)),
+        _ => None,
+    }
 }
 
 /// The values of every parameter and state of a graph, by name, in this crate's order.
@@ -82,10 +86,11 @@ pub fn values_of(path: &Path, weights: &StateDict, wanted: &[&Tensor]) -> Result
 }
 
 /// The network that a file's tensors belong to: from the card that this program writes into its files, else from the
-/// tensors' names and shapes, as ResNet-RS with timm's pre-processing.
+/// tensors' names and shapes, with timm's pre-processing. What they do not tell is taken to be as released: ResNets with gates
+/// are ResNet-RS, EfficientNets TensorFlow's (`tf_efficientnet_b*`).
 ///
 /// # Errors
-/// If the tensors are not those of a ResNet.
+/// If the tensors are not those of a ResNet with bottleneck blocks, or of an EfficientNet B0 to B7.
 pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     if let Some(card) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(card);
@@ -96,6 +101,9 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
         tensor: tensor.to_owned(),
         problem: "is missing: these are not the weights of a ResNet with bottleneck blocks under timm's names".into(),
     };
+    if let Some(head) = shape("conv_head.weight").and_then(|s| s.first()) {
+        return efficientnet(path, weights, *head);
+    }
     let first = |name: &'static str| {
         shape(name).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(name))
     };
@@ -107,18 +115,41 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     }
     let planes = first("layer1.0.conv1.weight")?;
     let inner = shape("layer1.0.se.fc1.weight").and_then(|s| s.first().copied()).unwrap_or(0);
-    let config = Config {
+    let layers = ResNet {
         se_ratio: inner as f64 / (4 * planes) as f64,
         stem: if shape("conv1.weight").is_some() { Stem::Plain } else { Stem::Deep },
         stem_downsampling: if shape("maxpool.0.weight").is_some() {
             StemDownsampling::Conv
         } else {
-            StemDownsampling::FirstBlock
+            StemDownsampling::MaxPool
         },
         shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
-        ..Config::resnet_rs(depths, planes as f64 / 64.0, first("fc.weight")?)
+        ..ResNet::rs(depths, planes as f64 / 64.0)
     };
-    Ok(ModelCard::for_preset_of(config))
+    Ok(ModelCard::for_preset_of(Config::new(layers, first("fc.weight")?)))
+}
+
+/// The EfficientNet whose last convolution has so many channels and whose stages as many blocks.
+fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCard, Error> {
+    let has = |name: String| weights.tensors.contains_key(&name);
+    let blocks = |stage: usize| (0..).take_while(|b| has(format!("blocks.{stage}.{b}.conv_dw.weight"))).count();
+    let depths: Vec<usize> = (0..7).map(blocks).collect();
+    let fits = |layers: &Layers| match layers {
+        Layers::EfficientNet(net) => net.head_channels() == head && layers.depths() == depths,
+        Layers::ResNet(_) => false,
+    };
+    let classes = weights.tensors.get("classifier.weight").and_then(|t| t.shape.first().copied());
+    let layers = PRESETS.iter().map(|preset| preset.layers).find(fits);
+    match (layers, classes) {
+        (Some(layers), Some(classes)) => Ok(ModelCard::for_preset_of(Config::new(layers, classes))),
+        _ => Err(Error::Mismatch {
+            path: path.to_owned(),
+            tensor: "conv_head.weight".into(),
+            problem: format!(
+                "has {head} channels behind stages of {depths:?} blocks: these are not the weights of an EfficientNet B0 to B7"
+            ),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +158,9 @@ mod tests {
 
     #[test]
     fn orders_are_inverse_and_place_elements_where_pytorch_does() {
-        for spec in [Spec::weights([2, 3, 4, 5]), Spec::weights([4, 5]), Spec::channels([5])] {
+        for spec in
+            [Spec::weights([2, 3, 4, 5]), Spec::weights([4, 5]), Spec::depthwise([3, 2, 5]), Spec::channels([5])]
+        {
             let values: Vec<f32> = (0..spec.elements()).map(|v| v as f32).collect();
             let torch = to_torch(&spec, &values);
             assert_eq!(from_torch(&spec, &torch), values);

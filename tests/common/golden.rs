@@ -11,6 +11,26 @@ pub(crate) const SEED: u32 = 1;
 /// The scale of the last batch norm of each residual branch in the golden files.
 pub(crate) const BRANCH_GAMMA: f32 = 0.2;
 
+/// The same of EfficientNet's.
+#[allow(dead_code, reason = "not every test binary that mounts this file is about EfficientNet")]
+pub(crate) const EFFICIENTNET_GAMMA: f32 = 0.5;
+
+/// Names and shapes of the state dict that a golden file was made with, batch counters left out. `None`, with a line that says so, without
+/// the files.
+#[allow(dead_code, reason = "not every test binary that mounts this file compares names")]
+pub(crate) fn shapes(case: &str) -> Option<BTreeMap<String, Vec<usize>>> {
+    let path = Path::new(DIRECTORY).join("index.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: there is no golden file {}", path.display());
+        return None;
+    };
+    let index: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases = index.as_array().or_else(|| index["cases"].as_array()).unwrap();
+    let names = &cases.iter().find(|found| found["case"] == case).unwrap()["names"];
+    let names: BTreeMap<String, Vec<usize>> = serde_json::from_value(names.clone()).unwrap();
+    Some(names.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")).collect())
+}
+
 /// The tensors of a golden file by name, elements in PyTorch's order. `None`, with a line that says so, without the files.
 pub(crate) fn load(case: &str) -> Option<BTreeMap<String, Vec<f32>>> {
     let path = Path::new(DIRECTORY).join(format!("{case}.safetensors"));

@@ -48,9 +48,15 @@ pub(crate) fn images(name: &str, [n, c, h, w]: [usize; 4], seed: u32) -> Vec<f32
     (0..n).flat_map(image).map(|i| 1.7 * nchw[i]).collect()
 }
 
-/// Elements of a tensor in PyTorch's order (OIHW, OI) in this crate's: `shape` is HWIO or IO. Vectors stay as they are.
+/// Elements of a tensor in PyTorch's order (OIHW, OI) in this crate's: `shape` is HWIO, HWC of a depthwise kernel, or IO. Vectors stay as
+/// they are.
 pub(crate) fn from_torch<T: Copy>(shape: &[usize], torch: &[T]) -> Vec<T> {
-    let [taps @ .., inputs, outputs] = shape else { return torch.to_vec() };
+    let (taps, inputs, outputs) = match shape {
+        // Depthwise: one kernel a channel.
+        [kh, kw, channels] => (&[*kh, *kw][..], &1, channels),
+        [taps @ .., inputs, outputs] => (taps, inputs, outputs),
+        _ => return torch.to_vec(),
+    };
     let taps: usize = taps.iter().product();
     let at = |tap: usize, i: usize, o: usize| torch[(o * inputs + i) * taps + tap];
     (0..taps * inputs * outputs).map(|k| at(k / outputs / inputs, k / outputs % inputs, k % outputs)).collect()
@@ -60,6 +66,7 @@ pub(crate) fn from_torch<T: Copy>(shape: &[usize], torch: &[T]) -> Vec<T> {
 pub(crate) fn parameter(name: &str, shape: &[usize], seed: u32, branch_gamma: f32) -> Vec<f32> {
     let torch_shape: Vec<usize> = match *shape {
         [h, w, i, o] => vec![o, i, h, w],
+        [h, w, c] => vec![c, 1, h, w],
         [i, o] => vec![o, i],
         _ => shape.to_vec(),
     };

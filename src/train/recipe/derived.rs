@@ -3,7 +3,9 @@
 use super::{Augment, Recipe, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
-use crate::models::{self, Config, PARTS, Preset, Training};
+use crate::models::{
+    self, ActivationChoice, Config, DropPathSchedule, EfficientNet, Layers, MOST_PARTS, Preset, ResNet, Training,
+};
 use crate::train::{Error, LearningRate, Optimizer, StepOptions, When};
 use crate::weights::ModelCard;
 
@@ -46,32 +48,37 @@ impl Recipe {
         ((exact / f64::from(unit)).round() as u32 * unit).max(unit).min(start.max(res))
     }
 
-    /// How many leading [`PARTS`] are frozen.
+    /// The parts of its network, if its model exists.
+    fn parts(&self) -> &'static [&'static str] {
+        Preset::find(&self.model).map_or(&[], |preset| preset.layers.parts())
+    }
+
+    /// How many leading parts are frozen.
     pub(super) fn frozen(&self) -> Result<usize, Error> {
-        let Some(name) = &self.freeze else { return Ok(0) };
-        match PARTS[..PARTS.len() - 1].iter().position(|part| part == name) {
+        let (Some(name), [learnable @ .., _]) = (&self.freeze, self.parts()) else { return Ok(0) };
+        match learnable.iter().position(|part| part == name) {
             Some(at) => Ok(at + 1),
-            None => Err(Error::Range {
+            None => Err(Error::Part {
                 setting: "freeze",
                 value: name.clone(),
-                range: "stem, layer1, layer2, layer3 or layer4",
+                parts: format!("one of {}", learnable.join(", ")),
             }),
         }
     }
 
     /// The factor of each part's learning rate.
-    pub(super) fn lr_scales(&self) -> Result<[f32; PARTS.len()], Error> {
-        let frozen = self.frozen()?;
-        let mut scales = [None; PARTS.len()];
+    pub(super) fn lr_scales(&self) -> Result<[f32; MOST_PARTS], Error> {
+        let (frozen, parts) = (self.frozen()?, self.parts());
+        let mut scales = [None; MOST_PARTS];
         let entries = self.lr_scale.iter().flat_map(|text| text.split(','));
         for entry in entries.filter(|entry| !entry.trim().is_empty()) {
             let parsed = entry.split_once('=').and_then(|(part, factor)| {
-                let part = PARTS.iter().position(|known| *known == part.trim())?;
+                let part = parts.iter().position(|known| *known == part.trim())?;
                 Some((part, factor.trim().parse::<f32>().ok().filter(|f| *f >= 0.0 && f.is_finite())?))
             });
             let Some((part, factor)) = parsed else {
-                let range = "PART=FACTOR,.. with the parts stem, layer1, layer2, layer3, layer4 and fc";
-                return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range });
+                let parts = format!("PART=FACTOR,.. with the parts {}", parts.join(", "));
+                return Err(Error::Part { setting: "lr-scale", value: entry.to_owned(), parts });
             };
             if scales[part].replace(factor).is_some() {
                 return Err(Error::Range { setting: "lr-scale", value: entry.to_owned(), range: "one factor a part" });
@@ -105,7 +112,7 @@ impl Recipe {
                 nesterov: self.nesterov,
                 weight_decay: self.weight_decay as f32,
                 decay: self.decay,
-                lr_scales: self.lr_scales().unwrap_or([1.0; PARTS.len()]),
+                lr_scales: self.lr_scales().unwrap_or([1.0; MOST_PARTS]),
                 ema: self.ema > 0.0,
                 max_norm: self.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
             },
@@ -117,24 +124,51 @@ impl Recipe {
     /// The network for a number of classes.
     ///
     /// # Errors
-    /// An unknown model.
+    /// An unknown model, or one that does not have a setting given.
     pub fn config(&self, classes: usize) -> Result<Config, models::Error> {
-        let preset = Preset::find(&self.model)?;
         Ok(Config {
-            depths: self.depths.unwrap_or(preset.depths),
-            width: self.width.map_or(preset.width, f64::from),
+            layers: self.layers()?,
             classes,
-            se_ratio: self.se_ratio,
-            stem: self.stem,
-            stem_downsampling: self.stem_downsampling,
-            shortcut: self.shortcut,
-            activation: self.activation,
             dropout: self.dropout as f32,
             drop_path: self.drop_path as f32,
-            drop_path_schedule: self.drop_path_schedule,
-            zero_init_last: self.zero_init_last,
             bn_momentum: self.bn_momentum as f32,
         })
+    }
+
+    /// The model's layers, with what is set otherwise.
+    fn layers(&self) -> Result<Layers, models::Error> {
+        let preset = Preset::find(&self.model)?;
+        match preset.layers {
+            Layers::ResNet(layers) => Ok(Layers::ResNet(ResNet {
+                depths: self.depths.unwrap_or(layers.depths),
+                width: self.width.map_or(layers.width, f64::from),
+                se_ratio: self.se_ratio.unwrap_or(layers.se_ratio),
+                stem: self.stem.unwrap_or(layers.stem),
+                stem_downsampling: self.stem_downsampling.unwrap_or(layers.stem_downsampling),
+                shortcut: self.shortcut.unwrap_or(layers.shortcut),
+                activation: self.activation.unwrap_or(layers.activation),
+                drop_path_schedule: self.drop_path_schedule.unwrap_or(layers.drop_path_schedule),
+                zero_init_last: self.zero_init_last.unwrap_or(layers.zero_init_last),
+            })),
+            Layers::EfficientNet(layers) => {
+                let of_resnets = [
+                    ("depths", self.depths.is_some()),
+                    ("se-ratio", self.se_ratio.is_some()),
+                    ("stem", self.stem.is_some()),
+                    ("stem-downsampling", self.stem_downsampling.is_some()),
+                    ("shortcut", self.shortcut.is_some()),
+                    // What it has anyway, block by block and SiLU, may be asked for.
+                    ("activation relu", self.activation == Some(ActivationChoice::Relu)),
+                    ("drop-path-schedule stage", self.drop_path_schedule == Some(DropPathSchedule::Stage)),
+                    ("zero-init-last", self.zero_init_last == Some(true)),
+                ];
+                if let Some((field, _)) = of_resnets.into_iter().find(|(_, given)| *given) {
+                    return Err(models::Error::NotOfFamily { model: preset.name, field });
+                }
+                let width = self.width.map_or(layers.width, f64::from);
+                Ok(Layers::EfficientNet(EfficientNet { width, ..layers }))
+            }
+        }
     }
 
     /// The network that it names, for the classes and pictures of a data set.

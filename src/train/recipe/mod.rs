@@ -16,12 +16,13 @@ use crate::files;
 use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
 
 /// Recipes that come with the program: for little data, and for ImageNet.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("small", include_str!("../../../recipes/small.toml")),
     ("paper", include_str!("../../../recipes/paper.toml")),
     ("tpu", include_str!("../../../recipes/tpu.toml")),
     ("tfm", include_str!("../../../recipes/tfm.toml")),
     ("timm", include_str!("../../../recipes/timm.toml")),
+    ("efficientnet-rs", include_str!("../../../recipes/efficientnet-rs.toml")),
 ];
 
 /// Which parameters the weight decay pulls towards 0.
@@ -68,18 +69,18 @@ pub struct Recipe {
     pub depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts, instead of the model's.
     pub width: Option<f32>,
-    /// Squeeze-and-excitation's inner width as a share of the block's channels; 0 for none.
-    pub se_ratio: f64,
-    /// First layers.
-    pub stem: Stem,
-    /// How the map after the stem is halved.
-    pub stem_downsampling: StemDownsampling,
-    /// Shortcut where a block changes the shape.
-    pub shortcut: Shortcut,
-    /// Activation.
-    pub activation: ActivationChoice,
-    /// Whether the last BatchNorm of each branch starts at zero.
-    pub zero_init_last: bool,
+    /// Squeeze-and-excitation's inner width as a share of the block's channels, 0 for none, instead of the model's.
+    pub se_ratio: Option<f64>,
+    /// First layers, instead of the model's.
+    pub stem: Option<Stem>,
+    /// How the map after the stem is halved, instead of the model's way.
+    pub stem_downsampling: Option<StemDownsampling>,
+    /// Shortcut where a block changes the shape, instead of the model's.
+    pub shortcut: Option<Shortcut>,
+    /// Activation, instead of the model's.
+    pub activation: Option<ActivationChoice>,
+    /// Whether the last BatchNorm of each branch of a ResNet starts at zero, which it does by default.
+    pub zero_init_last: Option<bool>,
     /// Side of the training pictures, px, instead of the data's or the model's.
     pub res: Option<u32>,
     /// Side of the first epoch's training pictures, px; it grows evenly to `res` in the last.
@@ -112,7 +113,7 @@ pub struct Recipe {
     pub clip_norm: Option<f64>,
     /// Decay of the exponential moving averages of weights and statistics, smaller in the beginning ([`super::ema_decay`]); 0 for none.
     pub ema: f64,
-    /// The last part of the network, in order, that is kept as it is: one of [`crate::models::PARTS`] but the classifier.
+    /// The last part of the network, in order, that is kept as it is: one of [`crate::models::Layers::parts`] but the classifier.
     pub freeze: Option<String>,
     /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
     pub lr_scale: Option<String>,
@@ -122,8 +123,8 @@ pub struct Recipe {
     pub dropout: f64,
     /// Rate of stochastic depth at the last block.
     pub drop_path: f64,
-    /// How that rate grows with depth.
-    pub drop_path_schedule: DropPathSchedule,
+    /// How that rate grows with the depth of a ResNet, by default stage by stage.
+    pub drop_path_schedule: Option<DropPathSchedule>,
     /// Weight of the new batch in BatchNorm's running statistics, PyTorch's convention.
     pub bn_momentum: f64,
     /// How pictures are varied.
@@ -169,12 +170,12 @@ impl Default for Recipe {
             model: "small".into(),
             depths: None,
             width: None,
-            se_ratio: 0.25,
-            stem: Stem::Deep,
-            stem_downsampling: StemDownsampling::Conv,
-            shortcut: Shortcut::Pooled,
-            activation: ActivationChoice::Relu,
-            zero_init_last: true,
+            se_ratio: None,
+            stem: None,
+            stem_downsampling: None,
+            shortcut: None,
+            activation: None,
+            zero_init_last: None,
             res: None,
             res_start: None,
             epochs: 10,
@@ -195,7 +196,7 @@ impl Default for Recipe {
             label_smoothing: 0.1,
             dropout: 0.0,
             drop_path: 0.0,
-            drop_path_schedule: DropPathSchedule::Stage,
+            drop_path_schedule: None,
             bn_momentum: 0.1,
             augment: Augment::Standard,
             crop_shift: 0.125,
@@ -221,7 +222,7 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
-    /// `small`, `paper`, `tpu`, `tfm`, `timm` or the path of a TOML file, such as an earlier run's `run.toml`. A file's
+    /// `small`, `paper`, `tpu`, `tfm`, `timm`, `efficientnet-rs` or the path of a TOML file, such as an earlier run's `run.toml`. A file's
     /// `[models.NAME]` holds what differs for a model.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use clap::Parser;
 use proptest::prelude::*;
 
 use super::*;
+use crate::models::{Layers, PRESETS, Preset};
 
 #[derive(Parser)]
 struct Cli {
@@ -80,13 +81,44 @@ fn built_in_recipes_hold_the_fact_sheets_figures() {
     assert_eq!((tpu.ema, tpu.decay, tpu.randaug_convention), (0.9999, Decay::NotNorm, Convention::Tpu));
     let tfm = Recipe::resolve(Some("tfm"), &none).unwrap();
     assert_eq!(tfm.learning_rate(312).unwrap().lr(1_560), paper.learning_rate(312).unwrap().lr(1_560));
-    assert_eq!((tfm.nesterov, tfm.activation), (false, ActivationChoice::Silu));
+    assert_eq!((tfm.nesterov, tfm.activation), (false, Some(ActivationChoice::Silu)));
     assert_eq!(Recipe::resolve(Some("small"), &none).unwrap(), Recipe::default(), "stated once more");
     let timm = Recipe::resolve(Some("timm"), &none).unwrap();
     assert_eq!((timm.epochs, timm.lr, timm.dropout), (300, 0.05, 0.0));
     for (recipe, res) in [(paper, Some(160)), (tpu, Some(160)), (tfm, Some(160)), (timm, None)] {
         assert_eq!((recipe.model.as_str(), recipe.res, recipe.label_smoothing), ("resnet-rs-50", res, 0.1));
     }
+}
+
+/// The fact sheet's section 6.3: the strength of RandAugment by the size of the pictures; and 6.2: the dropout.
+#[test]
+fn efficientnet_rs_is_augmented_by_the_size_of_its_pictures() {
+    for preset in PRESETS.iter().filter(|preset| preset.name.starts_with("efficientnet-rs")) {
+        let recipe = Recipe::resolve(Some("efficientnet-rs"), &flags(&format!("--model {}", preset.name))).unwrap();
+        let magnitude = match preset.res {
+            ..=224 => 10.0,
+            225..=320 => 15.0,
+            321.. => 20.0,
+        };
+        let dropout = [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5];
+        let size: usize = preset.name[preset.name.len() - 1..].parse().unwrap();
+        assert_eq!((recipe.randaug_magnitude, recipe.dropout), (magnitude, dropout[size]), "{}", preset.name);
+        assert_eq!(recipe.config(1000).unwrap().layers, preset.layers);
+    }
+}
+
+#[test]
+fn a_model_is_what_its_name_says_unless_set_otherwise() {
+    let layers = |line: &str| Recipe::resolve(None, &flags(line)).unwrap().config(10).map(|config| config.layers);
+    for name in ["small", "resnet-50", "se-resnet-101", "efficientnet-b3"] {
+        assert_eq!(layers(&format!("--model {name}")).unwrap(), Preset::find(name).unwrap().layers, "{name}");
+    }
+    let Layers::ResNet(plain) = layers("--model resnet-50 --se-ratio 0.25").unwrap() else { panic!("a ResNet") };
+    assert_eq!((plain.se_ratio, plain.stem_downsampling), (0.25, StemDownsampling::MaxPool));
+    let timm = Recipe::resolve(Some("timm"), &flags("--model efficientnet-b0")).unwrap();
+    assert_eq!(timm.config(10).unwrap().layers, Preset::find("efficientnet-b0").unwrap().layers);
+    let refused = layers("--model efficientnet-b0 --depths 1,1,1,1").unwrap_err().to_string();
+    assert!(refused.contains("efficientnet-b0 has no depths"), "{refused}");
 }
 
 /// The fact sheet's table 1.2, one size of picture a depth.

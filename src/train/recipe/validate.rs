@@ -27,8 +27,9 @@ impl Recipe {
         if let Some(res) = self.res_start {
             range("res-start", res.to_string(), "from 1 to 4096 px", (1..=4096).contains(&res))?;
         }
-        let se_ratio = self.se_ratio;
-        range("se-ratio", se_ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&se_ratio))?;
+        if let Some(ratio) = self.se_ratio {
+            range("se-ratio", ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&ratio))?;
+        }
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
         if let Some(n) = self.max_minutes {
             range("max-minutes", n.to_string(), "above 0 and at most 1000000", n > 0.0 && n <= 1e6)?;
