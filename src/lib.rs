@@ -16,6 +16,7 @@ pub mod tune;
 pub mod weights;
 
 mod classifier;
+mod drawing;
 mod error;
 mod inference;
 

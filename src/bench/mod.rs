@@ -20,14 +20,23 @@ mod nodes;
 mod peaks;
 mod profile;
 mod repeat;
+mod report;
+mod results;
 mod speed;
+mod suite;
 mod traffic;
 mod workload;
 
 pub use nodes::{NodeBench, distinct};
 pub use peaks::{Peaks, kernels};
 pub use profile::{Line, Profile};
-pub use repeat::{median, repeat};
-pub use speed::{Row, measure};
+pub use repeat::{Patience, median, repeat, spread};
+pub use report::{Ratio, Report};
+pub use results::{
+    Error as ResultsError, Kind, Machine, Measured, NOISY, Outcome, Results, Roofline, Row, Settings, VERSION,
+};
+pub use speed::{measure, roofline};
+pub use suite::Suite;
+use suite::published_top1;
 pub use traffic::{BatchNormTraffic, Meter, Traffic};
 pub use workload::{Mode, Prepared, Running, Subject, Workload};

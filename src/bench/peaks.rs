@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::gpu::{self, Dispatch, Gpu};
 use crate::kernels::{Kernel, Setting};
@@ -29,7 +29,7 @@ const LONG_ENOUGH_S: f64 = 0.02;
 const TRIES: usize = 5;
 
 /// Peak rates of an adapter, measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
     /// 10^9 FLOPs a second, two a fused multiply-add, f32, from registers alone.
     pub gflops: f64,

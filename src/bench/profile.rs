@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{BatchNormTraffic, Meter, Peaks, Prepared, Subject, median, repeat};
+use super::{BatchNormTraffic, Meter, Patience, Peaks, Prepared, Subject, median, repeat};
 use crate::gpu::{Family, Gpu};
 use crate::graph::NodeId;
 use crate::{Error, exec};
@@ -88,7 +88,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Measures a workload. `since` is when the device was asked for; `progress` is told how many of how many pipelines are
+    /// Measures a workload, and the adapter's peaks where they are not known. `since` is when the device was asked for; `progress` is told how many of how many pipelines are
     /// compiled.
     ///
     /// # Errors
@@ -97,13 +97,14 @@ impl Profile {
         gpu: &Gpu,
         since: Instant,
         prepared: &Prepared,
+        peaks: Option<Peaks>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, Error> {
         let mut running = prepared.start(gpu, since, progress)?;
         running.run_ms()?;
-        let run_ms = median(&repeat(|| running.run_ms())?);
+        let run_ms = median(&repeat(Patience::default(), || running.run_ms())?);
         let times_ms = node_times_ms(&mut running.session)?;
-        let peaks = Peaks::measure(gpu)?;
+        let peaks = peaks.map_or_else(|| Peaks::measure(gpu), Ok)?;
 
         let graph = running.session.graph();
         let mut meter = Meter::new(gpu.target());
@@ -163,10 +164,12 @@ fn node_times_ms(session: &mut exec::Session) -> Result<Option<HashMap<NodeId, f
         return Ok(None);
     }
     let mut times_ms: HashMap<NodeId, Vec<f64>> = HashMap::new();
-    for run in repeat(|| session.run_timed())? {
-        for node in run.into_iter().flatten() {
+    repeat(Patience::default(), || {
+        let nodes = session.run_timed()?.unwrap_or_default();
+        for node in &nodes {
             times_ms.entry(node.node).or_default().push(node.milliseconds);
         }
-    }
+        Ok::<_, exec::Error>(nodes.iter().map(|node| node.milliseconds).sum())
+    })?;
     Ok(Some(times_ms.into_iter().map(|(node, times)| (node, median(&times))).collect()))
 }

@@ -2,24 +2,44 @@
 
 use std::time::{Duration, Instant};
 
-/// Fewest runs: a median needs three.
-const FEWEST: usize = 3;
-/// Most runs: a median hardly moves beyond.
-const MOST: usize = 100;
-/// Time after which no further run starts. A software adapter takes seconds a run.
-const BUDGET: Duration = Duration::from_secs(10);
+/// When enough is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Patience {
+    /// Once the median is known to within this share of it ([`spread`]).
+    pub spread: f64,
+    /// Or once this time is over. A software adapter takes seconds a run.
+    pub budget: Duration,
+}
 
-/// Results of running `run` again and again: 3 times at least, then up to 100 times within ten seconds.
+impl Default for Patience {
+    /// Half a percent, ten seconds.
+    fn default() -> Self {
+        Self { spread: 0.005, budget: Duration::from_secs(10) }
+    }
+}
+
+/// Fewest runs: with fewer than six the median's 95 % confidence interval is wider than all of them. Where time is over, three.
+const FEWEST: usize = 6;
+const FEWEST_IN_TIME: usize = 3;
+/// Most runs: a median hardly moves beyond.
+const MOST: usize = 400;
+
+/// Times of a run in milliseconds, again and again as long as `patience` has it.
 ///
 /// # Errors
 /// The first that `run` returns.
-pub fn repeat<T, E>(mut run: impl FnMut() -> Result<T, E>) -> Result<Vec<T>, E> {
+pub fn repeat<E>(patience: Patience, mut run: impl FnMut() -> Result<f64, E>) -> Result<Vec<f64>, E> {
     let started = Instant::now();
-    let mut results = Vec::new();
-    while results.len() < FEWEST || (results.len() < MOST && started.elapsed() < BUDGET) {
-        results.push(run()?);
+    let mut times_ms = Vec::new();
+    loop {
+        times_ms.push(run()?);
+        let runs = times_ms.len();
+        let in_time = started.elapsed() < patience.budget;
+        let enough = runs >= FEWEST && spread(&times_ms) <= patience.spread;
+        if runs >= MOST || (runs >= FEWEST_IN_TIME && !in_time) || enough {
+            return Ok(times_ms);
+        }
     }
-    Ok(results)
 }
 
 /// The value in the middle, or the mean of the two there; NaN of none.
@@ -30,6 +50,20 @@ pub fn median(values: &[f64]) -> f64 {
         0 => f64::NAN,
         n => (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
     }
+}
+
+/// Half the 95 % confidence interval of the median, as a share of it. By order statistics, which assume nothing of how the values lie: the
+/// number below the true median is binomial, and within 0.98 square roots of n of half of them but for one time in twenty. Of fewer than
+/// six values, half of their range.
+pub fn spread(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    if n == 0 {
+        return f64::NAN;
+    }
+    let first = (n as f64 / 2.0 - 0.98 * (n as f64).sqrt()).max(0.0) as usize;
+    (sorted[n - 1 - first] - sorted[first]) / 2.0 / median(values)
 }
 
 #[cfg(test)]
@@ -44,14 +78,31 @@ mod tests {
         assert!(median(&[]).is_nan());
     }
 
+    /// Of 1 to 100 the interval is that of the 41st to the 60th value; of few, all of them.
+    #[test]
+    fn spreads() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(spread(&hundred), (60.0 - 41.0) / 2.0 / 50.5);
+        assert_eq!(spread(&[9.0, 11.0, 10.0]), 0.1);
+        assert_eq!(spread(&[5.0]), 0.0);
+        assert!(spread(&[]).is_nan());
+    }
+
     #[test]
     fn runs_are_bounded() {
-        assert_eq!(repeat(|| Ok::<_, ()>(())).map(|r| r.len()), Ok(MOST));
+        let runs = |patience, times: &[f64]| {
+            let mut times = times.iter().cycle();
+            repeat(patience, || Ok::<_, ()>(*times.next().unwrap_or(&1.0))).map(|times| times.len())
+        };
+        let seconds = |s| Duration::from_secs(s);
+        assert_eq!(runs(Patience { spread: 0.01, budget: seconds(9) }, &[2.0]), Ok(FEWEST), "steady");
+        assert_eq!(runs(Patience { spread: 0.01, budget: seconds(9) }, &[2.0, 3.0]), Ok(MOST), "never steady");
+        assert_eq!(runs(Patience { spread: 0.0, budget: seconds(0) }, &[2.0, 3.0]), Ok(FEWEST_IN_TIME), "no time");
         let mut left = 2;
         let fails_third = || {
             left -= 1;
-            if left < 0 { Err("broken") } else { Ok(()) }
+            if left < 0 { Err("broken") } else { Ok(1.0) }
         };
-        assert_eq!(repeat(fails_third), Err("broken"));
+        assert_eq!(repeat(Patience::default(), fails_third), Err("broken"));
     }
 }

@@ -2,57 +2,136 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use indicatif::HumanBytes;
 
-use super::{Prepared, Subject, median, repeat};
-use crate::Error;
-use crate::gpu::Gpu;
+use super::{
+    Kind, Measured, Outcome, Patience, Peaks, Prepared, Profile, Roofline, Row, Workload, median, published_top1,
+    repeat, spread,
+};
+use crate::gpu::{self, Gpu, GpuOptions};
+use crate::summary::Summary;
+use crate::{Error, exec};
 
-/// One workload's measurement; [`super`] defines the terms.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
-    /// What was measured.
-    #[serde(flatten)]
-    pub subject: Subject,
-    /// Steady state: milliseconds a run.
-    pub median_ms: f64,
-    /// Milliseconds to the first answer.
-    pub first_ms: f64,
-    /// 10^9 FLOPs a second at the median.
-    pub gflops: f64,
-    /// GPU memory planned, parameters included.
-    pub planned_bytes: u64,
-    /// FLOPs of one run.
-    pub flops: u64,
-    /// Runs that the median is taken of.
-    pub runs: usize,
-    /// Pipelines compiled before the first answer.
-    pub pipelines: usize,
-}
+/// Runs that are timed by the adapter's own clock, where it has one, at most.
+const TIMED_RUNS: usize = 5;
 
-/// Measures a workload on a device that has run nothing before. `since` is when the device was asked for; `progress` is
-/// told how many of how many pipelines are compiled.
+/// Measures a workload on a device that is opened for it, so that its first answer is one. `progress` is told how many of how many
+/// pipelines are compiled. What does not fit or fails on the device is a row as well.
 ///
 /// # Errors
-/// If it does not fit the device, or the device fails.
+/// If there is no such device, or the network cannot be built.
 pub fn measure(
+    options: &GpuOptions,
+    peaks: &Peaks,
+    workload: &Workload,
+    patience: Patience,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Row, Error> {
+    let prepared = workload.clone().prepare()?;
+    let since = Instant::now();
+    let gpu = Gpu::new(options)?;
+    let planned_bytes = workload.planned_bytes(&gpu)?;
+    let available_bytes = gpu.memory_bytes().or_else(|| host_memory_bytes(&gpu));
+    let outcome = match available_bytes.filter(|&available| planned_bytes > available) {
+        Some(available) => {
+            let [planned, available] = [planned_bytes, available].map(HumanBytes);
+            Outcome::DoesNotFit { problem: format!("{planned} are planned, {available} are there") }
+        }
+        None => match run(&gpu, since, &prepared, peaks, patience, progress) {
+            Ok(measured) => Outcome::Measured(measured),
+            Err(error) if does_not_fit(&error) => Outcome::DoesNotFit { problem: error.to_string() },
+            Err(error) => Outcome::Failed { problem: error.to_string() },
+        },
+    };
+    let Workload { model, config, res, batch, mode, precision, .. } = workload.clone();
+    Ok(Row {
+        published_top1: published_top1(workload),
+        params: Summary::new(&config, 1, [res; 2])?.params,
+        flops: prepared.flops,
+        planned_bytes,
+        model,
+        res,
+        batch,
+        mode,
+        precision,
+        outcome,
+    })
+}
+
+fn run(
     gpu: &Gpu,
     since: Instant,
     prepared: &Prepared,
+    peaks: &Peaks,
+    patience: Patience,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Row, Error> {
+) -> Result<Measured, Error> {
     let mut running = prepared.start(gpu, since, progress)?;
     running.run_ms()?;
-    let times_ms = repeat(|| running.run_ms())?;
+    let times_ms = repeat(patience, || running.run_ms())?;
     let median_ms = median(&times_ms);
-    Ok(Row {
-        subject: prepared.workload.on(gpu),
+    let gflops = prepared.flops as f64 / median_ms / 1e6;
+    Ok(Measured {
         median_ms,
-        first_ms: running.first_ms,
-        gflops: prepared.flops as f64 / median_ms / 1e6,
-        planned_bytes: running.session.plan().bytes.total(),
-        flops: prepared.flops,
+        spread: spread(&times_ms),
         runs: times_ms.len(),
+        gpu_ms: gpu_ms(&mut running.session, times_ms.len().min(TIMED_RUNS))?,
+        first_ms: running.first_ms,
         pipelines: running.pipelines,
+        gflops,
+        peak_share: gflops / peaks.gflops,
+        images_per_s: 1e3 * prepared.workload.batch as f64 / median_ms,
+        allocated_bytes: gpu.reserved_bytes(),
     })
+}
+
+/// Median of the kernels' time in a run.
+fn gpu_ms(session: &mut exec::Session, runs: usize) -> Result<Option<f64>, exec::Error> {
+    let mut times_ms = Vec::new();
+    for _ in 0..runs {
+        let Some(nodes) = session.run_timed()? else { return Ok(None) };
+        times_ms.push(nodes.iter().map(|node| node.milliseconds).sum());
+    }
+    Ok(Some(median(&times_ms)))
+}
+
+/// Whether the memory or a limit of the device is to blame.
+fn does_not_fit(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Exec(exec::Error::TooLarge(_))
+            | Error::Exec(exec::Error::Gpu(gpu::Error::OutOfMemory { .. } | gpu::Error::BufferTooLarge { .. }))
+            | Error::Gpu(gpu::Error::OutOfMemory { .. } | gpu::Error::BufferTooLarge { .. })
+    )
+}
+
+/// Memory of the machine that a CPU adapter shares with everybody else, as far as the system tells. Its driver would grant more, and the
+/// system then ends some process.
+fn host_memory_bytes(gpu: &Gpu) -> Option<u64> {
+    let text = (gpu.report().device_type == "Cpu").then(|| std::fs::read_to_string("/proc/meminfo").ok())??;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// A workload's operations by kind, or none if the adapter has no clock of its own.
+///
+/// # Errors
+/// If it does not fit the device, or the device fails.
+pub fn roofline(
+    options: &GpuOptions,
+    peaks: &Peaks,
+    workload: &Workload,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Option<Roofline>, Error> {
+    let prepared = workload.clone().prepare()?;
+    let since = Instant::now();
+    let profile = Profile::measure(&Gpu::new(options)?, since, &prepared, Some(*peaks), progress)?;
+    let kind = |line: &super::Line| {
+        let (op, nodes, flops, least_bytes) = (line.op.to_owned(), line.nodes, line.flops, line.least_bytes);
+        line.ms.map(|ms| Kind { op, nodes, ms, flops, least_bytes })
+    };
+    let Workload { model, res, batch, mode, precision, .. } = workload.clone();
+    let kinds: Option<Vec<Kind>> = profile.kinds.iter().map(kind).collect();
+    Ok(kinds.map(|kinds| Roofline { model, res, batch, mode, precision, kinds }))
 }

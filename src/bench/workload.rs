@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::exec::{self, ParameterStore, Session, SessionOptions, initial_values};
 use crate::gpu::Gpu;
 use crate::graph::{Graph, Init, Precision, Role, TensorId};
+use crate::kernels::Choices;
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
 use crate::train::{Gradients, Learning, Rates};
@@ -19,7 +20,7 @@ use crate::train::{Gradients, Learning, Rates};
 const SEED: u64 = 1;
 
 /// What a network is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Answer a batch: the fused network.
@@ -117,6 +118,16 @@ impl Workload {
                 Ok(graph.nodes().iter().map(|n| 2 * n.cost(&graph).macs).sum())
             }
         }
+    }
+
+    /// GPU memory that a session on this device plans, parameters included.
+    ///
+    /// # Errors
+    /// As [`Self::flops`], or if an operation cannot be cut to the limits of a device.
+    pub fn planned_bytes(&self, gpu: &Gpu) -> Result<u64, Error> {
+        let Program { graph, outputs, .. } = self.build()?;
+        let plan = Choices::of(gpu.tuning()).plan(graph, &outputs, gpu.target())?;
+        Ok(plan.bytes.total())
     }
 
     /// Draws weights, pictures and labels: all that a user would have at hand before the device is asked for.

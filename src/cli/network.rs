@@ -19,6 +19,11 @@ pub(super) struct NetworkFlags {
 }
 
 impl NetworkFlags {
+    /// Classes of the classifier.
+    pub(super) fn classes(&self) -> usize {
+        self.classes
+    }
+
     /// The preset with these changes.
     pub(super) fn config(&self, preset: &Preset) -> Result<Config, models::Error> {
         let mut config = preset.config(self.classes);

@@ -32,7 +32,7 @@ pub(super) fn run(args: Profile, global: &Global) -> Result<(), Error> {
     let compiling = global.progress("compiling kernels");
     let since = Instant::now();
     let gpu = global.gpu()?;
-    let profile = bench::Profile::measure(&gpu, since, &prepared, &compiling)?;
+    let profile = bench::Profile::measure(&gpu, since, &prepared, None, &compiling)?;
     drop(compiling);
     if global.json {
         return Ok(output::json(&profile)?);

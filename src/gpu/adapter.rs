@@ -4,12 +4,14 @@ use super::Error;
 use super::hardware::Hardware;
 
 /// One adapter, as a report shows it.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AdapterReport {
     /// Number that `--device` takes.
     pub index: usize,
     /// Name given by the driver.
     pub name: String,
+    /// Who made it, as far as the number of the vendor tells.
+    pub vendor: String,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
     /// DiscreteGpu, IntegratedGpu, VirtualGpu, Cpu or Other.
@@ -46,6 +48,7 @@ impl AdapterReport {
         let hardware = if is_gpu { Hardware::of(adapter) } else { Hardware::default() };
         Self {
             index,
+            vendor: vendor(info.vendor),
             name: info.name,
             backend: format!("{:?}", info.backend),
             device_type: format!("{:?}", info.device_type),
@@ -61,6 +64,24 @@ impl AdapterReport {
             pipeline_cache,
         }
     }
+}
+
+/// Name of a vendor by the number that PCI or, beyond 16 bits, Vulkan has given it.
+fn vendor(id: u32) -> String {
+    let name = match id {
+        0x1002 => "AMD",
+        0x1010 => "Imagination",
+        0x106b => "Apple",
+        0x10de => "NVIDIA",
+        0x13b5 => "ARM",
+        0x1414 => "Microsoft",
+        0x1ae0 => "Google",
+        0x5143 => "Qualcomm",
+        0x8086 => "Intel",
+        0x1_0005 => "Mesa",
+        id => return format!("{id:#06x}"),
+    };
+    name.to_owned()
 }
 
 /// Every adapter of the machine, in the order of `--device` indices. `WGPU_BACKEND` narrows the list.

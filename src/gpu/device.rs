@@ -11,7 +11,7 @@ use super::staging::Staging;
 use super::{Error, Tuning};
 
 /// Which kernels serve the matrix products of convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Registers and subgroup operations only: for CPU adapters, where a barrier costs more than the reads it saves.
@@ -265,6 +265,13 @@ impl Gpu {
     /// The tuning in use.
     pub fn tuning(&self) -> Option<&Tuning> {
         self.shared.tuning.as_ref()
+    }
+
+    /// Memory that the driver has set aside for this device in bytes: buffers, staging, and what its blocks leave over. Where the backend
+    /// does not tell, as Metal's, buffers alone.
+    pub fn reserved_bytes(&self) -> u64 {
+        let report = self.shared.device.generate_allocator_report();
+        report.map_or_else(|| self.allocated_bytes(), |report| report.total_reserved_bytes)
     }
 
     /// Bytes of GPU memory that buffers of this device take now.

@@ -2,45 +2,28 @@
 
 mod findings;
 
-use std::{io::Cursor, ops::Range, sync::Once};
+use std::ops::Range;
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use plotters::{
     coord::{Shift, types::RangedCoordf64},
     prelude::*,
-    style::{
-        register_font,
-        text_anchor::{HPos, Pos, VPos},
-    },
 };
 
 pub(super) use findings::{Shade, matrix, sheet};
 
 use super::Error;
+use crate::drawing::{DrawError, GRID, INK, PALE_INK, load_font, text};
+pub(super) use crate::drawing::{PALETTE, png};
 
 /// Points over the steps.
 pub(super) type Points = Vec<(f64, f64)>;
-type DrawError<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
 
-const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-const PALE_INK: RGBColor = RGBColor(0x66, 0x66, 0x66);
-const GRID: RGBColor = RGBColor(0xe6, 0xe6, 0xe6);
 /// Heights of the heading and of a line of the legend, px.
 const HEADING: u32 = 40;
 const LEGEND_LINE: u32 = 22;
 /// Columns that a long series is reduced to: about two pixels each on a page 960 px wide.
 const COLUMNS: usize = 440;
-
-/// Okabe and Ito's palette, which stays distinct to colour-blind eyes.
-pub(super) const PALETTE: [RGBColor; 7] = [
-    RGBColor(0x00, 0x72, 0xb2),
-    RGBColor(0xd5, 0x5e, 0x00),
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xcc, 0x79, 0xa7),
-    RGBColor(0xe6, 0x9f, 0x00),
-    RGBColor(0x56, 0xb4, 0xe9),
-    RGBColor(0x44, 0x44, 0x44),
-];
 
 /// A line of a chart.
 pub(super) struct Curve {
@@ -170,27 +153,6 @@ impl Panel {
         }
         Ok(())
     }
-}
-
-/// A picture as a PNG file.
-pub(super) fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
-    let mut file = Cursor::new(Vec::new());
-    picture.write_to(&mut file, ImageFormat::Png)?;
-    Ok(file.into_inner())
-}
-
-/// Bitmaps need the letters' shapes, which not every machine has.
-fn load_font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let font = include_bytes!("dejavu-sans-latin.ttf");
-        let registered = register_font("sans-serif", FontStyle::Normal, font);
-        registered.unwrap_or_else(|_| unreachable!("a fixed font"));
-    });
-}
-
-fn text(size: u32, color: RGBColor) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Top))
 }
 
 /// The highest of the points, the first of equal ones.

@@ -1,0 +1,253 @@
+//! Charts of points on logarithmic or linear axes, and roofs over them, as SVG and PNG.
+
+use image::RgbImage;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::drawing::{DrawError, GRID, INK, PALE_INK, anchored, load_font, png, text};
+
+/// Size of a chart, px, and of the room around the points.
+const WIDTH: u32 = 620;
+const HEIGHT: u32 = 420;
+const LEFT: i32 = 64;
+const RIGHT: i32 = 24;
+const TOP: i32 = 16;
+const BOTTOM: i32 = 52;
+
+/// How points of a family are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marker {
+    Disc,
+    Ring,
+    Triangle,
+    Cross,
+}
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    /// What it is called, where there is room.
+    pub(super) label: String,
+    pub(super) color: RGBColor,
+    pub(super) marker: Marker,
+    /// Whether it may be off, and is drawn pale.
+    pub(super) noisy: bool,
+}
+
+/// A line that nothing rises above: the lower of a value and a slope through the origin.
+#[derive(Clone, Debug)]
+pub(super) struct Roof {
+    /// The value.
+    pub(super) flat: f64,
+    /// Rise for each unit along the horizontal axis.
+    pub(super) slope: f64,
+    pub(super) color: RGBColor,
+}
+
+/// An axis.
+#[derive(Clone, Debug)]
+pub(super) struct Axis {
+    pub(super) name: &'static str,
+    pub(super) logarithmic: bool,
+}
+
+/// Points on two axes.
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    pub(super) points: Vec<Point>,
+    pub(super) roofs: Vec<Roof>,
+}
+
+/// From values to pixels along an axis.
+struct Scale {
+    logarithmic: bool,
+    /// In the axis' own terms: logarithms where it is logarithmic.
+    low: f64,
+    high: f64,
+    from_px: f64,
+    to_px: f64,
+}
+
+impl Scale {
+    fn new(axis: &Axis, values: impl Iterator<Item = f64>, [from_px, to_px]: [i32; 2]) -> Self {
+        let own = |v: f64| if axis.logarithmic { v.log10() } else { v };
+        let (low, high) = values
+            .filter(|v| v.is_finite() && (*v > 0.0 || !axis.logarithmic))
+            .map(own)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
+        let room = 0.08 * (high - low).max(if axis.logarithmic { 0.3 } else { 0.05 * high.abs().max(1e-9) });
+        let (from_px, to_px) = (f64::from(from_px), f64::from(to_px));
+        Self { logarithmic: axis.logarithmic, low: low - room, high: high + room, from_px, to_px }
+    }
+
+    fn px(&self, value: f64) -> i32 {
+        let own = if self.logarithmic { value.log10() } else { value };
+        let share = ((own - self.low) / (self.high - self.low)).clamp(-0.5, 1.5);
+        (self.from_px + share * (self.to_px - self.from_px)).round() as i32
+    }
+
+    /// Values at which a line is drawn: round ones.
+    fn ticks(&self) -> Vec<f64> {
+        if !self.logarithmic {
+            let rough = (self.high - self.low) / 6.0;
+            let unit = 10f64.powf(rough.log10().floor());
+            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * unit).into_iter().find(|s| *s >= rough).unwrap_or(10.0 * unit);
+            let first = (self.low / step).ceil() as i64;
+            return (first..).map(|i| i as f64 * step).take_while(|v| *v <= self.high).collect();
+        }
+        // Within few decades 1, 2 and 5 of each; over many the decades alone.
+        let factors: &[f64] = if self.high - self.low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let decades = self.low.floor() as i32..=self.high.ceil() as i32;
+        let all = decades.flat_map(|d| factors.iter().map(move |f| f * 10f64.powi(d)));
+        all.filter(|v| (self.low..=self.high).contains(&v.log10())).collect()
+    }
+}
+
+/// A round number without needless digits: `0.05`, `20`, `5k`.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value.abs() {
+        v if v >= 1e9 => (value / 1e9, "G"),
+        v if v >= 1e6 => (value / 1e6, "M"),
+        v if v >= 1e4 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    // Nine significant digits hide what binary fractions leave over.
+    let digits = format!("{scaled:.9}");
+    format!("{}{unit}", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
+impl Chart {
+    pub(super) fn svg(&self) -> Result<String, String> {
+        let mut svg = String::new();
+        self.paint(SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT))).map_err(|e| e.to_string())?;
+        Ok(svg)
+    }
+
+    pub(super) fn png(&self) -> Result<Vec<u8>, String> {
+        let mut picture = RgbImage::new(WIDTH, HEIGHT);
+        self.paint(BitMapBackend::with_buffer(&mut picture, (WIDTH, HEIGHT))).map_err(|e| e.to_string())?;
+        png(&picture).map_err(|e| e.to_string())
+    }
+
+    fn paint<B: DrawingBackend>(&self, backend: B) -> Result<(), DrawError<B>> {
+        load_font();
+        let page = backend.into_drawing_area();
+        page.fill(&WHITE)?;
+        let (right, bottom) = (WIDTH as i32 - RIGHT, HEIGHT as i32 - BOTTOM);
+        let x = Scale::new(&self.x, self.points.iter().map(|p| p.x), [LEFT, right]);
+        let roofs = self.roofs.iter().map(|roof| roof.flat);
+        let y = Scale::new(&self.y, self.points.iter().map(|p| p.y).chain(roofs), [bottom, TOP]);
+        for tick in x.ticks() {
+            let at = x.px(tick);
+            page.draw(&PathElement::new([(at, TOP), (at, bottom)], GRID))?;
+            page.draw_text(&short(tick), &anchored(14, PALE_INK, HPos::Center, VPos::Top), (at, bottom + 6))?;
+        }
+        for tick in y.ticks() {
+            let at = y.px(tick);
+            page.draw(&PathElement::new([(LEFT, at), (right, at)], GRID))?;
+            page.draw_text(&short(tick), &anchored(14, PALE_INK, HPos::Right, VPos::Center), (LEFT - 8, at))?;
+        }
+        let middle = (LEFT + right) / 2;
+        page.draw_text(self.x.name, &anchored(14, PALE_INK, HPos::Center, VPos::Bottom), (middle, HEIGHT as i32 - 4))?;
+        page.draw_text(self.y.name, &text(14, PALE_INK), (LEFT + 6, TOP - 8))?;
+        for roof in &self.roofs {
+            roof.paint(&page, &x, &y)?;
+        }
+        let mut taken: Vec<[i32; 4]> = Vec::new();
+        for point in &self.points {
+            let at = (x.px(point.x), y.px(point.y));
+            point.paint(&page, at)?;
+            taken.push([at.0 - 5, at.1 - 5, at.0 + 5, at.1 + 5]);
+        }
+        for point in &self.points {
+            let at = (x.px(point.x), y.px(point.y));
+            let width = 7 * point.label.chars().count() as i32;
+            // Right of the point, left of it, above, below: where nothing stands yet, else nowhere.
+            let places = [(8, -7), (-8 - width, -7), (-width / 2, -21), (-width / 2, 7)];
+            let free = places.map(|(dx, dy)| (at.0 + dx, at.1 + dy)).into_iter().find(|&(left, top)| {
+                let own = [left, top, left + width, top + 13];
+                let within = left >= LEFT && own[2] <= WIDTH as i32 && top >= 0 && own[3] <= bottom;
+                within && taken.iter().all(|t| own[0] > t[2] || own[2] < t[0] || own[1] > t[3] || own[3] < t[1])
+            });
+            if let Some((left, top)) = free.filter(|_| !point.label.is_empty()) {
+                page.draw_text(&point.label, &text(12, INK), (left, top))?;
+                taken.push([left, top, left + width, top + 13]);
+            }
+        }
+        page.present()
+    }
+}
+
+impl Roof {
+    fn paint<B: DrawingBackend>(&self, page: &DrawingArea<B, Shift>, x: &Scale, y: &Scale) -> Result<(), DrawError<B>> {
+        let (from, to) = (10f64.powf(x.low), 10f64.powf(x.high));
+        let ridge = (self.flat / self.slope).clamp(from, to);
+        let height = |at: f64| (self.slope * at).min(self.flat);
+        let line = [from, ridge, to].map(|at| (x.px(at), y.px(height(at)).clamp(TOP, HEIGHT as i32 - BOTTOM)));
+        page.draw(&PathElement::new(line, self.color.stroke_width(2)))
+    }
+}
+
+impl Point {
+    fn paint<B: DrawingBackend>(&self, page: &DrawingArea<B, Shift>, at: (i32, i32)) -> Result<(), DrawError<B>> {
+        let color = self.color.mix(if self.noisy { 0.4 } else { 1.0 });
+        match self.marker {
+            Marker::Disc => page.draw(&Circle::new(at, 4, color.filled())),
+            Marker::Ring => page.draw(&Circle::new(at, 4, color.stroke_width(2))),
+            Marker::Triangle => page.draw(&TriangleMarker::new(at, 6, color.filled())),
+            Marker::Cross => page.draw(&plotters::element::Cross::new(at, 4, color.stroke_width(2))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::drawing::PALETTE;
+
+    #[test]
+    fn ticks_are_round_and_within() {
+        let log = |low: f64, high: f64| {
+            let axis = Axis { name: "", logarithmic: true };
+            Scale::new(&axis, [low, high].into_iter(), [0, 100]).ticks()
+        };
+        assert_eq!(log(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
+        assert_eq!(log(1.0, 1e4).len(), 5);
+        let linear = Scale::new(&Axis { name: "", logarithmic: false }, [76.0, 85.0].into_iter(), [0, 100]).ticks();
+        assert_eq!(linear, [76.0, 78.0, 80.0, 82.0, 84.0]);
+        assert_eq!(["0.05", "20", "12k", "1.5M"], [0.05, 20.0, 12e3, 1.5e6].map(short));
+    }
+
+    #[test]
+    fn points_and_roofs_are_drawn_and_labels_do_not_meet() {
+        let point = |x: f64, y: f64, label: &str| Point {
+            x,
+            y,
+            label: label.into(),
+            color: PALETTE[0],
+            marker: Marker::Disc,
+            noisy: false,
+        };
+        let chart = Chart {
+            x: Axis { name: "GFLOPs", logarithmic: true },
+            y: Axis { name: "ms", logarithmic: true },
+            points: vec![point(1.0, 10.0, "RS-50"), point(1.0, 10.0, "its twin"), point(70.0, 900.0, "RS-350")],
+            roofs: vec![Roof { flat: 500.0, slope: 20.0, color: PALETTE[1] }],
+        };
+        let svg = chart.svg().unwrap();
+        assert_eq!(svg.matches("<circle").count(), 3);
+        assert!(svg.contains("RS-50") && svg.contains("its twin") && svg.contains("RS-350") && svg.contains("GFLOPs"));
+        assert!(svg.contains("#D55E00"), "the roof");
+        let picture = image::load_from_memory(&chart.png().unwrap()).unwrap().to_rgb8();
+        assert!(picture.pixels().filter(|p| p.0 == [0x00, 0x72, 0xb2]).count() > 60);
+        let nothing = Chart { points: vec![], roofs: vec![], ..chart };
+        assert!(nothing.svg().unwrap().contains("GFLOPs"));
+    }
+}
