@@ -22,6 +22,7 @@ mod profile;
 mod repeat;
 mod report;
 mod results;
+pub mod scale;
 mod speed;
 mod suite;
 mod traffic;

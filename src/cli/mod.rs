@@ -18,6 +18,7 @@ mod predict;
 mod profile;
 mod runs;
 mod sample;
+mod scale;
 mod selftest;
 mod train;
 mod tune;
@@ -57,6 +58,7 @@ enum Command {
     Tune(tune::Tune),
     Bench(bench::Bench),
     Profile(profile::Profile),
+    Scale(scale::Scale),
 }
 
 impl Command {
@@ -76,6 +78,7 @@ impl Command {
             Self::Tune(args) => tune::run(args, global),
             Self::Bench(args) => bench::run(args, global),
             Self::Profile(args) => profile::run(args, global),
+            Self::Scale(args) => scale::run(args, global),
         }
     }
 }
