@@ -34,8 +34,25 @@ const FACTS: [(u32, u32, u64, &str); 11] = [
     (420, 320, 191_891_656, "63.942"),
 ];
 
+/// EfficientNet B0 to B7, each at its own resolution (fact sheet 6.2).
+const EFFICIENTNETS: [(u64, &str); 8] = [
+    (5_288_548, "0.386"),
+    (7_794_184, "0.687"),
+    (9_109_994, "0.994"),
+    (12_233_232, "1.827"),
+    (19_341_616, "4.394"),
+    (30_389_784, "10.266"),
+    (43_040_704, "19.068"),
+    (66_347_960, "37.746"),
+];
+
 #[test]
 fn info_equals_the_published_costs() {
+    for (size, (params, gmacs)) in EFFICIENTNETS.into_iter().enumerate() {
+        let answer = json(&format!("info tf_efficientnet_b{size}"));
+        let macs = answer["macs"].as_f64().unwrap();
+        assert_eq!((&answer["params"], format!("{:.3}", macs / 1e9).as_str()), (&params.into(), gmacs), "b{size}");
+    }
     for (depth, res, params, gmacs) in FACTS {
         let answer = json(&format!("info resnet-rs-{depth} --res {res}"));
         let macs = answer["macs"].as_u64().unwrap();
@@ -224,6 +241,20 @@ fn bench_measures_what_info_counts() {
     let table = succeed("bench --models small");
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.lines().count() == 2 && table.contains("median ms") && table.contains("small"), "{table}");
+}
+
+/// Within a budget of planned memory, which does not depend on the clock, and none within a budget that nothing can keep.
+#[test]
+fn scale_keeps_its_budget() {
+    let advice = json("scale --memory-mib 8 --res 32 --classes 10 --pictures 60000 --epochs 100");
+    let (chosen, tried) = (&advice["chosen"], advice["tried"].as_array().unwrap());
+    assert_eq!((&advice["direction"], chosen["fits"].as_bool()), (&"depth".into(), Some(true)));
+    assert!(chosen["planned_bytes"].as_u64() <= Some(8 << 20) && chosen["ms"].as_f64() > Some(0.0), "{advice}");
+    let beyond = |t: &Value| t["fits"] == false && t["planned_bytes"].as_u64() > Some(8 << 20);
+    assert!(tried.iter().any(beyond), "{advice}");
+    let output = program(&words("scale --latency-ms 0.000001 --res 32 --classes 10")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("even the smallest network is beyond the budget"), "{}", said(&output));
 }
 
 #[test]
@@ -474,6 +505,9 @@ fn bad_flags_are_refused() {
     ] {
         f.refuses(&format!("bench --models {flags}"), expected);
     }
+    f.refuses("bench --models efficientnet-b0 --depths 1,1,1,1", "efficientnet-b0 has no depths");
+    f.refuses("scale --res 32", "--latency-ms");
+    f.refuses("scale --latency-ms -1", "--latency-ms");
     f.refuses("profile small --train", "layer4.0.bn2: batch_norm");
     f.refuses("profile small --top 3 --all", "--all");
     f.refuses(&format!("export {weights} @out.pt"), "@out.pt");

@@ -67,6 +67,46 @@ fn weights_are_fine_tuned_to_other_classes() {
     assert_eq!(best("full"), 1.0);
 }
 
+/// An EfficientNet learns, is killed and goes on in the same bits, and is fine-tuned with all but its classifier frozen.
+#[test]
+fn an_efficientnet_trains_like_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    two_classes(&path("two"));
+    idx_folder(&path("ten"), 64, 32);
+    let train = |data: &str, out: &str, more: &str| {
+        let (data, out) = (path(data).display().to_string(), path(out).display().to_string());
+        format!("train --data idx:{data} --out {out} --model efficientnet-b0 --width 0.25 --res 64 --batch 8 {more}")
+    };
+    // Statistics of few steps lag behind weights that move fast, and forty layers multiply what they are off by.
+    let recipe = "--epochs 12 --lr 0.02 --dropout 0.2 --drop-path 0.2 --ema 0.9 --bn-momentum 0.5";
+    succeed(&train("ten", "whole", recipe));
+    let of_whole = losses(&path("whole"));
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&of_whole[..5]), mean(&of_whole[of_whole.len() - 5..]));
+    // It begins with guessing.
+    assert!((first - 10f64.ln()).abs() < 0.1 && last < 0.9 * first, "from {first} to {last}");
+
+    succeed(&train("ten", "cut", &format!("{recipe} --max-steps 17")));
+    succeed(&format!("train --resume {} --max-steps 96", path("cut").display()));
+    for file in ["last.safetensors", "best.safetensors"] {
+        let read = |run: &str| std::fs::read(path(run).join(file)).unwrap();
+        assert!(read("whole") == read("cut"), "{file}");
+    }
+
+    let weights = path("whole/last.safetensors");
+    let probe = format!("--epochs 1 --ema 0 --weights {} --freeze head --lr-scale classifier=2", weights.display());
+    succeed(&train("two", "probe", &probe));
+    let [begun, probe] = [weights, path("probe/last.safetensors")].map(|path| StateDict::read(&path).unwrap());
+    for (name, tensor) in probe.tensors.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+        assert_eq!(begun.tensors[name] == *tensor, !name.starts_with("classifier."), "{name}");
+    }
+    let refused = program(&words(&train("two", "new", "--freeze layer4"))).output().unwrap();
+    assert!(said(&refused).contains("one of stem, blocks.0") && !path("new").exists(), "{}", said(&refused));
+    succeed(&train("two", "mixed", "--epochs 2 --precision mixed --recompute"));
+    assert!(losses(&path("mixed")).iter().all(|loss| loss.is_finite()));
+}
+
 /// The precision is a setting like others: it takes --force, and then the run goes on from where it stood.
 #[test]
 fn a_run_goes_on_in_the_other_precision() {

@@ -19,7 +19,7 @@ use crate::models::{Layers, Preset, ResNet};
 #[derive(Args)]
 pub(super) struct Scale {
     /// Most that a run may take
-    #[arg(long, value_name = "MS", required_unless_present = "memory_mib", value_parser = positive)]
+    #[arg(long, value_name = "MS", required_unless_present = "memory_mib", value_parser = positive, allow_negative_numbers = true)]
     latency_ms: Option<f64>,
     /// Most GPU memory that a run may take, as planned
     #[arg(long, value_name = "MIB")]

@@ -81,7 +81,11 @@ impl Body for EfficientNet {
         Style {
             bn_eps: 1e-3,
             padding: |kernel| if kernel == 1 { Padding::NONE } else { Padding::Same },
-            classifier_init: |_, outputs| [Init::Uniform { bound: 1.0 / (outputs as f32).sqrt() }, Init::Constant(0.0)],
+            // TensorFlow's, made for ImageNet's thousand. With fewer classes it would begin with logits far from zero, so these begin
+            // with what a thousand would.
+            classifier_init: |_, outputs| {
+                [Init::Uniform { bound: 1.0 / (outputs.max(1000) as f32).sqrt() }, Init::Constant(0.0)]
+            },
             gate_bias_init: |_| Init::Constant(0.0),
         }
     }

@@ -153,8 +153,26 @@ fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCa
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::models::{Input, Mode, Network};
+
+    /// Names and shapes alone tell which of the released networks a file without a card is of.
+    #[test]
+    fn every_released_network_is_recognised() {
+        for preset in PRESETS {
+            let graph = Network::build(&preset.config(10), 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+            let tensor = |t: &Tensor| (t.name.clone(), HostTensor { shape: torch_shape(&t.spec), data: vec![] });
+            let tensors = graph.persistent().map(|id| tensor(graph.tensor(id))).collect();
+            let mut weights = StateDict { tensors, ..StateDict::default() };
+            let card = recognise(Path::new("w"), &weights).unwrap();
+            assert_eq!((card.config.layers, card.config.classes), (preset.layers, 10), "{}", preset.name);
+            weights.tensors.retain(|name, _| !name.contains("layer3.0") && !name.contains("blocks.3.0"));
+            let refused = recognise(Path::new("w"), &weights).unwrap_err().to_string();
+            assert!(refused.contains("these are not the weights of"), "{}: {refused}", preset.name);
+        }
+    }
 
     #[test]
     fn orders_are_inverse_and_place_elements_where_pytorch_does() {
