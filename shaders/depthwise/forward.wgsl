@@ -40,11 +40,6 @@ fn each(i: u32) {
     let n = tile / p.tiles_w / p.tiles_h;
     let iy = i32(oy * {{ stride }}u) - p.top;
     let ix = i32(ox * {{ stride }}u) - p.left;
-#for ky in range(kernel_h)
-#for kx in range(kernel_w)
-    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
-#endfor
-#endfor
 #for r in range(tile_h)
 #for q in range(tile_w)
 #if bias
@@ -56,6 +51,12 @@ fn each(i: u32) {
 #endfor
 #for v in range(patch_h)
 
+#if v < kernel_h
+    // The kernel line by line, as late as may be: all of it at once would take too many registers.
+#for kx in range(kernel_w)
+    let w{{ v }}_{{ kx }} = from_full(w[{{ v * kernel_w + kx }}u * p.groups + c]);
+#endfor
+#endif
     let y{{ v }} = iy + {{ v }};
     let line{{ v }} = (n * p.in_h + u32(clamp(y{{ v }}, 0, i32(p.in_h) - 1))) * p.in_w;
 #for u in range(patch_w)

@@ -42,11 +42,6 @@ fn each(i: u32) {
     let n = tile / p.tiles_w / p.tiles_h;
     let oy = i32(ty * {{ tile_h // stride }}u) - {{ before_h }};
     let ox = i32(tx * {{ tile_w // stride }}u) - {{ before_w }};
-#for ky in range(kernel_h)
-#for kx in range(kernel_w)
-    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
-#endfor
-#endfor
 #for r in range(tile_h)
 #for q in range(tile_w)
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
@@ -54,6 +49,15 @@ fn each(i: u32) {
 #endfor
 #for v in range(patch_h)
 
+    // The kernel line by line, backwards, as late as may be: all of it at once would take too many registers.
+#for r in range(stride)
+#set ky = r + (before_h - v) * stride
+#if ky >= 0 and ky < kernel_h
+#for kx in range(kernel_w)
+    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
+#endfor
+#endif
+#endfor
     let y{{ v }} = oy + {{ v }};
     let line{{ v }} = (n * p.out_h + u32(clamp(y{{ v }}, 0, i32(p.out_h) - 1))) * p.out_w;
 #for u in range(patch_w)

@@ -8,6 +8,15 @@ use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad,
 /// more, but take the registers of some 50 numbers more.
 const TILE: [usize; 2] = [2, 4];
 
+/// Columns of the input that a tile of the output may lie over: with more, as under 5x5 windows of stride 2, AMD's compiler spills
+/// registers (docs/isa.md), and the tile is half as wide.
+const PATCH_COLUMNS: usize = 9;
+
+fn forward_tile(kernel_w: usize, stride: usize) -> [usize; 2] {
+    let [down, across] = TILE;
+    if (across - 1) * stride + kernel_w <= PATCH_COLUMNS { TILE } else { [down, across / 2] }
+}
+
 fn shaped(kernel: Kernel, [kh, kw]: [usize; 2], stride: usize, [tile_h, tile_w]: [usize; 2]) -> Kernel {
     kernel
         .with("kernel_h", Setting::Number(kh))
@@ -22,8 +31,9 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), 
     let (taps, groups) = ([w.spec.shape[0], w.spec.shape[1]], x.spec.groups());
     let ([h, width], [oh, ow]) = (size(&x), size(&y));
     let [top, left] = op.padding.before([h, width], taps, op.stride);
-    let tiles = [oh.div_ceil(TILE[0]), ow.div_ceil(TILE[1])];
-    let kernel = shaped(l.kernel("depthwise/forward"), taps, op.stride, TILE)
+    let tile = forward_tile(taps[1], op.stride);
+    let tiles = [oh.div_ceil(tile[0]), ow.div_ceil(tile[1])];
+    let kernel = shaped(l.kernel("depthwise/forward"), taps, op.stride, tile)
         .with("bias", Setting::Flag(op.bias))
         .with("activation", activation(op.activation));
     for run in l.image_slices(&[x, y])? {
