@@ -11,6 +11,7 @@ use super::train::{Display, stop_on_interrupt};
 use super::{Error, Global, output};
 use crate::files;
 use crate::gpu::Gpu;
+use crate::models::Layers;
 use crate::train::ablate::{PAPER_MODELS, Row, additive, begin, weight_decay};
 use crate::train::{Ended, Line, Recipe, RecipeFlags, Summary, Trainer, metrics};
 
@@ -74,6 +75,13 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
         return Err(Error::usage(
             "both studies compare the weight decay with 2.5 times as much: give --weight-decay above 0".into(),
         ));
+    }
+    let layers = full.config(2)?.layers;
+    if args.study.contains(&Study::Additive) && !matches!(layers, Layers::ResNet(_)) {
+        return Err(Error::usage(format!(
+            "the additive study ends in a ResNet-RS, which {} is not: give a ResNet as --model, or --study decay",
+            full.model
+        )));
     }
     let studies = args.study.iter().map(|&study| (study, rows(study, &full)));
     let rows: Vec<(Study, usize, Row)> =

@@ -65,12 +65,13 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
 
 fn insist(model: &str, found: &Config) -> Result<(), Error> {
     let preset = Preset::find(model)?;
-    if preset.layers.same_blocks(&found.layers) {
+    if preset.layers.same_tensors(&found.layers) {
         return Ok(());
     }
-    let theirs = match &found.layers {
-        Layers::ResNet(layers) => format!("a ResNet with depths {:?} and width {}", layers.depths, layers.width),
-        Layers::EfficientNet(layers) => format!("an EfficientNet of depth {} and width {}", layers.depth, layers.width),
+    let theirs = match (Preset::matching(&found.layers), &found.layers) {
+        (Some(theirs), _) => theirs.name.to_owned(),
+        (None, Layers::ResNet(net)) => format!("a ResNet with depths {:?} and width {}", net.depths, net.width),
+        (None, Layers::EfficientNet(net)) => format!("an EfficientNet of depth {} and width {}", net.depth, net.width),
     };
     Err(Error::failed(format!("the weights are those of {theirs}, not of {model}")))
 }

@@ -1,8 +1,9 @@
 //! What distinguishes one network from another.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{EfficientNet, Error, ResNet};
+use super::{EfficientNet, Error, ResNet, StemDownsampling};
 
 /// A network, from its stem to its classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,14 +22,26 @@ pub struct Config {
     pub bn_momentum: f32,
 }
 
-/// The layers of a network. Written without a tag: the fields tell the families apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The layers of a network. Written without a tag: a ResNet has `depths`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Layers {
     /// ResNet, ResNet-D, SE-ResNet, ResNet-RS.
     ResNet(ResNet),
     /// EfficientNet.
     EfficientNet(EfficientNet),
+}
+
+impl<'de> Deserialize<'de> for Layers {
+    /// By hand, so that an error names the field at fault.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let fields = serde_json::Value::deserialize(from)?;
+        let layers = match fields.get("depths") {
+            Some(_) => serde_json::from_value(fields).map(Self::ResNet),
+            None => serde_json::from_value(fields).map(Self::EfficientNet),
+        };
+        layers.map_err(D::Error::custom)
+    }
 }
 
 impl From<ResNet> for Layers {
@@ -68,10 +81,14 @@ impl Layers {
         }
     }
 
-    /// Whether the tensors have the same shapes but for the switches of a ResNet, which a weight file may not tell.
-    pub fn same_blocks(&self, other: &Self) -> bool {
+    /// Whether both have the same tensors. What these do not tell, such as the activation, may differ.
+    pub fn same_tensors(&self, other: &Self) -> bool {
+        let told = |layers: &ResNet| {
+            let ResNet { depths, width, se_ratio, stem, stem_downsampling, shortcut, .. } = *layers;
+            (depths, width, se_ratio, stem, stem_downsampling == StemDownsampling::Conv, shortcut)
+        };
         match (self, other) {
-            (Self::ResNet(a), Self::ResNet(b)) => (a.depths, a.width) == (b.depths, b.width),
+            (Self::ResNet(a), Self::ResNet(b)) => told(a) == told(b),
             (a, b) => a == b,
         }
     }
@@ -167,7 +184,8 @@ mod tests {
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
             let unknown = json.replacen('{', "{\"dilation\":2,", 1);
-            assert!(serde_json::from_str::<Config>(&unknown).is_err(), "{unknown}");
+            let refused = serde_json::from_str::<Config>(&unknown).unwrap_err().to_string();
+            assert!(refused.contains("unknown field `dilation`"), "{refused}");
         }
     }
 }

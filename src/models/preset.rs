@@ -90,7 +90,7 @@ impl Preset {
         PRESETS.iter().find(|p| plain(p.name) == wanted).ok_or_else(|| Error::UnknownModel { name: name.to_owned() })
     }
 
-    /// The first preset of these blocks and width, if there is one.
+    /// The first preset of these layers, if there is one.
     pub fn matching(layers: &Layers) -> Option<&'static Preset> {
         PRESETS.iter().find(|p| p.layers == *layers)
     }

@@ -138,7 +138,7 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
         ..RecipeFlags::default()
     };
     let (run, checkpoint) = Run::resume(folder, None, &until, false)?;
-    let settings = run.recipe.differences(recipe).into_iter();
+    let settings = run.recipe.differences_but_for_layers(recipe).into_iter();
     let all = [("data".to_owned(), run.data.clone(), data.to_owned())].into_iter().chain(settings);
     match all.into_iter().find(|(_, there, here)| there != here) {
         Some((name, there, here)) => {
@@ -164,6 +164,9 @@ mod tests {
         let again = Recipe { max_steps: Some(9), ..recipe.clone() };
         let (run, checkpoint) = begin(folder.path(), "shapes", &again).unwrap();
         assert_eq!((run.recipe, checkpoint), (again, Some(begun)));
+        // As runs were written before the network had a say in its switches.
+        let stated = Recipe { se_ratio: Some(0.25), stem: Some(Stem::Deep), ..recipe.clone() };
+        assert!(begin(folder.path(), "shapes", &stated).is_ok());
         for (data, recipe, expected) in [
             ("idx:D", recipe.clone(), "--data shapes, now it would be idx:D"),
             ("shapes", Recipe { batch: 32, ..recipe }, "--batch 64, now it would be 32"),

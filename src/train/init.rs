@@ -36,13 +36,13 @@ pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32
 
 /// The flags that choose their network, if it has other blocks than ours.
 fn other_network(theirs: &Layers, ours: &Layers) -> Option<String> {
-    if theirs.same_blocks(ours) {
+    if theirs.same_tensors(ours) {
         return None;
     }
     Some(match (Preset::matching(theirs), theirs) {
         (Some(preset), _) => format!("--model {}", preset.name),
-        (None, Layers::ResNet(ResNet { depths: [a, b, c, d], width, .. })) => {
-            format!("--depths {a},{b},{c},{d} --width {width}")
+        (None, Layers::ResNet(ResNet { depths: [a, b, c, d], width, se_ratio, .. })) => {
+            format!("--depths {a},{b},{c},{d} --width {width} --se-ratio {se_ratio}")
         }
         (None, Layers::EfficientNet(layers)) => format!("--width {} (of depth {})", layers.width, layers.depth),
     })

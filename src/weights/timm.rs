@@ -141,7 +141,14 @@ fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCa
     let classes = weights.tensors.get("classifier.weight").and_then(|t| t.shape.first().copied());
     let layers = PRESETS.iter().map(|preset| preset.layers).find(fits);
     match (layers, classes) {
-        (Some(layers), Some(classes)) => Ok(ModelCard::for_preset_of(Config::new(layers, classes))),
+        (Some(layers), Some(classes)) => {
+            log::warn!(
+                "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the same tensors, but \
+                 other padding, and would be answered wrongly",
+                path.display()
+            );
+            Ok(ModelCard::for_preset_of(Config::new(layers, classes)))
+        }
         _ => Err(Error::Mismatch {
             path: path.to_owned(),
             tensor: "conv_head.weight".into(),

@@ -270,6 +270,27 @@ impl Recipe {
         names.into_iter().map(pair).filter(|(_, here, there)| here != there).collect()
     }
 
+    /// The same, but for settings of the network where both make the same one: runs from before a network had a say in them state them all.
+    pub(in crate::train) fn differences_but_for_layers(&self, other: &Self) -> Vec<(String, String, String)> {
+        let layers = |recipe: &Self| recipe.config(2).ok().map(|config| config.layers);
+        if layers(self).is_none() || layers(self) != layers(other) {
+            return self.differences(other);
+        }
+        let alike = Self {
+            depths: other.depths,
+            width: other.width,
+            se_ratio: other.se_ratio,
+            stem: other.stem,
+            stem_downsampling: other.stem_downsampling,
+            shortcut: other.shortcut,
+            activation: other.activation,
+            zero_init_last: other.zero_init_last,
+            drop_path_schedule: other.drop_path_schedule,
+            ..self.clone()
+        };
+        alike.differences(other)
+    }
+
     /// As TOML text, from which [`Recipe::resolve`] gives back the same recipe.
     ///
     /// # Errors
