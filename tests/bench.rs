@@ -111,13 +111,12 @@ fn files_of_others_are_refused_with_a_reason() {
 fn a_suite_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("bench");
-    let of = |models: &str| {
-        let line = format!(
-            "bench --models {models} --mode infer,train --batch 2 --seconds 0.1 --memory-limit 40 --out {}",
-            out.display()
-        );
-        program(&words(&line)).output().unwrap()
+    let of_seconds = |models: &str, seconds: &str| {
+        let flags =
+            format!("--mode infer,train --batch 2 --seconds {seconds} --memory-limit 40 --out {}", out.display());
+        program(&words(&format!("bench --models {models} {flags}"))).output().unwrap()
     };
+    let of = |models: &str| of_seconds(models, "0.1");
     let output = of("small,efficientnet-rs-b0");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let path = out.join("bench.json");
@@ -147,8 +146,10 @@ fn a_suite_keeps_what_it_has() {
     cut["complete"] = false.into();
     cut["roofline"] = Value::Null;
     fs::write(&path, cut.to_string()).unwrap();
-    let other = of("small");
-    assert!(said(&other).contains("with other settings"), "{}", said(&other));
+    let other = of("efficientnet-rs-b0");
+    assert!(said(&other).contains("rows of other networks"), "{}", said(&other));
+    let other = of_seconds("small,efficientnet-rs-b0", "0.2");
+    assert!(said(&other).contains("with another --seconds"), "{}", said(&other));
     let resumed = of("small,efficientnet-rs-b0");
     assert!(said(&resumed).contains("going on after 2 rows"), "{}", said(&resumed));
     let file = json(&path);

@@ -1,10 +1,11 @@
-//! `bench.json`: what a suite measured on one machine. `schemas/bench-1.json` describes it; whoever draws or compares reads nothing else.
+//! `bench.json`: what a suite measured on one machine. `schemas/bench-1.schema.json` describes it; whoever draws or compares reads nothing else.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::workload::Key;
 use super::{Mode, Peaks};
 use crate::files;
 use crate::gpu::{AdapterReport, Family, Gpu};
@@ -96,7 +97,7 @@ impl Machine {
 /// How the rows came about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The command line's words after `bench`.
+    /// The command line's words, from `bench` on.
     pub asked: Vec<String>,
     /// The suite, if one was asked for.
     pub suite: Option<String>,
@@ -202,10 +203,18 @@ impl Row {
         }
     }
 
-    /// Whether another row is of the same workload.
-    pub fn same_workload(&self, other: &Self) -> bool {
-        let key = |row: &Self| (row.model.clone(), row.res, row.batch, row.mode, row.precision);
-        key(self) == key(other)
+    /// What tells its workload from others.
+    pub fn key(&self) -> Key<'_> {
+        (&self.model, self.res, self.batch, self.mode, self.precision)
+    }
+
+    /// How it ended, as the file has it.
+    pub fn status(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Measured(_) => "measured",
+            Outcome::DoesNotFit { .. } => "does-not-fit",
+            Outcome::Failed { .. } => "failed",
+        }
     }
 }
 
@@ -247,6 +256,24 @@ impl Results {
         let program = env!("CARGO_PKG_VERSION").to_owned();
         let (schema, version) = (SCHEMA.to_owned(), VERSION);
         Self { schema, version, program, machine, settings, complete: false, rows: Vec::new(), roofline: None }
+    }
+
+    /// What differs of what the numbers depend on, if anything does: rows of both do not belong in one file.
+    pub fn differs_from(&self, other: &Self) -> Option<&'static str> {
+        let ((a, b), (here, there)) = ((self, other), (&self.settings, &other.settings));
+        let adapter = |of: &Self| AdapterReport { index: 0, ..of.machine.adapter.clone() };
+        let same = [
+            ("version of this program", a.program == b.program),
+            ("adapter or driver", adapter(a) == adapter(b)),
+            ("suite", here.suite == there.suite),
+            ("number of classes", here.classes == there.classes),
+            ("--recompute", here.recompute == there.recompute),
+            ("--spread", here.target_spread == there.target_spread),
+            ("--seconds", here.seconds_a_row == there.seconds_a_row),
+            ("--memory-limit", here.memory_limit_bytes == there.memory_limit_bytes),
+            ("tuning", here.tuning == there.tuning),
+        ];
+        same.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
 
     /// Reads a file.

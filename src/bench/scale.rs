@@ -7,7 +7,7 @@
 //!    320 px at 128.
 //!
 //! So candidates form a ladder, from the smallest network up, and the search finds the highest rung within the budget. Latencies are
-//! measured, each on a session of its own; FLOPs only say which rung to try next.
+//! measured, each on a session of its own; FLOPs say which rung to try next, and which are so far beyond the budget that none is.
 
 use serde::Serialize;
 
@@ -201,9 +201,11 @@ impl Task {
 }
 
 impl Budget {
+    /// Whether it ran, and within the budget.
     fn admits(&self, cost: &Cost) -> bool {
-        let in_time = |limit: f64| cost.ms.is_some_and(|ms| ms * (1.0 + cost.spread) <= limit);
-        self.memory_bytes.is_none_or(|limit| cost.planned_bytes <= limit) && self.latency_ms.is_none_or(in_time)
+        let in_memory = self.memory_bytes.is_none_or(|limit| cost.planned_bytes <= limit);
+        let in_time = |ms: f64| self.latency_ms.is_none_or(|limit| ms * (1.0 + cost.spread) <= limit);
+        in_memory && cost.ms.is_some_and(in_time)
     }
 }
 

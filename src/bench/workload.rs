@@ -80,7 +80,15 @@ struct Feeds {
     learning: Learning,
 }
 
+/// What tells workloads apart: model, side of the pictures, batch, mode, precision.
+pub(super) type Key<'a> = (&'a str, usize, usize, Mode, Precision);
+
 impl Workload {
+    /// What tells it from others.
+    pub fn key(&self) -> Key<'_> {
+        (&self.model, self.res, self.batch, self.mode, self.precision)
+    }
+
     /// This workload on a device.
     pub fn on(&self, gpu: &Gpu) -> Subject {
         let Self { model, res, batch, mode, precision, .. } = self.clone();
@@ -123,7 +131,7 @@ impl Workload {
     /// GPU memory that a session on this device plans, parameters included.
     ///
     /// # Errors
-    /// As [`Self::flops`], or if an operation cannot be cut to the limits of a device.
+    /// As [`Self::flops`].
     pub fn planned_bytes(&self, gpu: &Gpu) -> Result<u64, Error> {
         let Program { graph, outputs, .. } = self.build()?;
         let plan = Choices::of(gpu.tuning()).plan(graph, &outputs, gpu.target())?;

@@ -1,5 +1,6 @@
 //! `bench`: how fast whole networks run on this adapter, and on others.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration};
 
 use super::network::NetworkFlags;
+use super::scale::positive;
 use super::{Error, Global, output};
 use crate::bench::{
     Machine, Mode, Outcome, Patience, Report, Results, Row, Settings, Suite, Workload, measure, roofline,
@@ -84,10 +86,10 @@ struct Asked {
     #[command(flatten)]
     network: NetworkFlags,
     /// A row ends once its median is known to within this share
-    #[arg(long, value_name = "SHARE", default_value_t = 0.005)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share, allow_negative_numbers = true)]
     spread: f64,
     /// Or once its runs have taken so long [default: 10, 2 of the quick suite]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = positive, allow_negative_numbers = true)]
     seconds: Option<f64>,
     /// Folder for the measurements and the report
     #[arg(long, value_name = "DIR")]
@@ -106,11 +108,11 @@ impl Asked {
         let mut workloads = Vec::new();
         for preset in &self.models {
             let res = if self.res.is_empty() { &[preset.res][..] } else { &self.res };
-            let config = self.network.config(preset)?;
+            let (model, config) = (self.network.name(preset), self.network.config(preset)?);
             for (&mode, &precision) in self.mode.iter().flat_map(|mode| self.precision.iter().map(move |p| (mode, p))) {
                 for &res in res {
                     workloads.extend(self.batch.iter().map(|&batch| Workload {
-                        model: preset.name.to_owned(),
+                        model: model.clone(),
                         config: config.clone(),
                         res: res as usize,
                         batch: batch as usize,
@@ -121,7 +123,13 @@ impl Asked {
                 }
             }
         }
-        Ok(workloads)
+        let mut once: Vec<Workload> = Vec::new();
+        for workload in workloads {
+            if !once.iter().any(|known| known.key() == workload.key()) {
+                once.push(workload);
+            }
+        }
+        Ok(once)
     }
 
     fn patience(&self) -> Patience {
@@ -133,7 +141,7 @@ impl Asked {
     fn settings(&self, global: &Global) -> Settings {
         let Patience { spread, budget } = self.patience();
         Settings {
-            asked: std::env::args().skip_while(|word| word != "bench").skip(1).collect(),
+            asked: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).skip(1).collect(),
             suite: self.suite.and_then(|suite| Some(suite.to_possible_value()?.get_name().to_owned())),
             classes: if self.suite.is_some() { 1000 } else { self.network.classes() },
             recompute: self.recompute,
@@ -143,6 +151,10 @@ impl Asked {
             tuning: None,
         }
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected a share from 0 to 1".into())
 }
 
 pub(super) fn run(args: Bench, global: &Global) -> Result<(), Error> {
@@ -156,29 +168,32 @@ fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
     let workloads = asked.workloads()?;
     // What cannot be built is told at once, not after minutes of measuring.
     let flops = workloads.iter().map(Workload::flops).collect::<Result<Vec<u64>, _>>()?;
+    let wanted = |workload: &&Workload| asked.roofline.is_none_or(|preset| preset.name == workload.model);
+    if !workloads.iter().any(|workload| wanted(&workload)) {
+        return Err(Error::usage("--roofline names a network that is not measured: name one of those that are".into()));
+    }
     // The limit is for the rows: measuring peaks takes 256 MiB.
     let gpu = global.gpu_with(&GpuOptions { memory_limit_bytes: None, ..global.gpu_options() })?;
     let tuning = gpu.tuning().and_then(|tuning| tuning.fingerprint());
-    let settings = Settings { tuning, ..asked.settings(global) };
-    let mut results = Results::new(Machine::of(&gpu)?, settings);
+    let mut results = Results::new(Machine::of(&gpu)?, Settings { tuning, ..asked.settings(global) });
     drop(gpu);
     if let Some(folder) = &asked.out {
-        take_up(folder, &mut results, global)?;
+        results = take_up(folder, results, &workloads, global)?;
     }
     // Every row is a first start.
     let options = GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() };
     let started = Instant::now();
     let mut done = 0;
     for (i, workload) in workloads.iter().enumerate() {
-        if results.rows.iter().any(|row| is_of(row, workload)) {
+        if results.rows.iter().any(|row| row.key() == workload.key()) {
             continue;
         }
         if !global.quiet {
-            let Workload { model, res, batch, .. } = workload;
+            let (model, res, batch, mode, precision) = workload.key();
             let left = flops[i..].iter().sum::<u64>() as f64 / done as f64 * started.elapsed().as_secs_f64();
             let left = Duration::try_from_secs_f64(left)
                 .map_or(String::new(), |left| format!(", about {} left", HumanDuration(left)));
-            let (mode, precision) = (lower(workload.mode), lower(workload.precision));
+            let (mode, precision) = (lower(mode), lower(precision));
             eprintln!("{} of {}: {model}, {res} px, batch {batch}, {mode}, {precision}{left}", i + 1, workloads.len());
         }
         let compiling = global.progress("compiling kernels");
@@ -189,69 +204,74 @@ fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
             output::json(&row)?;
         }
         results.rows.push(row);
-        results.complete = i + 1 == workloads.len();
         save(asked, &results)?;
     }
-    if asked.out.is_some() && results.roofline.is_none() {
+    if asked.out.is_some() && results.machine.adapter.timestamps {
         let ran = |workload: &&Workload| {
-            let wanted = asked.roofline.is_none_or(|preset| preset.name == workload.model);
-            wanted && results.rows.iter().any(|row| is_of(row, workload) && row.measured().is_some())
+            let row = results.rows.iter().find(|row| row.key() == workload.key());
+            wanted(workload) && row.is_some_and(|row| row.measured().is_some())
         };
         if let Some(workload) = workloads.iter().find(ran) {
             let compiling = global.progress("compiling kernels");
-            results.roofline = roofline(&options, &results.machine.peaks, workload, &compiling)?;
-            drop(compiling);
-            save(asked, &results)?;
+            match roofline(&options, &results.machine.peaks, workload, &compiling) {
+                Ok(roofline) => results.roofline = roofline,
+                Err(error) => log::warn!("no roofline of {}: {error}", workload.model),
+            }
         }
     }
-    if global.json {
-        return Ok(());
-    }
-    print(&results.rows)?;
-    for row in &results.rows {
-        if let Outcome::DoesNotFit { problem } | Outcome::Failed { problem } = &row.outcome {
-            eprintln!("{}, {} px, batch {}: {problem}", row.model, row.res, row.batch);
-        }
+    results.complete = true;
+    save(asked, &results)?;
+    if !global.json {
+        print(&results.rows)?;
     }
     if let Some(folder) = asked.out.as_ref().filter(|_| !global.quiet) {
         eprintln!("report: {}", folder.join("report.html").display());
     }
-    Ok(())
+    tell_problems(&results.rows)
+}
+
+/// Says why rows did not run. What does not fit is an answer; what failed is not.
+fn tell_problems(rows: &[Row]) -> Result<(), Error> {
+    for row in rows {
+        if let Outcome::DoesNotFit { problem } | Outcome::Failed { problem } = &row.outcome {
+            eprintln!("{}, {} px, batch {}: {problem}", row.model, row.res, row.batch);
+        }
+    }
+    match rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed { .. })).count() {
+        0 => Ok(()),
+        failed => Err(Error::failed(format!("{failed} of {} rows failed", rows.len()))),
+    }
 }
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("bench.json")
 }
 
-/// Takes over the rows of a suite that was interrupted, or refuses a folder with other measurements, which are worth keeping.
-fn take_up(folder: &Path, results: &mut Results, global: &Global) -> Result<(), Error> {
+/// Goes on with a suite that was interrupted, or refuses a folder with other measurements, which are worth keeping.
+fn take_up(folder: &Path, new: Results, workloads: &[Workload], global: &Global) -> Result<Results, Error> {
     let path = file(folder);
     if !path.exists() {
-        return Ok(files::create_folder(folder)?);
+        files::create_folder(folder)?;
+        return Ok(new);
     }
     let earlier = Results::read(&path)?;
-    let key = |r: &Results| (r.machine.adapter.clone(), r.settings.clone());
-    if earlier.complete || key(&earlier) != key(results) {
-        let what = if earlier.complete {
-            "complete measurements"
-        } else {
-            "measurements of another adapter or with other settings"
-        };
+    let other = if earlier.complete {
+        Some("complete measurements".to_owned())
+    } else if earlier.rows.iter().any(|row| !workloads.iter().any(|workload| workload.key() == row.key())) {
+        Some("rows of other networks or batches".to_owned())
+    } else {
+        earlier.differs_from(&new).map(|what| format!("measurements with another {what}"))
+    };
+    if let Some(other) = other {
         return Err(Error::failed(format!(
-            "{} holds {what}: choose another --out, or remove the file",
+            "{} holds {other}: choose another --out, or remove the file",
             path.display()
         )));
     }
     if !global.quiet {
         eprintln!("going on after {} rows of {}", earlier.rows.len(), path.display());
     }
-    results.rows = earlier.rows;
-    Ok(())
-}
-
-fn is_of(row: &Row, workload: &Workload) -> bool {
-    let Workload { model, res, batch, mode, precision, .. } = workload;
-    (&row.model, row.res, row.batch, row.mode, row.precision) == (model, *res, *batch, *mode, *precision)
+    Ok(earlier)
 }
 
 fn save(asked: &Asked, results: &Results) -> Result<(), Error> {
@@ -288,7 +308,7 @@ fn cells(row: &Row) -> [String; 13] {
         row.batch.to_string(),
         lower(row.mode),
         lower(row.precision),
-        measured.map_or_else(|| "does not fit".to_owned(), |m| format!("{:.3}", m.median_ms)),
+        measured.map_or_else(|| row.status().replace('-', " "), |m| format!("{:.3}", m.median_ms)),
         of(&|m| format!("{:.1} %{}", 100.0 * m.spread, if m.is_noisy() { " noisy" } else { "" })),
         of(&|m| m.gpu_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}"))),
         of(&|m| format!("{:.0}", m.first_ms)),
@@ -316,6 +336,5 @@ fn run_compare(args: &Compare, global: &Global) -> Result<(), Error> {
     if global.json {
         return Ok(output::json(&ratios)?);
     }
-    print!("{}", report.markdown());
-    Ok(())
+    Ok(write!(io::stdout().lock(), "{}", report.markdown())?)
 }

@@ -24,6 +24,13 @@ impl NetworkFlags {
         self.classes
     }
 
+    /// The preset's name with these changes, so that nobody takes it for the preset.
+    pub(super) fn name(&self, preset: &Preset) -> String {
+        let depths = self.depths.map(|d| format!(" --depths {}", d.map(|d| d.to_string()).join(",")));
+        let width = self.width.map(|width| format!(" --width {width}"));
+        [Some(preset.name.to_owned()), depths, width].into_iter().flatten().collect()
+    }
+
     /// The preset with these changes.
     pub(super) fn config(&self, preset: &Preset) -> Result<Config, models::Error> {
         let mut config = preset.config(self.classes);

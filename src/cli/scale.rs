@@ -50,7 +50,8 @@ pub(super) struct Scale {
     max_res: u32,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+/// A number above 0.
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|&ms: &f64| ms > 0.0 && ms.is_finite()).ok_or_else(|| "expected a number above 0".into())
 }
 
@@ -112,7 +113,10 @@ fn cost(
             Ok(Cost { ms: Some(measured.median_ms), spread: measured.spread, planned_bytes })
         }
         Outcome::DoesNotFit { .. } => Ok(Cost { ms: None, spread: 0.0, planned_bytes }),
-        Outcome::Failed { problem } => Err(Error::failed(problem)),
+        Outcome::Failed { problem } => {
+            eprintln!("failed, and taken to be beyond the budget: {problem}");
+            Ok(Cost { ms: None, spread: 0.0, planned_bytes })
+        }
     }
 }
 
@@ -158,9 +162,12 @@ fn print(task: &Task, budget: &Budget, advice: &Advice) -> Result<(), Error> {
     writeln!(out, "\nThe largest within {}:", within.join(" and "))?;
     let network = name(&chosen.candidate);
     let flags = if network.starts_with("--") { network } else { format!("--model {network}") };
-    Ok(writeln!(
-        out,
-        "  resnet-rs train {flags} --res {} --epochs {epochs} --data DATA --out RUN",
-        chosen.candidate.res
-    )?)
+    // The step that was measured.
+    let step = match (task.mode, task.precision) {
+        (Mode::Infer, _) => String::new(),
+        (Mode::Train, Precision::F32) => format!(" --batch {}", task.batch),
+        (Mode::Train, Precision::F16) => format!(" --batch {} --precision mixed", task.batch),
+    };
+    let res = chosen.candidate.res;
+    Ok(writeln!(out, "  resnet-rs train {flags} --res {res} --epochs {epochs}{step} --data DATA --out RUN")?)
 }

@@ -34,7 +34,7 @@ pub(super) struct WorkloadFlags {
 impl WorkloadFlags {
     pub(super) fn workload(&self) -> Result<Workload, models::Error> {
         Ok(Workload {
-            model: self.model.name.to_owned(),
+            model: self.network.name(self.model),
             config: self.network.config(self.model)?,
             res: self.res.unwrap_or(self.model.res) as usize,
             batch: self.batch as usize,

@@ -101,11 +101,18 @@ impl Scale {
             let first = (self.low / step).ceil() as i64;
             return (first..).map(|i| i as f64 * step).take_while(|v| *v <= self.high).collect();
         }
-        // Within few decades 1, 2 and 5 of each; over many the decades alone.
-        let factors: &[f64] = if self.high - self.low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let decades = self.low.floor() as i32..=self.high.ceil() as i32;
-        let all = decades.flat_map(|d| factors.iter().map(move |f| f * 10f64.powi(d)));
-        all.filter(|v| (self.low..=self.high).contains(&v.log10())).collect()
+        // Of each decade its beginning, or as many of its round numbers as it takes for three; over less than those, as on a linear axis.
+        let within = |factors: &[f64]| -> Vec<f64> {
+            let decades = self.low.floor() as i32..=self.high.ceil() as i32;
+            let all = decades.flat_map(|d| factors.iter().map(move |f| f * 10f64.powi(d)));
+            all.filter(|v| (self.low..=self.high).contains(&v.log10())).collect()
+        };
+        let digits: [f64; 9] = std::array::from_fn(|i| (i + 1) as f64);
+        let enough = [&[1.0][..], &[1.0, 2.0, 5.0], &digits].into_iter().map(within).find(|ticks| ticks.len() >= 3);
+        enough.unwrap_or_else(|| {
+            let (low, high) = (10f64.powf(self.low), 10f64.powf(self.high));
+            Self { logarithmic: false, low, high, ..*self }.ticks()
+        })
     }
 }
 
@@ -220,6 +227,7 @@ mod tests {
         };
         assert_eq!(log(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
         assert_eq!(log(1.0, 1e4).len(), 5);
+        assert!(log(4.56, 4.56).len() >= 3, "{:?}", log(4.56, 4.56));
         let linear = Scale::new(&Axis { name: "", logarithmic: false }, [76.0, 85.0].into_iter(), [0, 100]).ticks();
         assert_eq!(linear, [76.0, 78.0, 80.0, 82.0, 84.0]);
         assert_eq!(["0.05", "20", "12k", "1.5M"], [0.05, 20.0, 12e3, 1.5e6].map(short));

@@ -104,14 +104,16 @@ impl Report {
     fn is_noisy(&self, device: &Device, row: &Row) -> bool {
         let Some(measured) = row.measured() else { return false };
         let same_adapter = |other: &&Device| {
+            // What was measured with other kernels or settings may well differ.
             let key = |d: &Device| {
-                let adapter = &d.results.machine.adapter;
-                (adapter.name.clone(), adapter.backend.clone(), adapter.driver.clone())
+                let (adapter, settings) = (&d.results.machine.adapter, &d.results.settings);
+                let adapter = (adapter.name.clone(), adapter.backend.clone(), adapter.driver.clone());
+                (adapter, d.results.program.clone(), settings.tuning.clone(), settings.classes, settings.recompute)
             };
             key(other) == key(device)
         };
         let again = self.devices.iter().filter(same_adapter).flat_map(|other| &other.results.rows);
-        let times = again.filter(|other| other.same_workload(row)).filter_map(|r| Some(r.measured()?.median_ms));
+        let times = again.filter(|other| other.key() == row.key()).filter_map(|r| Some(r.measured()?.median_ms));
         let (low, high) = times.fold((f64::INFINITY, 0.0f64), |(low, high), ms| (low.min(ms), high.max(ms)));
         measured.is_noisy() || high > (1.0 + NOISY) * low
     }
@@ -134,11 +136,11 @@ impl Report {
     }
 }
 
-/// Colour of the device in this place; beyond the palette it begins anew, paler.
+/// Colour of the device in this place; beyond the palette it begins anew, darker.
 fn color(device: usize) -> RGBColor {
     let RGBColor(r, g, b) = PALETTE[device % PALETTE.len()];
-    let pale = |v: u8| (u16::from(v) + (255 - u16::from(v)) / 2) as u8;
-    if device < PALETTE.len() { RGBColor(r, g, b) } else { RGBColor(pale(r), pale(g), pale(b)) }
+    let dark = |v: u8| (0.6f64.powi((device / PALETTE.len()) as i32) * f64::from(v)) as u8;
+    RGBColor(dark(r), dark(g), dark(b))
 }
 
 #[cfg(test)]

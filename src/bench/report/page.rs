@@ -178,8 +178,9 @@ fn group(report: &Report, slice: Slice) -> Group {
         let mut points: Vec<Point> = Vec::new();
         for (device, row) in rows_of(report, slice) {
             let Some((x, y)) = row.measured().and_then(|measured| at(row, measured)) else { continue };
-            // The networks of the first device are named; the others' points lie near.
-            let label = if device == 0 { short(row) } else { String::new() };
+            // Each network is named once; its points of other devices lie near.
+            let name = short(row);
+            let label = if points.iter().any(|p| p.label == name) { String::new() } else { name };
             let noisy = report.is_noisy(&report.devices[device], row);
             points.push(Point { x, y, label, color: color(device), marker: marker(row), noisy });
         }

@@ -3,7 +3,8 @@
 use super::{Device, Report, Slice};
 use crate::bench::results::Row;
 
-/// A pair of networks of about the same accuracy, and what the paper found (Bello et al. 2021, table 3; fact sheet 5.3).
+/// A pair of networks of about the same accuracy, and what the paper found (Bello et al. 2021, table 3; fact sheet 5.3): of training steps of
+/// 128 pictures, or of as many as fit.
 struct Pair {
     resnet_rs: (&'static str, usize),
     efficientnet: (&'static str, usize),
@@ -16,16 +17,16 @@ const PAIRS: [Pair; 2] = [
         resnet_rs: ("resnet-rs-350", 256),
         efficientnet: ("efficientnet-b6", 528),
         paper: [
-            ("paper, TPUv3", [Some(38.0 / 69.0), Some(43.0 / 164.0), Some(2.7), Some(2.3)]),
-            ("paper, V100", [Some(38.0 / 69.0), Some(43.0 / 164.0), Some(3.3), None]),
+            ("paper, TPUv3, training step, bf16", [Some(38.0 / 69.0), Some(43.0 / 164.0), Some(2.7), Some(2.3)]),
+            ("paper, V100, training step, f32", [Some(38.0 / 69.0), Some(43.0 / 164.0), Some(3.3), None]),
         ],
     },
     Pair {
         resnet_rs: ("resnet-rs-420", 320),
         efficientnet: ("efficientnet-b7", 600),
         paper: [
-            ("paper, TPUv3", [Some(74.0 / 128.0), Some(66.0 / 192.0), Some(2.9), Some(1.8)]),
-            ("paper, V100", [Some(74.0 / 128.0), Some(66.0 / 192.0), Some(2.8), None]),
+            ("paper, TPUv3, training step, bf16", [Some(74.0 / 128.0), Some(66.0 / 192.0), Some(2.9), Some(1.8)]),
+            ("paper, V100, training step, f32", [Some(74.0 / 128.0), Some(66.0 / 192.0), Some(2.8), None]),
         ],
     },
 ];

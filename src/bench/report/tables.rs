@@ -3,7 +3,7 @@
 use indicatif::HumanBytes;
 
 use super::{Report, Slice};
-use crate::bench::results::{Outcome, Row};
+use crate::bench::results::Row;
 
 const COLUMNS: [&str; 22] = [
     "device",
@@ -52,7 +52,7 @@ impl Report {
                     row.batch.to_string(),
                     format!("{:?}", row.mode).to_lowercase(),
                     format!("{:?}", row.precision).to_lowercase(),
-                    status(row).to_owned(),
+                    row.status().to_owned(),
                     number(measured.map(|m| m.median_ms)),
                     number(measured.map(|m| m.spread)),
                     if measured.is_some() { self.is_noisy(device, row).to_string() } else { String::new() },
@@ -111,7 +111,7 @@ impl Report {
         let Some(measured) = row.measured() else {
             let rest = ["-", "-", "-", "-", "-"].map(str::to_owned);
             let planned = HumanBytes(row.planned_bytes).to_string();
-            return [network, vec![status(row).replace('-', " ")], rest.to_vec(), vec![planned]].concat();
+            return [network, vec![row.status().replace('-', " ")], rest.to_vec(), vec![planned]].concat();
         };
         let mark = if self.is_noisy(device, row) { " noisy" } else { "" };
         let of_machine = vec![
@@ -149,14 +149,6 @@ fn ms(ms: f64) -> String {
         ms if ms < 10.0 => format!("{ms:.2}"),
         ms if ms < 100.0 => format!("{ms:.1}"),
         ms => format!("{ms:.0}"),
-    }
-}
-
-fn status(row: &Row) -> &'static str {
-    match row.outcome {
-        Outcome::Measured(_) => "measured",
-        Outcome::DoesNotFit { .. } => "does-not-fit",
-        Outcome::Failed { .. } => "failed",
     }
 }
 

@@ -62,7 +62,15 @@ fn results(name: &str, gflops: f64) -> Results {
 fn ratios_are_efficientnet_by_resnet_rs_with_the_papers_beside() {
     let ratios = Report::new([results("A", 100.0), results("B", 5000.0)]).ratios();
     let of: Vec<&str> = ratios.iter().map(|ratio| ratio.of.as_str()).collect();
-    assert_eq!(of, ["A: answer, one picture, f32", "B: answer, one picture, f32", "paper, TPUv3", "paper, V100"]);
+    assert_eq!(
+        of,
+        [
+            "A: answer, one picture, f32",
+            "B: answer, one picture, f32",
+            "paper, TPUv3, training step, bf16",
+            "paper, V100, training step, f32"
+        ]
+    );
     let [flops, params, latency, memory] = ratios[0].quotients.map(Option::unwrap);
     // Fact sheet: 38.136 by 68.754 GFLOPs, 43,040,704 by 163,956,168 parameters.
     assert!((flops - 19.068 / 34.377).abs() < 1e-4 && (latency - flops).abs() < 1e-12, "{flops} {latency}");
