@@ -259,7 +259,7 @@ fn rooflines(report: &Report) -> Vec<Roofs> {
             }
             debug_assert_eq!(found, wanted);
         }
-        Roofs { name: capitalised(&wanted), drawing: Drawing::new("Roofline", file, &chart), rows }
+        Roofs { name: wanted, drawing: Drawing::new("Roofline", file, &chart), rows }
     };
     names.into_iter().map(roofs).collect()
 }
