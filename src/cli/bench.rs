@@ -180,6 +180,9 @@ fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
     if let Some(folder) = &asked.out {
         results = take_up(folder, results, &workloads, global)?;
     }
+    if !results.machine.adapter.timestamps && !global.quiet {
+        eprintln!("{} has no timestamps: times are the wall clock's alone", results.machine.adapter.name);
+    }
     // Every row is a first start.
     let options = GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() };
     let started = Instant::now();
