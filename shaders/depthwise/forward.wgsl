@@ -31,6 +31,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<Full>;
 #endif
 #set patch_h, patch_w = (tile_h - 1) * stride + kernel_h, (tile_w - 1) * stride + kernel_w
+#set map, height, width, first_y, first_x = "x", "p.in_h", "p.in_w", "iy", "ix"
 
 fn each(i: u32) {
     let c = i % p.groups;
@@ -57,14 +58,7 @@ fn each(i: u32) {
     let w{{ v }}_{{ kx }} = from_full(w[{{ v * kernel_w + kx }}u * p.groups + c]);
 #endfor
 #endif
-    let y{{ v }} = iy + {{ v }};
-    let line{{ v }} = (n * p.in_h + u32(clamp(y{{ v }}, 0, i32(p.in_h) - 1))) * p.in_w;
-#for u in range(patch_w)
-    let x{{ v }}_{{ u }} = ix + {{ u }};
-    let inside{{ v }}_{{ u }} = u32(y{{ v }}) < p.in_h && u32(x{{ v }}_{{ u }}) < p.in_w;
-    let at{{ v }}_{{ u }} = (line{{ v }} + u32(clamp(x{{ v }}_{{ u }}, 0, i32(p.in_w) - 1))) * p.groups + c;
-    let v{{ v }}_{{ u }} = select(vec4<f32>(0.0), widen(x[at{{ v }}_{{ u }}]), inside{{ v }}_{{ u }});
-#endfor
+#include "depthwise/patch_line.wgsl"
 #for r in range(tile_h)
 #set ky = v - r * stride
 #if ky >= 0 and ky < kernel_h

@@ -33,6 +33,7 @@ struct Params {
 // Lines and columns of dy that reach a tile: so many lie before its first window.
 #set before_h, before_w = (kernel_h - 1) // stride, (kernel_w - 1) // stride
 #set patch_h, patch_w = before_h + tile_h // stride, before_w + tile_w // stride
+#set map, height, width, first_y, first_x = "dy", "p.out_h", "p.out_w", "oy", "ox"
 
 fn each(i: u32) {
     let c = i % p.groups;
@@ -58,14 +59,7 @@ fn each(i: u32) {
 #endfor
 #endif
 #endfor
-    let y{{ v }} = oy + {{ v }};
-    let line{{ v }} = (n * p.out_h + u32(clamp(y{{ v }}, 0, i32(p.out_h) - 1))) * p.out_w;
-#for u in range(patch_w)
-    let x{{ v }}_{{ u }} = ox + {{ u }};
-    let inside{{ v }}_{{ u }} = u32(y{{ v }}) < p.out_h && u32(x{{ v }}_{{ u }}) < p.out_w;
-    let at{{ v }}_{{ u }} = (line{{ v }} + u32(clamp(x{{ v }}_{{ u }}, 0, i32(p.out_w) - 1))) * p.groups + c;
-    let v{{ v }}_{{ u }} = select(vec4<f32>(0.0), widen(dy[at{{ v }}_{{ u }}]), inside{{ v }}_{{ u }});
-#endfor
+#include "depthwise/patch_line.wgsl"
 #for r in range(tile_h)
 #set ky = r + (before_h - v) * stride
 #if ky >= 0 and ky < kernel_h
