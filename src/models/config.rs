@@ -178,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn cards_from_before_efficientnet_are_read() {
+        let card = r#"{"depths":[1,2,1,1],"width":0.25,"classes":8,"se_ratio":0.25,"stem":"deep","stem_downsampling":"conv",
+            "shortcut":"pooled","activation":"relu","dropout":0.0,"drop_path":0.0,"drop_path_schedule":"stage",
+            "zero_init_last":true,"bn_momentum":0.1}"#;
+        let config: Config = serde_json::from_str(card).unwrap();
+        assert_eq!(config, Config::resnet_rs([1, 2, 1, 1], 0.25, 8));
+    }
+
+    #[test]
     fn json_tells_the_families_apart_and_refuses_what_it_does_not_know() {
         let efficient = Config::new(EfficientNet { width: 1.1, depth: 1.2 }, 10);
         for config in [Config { dropout: 0.25, ..Config::resnet_rs([1, 2, 3, 4], 0.5, 7) }, efficient] {
