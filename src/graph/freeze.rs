@@ -2,7 +2,7 @@
 
 use super::half::store_half;
 use super::plan::constant_nodes;
-use super::{Error, Graph, Init, Precision, Role, Tensor, TensorId, fuse};
+use super::{Error, Graph, Init, Node, Precision, Role, Tensor, TensorId, fuse};
 
 /// A network that only answers. Its two graphs share their tensors' ids and names.
 #[derive(Clone, Debug)]
@@ -13,13 +13,20 @@ pub struct Frozen {
     pub folding: Graph,
 }
 
-/// Freezes an inference network. `outputs` are the tensors to be read; others may disappear.
+/// Freezes an inference network. What is folded is named by its place in the network alone, so networks for other pictures or with
+/// other outputs find it in the same store. `outputs` are the tensors to be read; others may disappear.
 ///
 /// # Errors
 /// [`Error::NoHalf`] if f16 is asked for and the network is one for training.
 pub fn freeze(mut graph: Graph, outputs: &[TensorId], precision: Precision) -> Result<Frozen, Error> {
     fuse::for_inference(&mut graph, outputs)?;
     let constant = constant_nodes(&graph);
+    for &i in &constant {
+        let Node { name, op, outputs, .. } = graph.nodes()[i].clone();
+        for (k, output) in outputs.into_iter().enumerate() {
+            graph.rename(output, format!("{name}/{}:{k}", op.rule().name()))?;
+        }
+    }
     let mut folding = graph.clone();
     folding.set_nodes(constant.iter().map(|&i| graph.nodes()[i].clone()).collect());
     let kept = graph.nodes().iter().enumerate().filter(|(i, _)| !constant.contains(i)).map(|(_, node)| node.clone());

@@ -204,6 +204,30 @@ impl Graph {
         readers
     }
 
+    /// Takes out the nodes that none of `outputs` depends on.
+    pub fn retain_ancestors(&mut self, outputs: &[TensorId]) {
+        let mut needed: HashSet<TensorId> = outputs.iter().copied().collect();
+        let mut kept: Vec<Node> = Vec::with_capacity(self.nodes.len());
+        for node in self.nodes.drain(..).rev() {
+            if node.outputs.iter().any(|output| needed.contains(output)) {
+                needed.extend(&node.inputs);
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        self.nodes = kept;
+    }
+
+    /// Gives a tensor another name.
+    pub(super) fn rename(&mut self, id: TensorId, name: String) -> Result<(), Error> {
+        if self.by_name.insert(name.clone(), id).is_some() {
+            return Err(Error::DuplicateName(name));
+        }
+        let before = std::mem::replace(&mut self.tensors[id.index()].name, name);
+        self.by_name.remove(&before);
+        Ok(())
+    }
+
     /// One tensor, for rewrites of its role and element type.
     pub(super) fn tensor_mut(&mut self, id: TensorId) -> &mut Tensor {
         &mut self.tensors[id.index()]

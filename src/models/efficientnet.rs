@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::check;
-use super::network::{Body, Builder, Style};
+use super::network::{Body, Builder, Ends, Style};
 use super::{Error, Layers, WIDTHS};
 use crate::graph::op::{Padding, ScaleAdd};
 use crate::graph::{Activation, Init, TensorId};
@@ -90,28 +90,30 @@ impl Body for EfficientNet {
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<(Vec<TensorId>, TensorId), Error> {
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<Ends, Error> {
         let mut x = b.conv_bn(["conv_stem", "bn1"], x, (3, self.channels(STEM), 2), Activation::Silu)?;
-        let mut ends = vec![x];
+        let mut stages = vec![x];
         let depths = self.depths();
         let blocks: usize = depths.iter().sum();
         let mut before = 0;
         for (i, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
-            b.next_part(&ends)?;
+            b.next_part(&stages)?;
             for block in 0..depth {
                 let drop = b.config.drop_path * before as f32 / blocks as f32;
                 let stride = if block == 0 { stage.stride } else { 1 };
                 x = self.block(b, &format!("blocks.{i}.{block}"), x, stage, stride, drop)?;
                 before += 1;
             }
-            ends.push(x);
+            stages.push(x);
         }
-        b.next_part(&ends)?;
+        b.next_part(&stages)?;
         x = b.conv_bn(["conv_head", "bn2"], x, (1, self.head_channels(), 1), Activation::Silu)?;
-        ends.push(x);
-        b.next_part(&ends)?;
+        stages.push(x);
+        b.next_part(&stages)?;
         let logits = b.classifier(Layers::EfficientNet(*self).classifier(), x)?;
-        Ok((ends, logits))
+        // The last of the seven stages of each stride, behind the stem.
+        let pyramid = [1, 2, 3, 5, 7].map(|stage| stages[stage]);
+        Ok(Ends { stages, pyramid, logits })
     }
 }
 

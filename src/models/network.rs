@@ -53,6 +53,8 @@ pub struct Network {
     pub logits: TensorId,
     /// The map at the end of each part but the classifier: of a ResNet those of strides 4, 4, 8, 16, 32.
     pub stages: Vec<TensorId>,
+    /// The last map of each of the strides 2, 4, 8, 16 and 32: timm's `features_only`.
+    pub pyramid: [TensorId; 5],
     /// Training only: the ends of the loss.
     pub training: Option<TrainingEnds>,
 }
@@ -77,8 +79,15 @@ pub(super) trait Body {
     /// The family's choices that all layers share.
     fn style(&self) -> Style;
 
-    /// Appends the layers. Returns the map at the end of each part but the classifier, and the logits.
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<(Vec<TensorId>, TensorId), Error>;
+    /// Appends the layers.
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<Ends, Error>;
+}
+
+/// Where the layers end; [`Network`] has the same fields.
+pub(super) struct Ends {
+    pub(super) stages: Vec<TensorId>,
+    pub(super) pyramid: [TensorId; 5],
+    pub(super) logits: TensorId,
 }
 
 /// What a family of networks chooses once.
@@ -110,12 +119,12 @@ impl Network {
             b.clock = Some(b.graph.input("clock", Spec::plain([2], DType::U32))?);
         }
         let (input, x) = b.input(input, size)?;
-        let (stages, logits) = body.build(&mut b, x)?;
+        let Ends { stages, pyramid, logits } = body.build(&mut b, x)?;
         let training = match (mode, b.clock) {
             (Mode::Training(training), Some(clock)) => Some(b.loss(training, logits, clock)?),
             _ => None,
         };
-        Ok(Self { graph: b.graph, input, logits, stages, training })
+        Ok(Self { graph: b.graph, input, logits, stages, pyramid, training })
     }
 }
 

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::config::check;
-use super::network::{Body, Builder, Style};
+use super::network::{Body, Builder, Ends, Style};
 use super::{Error, Layers};
 use crate::graph::op::{AvgPool2x2, MaxPool, Padding, ScaleAdd};
 use crate::graph::{Activation, Init, TensorId};
@@ -185,36 +185,44 @@ impl Body for ResNet {
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<(Vec<TensorId>, TensorId), Error> {
-        let mut x = self.stem(b, x)?;
-        let mut ends = vec![x];
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<Ends, Error> {
+        let halved = self.stem(b, x)?;
+        let mut x = self.quarter(b, halved)?;
+        let mut stages = vec![x];
         for (stage, &blocks) in self.depths.iter().enumerate() {
-            b.next_part(&ends)?;
+            b.next_part(&stages)?;
             for block in 0..blocks {
                 x = self.bottleneck(b, x, stage, block)?;
             }
-            ends.push(x);
+            stages.push(x);
         }
-        b.next_part(&ends)?;
+        b.next_part(&stages)?;
         let logits = b.classifier(Layers::ResNet(*self).classifier(), x)?;
-        Ok((ends, logits))
+        let pyramid = [halved, stages[1], stages[2], stages[3], stages[4]];
+        Ok(Ends { stages, pyramid, logits })
     }
 }
 
 impl ResNet {
+    /// The stem's convolutions, to half of the picture's size.
     fn stem(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let out = self.stem_channels();
         let act = self.activation.into();
-        let x = match self.stem {
+        match self.stem {
             Stem::Deep => {
                 let x = b.conv_bn(["conv1.0", "conv1.1"], x, (3, out / 2, 2), act)?;
                 let x = b.conv_bn(["conv1.3", "conv1.4"], x, (3, out / 2, 1), act)?;
-                b.conv_bn(["conv1.6", "bn1"], x, (3, out, 1), act)?
+                b.conv_bn(["conv1.6", "bn1"], x, (3, out, 1), act)
             }
-            Stem::Plain => b.conv_bn(["conv1", "bn1"], x, (7, out, 2), act)?,
-        };
+            Stem::Plain => b.conv_bn(["conv1", "bn1"], x, (7, out, 2), act),
+        }
+    }
+
+    /// The stem's second halving, where the first block does not do it.
+    fn quarter(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+        let shape = (3, self.stem_channels(), 2);
         match self.stem_downsampling {
-            StemDownsampling::Conv => b.conv_bn(["maxpool.0", "maxpool.1"], x, (3, out, 2), act),
+            StemDownsampling::Conv => b.conv_bn(["maxpool.0", "maxpool.1"], x, shape, self.activation.into()),
             StemDownsampling::FirstBlock => Ok(x),
             StemDownsampling::MaxPool => Ok(b.graph.apply1("maxpool", MaxPool, &[x])?),
         }
