@@ -17,7 +17,7 @@ use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::op::WinogradTile;
 use resnet_rs::graph::winograd::rewrite;
 use resnet_rs::graph::{Graph, Precision, fuse};
-use resnet_rs::kernels::{Choices, ConvShape, Kernel, candidates, lower};
+use resnet_rs::kernels::{self, Choices, ConvShape, Kernel, candidates, lower};
 use resnet_rs::models::{
     ActivationChoice, Config, EfficientNet, Input, Mode, Network, PRESETS, ResNet, Shortcut, Stem, StemDownsampling,
 };
@@ -141,7 +141,8 @@ fn every_kernel() -> BTreeMap<Kernel, String> {
         found.graph(&case.graph, &case.name);
     }
     let peaks = resnet_rs::bench::kernels().map(|kernel| (kernel, "the adapter's peaks".to_owned()));
-    found.kernels.into_iter().chain(peaks).collect()
+    let frames = kernels::frame::kernels().map(|kernel| (kernel, "textures as pictures".to_owned()));
+    found.kernels.into_iter().chain(peaks).chain(frames).collect()
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use error::Error;
 pub use folder::decode;
 pub(crate) use loader::pack;
 pub use loader::{Batch, Batches, LoaderOptions, Transform};
-pub use resize::evaluation_crop;
+pub use resize::{Region, evaluation_crop, evaluation_part};
 
 use crate::models::IMAGENET_MEAN_STD;
 use random::{Purpose, generator};

@@ -6,7 +6,7 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
-pub(super) type Region = [f64; 4];
+pub type Region = [f64; 4];
 
 /// Resizes a part of a picture with Pillow's bicubic filter: a = -0.5, widened when shrinking so that it does not alias.
 /// The part lies within the picture, which has at least one pixel.
@@ -51,8 +51,13 @@ pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage 
     if picture.is_empty() {
         return RgbImage::new(res, res);
     }
+    let part = evaluation_part(picture.dimensions(), res, crop_pct);
+    resize(picture, part, res, res)
+}
+
+/// The part of a picture of this width and height, neither of them 0, that [`evaluation_crop`] resizes.
+pub fn evaluation_part((w, h): (u32, u32), res: u32, crop_pct: f64) -> Region {
     let short = (f64::from(res) / crop_pct).floor() as u32;
-    let (w, h) = picture.dimensions();
     // torchvision: the long side is truncated, the short side exact.
     let long =
         |long_side: u32, short_side: u32| (u64::from(short) * u64::from(long_side) / u64::from(short_side)) as u32;
@@ -66,7 +71,7 @@ pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage 
         (offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale))
     };
     let ((left, part_width), (top, part_height)) = (span(left, width, w), span(top, height, h));
-    resize(picture, [left, top, part_width, part_height], res, res)
+    [left, top, part_width, part_height]
 }
 
 #[cfg(test)]

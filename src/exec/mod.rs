@@ -1,5 +1,6 @@
 //! A plan bound to a device: allocate, load parameters, feed, run, read back.
 
+mod frames;
 mod layout;
 mod session;
 mod store;

@@ -1,11 +1,14 @@
 //! A graph on a device, ready to run again and again.
 
 use std::collections::HashMap;
+use std::task::{Context, Poll};
 
+use super::frames::FrameResizer;
 use super::{Error, ParameterStore, layout};
-use crate::gpu::{Buffer, Dispatch, Gpu, Submission};
+use crate::gpu::{Buffer, Dispatch, Frame, Gpu, Submission};
 use crate::graph::plan::{Home, MemoryPlan};
 use crate::graph::{Graph, NodeId, Role, TensorId};
+use crate::kernels::frame::Crop;
 use crate::kernels::{self, Choices, Kernel, Launch, Place};
 
 /// Work after which a submission is cut, so that none runs into the watchdog of Windows, which resets a GPU that is
@@ -46,6 +49,8 @@ pub struct Session {
     /// Node of each dispatch of `submissions`, flattened.
     nodes: Vec<NodeId>,
     in_flight: Option<Submission>,
+    /// Made for the first frame.
+    frames: Option<FrameResizer>,
 }
 
 impl Session {
@@ -119,7 +124,7 @@ impl Session {
         let steps = dispatches.split_off(setup_len);
         let nodes: Vec<NodeId> = launches[setup_len..].iter().map(|(node, _)| *node).collect();
         let submissions = cut(&graph, steps, &nodes);
-        Ok(Self { gpu, graph, plan, buffers, setup: dispatches, submissions, nodes, in_flight: None })
+        Ok(Self { gpu, graph, plan, buffers, setup: dispatches, submissions, nodes, in_flight: None, frames: None })
     }
 
     /// The graph as it runs: the one that was given, by the algorithms that were chosen.
@@ -164,6 +169,27 @@ impl Session {
         let writes: Vec<(&Buffer, u64, &[u8])> =
             packed.iter().map(|(buffer, bytes)| (*buffer, 0, &bytes[..])).collect();
         Ok(self.gpu.upload(&writes)?)
+    }
+
+    /// Feeds one picture of an input of packed pixels `[N, H, W]`: a crop of a frame, of the input's size.
+    pub fn feed_frame(&mut self, input: TensorId, index: usize, frame: &Frame, crop: &Crop) -> Result<(), Error> {
+        layout::check_word(self.graph.tensor(input))?;
+        let pixels = self.input_buffer(input)?.clone();
+        let side = crop.side as usize;
+        let shape = &self.graph.spec(input).shape;
+        if shape[1..] != [side, side] || index >= shape[0] {
+            return Err(Error::Length {
+                tensor: self.graph.tensor(input).name.clone(),
+                shape: shape.clone(),
+                expected: shape[1..].iter().product(),
+                got: side * side,
+            });
+        }
+        let frames = match &mut self.frames {
+            Some(frames) => frames,
+            none => none.insert(FrameResizer::new(&self.gpu)?),
+        };
+        frames.resize(frame, crop, &pixels, index)
     }
 
     fn input_buffer(&self, id: TensorId) -> Result<&Buffer, Error> {
@@ -249,6 +275,16 @@ pub struct PendingRead {
 }
 
 impl PendingRead {
+    /// Whether [`Self::wait`] will return at once.
+    pub fn is_ready(&self) -> bool {
+        self.download.is_ready()
+    }
+
+    /// The same, and who is to be woken once it will.
+    pub fn poll_ready(&mut self, context: &Context<'_>) -> Poll<()> {
+        self.download.poll_ready(context)
+    }
+
     /// Waits for the values of each output.
     pub fn wait(self) -> Result<Vec<Vec<f32>>, Error> {
         let bytes = self.download.wait()?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::adapter::{self, AdapterReport};
 use super::cache::{Kept, PipelineCache};
 use super::pipeline::Pipeline;
+use super::signal::Watcher;
 use super::staging::Staging;
 use super::{Error, Tuning};
 
@@ -103,6 +104,7 @@ pub(super) struct Shared {
     pub(super) pipeline_cache: Option<PipelineCache>,
     tuning: Option<Tuning>,
     pub(super) staging: Staging,
+    pub(super) watcher: Watcher,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -116,10 +118,7 @@ impl Gpu {
         let (report, adapter) = adapter::select(options.device.as_deref())?;
         let tuning = Tuning::load(&options.tuning, &report)?;
         let cache_path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::SUBGROUP
-            | wgpu::Features::SHADER_F16
-            | wgpu::Features::SHADER_INT64;
+        let mut wanted = Self::FEATURES | wgpu::Features::TIMESTAMP_QUERY;
         wanted.set(wgpu::Features::PIPELINE_CACHE, cache_path.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("resnet-rs"),
@@ -151,12 +150,38 @@ impl Gpu {
     /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
     /// files: no compiled pipelines, no tuning.
     ///
-    /// With `Features::SUBGROUP` a CPU adapter runs several times as fast, and faster still with `Features::SHADER_INT64`; nothing
-    /// else needs a feature.
-    /// Storage buffer bindings must reach 128 MiB and a stage must take 8 of them, which are WebGPU's default limits.
-    pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::from_parts(AdapterReport::of(0, adapter), device, queue, None, None, None)
+    /// ```no_run
+    /// # async fn example(adapter: wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
+    /// use resnet_rs::Gpu;
+    ///
+    /// let (device, queue) = adapter
+    ///     .request_device(&wgpu::DeviceDescriptor {
+    ///         required_features: adapter.features() & Gpu::FEATURES,
+    ///         required_limits: Gpu::LIMITS,
+    ///         ..Default::default()
+    ///     })
+    ///     .await?;
+    /// let gpu = Gpu::from_wgpu(&adapter, device.clone(), queue.clone())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the device grants less than [`Self::LIMITS`], of those that count.
+    pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
+        let report = AdapterReport::of(0, adapter);
+        check_limits(&report.name, &device.limits())?;
+        Ok(Self::from_parts(report, device, queue, None, None, None))
     }
+
+    /// Features that make networks faster where an adapter has them, for whoever opens a device for [`Self::from_wgpu`]; none is needed.
+    /// With `SUBGROUP` a CPU adapter runs several times as fast, and faster still with `SHADER_INT64`; `SHADER_F16` spares the
+    /// conversion of packed halves.
+    pub const FEATURES: wgpu::Features =
+        wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SHADER_INT64);
+
+    /// Limits for such a device: WebGPU's defaults. An application may ask for more, and for less of what concerns drawing.
+    pub const LIMITS: wgpu::Limits = wgpu::Limits::defaults();
 
     fn from_parts(
         report: AdapterReport,
@@ -191,6 +216,7 @@ impl Gpu {
             pipeline_cache,
             tuning,
             staging: Staging::default(),
+            watcher: Watcher::default(),
             failure: Arc::default(),
             report,
             device,
@@ -283,6 +309,28 @@ impl Gpu {
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gpu").field("adapter", &self.shared.report).field("target", &self.shared.target).finish()
+    }
+}
+
+/// Whether kernels and plans, which are made for [`Gpu::LIMITS`], fit a device that somebody else has opened.
+fn check_limits(adapter: &str, granted: &wgpu::Limits) -> Result<(), Error> {
+    macro_rules! at_least {
+        ($($limit:ident),*) => { [$((stringify!($limit), u64::from(granted.$limit), u64::from(Gpu::LIMITS.$limit))),*] };
+    }
+    let limits = at_least![
+        max_buffer_size,
+        max_storage_buffer_binding_size,
+        max_storage_buffers_per_shader_stage,
+        max_uniform_buffer_binding_size,
+        max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x,
+        max_compute_workgroup_size_y,
+        max_compute_workgroups_per_dimension
+    ];
+    match limits.into_iter().find(|(_, granted, needed)| granted < needed) {
+        Some((limit, granted, needed)) => Err(Error::Limit { adapter: adapter.to_owned(), limit, granted, needed }),
+        None => Ok(()),
     }
 }
 

@@ -4,9 +4,11 @@ mod adapter;
 mod buffer;
 mod cache;
 mod device;
+mod frame;
 mod hardware;
 mod pipeline;
 mod queue;
+mod signal;
 mod staging;
 mod tuning;
 
@@ -14,7 +16,8 @@ pub use adapter::{AdapterReport, adapters};
 pub use buffer::Buffer;
 pub use cache::Kept;
 pub use device::{Family, Gpu, GpuOptions, HalfStorage, Target};
-pub(crate) use pipeline::Source;
+pub use frame::Frame;
+pub(crate) use pipeline::{Pipeline, Source};
 pub(crate) use queue::{Dispatch, Submission};
 pub(crate) use staging::Download;
 pub use tuning::Tuning;
@@ -100,6 +103,26 @@ pub enum Error {
         adapter: String,
         /// The driver's words.
         reason: String,
+    },
+    /// A device of the application's grants less than the kernels need.
+    #[error(
+        "the device on {adapter} was made with {limit} {granted}, {needed} are needed: ask for Gpu::LIMITS when it is made"
+    )]
+    Limit {
+        /// Name of the adapter.
+        adapter: String,
+        /// The limit, as `wgpu::Limits` calls it.
+        limit: &'static str,
+        /// What the device grants.
+        granted: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// A texture cannot be taken for a picture.
+    #[error("the texture {problem}")]
+    Frame {
+        /// What stands in the way, and what to do.
+        problem: String,
     },
     /// A tuning file cannot be used.
     #[error("tuning {} cannot be used: {problem}. Make a new one with resnet-rs tune, or delete it", path.display())]

@@ -149,19 +149,23 @@ fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) 
 
 fn layout_entries(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
     let entry = |(_, variable): (_, &naga::GlobalVariable)| {
+        let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
         let ty = match variable.space {
-            naga::AddressSpace::Uniform => wgpu::BufferBindingType::Uniform,
+            naga::AddressSpace::Uniform => buffer(wgpu::BufferBindingType::Uniform),
             naga::AddressSpace::Storage { access } => {
-                wgpu::BufferBindingType::Storage { read_only: !access.contains(naga::StorageAccess::STORE) }
+                let read_only = !access.contains(naga::StorageAccess::STORE);
+                buffer(wgpu::BufferBindingType::Storage { read_only })
             }
+            // A frame. Read by texels, so that it need not be filterable.
+            naga::AddressSpace::Handle => wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Float { filterable: false },
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            },
             _ => return None,
         };
-        Some(wgpu::BindGroupLayoutEntry {
-            binding: variable.binding?.binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        })
+        let binding = variable.binding?.binding;
+        Some(wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None })
     };
     module.global_variables.iter().filter_map(entry).collect()
 }

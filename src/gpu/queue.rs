@@ -1,10 +1,10 @@
 //! Dispatches, and handing them to the GPU.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
-use super::{Buffer, Error, Gpu};
+use super::{Buffer, Error, Frame, Gpu};
 
 /// One launch of a kernel with everything bound.
 #[derive(Clone)]
@@ -26,14 +26,40 @@ impl Gpu {
         ranges: &[(&Buffer, u64, u64)],
         workgroups: [u32; 3],
     ) -> Result<Dispatch, Error> {
-        let entries: Vec<_> = (0..)
-            .zip(ranges)
-            .map(|(binding, &(buffer, offset, length))| {
-                let size = wgpu::BufferSize::new(length);
-                let range = wgpu::BufferBinding { buffer: buffer.raw(), offset, size };
-                wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) }
-            })
-            .collect();
+        self.bind_all(pipeline, ranges.iter().map(range), workgroups)
+    }
+
+    /// The same, and a frame to the binding after the last range.
+    pub(crate) fn bind_frame(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        ranges: &[(&Buffer, u64, u64)],
+        frame: &Frame,
+        workgroups: [u32; 3],
+    ) -> Result<Dispatch, Error> {
+        let view = wgpu::BindingResource::TextureView(frame.view());
+        self.bind_all(pipeline, ranges.iter().map(range).chain([view]), workgroups)
+    }
+
+    /// Does what concerns a frame. Only wgpu knows whether it is a texture of this device, its view one of two dimensions, and neither is
+    /// destroyed; if not, the frame is refused, and nothing else suffers.
+    pub(crate) fn with_frame<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let scope = self.shared.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let done = work();
+        match pollster::block_on(scope.pop()) {
+            Some(e) => Err(Error::Frame { problem: format!("cannot be read: {e}") }),
+            None => done,
+        }
+    }
+
+    fn bind_all<'b>(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        resources: impl Iterator<Item = wgpu::BindingResource<'b>>,
+        workgroups: [u32; 3],
+    ) -> Result<Dispatch, Error> {
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let bindings = self.shared.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.layout,
@@ -119,16 +145,28 @@ impl Gpu {
     }
 
     pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
-        let poll = || self.shared.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
-        // Where the driver loses the device meanwhile, wgpu tells the callback, and then panics.
-        let waited = catch_unwind(AssertUnwindSafe(poll));
+        self.poll(wgpu::PollType::Wait { submission_index, timeout: None })
+    }
+
+    /// Has wgpu call what waits for the GPU.
+    pub(super) fn poll(&self, how: wgpu::PollType) -> Result<(), Error> {
+        // Where the driver loses the device meanwhile, wgpu tells the callback, which may be an application's, and then panics.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.shared.device.poll(how)));
         self.check()?;
-        let waited = waited.unwrap_or_else(|panic| resume_unwind(panic));
-        waited.map(|_| ()).map_err(|e| self.device_error(&e))
+        match polled {
+            Ok(polled) => polled.map(|_| ()).map_err(|e| self.device_error(&e)),
+            Err(_) => Err(self.lost("wgpu gave up waiting for it")),
+        }
     }
 
     pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
         self.shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    /// What explains that memory of the device is gone: its own words, or `symptom` where they went to an application.
+    pub(super) fn lost(&self, symptom: &str) -> Error {
+        let lost = || Error::DeviceLost { adapter: self.name().to_owned(), reason: symptom.to_owned() };
+        self.check().err().unwrap_or_else(lost)
     }
 
     /// An error of wgpu's, unless the device is gone, which explains it better.
@@ -136,6 +174,11 @@ impl Gpu {
         let fallback = Error::Device { adapter: self.name().to_owned(), message: error.to_string() };
         self.check().err().unwrap_or(fallback)
     }
+}
+
+fn range<'b>(&(buffer, offset, length): &(&'b Buffer, u64, u64)) -> wgpu::BindingResource<'b> {
+    let size = wgpu::BufferSize::new(length);
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: buffer.raw(), offset, size })
 }
 
 impl Dispatch {

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
+use super::signal::Signal;
 use super::{Buffer, Error, Gpu};
 
 /// Size of one upload buffer. Weights of hundreds of megabytes pass through a few of these.
@@ -41,6 +43,10 @@ pub(crate) struct Download {
     staging: wgpu::Buffer,
     lengths: Vec<u64>,
     submission: wgpu::SubmissionIndex,
+    /// Set when the bytes can be had, or never will.
+    arrived: Arc<Signal>,
+    /// Whether the watcher has been told of it.
+    watched: bool,
 }
 
 impl Gpu {
@@ -69,7 +75,8 @@ impl Gpu {
         let mut encoder = self.encoder();
         let mut at = 0;
         {
-            let mut view = staging.slice(..).get_mapped_range_mut().map_err(|e| self.device_error(&e))?;
+            let mapped = staging.slice(..).get_mapped_range_mut();
+            let mut view = mapped.map_err(|_| self.lost("its upload buffers are gone"))?;
             for (buffer, offset, bytes) in pieces {
                 view.slice(at..at + bytes.len()).copy_from_slice(bytes);
                 encoder.copy_buffer_to_buffer(&staging, at as u64, buffer.raw(), *offset, bytes.len() as u64);
@@ -101,9 +108,7 @@ impl Gpu {
                     Ok(Some(buffer)) => return Ok(buffer),
                     Ok(None) => {
                         uploads.created -= 1;
-                        let message = "an upload buffer could not be mapped; the device may be lost".to_owned();
-                        let error = Error::Device { adapter: self.name().to_owned(), message };
-                        return Err(self.check().err().unwrap_or(error));
+                        return Err(self.lost("its upload buffers cannot be mapped"));
                     }
                     Err(_) if uploads.created < CHUNKS => {
                         uploads.created += 1;
@@ -134,8 +139,11 @@ impl Gpu {
             at += length;
         }
         let submission = self.shared.queue.submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., |_| {});
-        Ok(Download { gpu: self.clone(), staging, lengths: ranges.iter().map(|r| r.2).collect(), submission })
+        let arrived = Arc::<Signal>::default();
+        let setting = arrived.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |_| setting.set());
+        let lengths = ranges.iter().map(|r| r.2).collect();
+        Ok(Download { gpu: self.clone(), staging, lengths, submission, arrived, watched: false })
     }
 
     fn read_buffer(&self, bytes: u64) -> Result<wgpu::Buffer, Error> {
@@ -168,13 +176,30 @@ impl Gpu {
 }
 
 impl Download {
+    /// Whether [`Self::wait`] will return at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.arrived.is_set() || self.gpu.poll(wgpu::PollType::Poll).is_err() || self.arrived.is_set()
+    }
+
+    /// The same, and who is to be woken once it will.
+    pub(crate) fn poll_ready(&mut self, context: &Context<'_>) -> Poll<()> {
+        let polled = self.arrived.poll(context);
+        if polled.is_pending() && !self.watched {
+            let shared = &self.gpu.shared;
+            shared.watcher.watch(&shared.device, self.submission.clone(), self.arrived.clone());
+            self.watched = true;
+        }
+        polled
+    }
+
     /// Waits for the copy and returns the bytes of each range.
     pub(crate) fn wait(self) -> Result<Vec<Vec<u8>>, Error> {
-        let Self { gpu, staging, lengths, submission } = self;
+        let Self { gpu, staging, lengths, submission, .. } = self;
         gpu.wait_for(Some(submission))?;
         let mut ranges = Vec::with_capacity(lengths.len());
         {
-            let view = staging.slice(..).get_mapped_range().map_err(|e| gpu.device_error(&e))?;
+            let mapped = staging.slice(..).get_mapped_range();
+            let view = mapped.map_err(|_| gpu.lost("what it computed cannot be read"))?;
             let mut rest: &[u8] = &view;
             for length in lengths {
                 let (range, tail) = rest.split_at(length as usize);

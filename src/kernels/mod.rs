@@ -7,6 +7,7 @@ mod choices;
 mod conv;
 mod dense;
 mod depthwise;
+pub mod frame;
 mod gate;
 mod input;
 mod loss;

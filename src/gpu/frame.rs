@@ -1,0 +1,95 @@
+//! Pictures that are on the device already.
+
+use std::fmt;
+
+use super::Error;
+
+/// A picture in a texture: a camera's frame, or what an application has rendered. It is read when the GPU comes to it, after what was
+/// submitted before.
+///
+/// Its bytes are taken for what a picture file would hold, which is sRGB, whether the format says so (`Rgba8UnormSrgb`) or leaves it open
+/// (`Rgba8Unorm`). Alpha is ignored.
+///
+/// ```no_run
+/// # fn example(net: &resnet_rs::Classifier, texture: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
+/// let best = net.classify(resnet_rs::Frame::new(texture)?)?.top(1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Frame {
+    view: wgpu::TextureView,
+    size: [u32; 2],
+    format: wgpu::TextureFormat,
+}
+
+impl Frame {
+    /// The whole texture: of its layers the first, at full size.
+    ///
+    /// # Errors
+    /// If it is not one of two dimensions and 8 bits a colour (`Rgba8Unorm`, `Bgra8Unorm` or their sRGB forms), is multisampled, or was made
+    /// without the usage `TEXTURE_BINDING`.
+    pub fn new(texture: &wgpu::Texture) -> Result<Self, Error> {
+        check(texture, texture.format())?;
+        let view = texture.create_view(&wgpu::TextureViewDescriptor {
+            dimension: Some(wgpu::TextureViewDimension::D2),
+            mip_level_count: Some(1),
+            array_layer_count: Some(1),
+            ..Default::default()
+        });
+        Ok(Self { view, size: [texture.width(), texture.height()], format: texture.format() })
+    }
+
+    /// A view of a layer or mip level: `size` is its width and height, and `format` the one it was made with. It must be of dimension
+    /// `D2`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_view(view: &wgpu::TextureView, size: [u32; 2], format: wgpu::TextureFormat) -> Result<Self, Error> {
+        check(view.texture(), format)?;
+        if size.contains(&0) {
+            return Err(Error::Frame { problem: format!("is said to be {} x {} pixels large", size[0], size[1]) });
+        }
+        Ok(Self { view: view.clone(), size, format })
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
+    /// Whether shaders see linear light, decoded from sRGB.
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.format.is_srgb()
+    }
+
+    pub(super) fn view(&self) -> &wgpu::TextureView {
+        &self.view
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("size", &self.size).field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+fn check(texture: &wgpu::Texture, format: wgpu::TextureFormat) -> Result<(), Error> {
+    use wgpu::TextureFormat::{Bgra8Unorm, Bgra8UnormSrgb, Rgba8Unorm, Rgba8UnormSrgb};
+    let refused = |problem: String| Err(Error::Frame { problem });
+    if !matches!(format, Rgba8Unorm | Rgba8UnormSrgb | Bgra8Unorm | Bgra8UnormSrgb) {
+        return refused(format!(
+            "has the format {format:?}: draw or copy it to one of Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, Bgra8UnormSrgb"
+        ));
+    }
+    if texture.dimension() != wgpu::TextureDimension::D2 {
+        return refused(format!("has the dimension {:?} and not D2", texture.dimension()));
+    }
+    if texture.sample_count() != 1 {
+        return refused(format!("has {} samples a pixel: resolve it first", texture.sample_count()));
+    }
+    if !texture.usage().contains(wgpu::TextureUsages::TEXTURE_BINDING) {
+        return refused("was made without the usage TEXTURE_BINDING, by which shaders read it".into());
+    }
+    Ok(())
+}
