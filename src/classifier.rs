@@ -3,20 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{DynamicImage, RgbImage};
-
-use crate::data::{evaluation_crop, pack};
+use crate::backbone::Backbone;
 use crate::gpu::Gpu;
-use crate::models::Input;
+use crate::inference::Answer;
 use crate::weights::{ModelCard, StateDict, timm};
-use crate::{Error, Inference, InferenceOptions};
+use crate::{Error, InferenceOptions, Pending, Picture};
 
-/// A trained network with its pre-processing.
+/// A trained network with its pre-processing. Threads may share it.
+///
+/// Pictures are resized, cropped and standardised as timm does for this variant: those in memory on the CPU, in the thread that hands them
+/// over; textures on the GPU.
 pub struct Classifier {
-    inference: Inference,
-    card: ModelCard,
+    backbone: Backbone,
     classes: Arc<[String]>,
-    batch: usize,
 }
 
 impl Classifier {
@@ -25,9 +24,8 @@ impl Classifier {
     ///
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
-    /// let mut net = resnet_rs::Classifier::load(&gpu, "resnetrs50.safetensors")?;
-    /// let picture = image::open("cat.jpg")?;
-    /// for guess in net.classify(&picture)?.top(5) {
+    /// let net = resnet_rs::Classifier::load(&gpu, "resnetrs50.safetensors")?;
+    /// for guess in net.classify(&image::open("cat.jpg")?)?.top(5) {
     ///     println!("{:.1} % {}", 100.0 * guess.probability, guess.label);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,6 +39,15 @@ impl Classifier {
 
     /// The same with maps and weights in f16, say, or several pictures at a time.
     ///
+    /// ```no_run
+    /// use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Precision};
+    ///
+    /// let gpu = Gpu::new(&GpuOptions::default())?;
+    /// let options = InferenceOptions { batch: 8, precision: Precision::F16, ..InferenceOptions::default() };
+    /// let net = Classifier::load_with(&gpu, "resnetrs50.safetensors", &options)?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(gpu: &Gpu, path: impl AsRef<Path>, options: &InferenceOptions<'_>) -> Result<Self, Error> {
@@ -52,6 +59,18 @@ impl Classifier {
 
     /// The same with weights in memory, `path` in messages, and a card that may differ from the file's own.
     ///
+    /// ```no_run
+    /// # use std::path::Path;
+    /// # use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, weights};
+    /// let gpu = Gpu::new(&GpuOptions::default())?;
+    /// let path = Path::new("resnetrs50.safetensors");
+    /// let weights = weights::StateDict::read(path)?;
+    /// let mut card = weights::timm::recognise(path, &weights)?;
+    /// card.res = 224; // larger than it was trained on, as timm tests it
+    /// let net = Classifier::with_card(&gpu, (path, &weights), card, &InferenceOptions::default())?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the weights are not those of the card's network, or that does not fit the device.
     pub fn with_card(
@@ -60,51 +79,96 @@ impl Classifier {
         card: ModelCard,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        let input = Input::Pixels { mean: card.mean, std: card.std };
-        let size = [card.res as usize; 2];
-        let inference = Inference::load(gpu, (path, weights), &card.config, size, input, options)?;
         let classes = card.classes.clone().into();
-        Ok(Self { inference, card, classes, batch: options.batch })
+        let backbone = Backbone::load(gpu, (path, weights), card, Answer::Logits, options)?;
+        Ok(Self { backbone, classes })
     }
 
     /// The network and its pre-processing.
     pub fn card(&self) -> &ModelCard {
-        &self.card
+        self.backbone.card()
     }
 
-    /// Classifies one picture of any size: resized, cropped and standardised as timm does for this variant.
-    pub fn classify(&mut self, picture: &DynamicImage) -> Result<Prediction, Error> {
-        let mut predictions = self.classify_all(&[picture.to_rgb8()])?;
-        Ok(predictions.swap_remove(0))
+    /// Classifies one picture of any size.
+    ///
+    /// # Errors
+    /// A picture without pixels, a texture that cannot be read, or a device that fails.
+    pub fn classify<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Prediction, Error> {
+        self.submit(picture)?.wait()
     }
 
     /// Classifies several pictures, as many at a time as the classifier was made for.
-    pub fn classify_all(&mut self, pictures: &[RgbImage]) -> Result<Vec<Prediction>, Error> {
-        let mut predictions = Vec::with_capacity(pictures.len());
-        let picture_pixels = (self.card.res as usize).pow(2);
-        for group in pictures.chunks(self.batch) {
-            let crop = |p: &RgbImage| pack(&evaluation_crop(p, self.card.res, self.card.crop_pct));
-            let mut pixels: Vec<u32> = group.iter().flat_map(crop).collect();
-            pixels.resize(self.batch * picture_pixels, 0);
-            let logits = self.inference.logits_of_pixels(&pixels)?;
-            let rows = logits.chunks(self.card.config.classes).take(group.len());
-            predictions
-                .extend(rows.map(|row| Prediction { probabilities: softmax(row), classes: self.classes.clone() }));
-        }
-        Ok(predictions)
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), Box<dyn std::error::Error>> {
+    /// let pictures = [image::open("cat.jpg")?, image::open("dog.jpg")?];
+    /// for prediction in net.classify_all(&pictures)? {
+    ///     println!("{}", prediction.top(1)[0].label);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::classify`].
+    pub fn classify_all<'p, P: Into<Picture<'p>>>(
+        &self,
+        pictures: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Prediction>, Error> {
+        self.submit_all(pictures)?.wait()
+    }
+
+    /// Hands a picture over and returns while the GPU works on it. With two batches under way it first waits for the older of them, so that
+    /// whoever submits faster than the GPU answers does not fill its memory.
+    ///
+    /// # Errors
+    /// As [`Self::classify`].
+    pub fn submit<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Pending<Prediction>, Error> {
+        Ok(self.start(&[picture.into()])?.map(|mut one| one.swap_remove(0)))
+    }
+
+    /// The same for several pictures.
+    ///
+    /// # Errors
+    /// As [`Self::classify`].
+    pub fn submit_all<'p, P: Into<Picture<'p>>>(
+        &self,
+        pictures: impl IntoIterator<Item = P>,
+    ) -> Result<Pending<Vec<Prediction>>, Error> {
+        self.start(&pictures.into_iter().map(Into::into).collect::<Vec<_>>())
+    }
+
+    fn start(&self, pictures: &[Picture<'_>]) -> Result<Pending<Vec<Prediction>>, Error> {
+        let (width, classes) = (self.card().config.classes, self.classes.clone());
+        self.backbone.submit(pictures, move |outputs, i| {
+            Prediction::new(outputs[0][i * width..][..width].to_vec(), classes.clone())
+        })
+    }
+
+    /// Logits of standardised pictures, `[N, 3, H, W]` as PyTorch has them, row by row: what timm's models return for the same tensor.
+    /// A network is made for each new shape, and the last is kept.
+    ///
+    /// # Errors
+    /// If the shape is another, there are not as many numbers, the network cannot see so small a picture, or the device fails.
+    pub fn logits(&self, nchw: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, Error> {
+        Ok(self.backbone.submit_tensor(nchw, shape)?.wait()?.swap_remove(0))
     }
 }
 
-/// Probability of every class for one picture.
+/// What a network says of one picture.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Prediction {
-    /// One per class; they add up to 1.
+    /// Results before the softmax, one per class.
+    pub logits: Vec<f32>,
+    /// Probability of every class; they add up to 1.
     pub probabilities: Vec<f32>,
     classes: Arc<[String]>,
 }
 
 /// One class of a prediction.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Guess {
     /// Index of the class.
     pub class: usize,
@@ -115,6 +179,10 @@ pub struct Guess {
 }
 
 impl Prediction {
+    fn new(logits: Vec<f32>, classes: Arc<[String]>) -> Self {
+        Self { probabilities: softmax(&logits), logits, classes }
+    }
+
     /// The `k` likeliest classes, likeliest first; fewer if there are not so many.
     pub fn top(&self, k: usize) -> Vec<Guess> {
         let mut order: Vec<usize> = (0..self.probabilities.len()).collect();

@@ -1,6 +1,6 @@
 //! The front door's error: whichever floor it comes from, one type to handle.
 
-use crate::{data, exec, files, gpu, graph, models, reference, train, weights};
+use crate::{data, exec, files, gpu, graph, models, picture, reference, train, weights};
 
 /// Anything that can go wrong. Messages say what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,8 @@ pub enum Error {
     Graph(#[from] graph::Error),
     #[error(transparent)]
     Model(#[from] models::Error),
+    #[error(transparent)]
+    Picture(#[from] picture::Error),
     #[error(transparent)]
     Reference(#[from] reference::Error),
     #[error(transparent)]

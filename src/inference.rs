@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use crate::exec::{ParameterStore, Session, SessionOptions};
-use crate::gpu::Gpu;
+use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
+use crate::gpu::{Frame, Gpu};
 use crate::graph::freeze::{Frozen, freeze};
 use crate::graph::{Precision, TensorId, fuse};
+use crate::kernels::frame::Crop;
 use crate::models::{Config, Input, Mode, Network};
 use crate::reference::{self, Values};
 use crate::weights::{StateDict, timm};
-use crate::{Error, exec};
+use crate::{Error, exec, graph};
 
 /// How a network is made ready to answer.
 pub struct InferenceOptions<'a> {
@@ -29,11 +30,85 @@ impl Default for InferenceOptions<'_> {
     }
 }
 
+/// What a network is to answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Results before the softmax, `[N, classes]`.
+    Logits,
+    /// The last map of each of the strides 2, 4, 8, 16 and 32 ([`Network::pyramid`]).
+    Pyramid,
+}
+
+/// A network's weights, folded and on a device: what networks for any number of pictures of any size are made over.
+pub struct FoldedWeights {
+    store: ParameterStore,
+    config: Config,
+    precision: Precision,
+    answer: Answer,
+}
+
+impl FoldedWeights {
+    /// Loads the weights of a file, `path` in messages, and builds a first network over them, for pictures of `size` (height,
+    /// width). They are folded on the CPU on their way to the device, which never holds more than what answers.
+    ///
+    /// # Errors
+    /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
+    pub fn load(
+        gpu: &Gpu,
+        (path, weights): (&Path, &StateDict),
+        config: &Config,
+        (size, input): ([usize; 2], Input),
+        answer: Answer,
+        options: &InferenceOptions<'_>,
+    ) -> Result<(Self, Inference), Error> {
+        let mut store = ParameterStore::new(gpu);
+        let network = Network::build(config, options.batch, size, input, Mode::Inference)?;
+        let (frozen, input, outputs) = frozen(network.clone(), answer, options.precision)?;
+        store.allocate(&frozen.graph)?;
+        let session = Session::new(&store, frozen.graph.clone(), &outputs, &options.session)?;
+        // The driver finishes kernels while the weights are folded. Uploads would wait for it.
+        session.warm_up()?;
+        store.load(&fold(&frozen, timm::values(path, weights, &network.graph)?)?)?;
+        let mut first = Inference { session, input, outputs };
+        first.prepare()?;
+        Ok((Self { store, config: config.clone(), precision: options.precision, answer }, first))
+    }
+
+    /// One more network over the same weights. Where a device runs convolutions by Winograd's algorithm, it has transformed copies of
+    /// some of its own.
+    ///
+    /// # Errors
+    /// If the network cannot be built for that size or does not fit the device.
+    pub fn network(&self, batch: usize, size: [usize; 2], input: Input) -> Result<Inference, Error> {
+        let network = Network::build(&self.config, batch, size, input, Mode::Inference)?;
+        let (frozen, input, outputs) = frozen(network, self.answer, self.precision)?;
+        let session = Session::new(&self.store, frozen.graph, &outputs, &SessionOptions::default())?;
+        let mut network = Inference { session, input, outputs };
+        network.prepare()?;
+        Ok(network)
+    }
+}
+
+/// The network that answers alone, the tensor to feed, and those to read.
+fn frozen(
+    network: Network,
+    answer: Answer,
+    precision: Precision,
+) -> Result<(Frozen, TensorId, Vec<TensorId>), graph::Error> {
+    let Network { mut graph, input, logits, pyramid, .. } = network;
+    let outputs = match answer {
+        Answer::Logits => vec![logits],
+        Answer::Pyramid => pyramid.to_vec(),
+    };
+    graph.retain_ancestors(&outputs);
+    Ok((freeze(graph, &outputs, precision)?, input, outputs))
+}
+
 /// A fused inference network on a device, for a fixed number of pictures of a fixed size.
 pub struct Inference {
     session: Session,
     input: TensorId,
-    logits: TensorId,
+    outputs: Vec<TensorId>,
 }
 
 impl Inference {
@@ -54,32 +129,23 @@ impl Inference {
         fuse::for_inference(&mut network.graph, &[network.logits])?;
         store.allocate(&network.graph)?;
         let session = Session::new(store, network.graph, &[network.logits], options)?;
-        Ok(Self { session, input: network.input, logits: network.logits })
+        Ok(Self { session, input: network.input, outputs: vec![network.logits] })
     }
 
-    /// Builds the network for pictures of `size` (height, width) with the weights of a file, `path` in messages. They are folded
-    /// on the CPU on their way to the device, which never holds more than what answers.
+    /// Builds the network for pictures of `size` (height, width) with the weights of a file, `path` in messages:
+    /// [`FoldedWeights::load`], where one network is all that is wanted.
     ///
     /// # Errors
-    /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
+    /// As there.
     pub fn load(
         gpu: &Gpu,
-        (path, weights): (&Path, &StateDict),
+        file: (&Path, &StateDict),
         config: &Config,
         size: [usize; 2],
         input: Input,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        let Network { graph, input, logits, .. } = Network::build(config, options.batch, size, input, Mode::Inference)?;
-        let frozen = freeze(graph.clone(), &[logits], options.precision)?;
-        let mut store = ParameterStore::new(gpu);
-        store.allocate(&frozen.graph)?;
-        let mut session = Session::new(&store, frozen.graph.clone(), &[logits], &options.session)?;
-        // The driver finishes kernels while the weights are folded. Uploads would wait for it.
-        session.warm_up()?;
-        store.load(&fold(&frozen, timm::values(path, weights, &graph)?)?)?;
-        session.prepare()?;
-        Ok(Self { session, input, logits })
+        Ok(FoldedWeights::load(gpu, file, config, (size, input), Answer::Logits, options)?.1)
     }
 
     /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever
@@ -90,19 +156,40 @@ impl Inference {
 
     /// Logits `[N, classes]` of packed pixels `[N, H, W]`.
     pub fn logits_of_pixels(&mut self, pixels: &[u32]) -> Result<Vec<f32>, Error> {
-        self.session.feed(&[], &[(self.input, pixels)])?;
-        self.answer().map_err(Error::from)
+        self.feed_pixels(pixels)?;
+        Ok(self.answer()?.wait()?.swap_remove(0))
     }
 
     /// Logits `[N, classes]` of standardised pictures `[N, H, W, 3]`.
     pub fn logits_of_tensor(&mut self, pictures: &[f32]) -> Result<Vec<f32>, Error> {
-        self.session.feed(&[(self.input, pictures)], &[])?;
-        self.answer().map_err(Error::from)
+        self.feed_tensor(pictures)?;
+        Ok(self.answer()?.wait()?.swap_remove(0))
     }
 
-    fn answer(&mut self) -> Result<Vec<f32>, exec::Error> {
+    /// Hands over packed pixels `[N, H, W]`.
+    pub(crate) fn feed_pixels(&self, pixels: &[u32]) -> Result<(), exec::Error> {
+        self.session.feed(&[], &[(self.input, pixels)])
+    }
+
+    /// Hands over standardised pictures `[N, H, W, 3]`.
+    pub(crate) fn feed_tensor(&self, pictures: &[f32]) -> Result<(), exec::Error> {
+        self.session.feed(&[(self.input, pictures)], &[])
+    }
+
+    /// Hands over one picture of packed pixels `[N, H, W]`.
+    pub(crate) fn feed_frame(&mut self, index: usize, frame: &Frame, crop: &Crop) -> Result<(), exec::Error> {
+        self.session.feed_frame(self.input, index, frame, crop)
+    }
+
+    /// Starts the work on what was handed over. Two at a time are under way at most; a third waits for the first.
+    pub(crate) fn answer(&mut self) -> Result<PendingRead, exec::Error> {
         self.session.run()?;
-        self.session.read(self.logits)
+        self.session.read_later(&self.outputs)
+    }
+
+    /// Shapes of what it answers with.
+    pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
+        self.outputs.iter().map(|&output| self.session.graph().spec(output).shape.clone()).collect()
     }
 
     /// The session underneath, for its plan and its times.

@@ -15,13 +15,21 @@ pub mod train;
 pub mod tune;
 pub mod weights;
 
+mod backbone;
 mod classifier;
 mod drawing;
 mod error;
+mod features;
 mod inference;
+mod pending;
+pub mod picture;
 
 pub use classifier::{Classifier, Guess, Prediction};
 pub use error::Error;
-pub use gpu::{Gpu, GpuOptions};
+pub use features::{FeatureMap, Features};
+pub use gpu::{Frame, Gpu, GpuOptions};
 pub use graph::Precision;
-pub use inference::{Inference, InferenceOptions};
+pub use inference::{Answer, FoldedWeights, Inference, InferenceOptions};
+pub use pending::Pending;
+pub use picture::Picture;
+pub use wgpu;

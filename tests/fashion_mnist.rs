@@ -13,12 +13,13 @@ mod program;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "common/synth.rs"]
 mod synth;
+#[path = "common/weights.rs"]
+mod weights;
 
 use std::path::Path;
 
 use program::{losses, metrics, succeed};
-use resnet_rs::models::{Config, Input, Mode, Network};
-use resnet_rs::weights::{HostTensor, StateDict, timm};
+use resnet_rs::models::Config;
 
 const DATA: &str = "/usr/share/datasets/fashion-mnist";
 
@@ -26,20 +27,6 @@ const DATA: &str = "/usr/share/datasets/fashion-mnist";
 const ACCURACY: f64 = 0.8695;
 
 const SMOOTHING: usize = 50;
-
-/// The small network with synthetic weights, as a file.
-fn write_weights(path: &Path) {
-    let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
-    let graph = Network::build(&config, 1, [32; 2], Input::Tensor, Mode::Inference).unwrap().graph;
-    let tensor = |id| {
-        let tensor = graph.tensor(id);
-        let shape = timm::torch_shape(&tensor.spec);
-        let data = synth::fill(&tensor.name, &shape, golden::SEED, golden::BRANCH_GAMMA);
-        (tensor.name.clone(), HostTensor { shape, data })
-    };
-    let weights = StateDict { tensors: graph.persistent().map(tensor).collect(), ..StateDict::default() };
-    weights.write(path).unwrap();
-}
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
@@ -55,7 +42,8 @@ fn an_epoch_follows_pytorch() {
     let want: Vec<f64> = golden["losses"].iter().map(|&loss| f64::from(loss)).collect();
     let folder = tempfile::tempdir().unwrap();
     let (init, run) = (folder.path().join("init.safetensors"), folder.path().join("run"));
-    write_weights(&init);
+    let small = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
+    weights::synthetic(&small, golden::BRANCH_GAMMA).write(&init).unwrap();
     let (init_path, run_path) = (init.display(), run.display());
     succeed(&format!(
         "train --data idx:{DATA} --out {run_path} --init {init_path} --depths 1,1,1,1 --width 0.25 --epochs 1 \

@@ -7,16 +7,17 @@ mod adapters;
 mod golden;
 #[path = "common/synth.rs"]
 mod synth;
+#[path = "common/weights.rs"]
+mod weights;
 
 use std::path::Path;
 
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
-use resnet_rs::graph::{Graph, Op, Tensor, TensorId, autodiff, fuse};
+use resnet_rs::graph::{Graph, Op, TensorId, autodiff, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
 use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
-use resnet_rs::weights::{HostTensor, StateDict, timm};
 use resnet_rs::{Inference, InferenceOptions, Precision};
 
 /// Largest logit error as a share of the largest logit.
@@ -135,13 +136,7 @@ fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
     let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
     let graph = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap().graph;
-    let tensor = |id| {
-        let Tensor { name, spec, .. } = graph.tensor(id);
-        let shape = timm::torch_shape(spec);
-        let data = synth::fill(name, &shape, SEED, BRANCH_GAMMA);
-        (name.clone(), HostTensor { shape, data })
-    };
-    let weights = StateDict { tensors: graph.persistent().map(tensor).collect(), ..StateDict::default() };
+    let weights = weights::synthetic(&config, BRANCH_GAMMA);
     let options = InferenceOptions { batch: 2, precision: Precision::F16, ..InferenceOptions::default() };
     let file = (Path::new("synthetic"), &weights);
     let mut net = Inference::load(gpu, file, &config, [size; 2], Input::Tensor, &options).unwrap();

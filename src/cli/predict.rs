@@ -96,7 +96,7 @@ fn predict_pictures(
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let batch = args.images.len().min(8);
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let mut classifier = Classifier::with_card(gpu, (&args.weights, weights), card, &options)?;
+    let classifier = Classifier::with_card(gpu, (&args.weights, weights), card, &options)?;
     drop(compiling);
     for paths in args.images.chunks(batch) {
         let pictures = paths.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
@@ -131,15 +131,13 @@ fn predict_tensor(
             "{name}: expected a tensor named input of shape [N, 3, H, W], N, H and W at least 1"
         )));
     };
-    let [n, c, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
+    let shape @ [n, _, h, w] = [0, 1, 2, 3].map(|d| input.shape[d]);
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
     let mut network = Inference::load(gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);
-    // NCHW to NHWC.
-    let at = |k: usize| ((k / c / w / h * c + k % c) * h + k / c / w % h) * w + k / c % w;
-    let pictures: Vec<f32> = (0..input.data.len()).map(|k| input.data[at(k)]).collect();
+    let pictures = timm::pictures_from_torch(&input.data, shape);
     let answer = HostTensor { shape: vec![n, card.config.classes], data: network.logits_of_tensor(&pictures)? };
     let result = StateDict { tensors: [("logits".to_owned(), answer)].into(), ..StateDict::default() };
     Ok(result.write(logits)?)

@@ -46,6 +46,12 @@ pub fn from_torch(spec: &Spec, torch: &HostTensor) -> Vec<f32> {
     }
 }
 
+/// Pictures `[N, C, H, W]`, PyTorch's order, as `[N, H, W, C]`.
+pub fn pictures_from_torch(nchw: &[f32], [_, c, h, w]: [usize; 4]) -> Vec<f32> {
+    let at = |k: usize| ((k / c / w / h * c + k % c) * h + k / c / w % h) * w + k / c % w;
+    (0..nchw.len()).map(|k| nchw[at(k)]).collect()
+}
+
 /// Taps, input and output channels of a tensor whose order differs.
 fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
     match (spec.layout, spec.shape.as_slice()) {

@@ -39,6 +39,7 @@ pub(crate) fn fill(name: &str, shape: &[usize], seed: u32, branch_gamma: f32) ->
 }
 
 /// Standardised pictures, NHWC; the PyTorch tensor is NCHW `[n, c, h, w]`.
+#[allow(dead_code, reason = "not every test binary that mounts this file shows tensors")]
 pub(crate) fn images(name: &str, [n, c, h, w]: [usize; 4], seed: u32) -> Vec<f32> {
     let nchw = value(name, n * c * h * w, seed);
     let image = |n: usize| {
@@ -50,6 +51,7 @@ pub(crate) fn images(name: &str, [n, c, h, w]: [usize; 4], seed: u32) -> Vec<f32
 
 /// Elements of a tensor in PyTorch's order (OIHW, OI) in this crate's: `shape` is HWIO, HWC of a depthwise kernel, or IO. Vectors stay as
 /// they are.
+#[allow(dead_code, reason = "not every test binary that mounts this file needs this crate's order")]
 pub(crate) fn from_torch<T: Copy>(shape: &[usize], torch: &[T]) -> Vec<T> {
     let (taps, inputs, outputs) = match shape {
         // Depthwise: one kernel a channel.
@@ -63,6 +65,7 @@ pub(crate) fn from_torch<T: Copy>(shape: &[usize], torch: &[T]) -> Vec<T> {
 }
 
 /// A parameter or running statistic in this crate's order, made from its name and its `shape` (HWIO, IO or a vector).
+#[allow(dead_code, reason = "not every test binary that mounts this file needs this crate's order")]
 pub(crate) fn parameter(name: &str, shape: &[usize], seed: u32, branch_gamma: f32) -> Vec<f32> {
     let torch_shape: Vec<usize> = match *shape {
         [h, w, i, o] => vec![o, i, h, w],

@@ -1,0 +1,117 @@
+//! A network with its pre-processing: what the classifier and the features have in common.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::data::{evaluation_crop, evaluation_part, pack};
+use crate::exec::PendingRead;
+use crate::gpu::Gpu;
+use crate::inference::{Answer, FoldedWeights};
+use crate::kernels::frame::Crop;
+use crate::models::Input;
+use crate::picture::{self, Picture, Pixels};
+use crate::weights::{ModelCard, StateDict, timm};
+use crate::{Error, Inference, InferenceOptions, Pending};
+
+/// Pictures in, values on their way out. Threads may share it: each holds the lock only while it hands over its work.
+pub(crate) struct Backbone {
+    card: ModelCard,
+    batch: usize,
+    weights: FoldedWeights,
+    /// For pictures.
+    pictures: Mutex<Inference>,
+    /// For tensors, of the shape `[N, 3, H, W]` that was last asked for.
+    tensors: Mutex<Option<([usize; 4], Inference)>>,
+}
+
+impl Backbone {
+    pub(crate) fn load(
+        gpu: &Gpu,
+        file: (&Path, &StateDict),
+        card: ModelCard,
+        answer: Answer,
+        options: &InferenceOptions<'_>,
+    ) -> Result<Self, Error> {
+        let input = Input::Pixels { mean: card.mean, std: card.std };
+        let size = [card.res as usize; 2];
+        let (weights, pictures) = FoldedWeights::load(gpu, file, &card.config, (size, input), answer, options)?;
+        let pictures = Mutex::new(pictures);
+        Ok(Self { card, batch: options.batch, weights, pictures, tensors: Mutex::default() })
+    }
+
+    pub(crate) fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Shapes of what a batch of pictures is answered with.
+    pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
+        lock(&self.pictures).shapes()
+    }
+
+    /// Hands pictures over, a batch at a time. `answer` makes a picture's answer of its batch's outputs and its place in the batch.
+    pub(crate) fn submit<T>(
+        &self,
+        pictures: &[Picture<'_>],
+        answer: impl Fn(&[Vec<f32>], usize) -> T + Send + 'static,
+    ) -> Result<Pending<Vec<T>>, Error> {
+        if let Some(empty) = pictures.iter().map(Picture::size).find(|&(width, height)| width == 0 || height == 0) {
+            return Err(picture::Error::Empty { width: empty.0, height: empty.1 }.into());
+        }
+        let batches = pictures.chunks(self.batch).map(|group| Ok((self.submit_batch(group)?, group.len())));
+        let (reads, counts): (Vec<_>, Vec<usize>) = batches.collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
+        Ok(Pending::new(reads, move |batches| {
+            let of_batch = |(outputs, count): (&Vec<_>, _)| (0..count).map(|i| answer(outputs, i)).collect::<Vec<_>>();
+            batches.iter().zip(counts).flat_map(of_batch).collect()
+        }))
+    }
+
+    fn submit_batch(&self, group: &[Picture<'_>]) -> Result<PendingRead, Error> {
+        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
+        let picture_pixels = (res as usize).pow(2);
+        let packed = |picture: &Picture<'_>| match &picture.0 {
+            Pixels::Host(picture) => pack(&evaluation_crop(picture, res, crop_pct)),
+            Pixels::Device(_) => vec![0; picture_pixels],
+        };
+        let mut pixels: Vec<u32> = group.par_iter().map(packed).flatten_iter().collect();
+        pixels.resize(self.batch * picture_pixels, 0);
+
+        let mut network = lock(&self.pictures);
+        network.feed_pixels(&pixels)?;
+        for (index, picture) in group.iter().enumerate() {
+            if let Pixels::Device(frame) = &picture.0 {
+                let part = evaluation_part(frame.size().into(), res, crop_pct);
+                let crop = Crop { part, picture_height: frame.size()[1], side: res };
+                network.feed_frame(index, frame, &crop)?;
+            }
+        }
+        Ok(network.answer()?)
+    }
+
+    /// Hands over standardised pictures, NCHW.
+    pub(crate) fn submit_tensor(&self, nchw: &[f32], shape: [usize; 4]) -> Result<PendingRead, Error> {
+        let [n, channels, h, w] = shape;
+        let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+        if channels != 3 || elements != Some(nchw.len()) || nchw.is_empty() {
+            return Err(picture::Error::Tensor { shape, got: nchw.len() }.into());
+        }
+        let nhwc = timm::pictures_from_torch(nchw, shape);
+
+        let mut kept = lock(&self.tensors);
+        let network = match &mut *kept {
+            Some((of, network)) if *of == shape => network,
+            other => {
+                // The memory of the one before is free for it.
+                *other = None;
+                &mut other.insert((shape, self.weights.network(n, [h, w], Input::Tensor)?)).1
+            }
+        };
+        network.feed_tensor(&nhwc)?;
+        Ok(network.answer()?)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! Answers that are on their way.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::Error;
+use crate::exec::PendingRead;
+
+/// An answer that the GPU is working on. An application that draws asks [`Self::is_ready`] once a frame; one with an async runtime,
+/// whichever it is, awaits it; and anyone may [`wait`](Self::wait).
+///
+/// ```no_run
+/// # fn example(net: &resnet_rs::Classifier, picture: &image::DynamicImage) -> Result<(), resnet_rs::Error> {
+/// let mut pending = Some(net.submit(picture)?);
+/// loop {
+///     // ... draw a frame ...
+///     if let Some(answer) = pending.take_if(|pending| pending.is_ready()) {
+///         println!("{:?}", answer.wait()?.top(1));
+///         break;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping it abandons the answer; the GPU finishes what it has begun.
+#[must_use = "the answer is had by waiting for it or awaiting it"]
+pub struct Pending<T> {
+    /// In the order in which they arrive.
+    reads: Vec<PendingRead>,
+    /// What becomes of their values.
+    finish: Option<Finish<T>>,
+}
+
+/// From the values of each output of each read.
+type Finish<T> = Box<dyn FnOnce(Vec<Vec<Vec<f32>>>) -> T + Send>;
+
+impl<T> Pending<T> {
+    pub(crate) fn new(reads: Vec<PendingRead>, finish: impl FnOnce(Vec<Vec<Vec<f32>>>) -> T + Send + 'static) -> Self {
+        Self { reads, finish: Some(Box::new(finish)) }
+    }
+
+    /// The same answer, and what is to be made of it.
+    pub(crate) fn map<U>(self, then: impl FnOnce(T) -> U + Send + 'static) -> Pending<U>
+    where
+        T: 'static,
+    {
+        let finish = self.finish.unwrap_or_else(|| unreachable!("an answer is taken once"));
+        Pending::new(self.reads, move |values| then(finish(values)))
+    }
+
+    /// Whether [`Self::wait`] will return at once. Never blocks.
+    pub fn is_ready(&self) -> bool {
+        self.reads.last().is_none_or(PendingRead::is_ready)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// If the device has failed or was lost meanwhile.
+    pub fn wait(mut self) -> Result<T, Error> {
+        self.take()
+    }
+
+    fn take(&mut self) -> Result<T, Error> {
+        let values = self.reads.drain(..).map(PendingRead::wait).collect::<Result<Vec<_>, _>>()?;
+        let Some(finish) = self.finish.take() else { unreachable!("an answer is taken once") };
+        Ok(finish(values))
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match this.reads.last_mut().map(|last| last.poll_ready(context)) {
+            Some(Poll::Pending) => Poll::Pending,
+            Some(Poll::Ready(())) | None => Poll::Ready(this.take()),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! Pictures as an application has them.
+
+use std::borrow::Cow;
+
+use image::{DynamicImage, RgbImage};
+
+use crate::gpu::Frame;
+
+/// A picture to be looked at, of any size: an [`image::DynamicImage`], an [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a
+/// texture ([`Frame`]). Alpha is ignored.
+///
+/// ```
+/// use resnet_rs::Picture;
+///
+/// let red = [255, 0, 0, 255].repeat(6);
+/// let picture = Picture::rgba(&red, [3, 2], 12)?;
+/// assert!(Picture::rgba(&red, [3, 3], 12).is_err(), "a third row is not there");
+/// # Ok::<(), resnet_rs::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Picture<'a>(pub(crate) Pixels<'a>);
+
+/// Where a picture's pixels are.
+#[derive(Clone, Debug)]
+pub(crate) enum Pixels<'a> {
+    Host(Cow<'a, RgbImage>),
+    Device(Frame),
+}
+
+/// Why something cannot be taken for a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It has no pixels.
+    #[error("a picture of {width} x {height} pixels: there is nothing to look at")]
+    Empty {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+    },
+    /// The rows overlap.
+    #[error("rows of {width} pixels take {row_bytes} bytes, more than the stride of {stride_bytes}")]
+    Stride {
+        /// Width in pixels.
+        width: u32,
+        /// Bytes that a row takes at least.
+        row_bytes: usize,
+        /// Bytes from the start of a row to that of the next.
+        stride_bytes: usize,
+    },
+    /// There are fewer bytes than the size says.
+    #[error(
+        "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart takes {needed} bytes, there are {got}"
+    )]
+    Bytes {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes from the start of a row to that of the next.
+        stride_bytes: usize,
+        /// Bytes needed.
+        needed: u128,
+        /// Bytes given.
+        got: usize,
+    },
+    /// A tensor does not have the form of standardised pictures.
+    #[error("a tensor of shape {shape:?} with {got} elements is not [N, 3, H, W], each at least 1 and all of it there")]
+    Tensor {
+        /// The shape.
+        shape: [usize; 4],
+        /// Elements given.
+        got: usize,
+    },
+}
+
+impl Picture<'_> {
+    /// Copies 8-bit RGBA pixels, whose rows start `stride_bytes` apart, of a picture of `[width, height]`.
+    ///
+    /// # Errors
+    /// If there are no pixels, or fewer bytes than that.
+    pub fn rgba(bytes: &[u8], size: [u32; 2], stride_bytes: usize) -> Result<Picture<'static>, crate::Error> {
+        Ok(rgb_of::<4>(bytes, size, stride_bytes)?.into())
+    }
+
+    /// Copies 8-bit RGB pixels likewise.
+    ///
+    /// # Errors
+    /// As [`Self::rgba`].
+    pub fn rgb(bytes: &[u8], size: [u32; 2], stride_bytes: usize) -> Result<Picture<'static>, crate::Error> {
+        Ok(rgb_of::<3>(bytes, size, stride_bytes)?.into())
+    }
+
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        match &self.0 {
+            Pixels::Host(picture) => picture.dimensions(),
+            Pixels::Device(frame) => frame.size().into(),
+        }
+    }
+}
+
+/// Pixels of as many bytes each, red, green and blue first.
+fn rgb_of<const BYTES: usize>(bytes: &[u8], [width, height]: [u32; 2], stride_bytes: usize) -> Result<RgbImage, Error> {
+    let (w, h) = (width as usize, height as usize);
+    if w == 0 || h == 0 {
+        return Err(Error::Empty { width, height });
+    }
+    let row_bytes = w.saturating_mul(BYTES);
+    if stride_bytes < row_bytes {
+        return Err(Error::Stride { width, row_bytes, stride_bytes });
+    }
+    // The last row need not be filled up.
+    let needed = stride_bytes as u128 * (h as u128 - 1) + row_bytes as u128;
+    if needed > bytes.len() as u128 {
+        return Err(Error::Bytes { width, height, stride_bytes, needed, got: bytes.len() });
+    }
+    let rows = bytes.chunks(stride_bytes).take(h).map(|row| &row[..row_bytes]);
+    let rgb =
+        rows.flat_map(|row| row.as_chunks::<BYTES>().0).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    RgbImage::from_raw(width, height, rgb).ok_or(Error::Empty { width, height })
+}
+
+impl From<RgbImage> for Picture<'_> {
+    fn from(picture: RgbImage) -> Self {
+        Self(Pixels::Host(Cow::Owned(picture)))
+    }
+}
+
+impl<'a> From<&'a RgbImage> for Picture<'a> {
+    fn from(picture: &'a RgbImage) -> Self {
+        Self(Pixels::Host(Cow::Borrowed(picture)))
+    }
+}
+
+impl<'a> From<&'a DynamicImage> for Picture<'a> {
+    fn from(picture: &'a DynamicImage) -> Self {
+        match picture.as_rgb8() {
+            Some(rgb) => rgb.into(),
+            None => picture.to_rgb8().into(),
+        }
+    }
+}
+
+impl From<DynamicImage> for Picture<'_> {
+    fn from(picture: DynamicImage) -> Self {
+        picture.into_rgb8().into()
+    }
+}
+
+impl From<Frame> for Picture<'_> {
+    fn from(frame: Frame) -> Self {
+        Self(Pixels::Device(frame))
+    }
+}
+
+impl From<&Frame> for Picture<'_> {
+    fn from(frame: &Frame) -> Self {
+        frame.clone().into()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_by_their_stride() {
+        // Two rows of two pixels, 9 bytes apart; the last lacks its filling.
+        let bytes: Vec<u8> = (0..17).collect();
+        let picture = rgb_of::<4>(&bytes, [2, 2], 9).unwrap();
+        assert_eq!(picture.into_raw(), [0, 1, 2, 4, 5, 6, 9, 10, 11, 13, 14, 15]);
+        assert_eq!(rgb_of::<3>(&bytes, [2, 2], 9).unwrap().into_raw(), [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let refused = |size, stride| rgb_of::<4>(&[0; 16], size, stride).unwrap_err().to_string();
+        assert!(refused([0, 7], 0).contains("nothing to look at"));
+        assert!(refused([2, 2], 7).contains("more than the stride of 7"));
+        assert!(refused([2, 2], 9).contains("takes 17 bytes, there are 16"));
+        assert!(refused([u32::MAX, u32::MAX], usize::MAX).contains("there are 16"));
+    }
+}

@@ -1,0 +1,251 @@
+//! Networks on an application's own device, and textures of that device as pictures; on every adapter.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "common/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "common/synth.rs"]
+mod synth;
+#[path = "common/weights.rs"]
+mod weights;
+
+use std::path::Path;
+
+use image::RgbImage;
+use resnet_rs::data::{evaluation_crop, evaluation_part};
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
+use resnet_rs::graph::op::Standardize;
+use resnet_rs::graph::{DType, Graph, Spec};
+use resnet_rs::kernels::frame::Crop;
+use resnet_rs::models::{Config, IMAGENET_MEAN_STD};
+use resnet_rs::weights::ModelCard;
+use resnet_rs::wgpu::{self, TextureFormat, TextureUsages};
+use resnet_rs::{Classifier, Frame, Gpu, InferenceOptions, Picture};
+
+/// What an application has.
+struct App {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    gpu: Gpu,
+}
+
+impl App {
+    fn open(adapter: &wgpu::Adapter, features: wgpu::Features) -> Self {
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: adapter.features() & features,
+            required_limits: Gpu::LIMITS,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        let gpu = Gpu::from_wgpu(adapter, device.clone(), queue.clone()).unwrap();
+        Self { device, queue, gpu }
+    }
+
+    fn texture(&self, size: [u32; 2], format: TextureFormat, usage: TextureUsages) -> wgpu::Texture {
+        self.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("a picture"),
+            size: wgpu::Extent3d { width: size[0], height: size[1], depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage,
+            view_formats: &[],
+        })
+    }
+
+    /// A texture that holds a picture's bytes.
+    fn upload(&self, picture: &RgbImage, format: TextureFormat) -> wgpu::Texture {
+        let (width, height) = picture.dimensions();
+        let texture = self.texture([width, height], format, TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST);
+        let swapped = matches!(format, TextureFormat::Bgra8Unorm | TextureFormat::Bgra8UnormSrgb);
+        let bytes: Vec<u8> = picture
+            .pixels()
+            .flat_map(|&image::Rgb([r, g, b])| if swapped { [b, g, r, 7] } else { [r, g, b, 7] })
+            .collect();
+        let layout =
+            wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(4 * width), rows_per_image: Some(height) };
+        self.queue.write_texture(texture.as_image_copy(), &bytes, layout, texture.size());
+        texture
+    }
+}
+
+fn on_each(test: impl Fn(&wgpu::Adapter)) {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    assert!(!adapters.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
+    for adapter in adapters {
+        eprintln!("on {}", adapter.get_info().name);
+        test(&adapter);
+    }
+}
+
+fn classifier(gpu: &Gpu, res: u32, crop_pct: f64, batch: usize) -> Classifier {
+    let card = ModelCard { res, crop_pct, ..ModelCard::for_preset_of(Config::resnet_rs([1, 1, 1, 1], 0.25, 10)) };
+    let weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
+    let options = InferenceOptions { batch, ..InferenceOptions::default() };
+    Classifier::with_card(gpu, (Path::new("synthetic"), &weights), card, &options).unwrap()
+}
+
+/// Smooth colours with an edge, of which a filter that is off by a pixel or a weight would not make the same.
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let wave = |period: f32, at: u32| 127.5 + 127.5 * (at as f32 / period).sin();
+        let edge = if (x / 7 + y / 11) % 2 == 0 { 255.0 } else { 0.0 };
+        image::Rgb([wave(5.0, x) as u8, wave(9.0, x + 2 * y) as u8, (0.5 * edge + 0.5 * wave(3.0, y)) as u8])
+    })
+}
+
+/// What a network is shown of a texture, as bytes: the second of two pictures of `res` x `res`.
+fn shown(app: &App, frame: &Frame, res: u32, crop_pct: f64) -> Vec<f32> {
+    let mut graph = Graph::new();
+    let pixels = graph.input("pixels", Spec::plain([2, res as usize, res as usize], DType::U32)).unwrap();
+    let bytes = Standardize { mean: [0.0; 3], std: [1.0 / 255.0; 3] };
+    let output = graph.apply1("bytes", bytes, &[pixels]).unwrap();
+    let store = ParameterStore::new(&app.gpu);
+    let mut session = Session::new(&store, graph, &[output], &SessionOptions::default()).unwrap();
+    let part = evaluation_part(frame.size().into(), res, crop_pct);
+    let crop = Crop { part, picture_height: frame.size()[1], side: res };
+    session.feed_frame(pixels, 1, frame, &crop).unwrap();
+    session.run().unwrap();
+    let values = session.read(output).unwrap();
+    assert!(values[..values.len() / 2].iter().all(|&v| v == 0.0), "the other picture is left alone");
+    values[values.len() / 2..].to_vec()
+}
+
+/// Enlarged, shrunk a little and a lot, flat and tall, odd sizes whose pixels start unaligned, the size of the network itself.
+#[test]
+fn textures_are_resized_as_pictures_are() {
+    use TextureFormat::{Bgra8Unorm, Bgra8UnormSrgb, Rgba8Unorm, Rgba8UnormSrgb};
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        for (i, (width, height)) in
+            [(33, 33), (20, 31), (61, 40), (333, 500), (1920, 1080), (1, 300), (2000, 3), (1, 1)]
+                .into_iter()
+                .enumerate()
+        {
+            let picture = picture(width, height);
+            for (res, crop_pct) in [(33, 0.91), (33, 1.0), (64, 0.875)] {
+                let format = [Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, Bgra8UnormSrgb][i % 4];
+                let frame = Frame::new(&app.upload(&picture, format)).unwrap();
+                let got = shown(&app, &frame, res, crop_pct);
+                let want = evaluation_crop(&picture, res, crop_pct);
+                let off = got.iter().zip(want.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs());
+                let largest = off.fold(0.0, f32::max);
+                // Both round twice; the CPU's weights have fixed points, these f32.
+                assert!(
+                    largest <= 2.0,
+                    "{width} x {height} {format:?} to {res} of {crop_pct}: off by {largest} levels"
+                );
+            }
+        }
+    });
+}
+
+/// timm's crops of a photograph, every fourth row and column: within 3 levels in 99 % of the pixels.
+#[test]
+fn textures_are_resized_as_timm_does() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden"));
+    for (model, res, crop_pct) in [("rs50", 160, 0.91), ("rs101", 192, 0.94), ("rs152", 256, 1.0)] {
+        let Some(golden) = golden::load(&format!("preprocess_{model}")) else { return };
+        let picture = image::open(folder.join("picture.png")).unwrap().to_rgb8();
+        let (mean, std) = IMAGENET_MEAN_STD;
+        on_each(|adapter| {
+            let app = App::open(adapter, Gpu::FEATURES);
+            let frame = Frame::new(&app.upload(&picture, TextureFormat::Rgba8UnormSrgb)).unwrap();
+            let got = shown(&app, &frame, res, crop_pct);
+            let (side, res) = (res.div_ceil(4) as usize, res as usize);
+            let close = |&(i, want): &(usize, &f32)| {
+                let (c, y, x) = (i / side / side, i / side % side * 4, i % side * 4);
+                let want = (want * std[c] + mean[c]) * 255.0;
+                (got[(y * res + x) * 3 + c] - want).abs() <= 3.0
+            };
+            let share =
+                golden["pixels"].iter().enumerate().filter(close).count() as f64 / golden["pixels"].len() as f64;
+            eprintln!("{model}: {:.3} % of the pixels agree", 100.0 * share);
+            assert!(share >= 0.99, "{model}: {share} of the pixels agree");
+        });
+    }
+}
+
+/// A batch of textures and pictures, beside the application's own submissions.
+#[test]
+fn textures_and_pictures_are_classified_alike() {
+    on_each(|adapter| {
+        for features in [Gpu::FEATURES, wgpu::Features::empty()] {
+            let app = App::open(adapter, features);
+            let net = classifier(&app.gpu, 48, 0.9, 3);
+            let pictures = [picture(80, 60), picture(47, 48), picture(400, 300)];
+            let want = net.classify_all(&pictures).unwrap();
+            let frames = pictures.each_ref().map(|p| Frame::new(&app.upload(p, TextureFormat::Rgba8Unorm)).unwrap());
+            let mixed = [Picture::from(&frames[0]), Picture::from(&pictures[1]), Picture::from(&frames[2])];
+            let pending = net.submit_all(mixed).unwrap();
+            // The application goes on, without the textures.
+            drop(frames);
+            app.queue.submit([]);
+            for (got, want) in pending.wait().unwrap().iter().zip(&want) {
+                let off = got.probabilities.iter().zip(&want.probabilities).map(|(g, w)| (g - w).abs());
+                let largest = off.fold(0.0, f32::max);
+                assert!(largest < 0.01, "a level or two of some pixels move a probability by {largest}");
+                assert_eq!(got.top(1)[0].class, want.top(1)[0].class);
+            }
+        }
+    });
+}
+
+/// Each is refused with its reason, and the classifier and the device stay usable.
+#[test]
+fn unusable_textures_are_refused() {
+    on_each(|adapter| {
+        let (app, other) = (App::open(adapter, Gpu::FEATURES), App::open(adapter, Gpu::FEATURES));
+        let net = classifier(&app.gpu, 32, 1.0, 1);
+        let size = [40, 30];
+        let readable = TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST;
+        let refused = |texture: &wgpu::Texture| Frame::new(texture).unwrap_err().to_string();
+        let floats = app.texture(size, TextureFormat::Rgba16Float, readable);
+        assert!(refused(&floats).contains("Rgba16Float: draw or copy it to one of"), "{}", refused(&floats));
+        let hidden = app.texture(size, TextureFormat::Rgba8Unorm, TextureUsages::COPY_DST);
+        assert!(refused(&hidden).contains("TEXTURE_BINDING"));
+
+        let foreign = Frame::new(&other.upload(&picture(40, 30), TextureFormat::Rgba8Unorm)).unwrap();
+        let error = net.classify(&foreign).unwrap_err().to_string();
+        assert!(error.contains("the texture cannot be read"), "{error}");
+        let gone = app.upload(&picture(40, 30), TextureFormat::Rgba8Unorm);
+        let frame = Frame::new(&gone).unwrap();
+        gone.destroy();
+        let error = net.classify(&frame).unwrap_err().to_string();
+        assert!(error.contains("the texture cannot be read"), "{error}");
+        let sound = app.upload(&picture(40, 30), TextureFormat::Rgba8Unorm);
+        net.classify(Frame::new(&sound).unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn a_device_with_too_little_is_refused() {
+    on_each(|adapter| {
+        let required_limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Gpu::LIMITS };
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        let refused = Gpu::from_wgpu(adapter, device, queue).unwrap_err().to_string();
+        assert!(refused.contains("max_storage_buffers_per_shader_stage 4, 8 are needed"), "{refused}");
+    });
+}
+
+/// The application loses its device, of which only its own handlers are told.
+#[test]
+fn a_lost_device_of_the_application_is_an_error() {
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let net = classifier(&app.gpu, 32, 1.0, 1);
+        let pending = net.submit(picture(40, 30)).unwrap();
+        app.device.destroy();
+        if let Err(error) = pollster::block_on(pending) {
+            assert!(error.to_string().contains("was lost"), "{error}");
+        }
+        let error = net.classify(picture(40, 30)).unwrap_err().to_string();
+        assert!(error.contains("was lost"), "{error}");
+        let again = App::open(adapter, Gpu::FEATURES);
+        classifier(&again.gpu, 32, 1.0, 1).classify(picture(40, 30)).unwrap();
+    });
+}
