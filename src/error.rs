@@ -1,13 +1,14 @@
 //! The front door's error: whichever floor it comes from, one type to handle.
 
-use crate::{data, exec, files, gpu, graph, models, picture, reference, train, weights};
+use crate::{exec, files, gpu, graph, models, picture, reference, weights};
 
 /// Anything that can go wrong. Messages say what to do next.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each variant carries the error of the module of the same name")]
 pub enum Error {
+    #[cfg(feature = "train")]
     #[error(transparent)]
-    Data(#[from] data::Error),
+    Data(#[from] crate::data::Error),
     #[error(transparent)]
     Exec(#[from] exec::Error),
     #[error(transparent)]
@@ -22,8 +23,9 @@ pub enum Error {
     Picture(#[from] picture::Error),
     #[error(transparent)]
     Reference(#[from] reference::Error),
+    #[cfg(feature = "train")]
     #[error(transparent)]
-    Train(#[from] train::Error),
+    Train(#[from] crate::train::Error),
     #[error(transparent)]
     Weights(#[from] weights::Error),
 }

@@ -1,5 +1,29 @@
 //! ResNet-RS on any GPU.
+//!
+//! The front door is what this page re-exports: a [`Gpu`] of its own or an application's, a [`Classifier`] or [`Features`] of a weight
+//! file, and a [`Picture`] from memory or a texture.
+//!
+//! ```no_run
+//! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
+//! let net = resnet_rs::Classifier::load(&gpu, "resnetrs50.safetensors")?;
+//! for guess in net.classify(&image::open("cat.jpg")?)?.top(5) {
+//!     println!("{:5.1} % {}", 100.0 * guess.probability, guess.label);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The modules below are the floors that it stands on, for those who train, measure, or build networks of their own. They change more often.
+//!
+//! An application that only classifies does without the default features: `default-features = false`. The feature `train` brings data sets
+//! and the trainer, `program` the command line and what only it offers.
+#![cfg_attr(
+    not(feature = "program"),
+    allow(dead_code, unused_imports, reason = "the program and the trainer use the rest")
+)]
+
+#[cfg(feature = "program")]
 pub mod bench;
+#[cfg(feature = "program")]
 pub mod cli;
 pub mod data;
 pub mod exec;
@@ -9,14 +33,19 @@ pub mod graph;
 pub mod kernels;
 pub mod models;
 pub mod reference;
+#[cfg(feature = "program")]
 pub mod selftest;
+#[cfg(feature = "train")]
 pub mod summary;
+#[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "program")]
 pub mod tune;
 pub mod weights;
 
 mod backbone;
 mod classifier;
+#[cfg(feature = "train")]
 mod drawing;
 mod error;
 mod features;
@@ -32,4 +61,5 @@ pub use graph::Precision;
 pub use inference::{Answer, FoldedWeights, Inference, InferenceOptions};
 pub use pending::Pending;
 pub use picture::Picture;
+/// The wgpu whose devices and textures these are.
 pub use wgpu;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{Augmentation, Error, Source, evaluation_crop};
+use super::{Augmentation, Error, Source, evaluation_crop, pack};
 
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -182,11 +182,6 @@ fn join(samples: Vec<Result<(Vec<u32>, u32), Error>>, options: &LoaderOptions) -
     batch.labels.resize(options.batch, 0);
     batch.others = batch.labels.clone();
     Ok(batch)
-}
-
-/// Packs a picture's pixels as RGBA, red in the lowest byte.
-pub(crate) fn pack(picture: &image::RgbImage) -> Vec<u32> {
-    picture.pixels().map(|p| u32::from_le_bytes([p[0], p[1], p[2], 255])).collect()
 }
 
 #[cfg(test)]

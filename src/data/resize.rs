@@ -74,6 +74,11 @@ pub fn evaluation_part((w, h): (u32, u32), res: u32, crop_pct: f64) -> Region {
     [left, top, part_width, part_height]
 }
 
+/// Packs a picture's pixels as RGBA, red in the lowest byte.
+pub(crate) fn pack(picture: &image::RgbImage) -> Vec<u32> {
+    picture.pixels().map(|p| u32::from_le_bytes([p[0], p[1], p[2], 255])).collect()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

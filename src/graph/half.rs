@@ -11,7 +11,8 @@ use super::{DType, Error, Graph, Layout, Node, Op, Spec};
 /// For inference f16 stores maps and weights. In training, where one speaks of mixed precision (Micikevicius et al. 2018), it
 /// stores maps and their gradients; weights, statistics, losses and all that learns stay f32. A gradient beyond the largest
 /// number becomes infinite, so that the step is seen to have overflowed and is left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits.

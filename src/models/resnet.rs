@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::config::check;
@@ -12,7 +11,8 @@ use crate::graph::op::{AvgPool2x2, MaxPool, Padding, ScaleAdd};
 use crate::graph::{Activation, Init, TensorId};
 
 /// First layers of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stem {
     /// ResNet-D: three 3x3 convolutions, the first with stride 2.
@@ -22,7 +22,8 @@ pub enum Stem {
 }
 
 /// How the map after the stem is halved once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum StemDownsampling {
     /// A 3x3 convolution with stride 2, batch norm and activation: all released ResNet-RS.
@@ -34,7 +35,8 @@ pub enum StemDownsampling {
 }
 
 /// Shortcut of a block that changes shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Shortcut {
     /// ResNet-D: 2x2 average pool, then a 1x1 convolution with stride 1.
@@ -44,7 +46,8 @@ pub enum Shortcut {
 }
 
 /// How the drop rate of stochastic depth grows with depth (fact sheet 3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum DropPathSchedule {
     /// Constant within a stage: rate x 2/5, 3/5, 4/5, 5/5 (TPU and TF).
@@ -54,7 +57,8 @@ pub enum DropPathSchedule {
 }
 
 /// Activations a ResNet can be built with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivationChoice {
     /// `max(x, 0)`.
