@@ -146,10 +146,9 @@ fn textures_are_resized_as_pictures_are() {
 /// timm's crops of a photograph, every fourth row and column: within 3 levels in 99 % of the pixels.
 #[test]
 fn textures_are_resized_as_timm_does() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden"));
     for (model, res, crop_pct) in [("rs50", 160, 0.91), ("rs101", 192, 0.94), ("rs152", 256, 1.0)] {
         let Some(golden) = golden::load(&format!("preprocess_{model}")) else { return };
-        let picture = image::open(folder.join("picture.png")).unwrap().to_rgb8();
+        let picture = image::open(golden::path("picture.png")).unwrap().to_rgb8();
         let (mean, std) = IMAGENET_MEAN_STD;
         on_each(|adapter| {
             let app = App::open(adapter, Gpu::FEATURES);

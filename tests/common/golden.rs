@@ -1,9 +1,14 @@
 //! The golden files: results of PyTorch and timm, computed in f64 and stored in f32.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden");
+/// Where a golden file is to be found: beside the repository, whichever of its packages is tested.
+pub(crate) fn path(file: &str) -> PathBuf {
+    let of_package = |package: &Path| package.join("../shared/oracle/golden").join(file);
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    packages.map(of_package).find(|path| path.exists()).unwrap_or_else(|| file.into())
+}
 
 /// The seed that the golden files' weights and pictures were made with.
 pub(crate) const SEED: u32 = 1;
@@ -19,7 +24,7 @@ pub(crate) const EFFICIENTNET_GAMMA: f32 = 0.5;
 /// the files.
 #[allow(dead_code, reason = "not every test binary that mounts this file compares names")]
 pub(crate) fn shapes(case: &str) -> Option<BTreeMap<String, Vec<usize>>> {
-    let path = Path::new(DIRECTORY).join("index.json");
+    let path = path("index.json");
     let Ok(text) = std::fs::read_to_string(&path) else {
         eprintln!("skipped: there is no golden file {}", path.display());
         return None;
@@ -33,7 +38,7 @@ pub(crate) fn shapes(case: &str) -> Option<BTreeMap<String, Vec<usize>>> {
 
 /// The tensors of a golden file by name, elements in PyTorch's order. `None`, with a line that says so, without the files.
 pub(crate) fn load(case: &str) -> Option<BTreeMap<String, Vec<f32>>> {
-    let path = Path::new(DIRECTORY).join(format!("{case}.safetensors"));
+    let path = path(&format!("{case}.safetensors"));
     if !path.exists() {
         eprintln!("skipped: there is no golden file {}", path.display());
         return None;

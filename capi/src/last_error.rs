@@ -1,0 +1,86 @@
+//! What went wrong, kept for the thread that it went wrong for.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::ffi::{CString, c_char};
+
+/// Why a call failed.
+pub(crate) enum Failure {
+    /// A pointer that must not be NULL.
+    Null(&'static str),
+    /// A pointer to floats or structs at an odd address.
+    Unaligned(&'static str),
+    /// A string of other bytes than UTF-8's.
+    NotUtf8(&'static str),
+    /// A flag that does not exist.
+    Flags(u32),
+    /// More guesses than classes, or none.
+    Count { count: usize, classes: usize },
+    /// More bytes than there can be.
+    Size { width: u32, height: u32, stride_bytes: usize },
+    /// More elements than there can be.
+    Shape([usize; 4]),
+    /// A bug of this library's.
+    Panic,
+    /// An error of the library's.
+    Library(resnet_rs::Error),
+}
+
+impl<E: Into<resnet_rs::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl Failure {
+    fn message(&self) -> String {
+        match self {
+            Self::Null(name) => format!("{name} is NULL"),
+            Self::Unaligned(name) => format!("{name} is not aligned for its type"),
+            Self::NotUtf8(name) => format!("{name} is not UTF-8"),
+            Self::Flags(flags) => {
+                format!("flags {flags:#x} contain one that does not exist: RESNET_RS_F16 is the only one")
+            }
+            Self::Count { count, classes } => format!("{count} guesses are wanted, 1 to {classes} can be had"),
+            Self::Size { width, height, stride_bytes } => {
+                format!(
+                    "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart is larger than memory"
+                )
+            }
+            Self::Shape(shape) => format!("a tensor of shape {shape:?} is larger than memory"),
+            Self::Panic => {
+                "resnet-rs has failed in a way that it should not: please report it, with what it wrote to stderr"
+                    .into()
+            }
+            Self::Library(error) => with_causes(error),
+        }
+    }
+}
+
+/// An error and its causes in a line, without those whose words the one before has quoted.
+fn with_causes(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !message.contains(&words) {
+            message += ": ";
+            message += &words;
+        }
+        next = cause.source();
+    }
+    message
+}
+
+thread_local! {
+    static LAST: RefCell<CString> = RefCell::default();
+}
+
+pub(crate) fn set(failure: &Failure) {
+    let bytes: Vec<u8> = failure.message().bytes().filter(|&byte| byte != 0).collect();
+    LAST.with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
+}
+
+pub(crate) fn get() -> *const c_char {
+    LAST.with(|last| last.borrow().as_ptr())
+}

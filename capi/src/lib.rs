@@ -1,0 +1,248 @@
+//! The C interface: load a network, classify RGBA pixels, free it. The header is `include/resnet_rs.h`.
+
+mod last_error;
+
+use std::ffi::{CStr, CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use last_error::Failure;
+use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture, Precision};
+
+/// A network on a GPU, with the names of its classes.
+pub struct Network {
+    classifier: Classifier,
+    labels: Vec<CString>,
+}
+
+/// How a call ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Well.
+    Ok = 0,
+    /// With an error that resnet_rs_last_error() tells.
+    Failed = 1,
+}
+
+/// A class, and how likely it is, 0 to 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Guess {
+    /// Index of the class.
+    pub class_index: usize,
+    /// How likely it is, 0 to 1.
+    pub probability: f32,
+}
+
+/// Flag of resnet_rs_load(): maps and weights are stored in 16 bits, which halves their memory.
+pub const RESNET_RS_F16: u32 = 1;
+
+/// Every flag there is.
+const FLAGS: u32 = RESNET_RS_F16;
+
+/// Version of the library, such as "0.1.0".
+#[unsafe(no_mangle)]
+pub extern "C" fn resnet_rs_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// What went wrong in this thread's last call that failed, in a line; empty if none has. Valid until this thread's next call that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn resnet_rs_last_error() -> *const c_char {
+    last_error::get()
+}
+
+/// Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.
+///
+/// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest. `flags` is 0 or
+/// RESNET_RS_F16. Returns NULL if that fails; otherwise to be freed by resnet_rs_free().
+///
+/// # Safety
+/// `weights`, and `device` if it is not NULL, end with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_load(weights: *const c_char, device: *const c_char, flags: u32) -> *mut Network {
+    let loaded = guard(|| {
+        // SAFETY: the caller passes strings that end with a zero byte, or NULL.
+        let (weights, device) = unsafe { (text("weights", weights)?, text("device", device)?) };
+        let weights = weights.ok_or(Failure::Null("weights"))?;
+        if flags & !FLAGS != 0 {
+            return Err(Failure::Flags(flags));
+        }
+        let gpu = Gpu::new(&GpuOptions { device: device.map(str::to_owned), ..GpuOptions::default() })?;
+        let precision = if flags & RESNET_RS_F16 != 0 { Precision::F16 } else { Precision::F32 };
+        let options = InferenceOptions { precision, ..InferenceOptions::default() };
+        let classifier = Classifier::load_with(&gpu, weights, &options)?;
+        let names = classifier.card().classes.iter();
+        // A name with a zero byte ends there, as C reads it.
+        let labels =
+            names.map(|name| name.split('\0').next().and_then(|name| CString::new(name).ok()).unwrap_or_default());
+        Ok(Box::into_raw(Box::new(Network { labels: labels.collect(), classifier })))
+    });
+    loaded.unwrap_or(std::ptr::null_mut())
+}
+
+/// Frees a network. NULL is left alone.
+///
+/// # Safety
+/// `network` is NULL, or comes from resnet_rs_load() and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_free(network: *mut Network) {
+    let freed = guard(|| {
+        if !network.is_null() {
+            // SAFETY: it was made by Box::into_raw, and the caller gives it up.
+            drop(unsafe { Box::from_raw(network) });
+        }
+        Ok(())
+    });
+    let _ = freed; // only a panic, which last_error has
+}
+
+/// How many classes the network tells apart; 0 for NULL.
+///
+/// # Safety
+/// `network` is NULL, or comes from resnet_rs_load().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_class_count(network: *const Network) -> usize {
+    // SAFETY: as the caller promises.
+    let count = guard(|| Ok(unsafe { borrow(network) }?.classifier.card().config.classes));
+    count.unwrap_or(0)
+}
+
+/// Name of a class, in UTF-8; NULL where it has none. Valid as long as the network.
+///
+/// # Safety
+/// `network` is NULL, or comes from resnet_rs_load().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_label(network: *const Network, class_index: usize) -> *const c_char {
+    let label = guard(|| {
+        // SAFETY: as the caller promises.
+        let network = unsafe { borrow(network) }?;
+        Ok(network.labels.get(class_index).map_or(std::ptr::null(), |label| label.as_ptr()))
+    });
+    label.unwrap_or(std::ptr::null())
+}
+
+/// Classifies a picture of any size: 8-bit RGBA, sRGB, alpha ignored, rows `stride_bytes` apart, the first on top. It is resized and cropped
+/// as timm does it.
+///
+/// Writes the `count` likeliest classes to `guesses`, likeliest first; `count` is at most resnet_rs_class_count().
+///
+/// # Safety
+/// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to `stride_bytes * (height - 1) + 4 * width` bytes. `guesses`
+/// is NULL or has room for `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_classify(
+    network: *const Network,
+    rgba: *const u8,
+    width: u32,
+    height: u32,
+    stride_bytes: usize,
+    guesses: *mut Guess,
+    count: usize,
+) -> Status {
+    status(guard(|| {
+        // SAFETY: as the caller promises.
+        let classifier = &unsafe { borrow(network) }?.classifier;
+        let classes = classifier.card().config.classes;
+        if count == 0 || count > classes {
+            return Err(Failure::Count { count, classes });
+        }
+        // What the caller promises to be there; where that is not even a number, no memory is.
+        let rows = (height as usize).saturating_sub(1);
+        let bytes =
+            stride_bytes.checked_mul(rows).and_then(|bytes| bytes.checked_add((width as usize).checked_mul(4)?));
+        let bytes =
+            bytes.filter(|&bytes| bytes <= isize::MAX as usize).ok_or(Failure::Size { width, height, stride_bytes })?;
+        // SAFETY: the caller promises so many bytes.
+        let rgba = unsafe { slice("rgba", rgba, bytes) }?;
+        check("guesses", guesses)?;
+        let prediction = classifier.classify(Picture::rgba(rgba, [width, height], stride_bytes)?)?;
+        let found =
+            prediction.top(count).into_iter().map(|g| Guess { class_index: g.class, probability: g.probability });
+        // SAFETY: the caller promises room for so many.
+        unsafe { write("guesses", guesses, &found.collect::<Vec<_>>()) }
+    }))
+}
+
+/// Logits of `count` standardised pictures, `[count, 3, height, width]` floats as PyTorch has them: `[count, classes]` floats.
+///
+/// # Safety
+/// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width` floats. `logits` is NULL
+/// or has room for `count * resnet_rs_class_count()` floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_logits(
+    network: *const Network,
+    pictures: *const f32,
+    count: usize,
+    height: usize,
+    width: usize,
+    logits: *mut f32,
+) -> Status {
+    status(guard(|| {
+        // SAFETY: as the caller promises.
+        let classifier = &unsafe { borrow(network) }?.classifier;
+        let shape = [count, 3, height, width];
+        let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+        let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();
+        let elements = elements.filter(fits).ok_or(Failure::Shape(shape))?;
+        // SAFETY: the caller promises so many floats.
+        let pictures = unsafe { slice("pictures", pictures, elements) }?;
+        check("logits", logits)?;
+        // SAFETY: the caller promises room for a row of classes a picture, and there are as many.
+        unsafe { write("logits", logits, &classifier.logits(pictures, shape)?) }
+    }))
+}
+
+/// Runs a call's work. What goes wrong, panics included, becomes this thread's last error.
+fn guard<T>(work: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Failure::Panic));
+    result.map_err(|failure| last_error::set(&failure)).ok()
+}
+
+fn status(done: Option<()>) -> Status {
+    if done.is_some() { Status::Ok } else { Status::Failed }
+}
+
+/// # Safety
+/// `network` is NULL, or comes from resnet_rs_load() and lives as long as it is borrowed.
+unsafe fn borrow<'n>(network: *const Network) -> Result<&'n Network, Failure> {
+    // SAFETY: as the caller promises.
+    unsafe { network.as_ref() }.ok_or(Failure::Null("network"))
+}
+
+/// # Safety
+/// `text` is NULL, or ends with a zero byte and lives as long as it is borrowed.
+unsafe fn text<'t>(name: &'static str, text: *const c_char) -> Result<Option<&'t str>, Failure> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: as the caller promises.
+    let bytes = unsafe { CStr::from_ptr(text) };
+    bytes.to_str().map(Some).map_err(|_| Failure::NotUtf8(name))
+}
+
+/// # Safety
+/// `first` is NULL, or points to `length` elements that live as long as they are borrowed. Together they are no longer than `isize::MAX` bytes.
+unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Result<&'s [T], Failure> {
+    check(name, first)?;
+    // SAFETY: not NULL, aligned, and otherwise as the caller promises.
+    Ok(unsafe { std::slice::from_raw_parts(first, length) })
+}
+
+/// Copies results to memory that nobody has written yet.
+///
+/// # Safety
+/// `first` is NULL, or points to room for as many elements as there are `values`, which nobody else uses meanwhile.
+unsafe fn write<T: Copy>(name: &'static str, first: *mut T, values: &[T]) -> Result<(), Failure> {
+    check(name, first)?;
+    // SAFETY: not NULL, aligned, and otherwise as the caller promises; what was computed here does not overlap it.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len()) };
+    Ok(())
+}
+
+fn check<T>(name: &'static str, first: *const T) -> Result<(), Failure> {
+    if first.is_null() {
+        return Err(Failure::Null(name));
+    }
+    if first.is_aligned() { Ok(()) } else { Err(Failure::Unaligned(name)) }
+}

@@ -1,0 +1,124 @@
+//! The library as a C program uses it.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../../tests/common/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../../tests/common/synth.rs"]
+mod synth;
+#[path = "../../tests/common/weights.rs"]
+mod weights;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use resnet_rs::models::{Config, Preset};
+use resnet_rs::weights::ModelCard;
+use resnet_rs::{Classifier, Gpu, GpuOptions};
+
+/// Largest logit error as a share of the largest logit.
+const LOGITS: f64 = 1e-4;
+
+/// This package's folder.
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_header_is_that_of_the_source() {
+    let config = cbindgen::Config::from_file(here().join("cbindgen.toml")).unwrap();
+    let mut header = Vec::new();
+    let bindings = cbindgen::Builder::new().with_src(here().join("src/lib.rs")).with_config(config).generate().unwrap();
+    bindings.write(&mut header);
+    let (path, header) = (here().join("include/resnet_rs.h"), String::from_utf8(header).unwrap());
+    if std::env::var_os("UPDATE_HEADER").is_some() {
+        fs::write(&path, &header).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == header,
+        "{} is old: run this test with UPDATE_HEADER=1",
+        path.display()
+    );
+}
+
+/// A compiled C program. The libraries lie beside this test.
+fn compile(source: &str, folder: &Path, link: &[&str]) -> PathBuf {
+    let program = folder.join(Path::new(source).file_stem().unwrap());
+    let libraries = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let output = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_POSIX_C_SOURCE=200809L"])
+        .arg("-I")
+        .arg(here().join("include"))
+        .arg(here().join(source))
+        .arg("-L")
+        .arg(&libraries)
+        .args(link)
+        .arg(format!("-Wl,-rpath,{}", libraries.display()))
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+const SHARED: [&str; 1] = ["-lresnet_rs_c"];
+const STATIC: [&str; 4] = ["-l:libresnet_rs_c.a", "-lm", "-ldl", "-lgcc_s"];
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn floats(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
+}
+
+/// The golden logits, and everything that C can do wrong; with the library linked either way.
+#[test]
+fn golden_logits_and_misuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let side = 64;
+    let Some(golden) = golden::load("infer_rs50_64") else { return };
+    let card = ModelCard { res: 64, ..ModelCard::for_preset_of(Preset::find("resnetrs50").unwrap().config(1000)) };
+    let mut weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
+    weights.metadata = card.to_metadata();
+    weights.write(&at("rs50.safetensors")).unwrap();
+    let pictures: Vec<f32> = synth::value("input", 6 * side * side, golden::SEED).iter().map(|v| 1.7 * v).collect();
+    fs::write(at("pictures"), pictures.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    for link in [&SHARED[..], &STATIC[..]] {
+        let program = compile("tests/door.c", folder.path(), link);
+        let arguments = ["rs50.safetensors", "pictures", "logits"].map(at);
+        succeeded(&Command::new(program).args(&arguments).args(["2", "64"]).output().unwrap());
+        golden::assert_close("logits", &floats(&fs::read(at("logits")).unwrap()), &golden["logits"], LOGITS);
+    }
+}
+
+/// The example says what the Rust door says.
+#[test]
+fn the_example_classifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
+    let classes = (0..10).map(|class| format!("class number {class}")).collect();
+    let card = ModelCard { res: 48, classes, ..ModelCard::for_preset_of(config) };
+    let mut weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
+    weights.metadata = card.to_metadata();
+    weights.write(&at("small.safetensors")).unwrap();
+    let bytes: Vec<u8> = synth::value("picture", 3 * 60 * 50, 1).iter().map(|v| (127.5 * (v + 1.0)) as u8).collect();
+    fs::write(at("picture.ppm"), [b"P6 60 50 255\n", &bytes[..]].concat()).unwrap();
+
+    let example = compile("examples/classify.c", folder.path(), &SHARED);
+    let run = |picture: &str| Command::new(&example).args([at("small.safetensors"), at(picture)]).output().unwrap();
+    let output = run("picture.ppm");
+    succeeded(&output);
+    let gpu = Gpu::new(&GpuOptions::default()).unwrap();
+    let net = Classifier::load(&gpu, at("small.safetensors")).unwrap();
+    let picture = resnet_rs::Picture::rgb(&bytes, [60, 50], 180).unwrap();
+    let line = |g: &resnet_rs::Guess| format!("{:6.2} %  {} {}\n", 100.0 * g.probability, g.class, g.label);
+    let want: String = net.classify(picture).unwrap().top(5).iter().map(line).collect();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
+    assert!(String::from_utf8(run("small.safetensors").stderr).unwrap().contains("is no binary PPM"));
+}
