@@ -1,0 +1,37 @@
+//! Trains a small network on rendered shapes and classifies one of them: `cargo run --release --example train -- FOLDER`
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use resnet_rs::data::Dataset;
+use resnet_rs::train::{EpochLine, Observer, Recipe, Run, Trainer};
+use resnet_rs::{Classifier, Gpu, GpuOptions};
+
+/// Tells how the run goes.
+struct Report;
+
+impl Observer for Report {
+    fn epoch(&self, line: &EpochLine) {
+        println!("epoch {}: {:.1} % of the held-out pictures are right", line.epoch, 100.0 * line.val_top1);
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args().nth(1).ok_or("give a FOLDER for the run")?;
+    let gpu = Gpu::new(&GpuOptions::default())?;
+
+    let recipe = Recipe { model: "small".into(), epochs: 3, ..Recipe::default() };
+    let run = Run::new(Path::new(&folder), "shapes", recipe)?;
+    // Setting it, from another thread or a signal's handler, ends the run after its current step; Run::resume goes on.
+    let stop = AtomicBool::new(false);
+    let summary = Trainer::new(&gpu, run, None, None, &Report, &stop)?.train()?;
+    println!("{} steps, at best {:.1} %", summary.steps, 100.0 * summary.best_top1.unwrap_or(0.0));
+
+    let net = Classifier::load(&gpu, Path::new(&folder).join("best.safetensors"))?;
+    let data = Dataset::open("shapes")?;
+    let held_out = data.val.sample(7)?;
+    let best = &net.classify(&held_out.image)?.top(1)[0];
+    println!("a {} is taken for a {}", data.classes[held_out.label as usize], best.label);
+    Ok(())
+}
