@@ -45,6 +45,12 @@ impl Backbone {
         &self.card
     }
 
+    /// Pictures answered at a time.
+    #[cfg(feature = "train")]
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Shapes of what a batch of pictures is answered with.
     pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
         lock(&self.pictures).shapes()
@@ -56,9 +62,7 @@ impl Backbone {
         pictures: &[Picture<'_>],
         answer: impl Fn(&[Vec<f32>], usize) -> T + Send + 'static,
     ) -> Result<Pending<Vec<T>>, Error> {
-        if let Some(empty) = pictures.iter().map(Picture::size).find(|&(width, height)| width == 0 || height == 0) {
-            return Err(picture::Error::Empty { width: empty.0, height: empty.1 }.into());
-        }
+        pictures.iter().try_for_each(|picture| self.check(picture))?;
         let batches = pictures.chunks(self.batch).map(|group| Ok((self.submit_batch(group)?, group.len())));
         let (reads, counts): (Vec<_>, Vec<usize>) = batches.collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
         Ok(Pending::new(reads, move |batches| {
@@ -67,11 +71,31 @@ impl Backbone {
         }))
     }
 
+    /// Resizes and crops a picture that is in memory.
+    pub(crate) fn prepare(&self, picture: Picture<'_>) -> Result<Picture<'static>, Error> {
+        self.check(&picture)?;
+        Ok(Picture(match picture.0 {
+            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, self.card.res, self.card.crop_pct)),
+            Pixels::Device(frame) => Pixels::Device(frame),
+            Pixels::Prepared(rgb) => Pixels::Prepared(rgb),
+        }))
+    }
+
+    fn check(&self, picture: &Picture<'_>) -> Result<(), picture::Error> {
+        let ((width, height), side) = (picture.size(), self.card.res);
+        match picture.0 {
+            _ if width == 0 || height == 0 => Err(picture::Error::Empty { width, height }),
+            Pixels::Prepared(_) if width != side => Err(picture::Error::Prepared { prepared: width, side }),
+            _ => Ok(()),
+        }
+    }
+
     fn submit_batch(&self, group: &[Picture<'_>]) -> Result<PendingRead, Error> {
         let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
             Pixels::Host(picture) => pack(&evaluation_crop(picture, res, crop_pct)),
+            Pixels::Prepared(picture) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
         let mut pixels: Vec<u32> = group.par_iter().map(packed).flatten_iter().collect();

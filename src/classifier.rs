@@ -14,7 +14,7 @@ use crate::{Error, InferenceOptions, Pending, Picture};
 /// Pictures are resized, cropped and standardised as timm does for this variant: those in memory on the CPU, in the thread that hands them
 /// over; textures on the GPU.
 pub struct Classifier {
-    backbone: Backbone,
+    pub(crate) backbone: Backbone,
     classes: Arc<[String]>,
 }
 
@@ -116,6 +116,29 @@ impl Classifier {
         pictures: impl IntoIterator<Item = P>,
     ) -> Result<Vec<Prediction>, Error> {
         self.submit_all(pictures)?.wait()
+    }
+
+    /// Resizes and crops a picture now, for whoever does that in other threads than those that hand pictures over. Textures, and what is
+    /// prepared already, stay as they are.
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier, paths: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    /// use rayon::prelude::*;
+    ///
+    /// let prepared: Vec<_> = paths
+    ///     .par_iter()
+    ///     .map(|path| Ok(net.prepare(image::open(path)?)?))
+    ///     .collect::<Result<_, Box<dyn std::error::Error + Send + Sync>>>()
+    ///     .map_err(|e| e.to_string())?;
+    /// let predictions = net.classify_all(prepared)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A picture without pixels.
+    pub fn prepare<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Picture<'static>, Error> {
+        self.backbone.prepare(picture.into())
     }
 
     /// Hands a picture over and returns while the GPU works on it. With two batches under way it first waits for the older of them, so that

@@ -52,6 +52,8 @@ mod features;
 mod inference;
 mod pending;
 pub mod picture;
+#[cfg(feature = "train")]
+mod stream;
 
 pub use classifier::{Classifier, Guess, Prediction};
 pub use error::Error;

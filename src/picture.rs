@@ -25,6 +25,8 @@ pub struct Picture<'a>(pub(crate) Pixels<'a>);
 pub(crate) enum Pixels<'a> {
     Host(Cow<'a, RgbImage>),
     Device(Frame),
+    /// Resized and cropped already.
+    Prepared(RgbImage),
 }
 
 /// Why something cannot be taken for a picture.
@@ -64,6 +66,16 @@ pub enum Error {
         /// Bytes given.
         got: usize,
     },
+    /// It was prepared for a network that sees another size.
+    #[error(
+        "a picture was prepared for a network that sees {prepared} pixels a side, this one sees {side}: let this one prepare it"
+    )]
+    Prepared {
+        /// Side that it was prepared for, in pixels.
+        prepared: u32,
+        /// Side that the network sees, in pixels.
+        side: u32,
+    },
     /// A tensor does not have the form of standardised pictures.
     #[error("a tensor of shape {shape:?} with {got} elements is not [N, 3, H, W], each at least 1 and all of it there")]
     Tensor {
@@ -95,6 +107,7 @@ impl Picture<'_> {
     pub(crate) fn size(&self) -> (u32, u32) {
         match &self.0 {
             Pixels::Host(picture) => picture.dimensions(),
+            Pixels::Prepared(picture) => picture.dimensions(),
             Pixels::Device(frame) => frame.size().into(),
         }
     }

@@ -434,6 +434,34 @@ fn odd_pictures() {
     }
 }
 
+/// A folder's pictures, twenty and three that are none, in batches: each has its line, in order, and the status tells of the three.
+#[test]
+fn a_folder_is_classified_without_its_bad_pictures() {
+    let f = Fixture::new();
+    succeed(&f.line("sample --data shapes --count 20 --out @pictures/below"));
+    let good = json_lines(&f.line("predict @pictures --weights @run/last.safetensors"));
+    assert_eq!(good.len(), 20);
+    for name in ["below/0003-bad.png", "below/.hidden.png", "zero.jpg", "last.webp", "note.txt"] {
+        fs::write(f.path("pictures").join(name), "no picture").unwrap();
+    }
+    let line = f.line("predict @pictures --weights @run/last.safetensors --batch 4 --json");
+    let output = program(&words(&line)).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("3 of 23 pictures could not be read"), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (bad, answered): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.get("error").is_some());
+    let images: Vec<&str> = lines.iter().map(|line| line["image"].as_str().unwrap()).collect();
+    assert!(images.is_sorted(), "{images:?}");
+    assert_eq!(bad.len(), 3, "{bad:?}");
+    for (answered, good) in answered.iter().zip(&good) {
+        assert_eq!(answered["image"], good["image"]);
+        assert_eq!(answered["top"][0]["class"], good["top"][0]["class"]);
+    }
+    fs::create_dir(f.path("empty")).unwrap();
+    f.refuses("predict @empty --weights @run/last.safetensors", "no pictures here");
+}
+
 #[test]
 fn bad_data_is_refused() {
     let f = Fixture::new();

@@ -41,7 +41,7 @@ impl Error {
     }
 
     /// The causes in a line, without those whose words the one before has quoted already.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let mut message = self.cause.to_string();
         let mut next = self.cause.source();
         while let Some(cause) = next {

@@ -1,21 +1,23 @@
 //! `predict`: classes of pictures, or logits of a tensor.
 
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Error, Global, output};
-use crate::data::decode;
+use crate::data::pictures_in;
 use crate::exec::SessionOptions;
 use crate::gpu::Gpu;
 use crate::models::{Config, Input, Layers, Preset};
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
-use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, files};
+use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, Prediction, files};
 
 /// Classify pictures
 #[derive(Args)]
 pub(super) struct Predict {
-    /// Pictures: JPEG, PNG or WebP
+    /// Pictures: JPEG, PNG or WebP; of a folder, all that are in it and below
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     images: Vec<PathBuf>,
     /// Safetensors file under timm's names
@@ -36,8 +38,11 @@ pub(super) struct Predict {
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
+    /// Pictures at a time [default: 8, or as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: Option<u32>,
     /// Instead of pictures, a safetensors file with a standardised NCHW tensor `input`
-    #[arg(long, value_name = "FILE", requires = "logits", conflicts_with_all = ["images", "res", "labels"])]
+    #[arg(long, value_name = "FILE", requires = "logits", conflicts_with_all = ["images", "res", "labels", "batch"])]
     tensor: Option<PathBuf>,
     /// Where to write the tensor `logits`
     #[arg(long, value_name = "FILE", requires = "tensor")]
@@ -92,26 +97,64 @@ fn predict_pictures(
     weights: &StateDict,
     card: ModelCard,
 ) -> Result<(), Error> {
+    let mut paths = Vec::new();
+    for image in &args.images {
+        if !image.is_dir() {
+            paths.push(image.clone());
+            continue;
+        }
+        let found = pictures_in(image)?;
+        if found.is_empty() {
+            return Err(Error::failed(format!("{}: no pictures here: JPEG, PNG or WebP", image.display())));
+        }
+        paths.extend(found);
+    }
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
-    let batch = args.images.len().min(8);
+    let batch = args.batch.map_or(paths.len().clamp(1, 8), |batch| batch as usize);
     let options = InferenceOptions { batch, precision: args.precision, session };
     let classifier = Classifier::with_card(gpu, (&args.weights, weights), card, &options)?;
     drop(compiling);
-    for paths in args.images.chunks(batch) {
-        let pictures = paths.iter().map(|path| decode(path)).collect::<Result<Vec<_>, _>>()?;
-        for (path, prediction) in paths.iter().zip(classifier.classify_all(&pictures)?) {
-            let top = prediction.top(args.top as usize);
-            if global.json {
-                output::json(&serde_json::json!({ "image": path, "top": top }))?;
-                continue;
-            }
-            let row = |g: &Guess| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()];
-            let rows: Vec<[String; 2]> = top.iter().map(row).collect();
-            output::table([&path.display().to_string(), ""], &rows)?;
+
+    // Answers in a terminal are progress enough.
+    let classifying = (!io::stdout().is_terminal()).then(|| global.progress("classifying"));
+    let (mut done, mut unreadable) = (0, 0);
+    let told = classifier.classify_files(&paths, |path, answer| {
+        done += 1;
+        unreadable += usize::from(answer.is_err());
+        classifying.iter().for_each(|tell| tell(done, paths.len()));
+        match print(path, answer, args.top as usize, global) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
         }
+    })?;
+    match told {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) if unreadable > 0 => {
+            Err(Error::failed(format!("{unreadable} of {} pictures could not be read", paths.len())))
+        }
+        ControlFlow::Continue(()) => Ok(()),
     }
-    Ok(())
+}
+
+fn print(path: &Path, answer: Result<Prediction, crate::Error>, top: usize, global: &Global) -> Result<(), Error> {
+    let top = match answer {
+        Ok(prediction) => prediction.top(top),
+        Err(error) if global.json => {
+            let error = Error::from(error).message();
+            return Ok(output::json(&serde_json::json!({ "image": path, "error": error }))?);
+        }
+        Err(error) => {
+            Error::from(error).report();
+            return Ok(());
+        }
+    };
+    if global.json {
+        return Ok(output::json(&serde_json::json!({ "image": path, "top": top }))?);
+    }
+    let row = |g: &Guess| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()];
+    let rows: Vec<[String; 2]> = top.iter().map(row).collect();
+    Ok(output::table([&path.display().to_string(), ""], &rows)?)
 }
 
 fn predict_tensor(

@@ -106,6 +106,22 @@ pub(super) fn visible(folder: &Path) -> Result<Vec<OsString>, Error> {
     Ok(names)
 }
 
+/// The pictures in a folder and in those below it, sorted by their paths; hidden ones left out, and folders that are links.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for path in visible(folder)?.into_iter().map(|name| folder.join(name)) {
+        if is_picture(&path) {
+            found.push(path);
+        } else if path.is_dir() && !path.is_symlink() {
+            found.extend(pictures_in(&path)?);
+        }
+    }
+    Ok(found)
+}
+
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default();
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) && path.is_file()

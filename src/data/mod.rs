@@ -30,7 +30,7 @@ pub use self::{
     augment::{Augment, Augmentation, Convention, RandAugment},
     dataset::{Dataset, Sample, Source},
     error::Error,
-    folder::decode,
+    folder::{decode, pictures_in},
     loader::{Batch, Batches, LoaderOptions, Transform},
 };
 pub(crate) use resize::pack;

@@ -1,0 +1,102 @@
+//! Classifying many files: some are decoded and resized while the GPU works on those before.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use rayon::prelude::*;
+
+use crate::data::decode;
+use crate::{Classifier, Error, Pending, Picture, Prediction};
+
+/// Batches that wait, decoded, for the GPU, and batches that it has been given.
+const AHEAD: usize = 2;
+
+/// A batch that the GPU works on.
+struct UnderWay<'p, P> {
+    paths: &'p [P],
+    /// What cannot be read, where it stands.
+    failures: Vec<Option<Error>>,
+    /// Answers of the others.
+    answers: Pending<Vec<Prediction>>,
+}
+
+impl Classifier {
+    /// Classifies picture files, however many, and tells `each` of them in order. One that cannot be read is an error there, and the rest goes
+    /// on. Ends early with what `each` breaks off with.
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
+    /// use std::ops::ControlFlow::Continue;
+    ///
+    /// let paths = resnet_rs::data::pictures_in("holiday".as_ref())?;
+    /// net.classify_files(&paths, |path, answer| {
+    ///     match answer {
+    ///         Ok(prediction) => println!("{}: {}", path.display(), prediction.top(1)[0].label),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
+    ///     Continue::<()>(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn classify_files<P: AsRef<Path> + Sync, B>(
+        &self,
+        paths: &[P],
+        mut each: impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
+        let prepare = |path: &P| self.prepare(decode(path.as_ref())?);
+        std::thread::scope(|threads| {
+            let (sender, prepared) = sync_channel(AHEAD);
+            threads.spawn(move || {
+                for paths in paths.chunks(self.backbone.batch()) {
+                    let pictures: Vec<Result<Picture<'static>, Error>> = paths.par_iter().map(prepare).collect();
+                    if sender.send((paths, pictures)).is_err() {
+                        return; // nobody wants more
+                    }
+                }
+            });
+            let mut under_way = VecDeque::with_capacity(AHEAD);
+            for (paths, pictures) in prepared {
+                let mut readable = Vec::with_capacity(pictures.len());
+                let sort = |picture: Result<_, _>| picture.map(|picture| readable.push(picture)).err();
+                let failures = pictures.into_iter().map(sort).collect();
+                under_way.push_back(UnderWay { paths, failures, answers: self.submit_all(readable)? });
+                if under_way.len() == AHEAD
+                    && let Some(oldest) = under_way.pop_front()
+                    && let ControlFlow::Break(end) = tell(oldest, &mut each)?
+                {
+                    return Ok(ControlFlow::Break(end));
+                }
+            }
+            for batch in under_way {
+                if let ControlFlow::Break(end) = tell(batch, &mut each)? {
+                    return Ok(ControlFlow::Break(end));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+/// Waits for a batch and tells of its files.
+fn tell<P: AsRef<Path>, B>(
+    UnderWay { paths, failures, answers }: UnderWay<'_, P>,
+    each: &mut impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
+) -> Result<ControlFlow<B>, Error> {
+    let mut answers = answers.wait()?.into_iter();
+    for (path, failure) in paths.iter().zip(failures) {
+        let answer = match failure {
+            Some(failure) => Err(failure),
+            None => Ok(answers.next().unwrap_or_else(|| unreachable!("each readable file has an answer"))),
+        };
+        if let ControlFlow::Break(end) = each(path.as_ref(), answer) {
+            return Ok(ControlFlow::Break(end));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
