@@ -1,6 +1,5 @@
 //! A network ready to answer: built, fused and bound to a device.
 
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
@@ -9,7 +8,7 @@ use crate::graph::freeze::{Frozen, freeze};
 use crate::graph::{Precision, TensorId, fuse};
 use crate::kernels::frame::Crop;
 use crate::models::{Config, Input, Mode, Network};
-use crate::reference::{self, Values};
+use crate::reference;
 use crate::weights::{StateDict, timm};
 use crate::{Error, exec, graph};
 
@@ -68,7 +67,7 @@ impl FoldedWeights {
         let session = Session::new(&store, frozen.graph.clone(), &outputs, &options.session)?;
         // The driver finishes kernels while the weights are folded. Uploads would wait for it.
         session.warm_up()?;
-        store.load(&fold(&frozen, timm::values(path, weights, &network.graph)?)?)?;
+        store.load(&reference::fold(&frozen, timm::values(path, weights, &network.graph)?)?)?;
         let mut first = Inference { session, input, outputs };
         first.prepare()?;
         Ok((Self { store, config: config.clone(), precision: options.precision, answer }, first))
@@ -196,35 +195,4 @@ impl Inference {
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
-}
-
-/// Parameters of a frozen network from those of the network that it was: as they are, or folded in f64 by the operations' twins.
-fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(String, Vec<f32>)>, Error> {
-    let Frozen { graph, folding } = frozen;
-    let stored: HashSet<&str> = graph.persistent().map(|id| graph.tensor(id).name.as_str()).collect();
-    let readers = folding.consumers();
-    let mut values: HashMap<String, Vec<f32>> = values.into_iter().collect();
-    for (i, node) in folding.nodes().iter().enumerate() {
-        let mut twin = Values::new();
-        for &id in &node.inputs {
-            twin.set(folding, id, values[&folding.tensor(id).name].iter().map(|&v| v.into()).collect())?;
-        }
-        reference::run_node(folding, node, &mut twin)?;
-        for &id in &node.outputs {
-            let result = twin.take(id).iter().flatten().map(|&v| v as f32).collect();
-            values.insert(folding.tensor(id).name.clone(), result);
-        }
-        // What nobody reads again makes room.
-        for id in &node.inputs {
-            let name = folding.tensor(*id).name.as_str();
-            if readers[id].last() == Some(&i) && !stored.contains(name) {
-                values.remove(name);
-            }
-        }
-    }
-    let one = |name: &str| {
-        let found = values.remove(name).unwrap_or_else(|| unreachable!("{name} is neither kept nor folded"));
-        (name.to_owned(), found)
-    };
-    Ok(stored.into_iter().map(one).collect())
 }

@@ -4,12 +4,13 @@
 //! says, maps NHWC, convolution kernels HWIO, without the padding that tensors carry in GPU memory. u32 tensors
 //! (pixels, labels, clock) are held as f64, which represents them exactly.
 //!
-//! Each file holds the twins of the operations of the same file in `graph/op`.
+//! Each file holds the twins of the operations of the same file in `graph/op`; `fold.rs` has them fold a network's parameters.
 
 mod activation;
 mod conv;
 mod dense;
 mod depthwise;
+mod fold;
 mod gate;
 mod input;
 mod loss;
@@ -20,6 +21,7 @@ pub(crate) mod random;
 mod values;
 mod winograd;
 
+pub use fold::fold;
 pub use values::Values;
 use values::View;
 
