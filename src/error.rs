@@ -20,6 +20,8 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] models::Error),
     #[error(transparent)]
+    Onnx(#[from] weights::onnx::Error),
+    #[error(transparent)]
     Picture(#[from] picture::Error),
     #[error(transparent)]
     Reference(#[from] reference::Error),

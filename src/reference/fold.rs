@@ -6,8 +6,9 @@ use super::{Error, Values, run_node};
 use crate::graph::TensorId;
 use crate::graph::freeze::Frozen;
 
-/// Parameters of a frozen network, by name and in no particular order, from all parameters and statistics of the network that
-/// it was: as they are, or folded in f64 by the operations' twins. Both are logical elements, row-major as the shapes say.
+/// Parameters of a frozen network with their names, in the order of [`crate::graph::Graph::persistent`], from all
+/// parameters and statistics of the network that it was: as they are, or folded in f64 by the operations' twins. Both
+/// are logical elements, row-major as the shapes say.
 ///
 /// # Errors
 /// If a tensor that is needed is not among `values`, or has too many or too few.
@@ -42,7 +43,7 @@ pub fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(Str
         let name = &graph.tensor(id).name;
         Ok((name.clone(), values.remove(name).ok_or_else(|| missing(id))?))
     };
-    stored.into_iter().map(one).collect()
+    graph.persistent().map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Weights on disk and in host memory: safetensors in and out, under timm's names, in PyTorch's dimension order.
+//! Weights on disk and in host memory: safetensors in and out, under timm's names, in PyTorch's dimension order;
+//! whole networks out, as ONNX files.
 
 mod card;
 mod file;
 mod header;
+pub mod onnx;
 pub mod timm;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -38,7 +38,7 @@ impl Padding {
     }
 
     /// Zeros before and behind an axis.
-    fn along(self, length: usize, kernel: usize, stride: usize) -> [usize; 2] {
+    pub(crate) fn along(self, length: usize, kernel: usize, stride: usize) -> [usize; 2] {
         match self {
             Self::Even(zeros) => [zeros; 2],
             Self::Same => {

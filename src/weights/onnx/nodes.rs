@@ -1,0 +1,267 @@
+//! A network's nodes as ONNX's.
+//!
+//! A map `[N, H, W, C]` is `[N, C, H, W]` there, and features `[N, C]` are a map of one pixel, `[N, C, 1, 1]`: so a
+//! gate multiplies a map as it is, and a linear layer over a 1x1 convolution's weights is that convolution, of which
+//! the file holds the weights once. The classifier, the one linear layer with a plain matrix, gives features as they
+//! are.
+
+use std::collections::HashMap;
+
+use super::Error;
+use super::proto::{AttributeProto, NodeProto};
+use crate::graph::op::{Epilogue, MaxPool, Padding, ScaleAdd};
+use crate::graph::{Activation, Graph, Node, Op, TensorId};
+
+/// Nodes that do what a graph does. `names` are those of its inputs and parameters.
+///
+/// # Errors
+/// [`Error::Operation`] for one that only training or the GPU knows.
+pub(super) fn translate(
+    graph: &Graph,
+    names: HashMap<TensorId, String>,
+    (output, output_name): (TensorId, &str),
+) -> Result<Vec<NodeProto>, Error> {
+    let mut translation = Translation { graph, names, nodes: Vec::new() };
+    for node in graph.nodes() {
+        translation.add(node)?;
+    }
+    let Translation { names, mut nodes, .. } = translation;
+    for value in nodes.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output)) {
+        if *value == names[&output] {
+            output_name.clone_into(value);
+        }
+    }
+    Ok(nodes)
+}
+
+struct Translation<'a> {
+    graph: &'a Graph,
+    /// What each tensor that there is so far is called in the file.
+    names: HashMap<TensorId, String>,
+    nodes: Vec<NodeProto>,
+}
+
+impl Translation<'_> {
+    fn add(&mut self, node: &Node) -> Result<(), Error> {
+        let at = node.name.as_str();
+        let inputs: Vec<String> = node.inputs.iter().map(|id| self.names[id].clone()).collect();
+        let x: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|&id| self.graph.spec(id).shape.as_slice()).collect();
+        let result = match &node.op {
+            Op::Conv2d(op) => {
+                let (operands, parts) = x.split_at(2 + usize::from(op.epilogue.bias));
+                let sum = self.emit(at, "Conv", operands, window(shapes[0], shapes[1], op.stride, op.padding));
+                self.join(at, sum, Epilogue { bias: false, ..op.epilogue }, parts)
+            }
+            Op::DepthwiseConv2d(op) => {
+                let mut attributes = window(shapes[0], shapes[1], op.stride, op.padding);
+                attributes.push(AttributeProto::int("group", shapes[1][2]));
+                let sum = self.emit(at, "Conv", &x, attributes);
+                self.activate(at, sum, op.activation)
+            }
+            Op::Linear(op) => {
+                let sum = if shapes[1].len() == 4 {
+                    self.emit(at, "Conv", &x, vec![AttributeProto::ints("kernel_shape", &[1, 1])])
+                } else {
+                    let rows = self.emit(at, "Flatten", &x[..1], Vec::new());
+                    self.emit(at, "Gemm", &[&rows, x[1], x[2]], vec![AttributeProto::int("transB", 1)])
+                };
+                self.activate(at, sum, op.activation)
+            }
+            Op::BatchNormInference(op) => {
+                let y = self.emit(at, "BatchNormalization", &x, vec![AttributeProto::float("epsilon", op.eps)]);
+                self.activate(at, y, op.activation)
+            }
+            Op::ScaleAdd(op) => {
+                let ScaleAdd { gate, shortcut, activation } = *op;
+                self.join(at, inputs[0].clone(), Epilogue { bias: false, gate, shortcut, activation }, &x[1..])
+            }
+            Op::GlobalAvgPool(_) => self.emit(at, "GlobalAveragePool", &x, Vec::new()),
+            Op::AvgPool2x2(_) => {
+                // Zeros behind an odd map, which the mean does not count, make the last window average what it covers.
+                // `ceil_mode` says so too, but only explicit zeros leave a runtime nothing to interpret.
+                let behind = [shapes[0][1] % 2, shapes[0][2] % 2];
+                self.emit(at, "AveragePool", &x, attributes([2; 2], 2, [[0; 2], behind]))
+            }
+            Op::MaxPool(_) => {
+                let border = [[MaxPool::BORDER; 2]; 2];
+                self.emit(at, "MaxPool", &x, attributes([MaxPool::WINDOW; 2], MaxPool::STRIDE, border))
+            }
+            other => return Err(Error::Operation { node: at.to_owned(), op: other.rule().name() }),
+        };
+        self.names.insert(node.outputs[0], result);
+        Ok(())
+    }
+
+    /// `activation(value * gate + shortcut)`, of which the epilogue says what there is. The bias is added already.
+    fn join(&mut self, at: &str, mut value: String, epilogue: Epilogue, parts: &[&str]) -> String {
+        let [_, gate, shortcut] = epilogue.operands(parts);
+        if let Some(gate) = gate {
+            value = self.emit(&format!("{at}/gate"), "Mul", &[&value, gate], Vec::new());
+        }
+        if let Some(shortcut) = shortcut {
+            value = self.emit(&format!("{at}/shortcut"), "Add", &[&value, shortcut], Vec::new());
+        }
+        self.activate(at, value, epilogue.activation)
+    }
+
+    fn activate(&mut self, at: &str, value: String, activation: Activation) -> String {
+        let at = format!("{at}/act");
+        match activation {
+            Activation::Identity => value,
+            Activation::Relu => self.emit(&at, "Relu", &[&value], Vec::new()),
+            Activation::Sigmoid => self.emit(&at, "Sigmoid", &[&value], Vec::new()),
+            Activation::Silu => {
+                let share = self.emit(&at, "Sigmoid", &[&value], Vec::new());
+                self.emit(&at, "Mul", &[&value, &share], Vec::new())
+            }
+        }
+    }
+
+    /// Appends a node and returns its result, which has the node's name: where in the network it stands, and the
+    /// operator.
+    fn emit(&mut self, at: &str, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let name = format!("{at}/{op_type}");
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: op_type.to_owned(),
+            attribute,
+        });
+        name
+    }
+}
+
+/// The window of a convolution over a map `[N, H, W, C]` with a kernel `[KH, KW, ..]`.
+fn window(map: &[usize], kernel: &[usize], stride: usize, padding: Padding) -> Vec<AttributeProto> {
+    let kernel = [kernel[0], kernel[1]];
+    let [down, across] = [0, 1].map(|d| padding.along(map[1 + d], kernel[d], stride));
+    attributes(kernel, stride, [[down[0], across[0]], [down[1], across[1]]])
+}
+
+/// A window, and the zeros before and behind the map; each pair is down, across.
+fn attributes(kernel: [usize; 2], stride: usize, [before, behind]: [[usize; 2]; 2]) -> Vec<AttributeProto> {
+    vec![
+        AttributeProto::ints("kernel_shape", &kernel),
+        AttributeProto::ints("strides", &[stride; 2]),
+        AttributeProto::ints("pads", &[before, behind].concat()),
+    ]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::graph::freeze::freeze;
+    use crate::graph::op::{AvgPool2x2, BatchNormInference, Conv2d, DepthwiseConv2d, Fill};
+    use crate::graph::{Init, Precision, Spec};
+    use crate::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, ResNet, Stem, StemDownsampling};
+
+    /// The nodes of a network, without weights.
+    fn nodes_of(config: &Config) -> Vec<NodeProto> {
+        let network = Network::build(config, 1, [65; 2], Input::Tensor, Mode::Inference).unwrap();
+        let graph = freeze(network.graph, &[network.logits], Precision::F32).unwrap().graph;
+        translate(&graph, called(&graph), (network.logits, "logits")).unwrap()
+    }
+
+    /// Inputs and parameters by their own names.
+    fn called(graph: &Graph) -> HashMap<TensorId, String> {
+        let of_nodes = graph.producers();
+        let outside = graph.ids().filter(|id| !of_nodes.contains_key(id));
+        outside.map(|id| (id, graph.tensor(id).name.clone())).collect()
+    }
+
+    /// A graph of one operation over maps of 7 x 6 pixels and 8 channels and parameters of these shapes, named p0, p1,
+    /// ..
+    fn one(op: impl Into<Op>, maps: usize, parameters: &[Spec]) -> Result<Vec<NodeProto>, Error> {
+        let mut graph = Graph::new();
+        let map = |i: usize| graph.input(&format!("x{i}"), Spec::channels([1, 7, 6, 8])).unwrap();
+        let mut inputs: Vec<TensorId> = (0..maps).map(map).collect();
+        for (i, spec) in parameters.iter().enumerate() {
+            inputs.insert(1 + i, graph.parameter(format!("p{i}"), spec.clone(), Init::Constant(0.0)).unwrap());
+        }
+        let output = graph.apply1("at", op, &inputs).unwrap();
+        translate(&graph, called(&graph), (output, "y"))
+    }
+
+    /// Operator and inputs of each node.
+    fn calls(nodes: &[NodeProto]) -> Vec<String> {
+        nodes.iter().map(|node| format!("{}({})", node.op_type, node.input.join(", "))).collect()
+    }
+
+    fn ints(node: &NodeProto, name: &str) -> Vec<i64> {
+        node.attribute.iter().find(|attribute| attribute.name == name).unwrap().ints.clone()
+    }
+
+    /// As ONNX asks for: every name once, every value written before it is read.
+    #[test]
+    fn every_network_is_in_order() {
+        let base = ResNet::rs([1, 1, 1, 1], 0.25);
+        let switched = [
+            ResNet { activation: ActivationChoice::Silu, ..base },
+            ResNet { stem_downsampling: StemDownsampling::FirstBlock, se_ratio: 0.0, ..base },
+            ResNet { stem: Stem::Plain, activation: ActivationChoice::Silu, se_ratio: 0.0, ..base },
+        ];
+        let layers = PRESETS.iter().map(|preset| preset.layers).chain(switched.map(Into::into));
+        for config in layers.map(|layers| Config::new(layers, 10)) {
+            let nodes = nodes_of(&config);
+            let mut written = HashSet::from(["input"]);
+            for node in &nodes {
+                let made_by_nodes = |name: &&str| name.contains('/') && !name.contains("fold_batch_norm");
+                let unknown =
+                    node.input.iter().map(String::as_str).find(|name| made_by_nodes(name) && !written.contains(name));
+                assert_eq!(unknown, None, "{:?}: {}", config.layers, node.name);
+                assert!(written.insert(&node.output[0]), "{:?}: {} twice", config.layers, node.name);
+            }
+            assert_eq!(nodes.last().unwrap().output, ["logits"], "{:?}", config.layers);
+            assert!(nodes.iter().all(|node| node.op_type != "BatchNormalization"), "{:?}", config.layers);
+        }
+    }
+
+    #[test]
+    fn an_epilogue_keeps_its_order() {
+        let epilogue = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Silu };
+        let parameters = [Spec::weights([1, 1, 8, 8]), Spec::channels([8]), Spec::channels([1, 8])];
+        let nodes = one(Conv2d { epilogue, ..Conv2d::new(1, 0) }, 2, &parameters).unwrap();
+        let expected = [
+            "Conv(x0, p0, p1)",
+            "Mul(at/Conv, p2)",
+            "Add(at/gate/Mul, x1)",
+            "Sigmoid(at/shortcut/Add)",
+            "Mul(at/shortcut/Add, at/act/Sigmoid)",
+        ];
+        assert_eq!(calls(&nodes), expected);
+        assert_eq!(nodes[4].output, ["y"]);
+    }
+
+    /// TensorFlow's odd zero lies behind the map.
+    #[test]
+    fn paddings_are_top_left_bottom_right() {
+        let op = DepthwiseConv2d::new(2, Padding::Same);
+        let nodes = one(op, 1, &[Spec::depthwise([3, 5, 8])]).unwrap();
+        assert_eq!(ints(&nodes[0], "pads"), [1, 1, 1, 2]);
+        assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "strides")), (vec![3, 5], vec![2, 2]));
+        assert_eq!(nodes[0].attribute.last().unwrap().i, Some(8), "a group a channel");
+        let nodes = one(AvgPool2x2, 1, &[]).unwrap();
+        assert_eq!(ints(&nodes[0], "pads"), [0, 0, 1, 0], "7 rows are odd, 6 columns are not");
+        let nodes = one(MaxPool, 1, &[]).unwrap();
+        assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "pads")), (vec![3, 3], vec![1; 4]));
+    }
+
+    #[test]
+    fn a_batch_norm_that_is_left_stays_one() {
+        let op = BatchNormInference { eps: 1e-3, activation: Activation::Relu };
+        let nodes = one(op, 1, &vec![Spec::channels([8]); 4]).unwrap();
+        assert_eq!(calls(&nodes), ["BatchNormalization(x0, p0, p1, p2, p3)", "Relu(at/BatchNormalization)"]);
+        assert_eq!(nodes[0].attribute[0].f, Some(1e-3));
+    }
+
+    #[test]
+    fn what_onnx_does_not_have_is_refused_by_name() {
+        let refused = one(Fill { shape: [1, 8], value: 1.0 }, 0, &[]).unwrap_err().to_string();
+        assert!(refused.contains("at: fill has no counterpart in ONNX"), "{refused}");
+    }
+}
