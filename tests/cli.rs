@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use flate2::{Compression, write::GzEncoder};
 use image::RgbImage;
 use program::{idx, idx_folder, json, json_lines, losses, metrics, program, said, succeed, words};
-use resnet_rs::weights::{HostTensor, StateDict};
+use resnet_rs::weights::{HostTensor, ModelCard, StateDict, onnx, timm};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -153,6 +153,13 @@ fn every_command_answers() {
     succeed(&format!("export --weights {weights} {exported}"));
     succeed(&format!("{of_tensor} --weights {exported}"));
     assert_eq!(StateDict::read(Path::new(&logits)).unwrap().tensors["logits"], answer);
+
+    let network = path("exported.onnx");
+    succeed(&format!("export --weights {weights} {network} --res 48"));
+    let file = StateDict::read(Path::new(&weights)).unwrap();
+    let card = timm::recognise(Path::new(&weights), &file).unwrap();
+    let theirs = onnx::export((Path::new(&weights), &file), &ModelCard { res: 48, ..card }).unwrap();
+    assert!(fs::read(&network).unwrap() == theirs, "the program writes what the library does");
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
 }
 
@@ -413,7 +420,9 @@ fn hostile_weights_are_refused() {
             f.refuses(&format!("{command} @{file}"), expected);
             f.refuses(&format!("{command} @{file}"), &format!("@{file}"));
         }
-        f.refuses(&format!("export @out.safetensors --weights @{file}"), expected);
+        for command in ["export @out.safetensors", "export @out.onnx"] {
+            f.refuses(&format!("{command} --weights @{file}"), expected);
+        }
     }
 }
 
@@ -538,7 +547,8 @@ fn bad_flags_are_refused() {
     f.refuses("scale --latency-ms -1", "--latency-ms");
     f.refuses("profile small --train", "layer4.0.bn2: batch_norm");
     f.refuses("profile small --top 3 --all", "--all");
-    f.refuses(&format!("export {weights} @out.pt"), "@out.pt");
+    f.refuses(&format!("export {weights} @out.pt"), "@out.pt: only .safetensors and .onnx");
+    f.refuses(&format!("export {weights} @out.onnx --res 0"), "--res");
 
     let none = [("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")];
     let commands = ["devices", "selftest", "train --data shapes --out @new", "bench --models small", "profile small"];
@@ -604,6 +614,7 @@ fn folders_that_cannot_be_written() {
     f.refuses("train --data shapes --out @file/run", "@file/run");
     f.refuses("export --weights @run/last.safetensors @file/out.safetensors", "@file/out.safetensors");
     f.refuses("export --weights @run/last.safetensors @nowhere/out.safetensors", "@nowhere/out.safetensors");
+    f.refuses("export --weights @run/last.safetensors @nowhere/out.onnx", "@nowhere/out.onnx");
     f.refuses("sample --data shapes --out @file/pictures", "@file/pictures");
 
     let Some(mount) = Mount::new(f.path("disk"), "size=16m") else { return };
