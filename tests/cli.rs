@@ -158,8 +158,23 @@ fn every_command_answers() {
     succeed(&format!("export --weights {weights} {network} --res 48"));
     let file = StateDict::read(Path::new(&weights)).unwrap();
     let card = timm::recognise(Path::new(&weights), &file).unwrap();
-    let theirs = onnx::export((Path::new(&weights), &file), &ModelCard { res: 48, ..card }).unwrap();
+    let theirs = onnx::export((Path::new(&weights), &file), &ModelCard { res: 48, ..card.clone() }).unwrap();
     assert!(fs::read(&network).unwrap() == theirs, "the program writes what the library does");
+
+    let small = path("small.safetensors");
+    let quantized = json(&format!("quantize --weights {weights} {small}"));
+    let bytes = |key: &str| quantized[key].as_u64().unwrap();
+    assert_eq!(["bytes_before", "bytes_after"].map(bytes), [&weights, &small].map(|f| fs::metadata(f).unwrap().len()));
+    assert!(2 * bytes("bytes_after") < bytes("bytes_before") * 5 / 4, "{quantized}");
+    let rounding = quantized["rounding"]["share"].as_f64().unwrap();
+    assert!((1e-4..=2f64.powi(-11)).contains(&rounding), "{quantized}");
+    assert_eq!(timm::recognise(Path::new(&small), &StateDict::read(Path::new(&small)).unwrap()).unwrap(), card);
+    succeed(&format!("{of_tensor} --weights {small}"));
+    let rounded = StateDict::read(Path::new(&logits)).unwrap().tensors["logits"].clone();
+    let difference = answer.data.iter().zip(&rounded.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(rounded != answer && difference <= 0.01 * largest, "{difference} of {largest}");
+    let shown = succeed(&format!("quantize --weights {weights} {small}"));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("largest rounding error"));
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
 }
 
@@ -420,7 +435,7 @@ fn hostile_weights_are_refused() {
             f.refuses(&format!("{command} @{file}"), expected);
             f.refuses(&format!("{command} @{file}"), &format!("@{file}"));
         }
-        for command in ["export @out.safetensors", "export @out.onnx"] {
+        for command in ["export @out.safetensors", "export @out.onnx", "quantize @out.safetensors"] {
             f.refuses(&format!("{command} --weights @{file}"), expected);
         }
     }
@@ -549,6 +564,8 @@ fn bad_flags_are_refused() {
     f.refuses("profile small --top 3 --all", "--all");
     f.refuses(&format!("export {weights} @out.pt"), "@out.pt: only .safetensors and .onnx");
     f.refuses(&format!("export {weights} @out.onnx --res 0"), "--res");
+    f.refuses(&format!("quantize {weights} @out.onnx"), "@out.onnx: only .safetensors");
+    f.refuses(&format!("quantize {weights} @run/../run/last.safetensors"), "is what is read");
 
     let none = [("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")];
     let commands = ["devices", "selftest", "train --data shapes --out @new", "bench --models small", "profile small"];
@@ -615,6 +632,7 @@ fn folders_that_cannot_be_written() {
     f.refuses("export --weights @run/last.safetensors @file/out.safetensors", "@file/out.safetensors");
     f.refuses("export --weights @run/last.safetensors @nowhere/out.safetensors", "@nowhere/out.safetensors");
     f.refuses("export --weights @run/last.safetensors @nowhere/out.onnx", "@nowhere/out.onnx");
+    f.refuses("quantize --weights @run/last.safetensors @file/out.safetensors", "@file/out.safetensors");
     f.refuses("sample --data shapes --out @file/pictures", "@file/pictures");
 
     let Some(mount) = Mount::new(f.path("disk"), "size=16m") else { return };

@@ -16,6 +16,7 @@ mod network;
 mod output;
 mod predict;
 mod profile;
+mod quantize;
 mod runs;
 mod sample;
 mod scale;
@@ -52,6 +53,7 @@ enum Command {
     Train(train::Train),
     Runs(runs::Runs),
     Export(export::Export),
+    Quantize(quantize::Quantize),
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
     Ablate(ablate::Ablate),
@@ -72,6 +74,7 @@ impl Command {
             Self::Train(args) => train::run(args, global),
             Self::Runs(args) => runs::run(args, global),
             Self::Export(args) => export::run(args, global),
+            Self::Quantize(args) => quantize::run(args, global),
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),
             Self::Ablate(args) => ablate::run(args, global),

@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytemuck::cast_slice;
-use half::{bf16, f16};
+use half::{bf16, f16, vec::HalfFloatVecExt};
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::Serialize;
 
-use super::{Error, HostTensor, StateDict, header::Header};
-use crate::files;
+use super::{Error, HostTensor, StateDict, half::stored_half, header::Header};
+use crate::{files, graph::Precision};
 
 /// PyTorch counts the batches each BatchNorm layer has seen. One number does for all layers: it is kept in the
 /// metadata under this name, and written for every layer, since loaders of PyTorch state dicts ask for it.
@@ -110,6 +110,16 @@ pub(crate) fn write(
     tensors: &BTreeMap<String, HostTensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
+    write_as(path, tensors, metadata, Precision::F32)
+}
+
+/// The same with kernels and matrices in that precision.
+pub(super) fn write_as(
+    path: &Path,
+    tensors: &BTreeMap<String, HostTensor>,
+    metadata: &BTreeMap<String, String>,
+    precision: Precision,
+) -> Result<(), Error> {
     check(path, tensors)?;
     let counter: i64 = match metadata.get(COUNTER) {
         None => 0,
@@ -131,8 +141,13 @@ pub(crate) fn write(
     for name in &counters {
         entries.insert(name, place(Dtype::I64, &[], size_of::<i64>()));
     }
-    for (name, tensor) in tensors {
-        entries.insert(name, place(Dtype::F32, &tensor.shape, size_of_val(&tensor.data[..])));
+    let (halves, floats): (Vec<_>, Vec<_>) =
+        tensors.iter().partition(|(_, tensor)| precision == Precision::F16 && stored_half(tensor));
+    for (dtype, group) in [(Dtype::F32, &floats), (Dtype::F16, &halves)] {
+        let one = |(name, tensor): &(_, &HostTensor)| {
+            (*name, place(dtype, &tensor.shape, tensor.data.len() * dtype.bitsize() / 8))
+        };
+        entries.extend(group.iter().map(one));
     }
 
     #[derive(Serialize)]
@@ -152,7 +167,8 @@ pub(crate) fn write(
         for _ in &counters {
             file.write_all(&counter.to_le_bytes())?;
         }
-        tensors.values().try_for_each(|tensor| file.write_all(cast_slice(&tensor.data)))
+        floats.iter().try_for_each(|(_, tensor)| file.write_all(cast_slice(&tensor.data)))?;
+        halves.iter().try_for_each(|(_, tensor)| file.write_all(cast_slice(&Vec::<f16>::from_f32_slice(&tensor.data))))
     })?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod card;
 mod file;
+mod half;
 mod header;
 pub mod onnx;
 pub mod timm;
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 pub use card::ModelCard;
 pub(crate) use file::write;
+pub use half::Rounding;
 
 use crate::files;
 
@@ -72,6 +74,21 @@ pub enum Error {
          lower --lr or lengthen the warm-up. An older file of that name is unchanged", path.display()
     )]
     NotFinite {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Index of the first such element, row-major.
+        element: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A value to be written in F16 is larger than it can be there.
+    #[error(
+        "{} was not written: tensor {tensor} holds {value} at element {element}, and F16 ends at 65504. Keep these weights \
+         in F32. An older file of that name is unchanged", path.display()
+    )]
+    BeyondHalf {
         /// The file that was to be written.
         path: PathBuf,
         /// Name of the tensor.
