@@ -19,6 +19,7 @@ pub enum Error {
     Graph(#[from] graph::Error),
     #[error(transparent)]
     Model(#[from] models::Error),
+    #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] weights::onnx::Error),
     #[error(transparent)]

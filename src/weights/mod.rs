@@ -5,6 +5,7 @@ mod card;
 mod file;
 mod half;
 mod header;
+#[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod timm;
 
