@@ -32,3 +32,48 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] weights::Error),
 }
+
+impl Error {
+    /// The message and those of its causes, in a line.
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// An error's message and those of its causes, in a line, without those whose words the one before has quoted already.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !message.contains(&words) {
+            message += ": ";
+            message += &words;
+        }
+        next = cause.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("cannot read a.txt: {0}")]
+        Quoting(#[source] io::Error),
+        #[error("cannot start")]
+        Silent(#[source] io::Error),
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let lost = || io::Error::other("the disk is gone");
+        assert_eq!(with_causes(&Outer::Quoting(lost())), "cannot read a.txt: the disk is gone");
+        assert_eq!(with_causes(&Outer::Silent(lost())), "cannot start: the disk is gone");
+        assert_eq!(with_causes(&lost()), "the disk is gone");
+    }
+}

@@ -1,7 +1,6 @@
 //! What went wrong, kept for the thread that it went wrong for.
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::ffi::{CString, c_char};
 
 /// Why a call failed.
@@ -52,24 +51,9 @@ impl Failure {
                 "resnet-rs has failed in a way that it should not: please report it, with what it wrote to stderr"
                     .into()
             }
-            Self::Library(error) => with_causes(error),
+            Self::Library(error) => error.with_causes(),
         }
     }
-}
-
-/// An error and its causes in a line, without those whose words the one before has quoted.
-fn with_causes(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !message.contains(&words) {
-            message += ": ";
-            message += &words;
-        }
-        next = cause.source();
-    }
-    message
 }
 
 thread_local! {

@@ -1,95 +1,21 @@
-"""Exported networks under ONNX Runtime: against PyTorch's logits where there are golden files, else the program's own.
-
-    pip install -r requirements.txt
-    pytest -s test_onnx.py
-
-RESNET_RS names the program (default: ../target/release/resnet-rs as seen from python/). Weights and pictures are made
-from their names by synth.py, which lies beside the golden files. The program's own logits need a GPU or a software
-adapter.
-"""
+"""Exported networks under ONNX Runtime: against PyTorch's logits where there are golden files, else the program's own."""
 
 import json
-import os
-import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import synth
+from conftest import GOLDEN, PROGRAM
+from networks import EFFICIENTNET_GAMMA, GAMMA, RS50, SEED, SMALL, efficientnet_shapes, resnet_shapes, write_weights
 from safetensors.numpy import load_file, save_file
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-ORACLE = ROOT.parent / "shared" / "oracle"
-GOLDEN = ORACLE / "golden"
-PROGRAM = os.environ.get("RESNET_RS", ROOT / "target" / "release" / "resnet-rs")
-
-sys.path.insert(0, str(ORACLE))
-synth = pytest.importorskip("synth", reason=f"there are no golden files in {ORACLE}")
-
-# The golden files' seed, and the scale of the last batch norm of each residual branch there.
-SEED = 1
-GAMMA = 0.2
-EFFICIENTNET_GAMMA = 0.5
 
 # Largest error, as a share of the largest logit: what the project asks of every adapter.
 TOLERANCE = 1e-4
 
-# ResNet-RS `small`, and what of it the other cases change.
-SMALL = dict(
-    depths=[1, 1, 1, 1],
-    width=0.25,
-    se_ratio=0.25,
-    stem="deep",
-    stem_downsampling="conv",
-    shortcut="pooled",
-    activation="relu",
-    drop_path_schedule="stage",
-    zero_init_last=True,
-)
 PLAIN = dict(se_ratio=0.0, stem="plain", stem_downsampling="max-pool", shortcut="strided")
-
-
-def batch_norm(name, channels):
-    return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
-
-
-def resnet_shapes(net, classes):
-    """Names and shapes of a ResNet's state dict, as timm has them."""
-    width = int(64 * net["width"])
-    if net["stem"] == "deep":
-        shapes = {"conv1.0.weight": (width // 2, 3, 3, 3), **batch_norm("conv1.1", width // 2)}
-        shapes |= {"conv1.3.weight": (width // 2, width // 2, 3, 3), **batch_norm("conv1.4", width // 2)}
-        shapes |= {"conv1.6.weight": (width, width // 2, 3, 3), **batch_norm("bn1", width)}
-    else:
-        shapes = {"conv1.weight": (width, 3, 7, 7), **batch_norm("bn1", width)}
-    if net["stem_downsampling"] == "conv":
-        shapes |= {"maxpool.0.weight": (width, width, 3, 3), **batch_norm("maxpool.1", width)}
-    before = width
-    for stage, depth in enumerate(net["depths"]):
-        planes = width << stage
-        out = 4 * planes
-        for block in range(depth):
-            at = f"layer{stage + 1}.{block}"
-            kernels = ((planes, before, 1, 1), (planes, planes, 3, 3), (out, planes, 1, 1))
-            for i, kernel in enumerate(kernels, 1):
-                shapes |= {f"{at}.conv{i}.weight": kernel, **batch_norm(f"{at}.bn{i}", kernel[0])}
-            if net["se_ratio"] > 0:
-                inner = max(8, int(out * net["se_ratio"] + 4) // 8 * 8)
-                shapes |= {f"{at}.se.fc1.weight": (inner, out, 1, 1), f"{at}.se.fc1.bias": (inner,)}
-                shapes |= {f"{at}.se.fc2.weight": (out, inner, 1, 1), f"{at}.se.fc2.bias": (out,)}
-            if block == 0:
-                first = 0 if net["shortcut"] == "strided" else 1
-                shapes[f"{at}.downsample.{first}.weight"] = (out, before, 1, 1)
-                shapes |= batch_norm(f"{at}.downsample.{first + 1}", out)
-            before = out
-    return shapes | {"fc.weight": (classes, before), "fc.bias": (classes,)}
-
-
-def write_weights(path, shapes, gamma, metadata=None):
-    tensors = {name: synth.fill(name, tuple(shape), SEED, gamma) for name, shape in shapes.items()}
-    save_file(tensors, path, metadata)
 
 
 def run(*arguments):
@@ -122,15 +48,6 @@ def assert_close(what, got, want):
     error = np.abs(got.astype(np.float64) - want).max() / np.abs(want).max()
     print(f"\n{what}: largest error {error:.1e} of the largest logit")
     assert got.shape == want.shape and error <= TOLERANCE
-
-
-def efficientnet_shapes():
-    cases = json.loads((GOLDEN / "index.json").read_text())["cases"]
-    names = next(case for case in cases if case["case"] == "infer_b0_64")["names"]
-    return {name: shape for name, shape in names.items() if not name.endswith("num_batches_tracked")}
-
-
-RS50 = resnet_shapes(SMALL | dict(depths=[3, 4, 6, 3], width=1.0), 1000)
 
 
 # At 75 px every map is odd once, so pools cut their last window short.

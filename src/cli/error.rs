@@ -4,6 +4,8 @@ use std::error::Error as Cause;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use crate::error::with_causes;
+
 /// Any error of the floors below, or wrong usage that clap cannot see. A bare [`io::Error`] is one of writing to stdout:
 /// the floors' errors name the file.
 #[derive(Debug)]
@@ -40,39 +42,8 @@ impl Error {
         ExitCode::from(self.status)
     }
 
-    /// The causes in a line, without those whose words the one before has quoted already.
+    /// The message and its causes in a line.
     pub(super) fn message(&self) -> String {
-        let mut message = self.cause.to_string();
-        let mut next = self.cause.source();
-        while let Some(cause) = next {
-            let words = cause.to_string();
-            if !message.contains(&words) {
-                message += ": ";
-                message += &words;
-            }
-            next = cause.source();
-        }
-        message
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    enum Outer {
-        #[error("cannot read a.txt: {0}")]
-        Quoting(#[source] io::Error),
-        #[error("cannot start")]
-        Silent(#[source] io::Error),
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        let lost = || io::Error::other("the disk is gone");
-        assert_eq!(Error::from(Outer::Quoting(lost())).message(), "cannot read a.txt: the disk is gone");
-        assert_eq!(Error::from(Outer::Silent(lost())).message(), "cannot start: the disk is gone");
-        assert_eq!(Error::usage("no such thing".into()).message(), "no such thing");
+        with_causes(&*self.cause)
     }
 }

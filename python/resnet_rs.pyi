@@ -1,0 +1,70 @@
+"""ResNet-RS on any Vulkan, Metal or DX12 GPU."""
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class Error(Exception):
+    """What the library or the device cannot do; the message says what to do next."""
+
+def devices() -> list[str]:
+    """Names of all adapters, in the order of the numbers that `device` takes."""
+
+class Classifier:
+    """A trained network with its pre-processing. Threads may share it.
+
+    weights: a safetensors file under timm's names.
+    device: number or part of the name of an adapter; the fastest if None.
+    precision: "f32", or "f16" for maps and weights in half the memory.
+    batch: pictures answered at a time.
+    """
+
+    def __init__(
+        self,
+        weights: str | PathLike[str],
+        *,
+        device: str | None = None,
+        precision: str = "f32",
+        batch: int = 1,
+    ) -> None: ...
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty if unknown."""
+    @property
+    def device(self) -> str:
+        """Name of the adapter."""
+    @property
+    def res(self) -> int:
+        """Side of the network's input in pixels."""
+    @property
+    def crop_pct(self) -> float:
+        """Share of the resized picture that the central crop keeps."""
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Mean of red, green and blue, on a scale from 0 to 1."""
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Standard deviation of red, green and blue."""
+    def classify(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities [N, classes] of pictures [H, W, 3 or 4] of any size, resized and cropped as timm does it; of one picture [classes]."""
+    def top(self, picture: NDArray[np.uint8], k: int = 5) -> list[tuple[int, str, float]]:
+        """Index, name and probability of the k likeliest classes, likeliest first."""
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [N, classes] of standardised pictures [N, 3, H, W]: what timm's model returns for them."""
+
+class Features:
+    """A trained network up to its last map. Threads may share it. Arguments as for Classifier."""
+
+    def __init__(
+        self,
+        weights: str | PathLike[str],
+        *,
+        device: str | None = None,
+        precision: str = "f32",
+    ) -> None: ...
+    def extract(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The last maps [C, H, W] of the strides 2, 4, 8, 16 and 32, as timm's features_only has them, of a picture of any size."""

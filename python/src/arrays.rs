@@ -1,0 +1,59 @@
+//! Between numpy's arrays and the library's pictures and values. Pictures are copied: Python may change its own while the GPU works.
+
+use numpy::ndarray::{Array2, Array3, ArrayView, Axis, Dimension, Ix3};
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyReadonlyArray3, PyReadonlyArray4};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use resnet_rs::{FeatureMap, Picture};
+
+use crate::failed;
+
+/// Elements row by row, however the array lies in memory.
+pub(crate) fn copied<T: Copy, D: Dimension>(view: &ArrayView<'_, T, D>) -> Vec<T> {
+    view.iter().copied().collect()
+}
+
+/// A picture `[H, W, 3]` or `[H, W, 4]`.
+pub(crate) fn picture(array: &PyReadonlyArray3<'_, u8>) -> PyResult<Picture<'static>> {
+    picture_of(array.as_array())
+}
+
+/// Pictures: one, an array `[N, H, W, 3 or 4]`, or any sequence of single ones.
+pub(crate) fn pictures(pictures: &Bound<'_, PyAny>) -> PyResult<Vec<Picture<'static>>> {
+    if let Ok(one) = pictures.extract::<PyReadonlyArray3<'_, u8>>() {
+        return Ok(vec![picture(&one)?]);
+    }
+    if let Ok(stack) = pictures.extract::<PyReadonlyArray4<'_, u8>>() {
+        return stack.as_array().axis_iter(Axis(0)).map(picture_of).collect();
+    }
+    let expected =
+        |_| PyTypeError::new_err("pictures are numpy arrays of uint8, [H, W, 3 or 4], or a sequence of such");
+    let one = |item: PyResult<Bound<'_, PyAny>>| {
+        picture(&item?.extract::<PyReadonlyArray3<'_, u8>>().map_err(|e| expected(e.into()))?)
+    };
+    pictures.try_iter().map_err(expected)?.map(one).collect()
+}
+
+fn picture_of(view: ArrayView<'_, u8, Ix3>) -> PyResult<Picture<'static>> {
+    let (height, width, channels) = view.dim();
+    let refused = || PyValueError::new_err(format!("a picture is [H, W, 3] or [H, W, 4], this is {:?}", view.shape()));
+    let size = [u32::try_from(width).map_err(|_| refused())?, u32::try_from(height).map_err(|_| refused())?];
+    let bytes = copied(&view);
+    match channels {
+        3 => Picture::rgb(&bytes, size, 3 * width).map_err(failed),
+        4 => Picture::rgba(&bytes, size, 4 * width).map_err(failed),
+        _ => Err(refused()),
+    }
+}
+
+/// Rows of so many values, `[N, width]`.
+pub(crate) fn rows(py: Python<'_>, values: Vec<f32>, width: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    let array = Array2::from_shape_vec((values.len() / width, width), values);
+    Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
+}
+
+/// A map as timm has it, `[C, H, W]`.
+pub(crate) fn map(py: Python<'_>, map: FeatureMap) -> PyResult<Bound<'_, PyArray3<f32>>> {
+    let array = Array3::from_shape_vec(map.shape, map.data).map_err(|e| PyValueError::new_err(e.to_string()))?;
+    Ok(array.permuted_axes([2, 0, 1]).into_pyarray(py))
+}

@@ -1,0 +1,158 @@
+//! The Python interface: numpy in, numpy out, over the front door. `resnet_rs.pyi` says what is to be had.
+
+mod arrays;
+
+use std::path::PathBuf;
+
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::prelude::*;
+use resnet_rs::gpu::adapters;
+use resnet_rs::weights::ModelCard;
+use resnet_rs::{Gpu, GpuOptions, InferenceOptions, Precision};
+
+create_exception!(resnet_rs, Error, PyException);
+
+/// What the library cannot do, as Python raises it.
+fn failed(error: impl Into<resnet_rs::Error>) -> PyErr {
+    Error::new_err(error.into().with_causes())
+}
+
+/// Opens the adapter that `device` names.
+fn open(device: Option<String>) -> PyResult<Gpu> {
+    Gpu::new(&GpuOptions { device, ..GpuOptions::default() }).map_err(failed)
+}
+
+fn options(precision: &str, batch: usize) -> PyResult<InferenceOptions<'static>> {
+    let precision = match precision {
+        "f32" => Precision::F32,
+        "f16" => Precision::F16,
+        other => return Err(PyValueError::new_err(format!("precision is \"f32\" or \"f16\", this is {other:?}"))),
+    };
+    if batch == 0 {
+        return Err(PyValueError::new_err("batch is at least 1"));
+    }
+    Ok(InferenceOptions { batch, precision, ..InferenceOptions::default() })
+}
+
+#[pyfunction]
+fn devices() -> Vec<String> {
+    adapters().into_iter().map(|adapter| adapter.name).collect()
+}
+
+#[pyclass(frozen, module = "resnet_rs")]
+struct Classifier {
+    net: resnet_rs::Classifier,
+    device: String,
+}
+
+impl Classifier {
+    fn card(&self) -> &ModelCard {
+        self.net.card()
+    }
+}
+
+#[pymethods]
+impl Classifier {
+    #[new]
+    #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
+    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str, batch: usize) -> PyResult<Self> {
+        let options = options(precision, batch)?;
+        py.detach(|| {
+            let gpu = open(device)?;
+            let net = resnet_rs::Classifier::load_with(&gpu, weights, &options).map_err(failed)?;
+            Ok(Self { net, device: gpu.name().to_owned() })
+        })
+    }
+
+    #[getter]
+    fn classes(&self) -> &[String] {
+        &self.card().classes
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    #[getter]
+    fn res(&self) -> u32 {
+        self.card().res
+    }
+
+    #[getter]
+    fn crop_pct(&self) -> f64 {
+        self.card().crop_pct
+    }
+
+    #[getter]
+    fn mean(&self) -> (f32, f32, f32) {
+        self.card().mean.into()
+    }
+
+    #[getter]
+    fn std(&self) -> (f32, f32, f32) {
+        self.card().std.into()
+    }
+
+    fn classify<'py>(&self, pictures: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = pictures.py();
+        let single = pictures.extract::<PyReadonlyArray3<'_, u8>>().is_ok();
+        let pictures = arrays::pictures(pictures)?;
+        let predictions = py.detach(|| self.net.classify_all(pictures)).map_err(failed)?;
+        let rows: Vec<f32> = predictions.iter().flat_map(|prediction| &prediction.probabilities).copied().collect();
+        if single {
+            return Ok(rows.into_pyarray(py).into_any());
+        }
+        Ok(arrays::rows(py, rows, self.card().config.classes)?.into_any())
+    }
+
+    #[pyo3(signature = (picture, k = 5))]
+    fn top(&self, picture: PyReadonlyArray3<'_, u8>, k: usize) -> PyResult<Vec<(usize, String, f32)>> {
+        let py = picture.py();
+        let picture = arrays::picture(&picture)?;
+        let prediction = py.detach(|| self.net.classify(picture)).map_err(failed)?;
+        Ok(prediction.top(k).into_iter().map(|guess| (guess.class, guess.label, guess.probability)).collect())
+    }
+
+    fn logits<'py>(&self, x: PyReadonlyArray4<'py, f32>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let py = x.py();
+        let shape: [usize; 4] = x.shape().try_into()?;
+        let x = arrays::copied(&x.as_array());
+        let logits = py.detach(|| self.net.logits(&x, shape)).map_err(failed)?;
+        arrays::rows(py, logits, self.card().config.classes)
+    }
+}
+
+#[pyclass(frozen, module = "resnet_rs")]
+struct Features(resnet_rs::Features);
+
+#[pymethods]
+impl Features {
+    #[new]
+    #[pyo3(signature = (weights, *, device = None, precision = "f32"))]
+    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str) -> PyResult<Self> {
+        let options = options(precision, 1)?;
+        py.detach(|| {
+            let gpu = open(device)?;
+            resnet_rs::Features::load_with(&gpu, weights, &options).map(Self).map_err(failed)
+        })
+    }
+
+    fn extract<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
+        let py = picture.py();
+        let picture = arrays::picture(&picture)?;
+        let maps = py.detach(|| self.0.extract(picture)).map_err(failed)?;
+        maps.into_iter().map(|map| arrays::map(py, map)).collect()
+    }
+}
+
+#[pymodule(name = "resnet_rs")]
+fn python_module(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("Error", m.py().get_type::<Error>())?;
+    m.add_function(wrap_pyfunction!(devices, m)?)?;
+    m.add_class::<Classifier>()?;
+    m.add_class::<Features>()
+}

@@ -1,0 +1,152 @@
+"""The Python interface: golden logits, every form of a picture, what is refused, and that Python runs on meanwhile."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import resnet_rs
+import synth
+from conftest import GOLDEN
+from networks import GAMMA, RS50, SEED, SMALL, resnet_shapes, write_weights
+from safetensors.numpy import load_file
+
+# Largest error, as a share of the largest element.
+TOLERANCE = 1e-4
+
+CLASSES = [f"class {i}" for i in range(10)]
+
+
+def assert_close(got, want):
+    assert got.shape == want.shape and got.dtype == np.float32
+    assert np.abs(got.astype(np.float64) - want).max() <= TOLERANCE * np.abs(want).max()
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory):
+    config = SMALL | dict(classes=10, dropout=0.0, drop_path=0.0, bn_momentum=0.1)
+    card = dict(config=config, res=48, crop_pct=0.9, mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.25], classes=CLASSES)
+    path = tmp_path_factory.mktemp("small") / "w.safetensors"
+    write_weights(path, resnet_shapes(SMALL, 10), GAMMA, {"resnet-rs": json.dumps(card)})
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(small_weights):
+    return resnet_rs.Classifier(small_weights, batch=2)
+
+
+def picture(height, width, channels=3, seed=1):
+    values = synth.value(f"picture {seed}", height * width * channels, seed)
+    return (127.5 * (values.reshape(height, width, channels) + 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [64, 75])
+def test_golden_logits(tmp_path, size):
+    weights = tmp_path / "w.safetensors"
+    write_weights(weights, RS50, GAMMA)
+    net = resnet_rs.Classifier(weights)
+    want = load_file(GOLDEN / f"infer_rs50_{size}.safetensors")["logits"]
+    x = synth.images("input", (2, 3, size, size), SEED)
+    assert_close(net.logits(x), want)
+    assert_close(net.logits(x[::-1]), want[::-1])
+
+
+def test_every_form_of_a_picture(small):
+    pictures = [picture(60, 50), picture(47, 99, seed=2), picture(48, 48, seed=3)]
+    probabilities = small.classify(pictures)
+    assert probabilities.shape == (3, 10) and np.allclose(probabilities.sum(1), 1)
+    assert not np.allclose(probabilities[0], probabilities[1])
+    for one, row in zip(pictures, probabilities):
+        assert_close(small.classify(one), row)
+        opaque = np.concatenate([one, np.full_like(one[..., :1], 7)], -1)
+        assert_close(small.classify(opaque), row)
+        backwards = np.ascontiguousarray(one[:, ::-1])[:, ::-1]
+        assert_close(small.classify(backwards), row)
+    stack = np.stack([pictures[2]] * 5)
+    assert_close(small.classify(stack), np.stack([probabilities[2]] * 5))
+    best = small.top(pictures[0], 3)
+    assert [index for index, _, _ in best] == list(np.argsort(-probabilities[0], kind="stable")[:3])
+    assert best[0][1] == CLASSES[best[0][0]] and best[0][2] == pytest.approx(probabilities[0].max(), rel=1e-5)
+    assert small.classify([]).shape == (0, 10)
+
+
+def test_what_a_network_says_of_itself(small):
+    assert small.classes == CLASSES and small.res == 48 and small.crop_pct == 0.9
+    assert small.mean == pytest.approx((0.5, 0.4, 0.3)) and small.std == pytest.approx((0.2, 0.3, 0.25))
+    assert small.device in resnet_rs.devices() and resnet_rs.__version__
+
+
+def test_features(small_weights):
+    maps = resnet_rs.Features(small_weights).extract(picture(80, 70))
+    assert [map.shape for map in maps] == [(16, 24, 24), (64, 12, 12), (128, 6, 6), (256, 3, 3), (512, 2, 2)]
+    assert all(map.dtype == np.float32 and map.min() >= 0 and map.max() > 0 for map in maps), "behind a ReLU"
+
+
+def test_half_precision(small_weights, small):
+    half = resnet_rs.Classifier(small_weights, precision="f16")
+    one = picture(60, 50)
+    off = np.abs(half.classify(one) - small.classify(one)).max()
+    assert 0 < off < 0.01
+
+
+def test_what_is_refused(small, small_weights, tmp_path):
+    with pytest.raises(resnet_rs.Error, match="no/such.safetensors"):
+        resnet_rs.Classifier("no/such.safetensors")
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    with pytest.raises(resnet_rs.Error, match="not a usable safetensors file"):
+        resnet_rs.Classifier(tmp_path / "w.safetensors")
+    with pytest.raises(resnet_rs.Error, match="no such GPU"):
+        resnet_rs.Classifier(small_weights, device="no such GPU")
+    with pytest.raises(ValueError, match="bf16"):
+        resnet_rs.Classifier(small_weights, precision="bf16")
+    with pytest.raises(ValueError, match="batch"):
+        resnet_rs.Classifier(small_weights, batch=0)
+    with pytest.raises(resnet_rs.Error, match="nothing to look at"):
+        small.classify(np.zeros((0, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"\[5, 5, 2\]"):
+        small.classify(np.zeros((5, 5, 2), np.uint8))
+    for odd in (np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), [1, 2], 7, "cat.jpg"):
+        with pytest.raises(TypeError):
+            small.classify(odd)
+    with pytest.raises(resnet_rs.Error, match=r"\[2, 4, 8, 8\]"):
+        small.logits(np.zeros((2, 4, 8, 8), np.float32))
+    with pytest.raises(TypeError):
+        small.logits(np.zeros((2, 3, 8, 8)))
+
+
+def test_threads_share_a_network(small):
+    pictures = [picture(60, 50, seed=seed) for seed in range(4)]
+    want = small.classify(pictures)
+    wrong = []
+
+    def classify(one, row):
+        for _ in range(10):
+            if not np.allclose(small.classify(one), row, atol=1e-5):
+                wrong.append(one)
+
+    threads = [threading.Thread(target=classify, args=pair) for pair in zip(pictures, want)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_python_runs_on_meanwhile(small):
+    x = synth.images("input", (64, 3, 96, 96), SEED)
+    small.logits(x)  # makes the network of this shape
+    done, turns = threading.Event(), [time.perf_counter()]
+
+    def work():
+        small.logits(x)
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not done.is_set():
+        turns.append(time.perf_counter())
+    thread.join()
+    # Were the interpreter held, there would be no turn from the beginning to the end.
+    assert max(np.diff(turns)) < (turns[-1] - turns[0]) / 2
