@@ -11,6 +11,13 @@ use crate::models::{Config, IMAGENET_MEAN_STD, Preset};
 /// Metadata key of the card, JSON.
 const KEY: &str = "resnet-rs";
 
+/// ImageNet-1k's classes, a line each in the order of ILSVRC2012's indices, which is timm's: torchvision's names
+/// (BSD-3-Clause, see imagenet-classes.LICENSE), since they are short and no two are equal. WordNet's, which timm
+/// prints, list synonyms, and two classes are called crane.
+const IMAGENET_CLASSES: &str = include_str!("imagenet-classes.txt");
+/// How many they are.
+const IMAGENET_COUNT: usize = 1000;
+
 /// A network, and how pictures become its input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
@@ -30,31 +37,69 @@ pub struct ModelCard {
 
 impl ModelCard {
     /// The pre-processing that timm gives the released model of this size; RS-50's for sizes that were never released.
+    /// A thousand classes are ImageNet's and get their names; of others the names are unknown.
     pub fn for_preset_of(config: Config) -> Self {
         let (res, crop_pct) = Preset::matching(&config.layers).map_or((160, 0.91), |p| (p.res, p.crop_pct));
         let (mean, std) = IMAGENET_MEAN_STD;
-        Self { config, res, crop_pct, mean, std, classes: Vec::new() }
+        Self { config, res, crop_pct, mean, std, classes: Vec::new() }.with_class_names()
+    }
+
+    /// Names a thousand nameless classes as ImageNet's.
+    fn with_class_names(mut self) -> Self {
+        if self.classes.is_empty() && self.config.classes == IMAGENET_COUNT {
+            self.classes = IMAGENET_CLASSES.lines().map(str::to_owned).collect();
+        }
+        self
     }
 
     /// The card in a file's metadata, if it has one.
     pub(super) fn from_metadata(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Error> {
         let Some(json) = metadata.get(KEY) else { return Ok(None) };
-        let damaged = |problem: String| Error::Malformed { path: path.to_owned(), problem };
-        let card: Self = serde_json::from_str(json).map_err(|e| damaged(format!("its {KEY} metadata: {e}")))?;
-        card.config.validate().map_err(|e| damaged(format!("its {KEY} metadata: {e}")))?;
-        let input = (1..=4096).contains(&card.res) && card.crop_pct > 0.0 && card.crop_pct <= 1.0;
-        let colours = card.mean.iter().all(|m| m.is_finite()) && card.std.iter().all(|s| s.is_finite() && *s > 0.0);
-        let names = card.classes.is_empty() || card.classes.len() == card.config.classes;
-        if !(input && colours && names) {
-            let problem = "an input size, crop, mean, deviation or number of class names out of range";
-            return Err(damaged(format!("its {KEY} metadata has {problem}")));
-        }
-        Ok(Some(card))
+        let damaged = |problem: String| Error::Malformed {
+            path: path.to_owned(),
+            problem: format!("its {KEY} metadata{problem}"),
+        };
+        let card: Self = serde_json::from_str(json).map_err(|e| damaged(format!(": {e}")))?;
+        card.config.validate().map_err(|e| damaged(format!(": {e}")))?;
+        card.check().map_err(|problem| damaged(format!(" has {problem}")))?;
+        Ok(Some(card.with_class_names()))
+    }
+
+    /// What of the pre-processing and the names is out of range, if something is.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let input = (1..=4096).contains(&self.res) && self.crop_pct > 0.0 && self.crop_pct <= 1.0;
+        let colours = self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
+        let names = self.classes.is_empty() || self.classes.len() == self.config.classes;
+        let problem = "an input size, crop, mean, deviation or number of class names out of range";
+        if input && colours && names { Ok(()) } else { Err(problem) }
     }
 
     /// Metadata that carries the card.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = serde_json::to_string(self).unwrap_or_else(|e| unreachable!("a card is plain data: {e}"));
         BTreeMap::from([(KEY.to_owned(), json), ("format".to_owned(), "pt".to_owned())])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_nameless_classes_are_imagenets() {
+        let card = |classes| ModelCard::for_preset_of(Config::resnet_rs([1; 4], 0.25, classes));
+        let imagenet = card(1000);
+        let names = [(0, "tench"), (1, "goldfish"), (207, "golden retriever"), (281, "tabby"), (999, "toilet tissue")];
+        assert!(names.iter().all(|&(class, name)| imagenet.classes[class] == name));
+        assert_eq!(imagenet.classes.iter().collect::<std::collections::BTreeSet<_>>().len(), 1000);
+        assert!(card(999).classes.is_empty());
+
+        let path = Path::new("w");
+        let read = |card: &ModelCard| ModelCard::from_metadata(path, &card.to_metadata()).unwrap().unwrap();
+        let mut own = imagenet.clone();
+        own.classes[281] = "Minka".into();
+        assert_eq!(read(&own), own);
+        assert_eq!(read(&ModelCard { classes: Vec::new(), ..own }), imagenet);
     }
 }
