@@ -17,6 +17,9 @@ pub enum Error {
     Gpu(#[from] gpu::Error),
     #[error(transparent)]
     Graph(#[from] graph::Error),
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] weights::hub::Error),
     #[error(transparent)]
     Model(#[from] models::Error),
     #[cfg(feature = "onnx")]

@@ -1,17 +1,16 @@
 //! `eval`: how a network does on the validation pictures of a data set.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::weights::{Loaded, Source};
 use super::{Error, Global, output};
 use crate::data::Dataset;
 use crate::exec::SessionOptions;
 use crate::models::Input;
 use crate::train::{Evaluation, Findings, Mistake, evaluate, inspect};
-use crate::weights::{StateDict, timm};
 use crate::{Inference, InferenceOptions, Precision};
 
 /// Evaluate weights on the validation pictures of a data set
@@ -20,9 +19,9 @@ pub(super) struct Eval {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
-    /// Safetensors file under timm's names
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Safetensors file under timm's names, or a repository on the Hugging Face hub
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
+    weights: Source,
     /// Side of the pictures, px [default: the weights']
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     res: Option<u32>,
@@ -46,12 +45,11 @@ struct Answer {
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
-    let weights = StateDict::read(&args.weights)?;
-    let card = timm::recognise(&args.weights, &weights)?;
+    let Loaded { path, weights, card } = args.weights.load(global)?;
     let dataset = Dataset::open(&args.data)?;
     if dataset.classes.len() != card.config.classes {
         let (of_weights, of_data) = (card.config.classes, dataset.classes.len());
-        let name = args.weights.display();
+        let name = path.display();
         return Err(Error::failed(format!(
             "{name} tells {of_weights} classes apart, --data {} has {of_data}",
             args.data
@@ -63,8 +61,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let weights = (args.weights.as_path(), &weights);
-    let mut network = Inference::load(&gpu, weights, &card.config, [res as usize; 2], input, &options)?;
+    let mut network = Inference::load(&gpu, (&path, &weights), &card.config, [res as usize; 2], input, &options)?;
     drop(compiling);
 
     let evaluating = global.progress("evaluating");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::HumanBytes;
 
+use super::weights::{Loaded, Source};
 use super::{Error, Global};
 use crate::files;
 use crate::models::{Input, Mode, Network};
@@ -19,9 +20,9 @@ use crate::weights::{ModelCard, StateDict, onnx, timm};
 /// names.
 #[derive(Args)]
 pub(super) struct Export {
-    /// Safetensors file to read: f32, f16 or bf16
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
+    weights: Source,
     /// File to write; its ending says which
     #[arg(value_name = "OUT.safetensors|OUT.onnx")]
     out: PathBuf,
@@ -39,14 +40,14 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
             return Err(Error::usage(format!("{out}: only .safetensors and .onnx can be written")));
         }
     };
-    let (weights, mut card) = read(&args.weights)?;
+    let Loaded { path, weights, mut card } = args.weights.load(global)?;
     card.res = args.res.unwrap_or(card.res);
     let written = if as_onnx {
-        let file = onnx::export((&args.weights, &weights), &card)?;
+        let file = onnx::export((&path, &weights), &card)?;
         files::write_atomic(&args.out, |out| out.write_all(&file))?;
         HumanBytes(file.len() as u64).to_string()
     } else {
-        let weights = checked(&args.weights, weights, &card)?;
+        let weights = checked(&path, weights, &card)?;
         weights.write(&args.out)?;
         format!("{} tensors", weights.tensors.len())
     };
@@ -54,13 +55,6 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
         eprintln!("{written} in {}", args.out.display());
     }
     Ok(())
-}
-
-/// A weight file, and the network that it says or shows to be of.
-pub(super) fn read(path: &Path) -> Result<(StateDict, ModelCard), Error> {
-    let weights = StateDict::read(path)?;
-    let card = timm::recognise(path, &weights)?;
-    Ok((weights, card))
 }
 
 /// Weights that are those of the card's network, with the card in their metadata.

@@ -78,15 +78,26 @@ impl Global {
     /// Shows `what DONE/ALL` on stderr whenever the result is called with the two numbers, until it is dropped. Shows
     /// nothing when stderr is no terminal. Fits `exec::SessionOptions::progress`.
     pub(super) fn progress(&self, what: &'static str) -> impl Fn(usize, usize) + Sync + use<> {
+        let bar = self.bar(what, "{pos}/{len} {per_sec}");
+        move |done, all| bar(done as u64, all as u64)
+    }
+
+    /// The same for bytes. Fits `weights::hub::HubOptions::progress`.
+    #[cfg(feature = "hub")]
+    pub(super) fn progress_in_bytes(&self, what: &'static str) -> impl Fn(u64, u64) + Sync + use<> {
+        self.bar(what, "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}")
+    }
+
+    fn bar(&self, what: &'static str, numbers: &str) -> impl Fn(u64, u64) + Sync + use<> {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} eta {eta}");
+        let style = ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {numbers} eta {{eta}}"));
         let bar = ProgressBar::with_draw_target(None, target)
             .with_style(style.unwrap_or_else(|e| unreachable!("fixed template: {e}")))
             .with_message(what)
             .with_finish(ProgressFinish::AndClear);
         move |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
+            bar.set_length(all);
+            bar.set_position(done);
         }
     }
 }

@@ -23,6 +23,7 @@ mod scale;
 mod selftest;
 mod train;
 mod tune;
+mod weights;
 mod workload;
 
 use std::process::ExitCode;

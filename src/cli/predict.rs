@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::weights::{Loaded, Source};
 use super::{Error, Global, output};
 use crate::data::pictures_in;
 use crate::exec::SessionOptions;
@@ -20,9 +21,9 @@ pub(super) struct Predict {
     /// Pictures: JPEG, PNG or WebP; of a folder, all that are in it and below
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     images: Vec<PathBuf>,
-    /// Safetensors file under timm's names
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Safetensors file under timm's names, or a repository on the Hugging Face hub
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
+    weights: Source,
     /// Insist on this model [default: recognised from the weights]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -51,9 +52,9 @@ pub(super) struct Predict {
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     // Side by side, since both take as long as a small network's answer.
-    let (weights, gpu) = rayon::join(|| StateDict::read(&args.weights), || global.gpu());
-    let weights = weights?;
-    let mut card = timm::recognise(&args.weights, &weights)?;
+    let (loaded, gpu) = rayon::join(|| args.weights.load(global), || global.gpu());
+    let Loaded { path, weights, mut card } = loaded?;
+    let weights = (path.as_path(), &weights);
     if let Some(model) = &args.model {
         insist(model, &card.config)?;
     }
@@ -63,8 +64,8 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     }
     let gpu = gpu?;
     match (&args.tensor, &args.logits) {
-        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &gpu, &weights, &card, tensor, logits),
-        _ => predict_pictures(&args, global, &gpu, &weights, card),
+        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &gpu, weights, &card, tensor, logits),
+        _ => predict_pictures(&args, global, &gpu, weights, card),
     }
 }
 
@@ -94,7 +95,7 @@ fn predict_pictures(
     args: &Predict,
     global: &Global,
     gpu: &Gpu,
-    weights: &StateDict,
+    weights: (&Path, &StateDict),
     card: ModelCard,
 ) -> Result<(), Error> {
     let mut paths = Vec::new();
@@ -113,7 +114,7 @@ fn predict_pictures(
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let batch = args.batch.map_or(paths.len().clamp(1, 8), |batch| batch as usize);
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let classifier = Classifier::with_card(gpu, (&args.weights, weights), card, &options)?;
+    let classifier = Classifier::with_card(gpu, weights, card, &options)?;
     drop(compiling);
 
     // Answers in a terminal are progress enough.
@@ -161,7 +162,7 @@ fn predict_tensor(
     args: &Predict,
     global: &Global,
     gpu: &Gpu,
-    weights: &StateDict,
+    weights: (&Path, &StateDict),
     card: &ModelCard,
     tensor: &Path,
     logits: &Path,
@@ -178,7 +179,7 @@ fn predict_tensor(
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
-    let mut network = Inference::load(gpu, (&args.weights, weights), &card.config, [h, w], Input::Tensor, &options)?;
+    let mut network = Inference::load(gpu, weights, &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);
     let pictures = timm::pictures_from_torch(&input.data, shape);
     let answer = HostTensor { shape: vec![n, card.config.classes], data: network.logits_of_tensor(&pictures)? };

@@ -6,7 +6,8 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::export::{checked, read};
+use super::export::checked;
+use super::weights::{Loaded, Source};
 use super::{Error, Global, output};
 use crate::files;
 
@@ -17,9 +18,9 @@ use crate::files;
 /// kernels compute in f32 either way.
 #[derive(Args)]
 pub(super) struct Quantize {
-    /// Safetensors file to read: f32, f16 or bf16
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
+    weights: Source,
     /// File to write
     #[arg(value_name = "OUT.safetensors")]
     out: PathBuf,
@@ -30,14 +31,14 @@ pub(super) fn run(args: Quantize, global: &Global) -> Result<(), Error> {
     if args.out.extension().is_none_or(|e| e != "safetensors") {
         return Err(Error::usage(format!("{out}: only .safetensors can be written")));
     }
-    if same_file(&args.weights, &args.out) {
+    let Loaded { path, weights, card } = args.weights.load(global)?;
+    if same_file(&path, &args.out) {
         return Err(Error::usage(format!("{out} is what is read, and would be lost: give the result another name")));
     }
-    let (weights, card) = read(&args.weights)?;
-    let rounding = checked(&args.weights, weights, &card)?.write_half(&args.out)?;
+    let rounding = checked(&path, weights, &card)?.write_half(&args.out)?;
 
     let bytes = |path: &Path| files::open(path).map(|(_, bytes)| bytes);
-    let (before, after) = (bytes(&args.weights)?, bytes(&args.out)?);
+    let (before, after) = (bytes(&path)?, bytes(&args.out)?);
     if global.json {
         return Ok(output::json(&json!({ "bytes_before": before, "bytes_after": after, "rounding": rounding }))?);
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::weights::Source;
 use super::{Error, Global, output};
 use crate::train::{
     Checkpoint, Ended, EpochLine, Line, Observer, Recipe, RecipeFlags, Run, StepLine, Summary, Trainer,
@@ -26,10 +27,10 @@ pub(super) struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init", "recipe"])]
     resume: Option<PathBuf>,
-    /// Start from these weights: a safetensors file of the same network, timm's or one's own; with another number of classes the
-    /// classifier starts anew
-    #[arg(long, visible_alias = "weights", value_name = "FILE")]
-    init: Option<PathBuf>,
+    /// Start from these weights: a safetensors file of the same network, timm's or one's own, or a repository on the Hugging Face
+    /// hub; with another number of classes the classifier starts anew
+    #[arg(long, visible_alias = "weights", value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
+    init: Option<Source>,
     /// Go on with other settings than the run was under way with
     #[arg(long, requires = "resume")]
     force: bool,
@@ -41,6 +42,7 @@ pub(super) struct Train {
 }
 
 pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
+    let init = args.init.map(|source| source.file(global)).transpose()?;
     let (run, checkpoint) = match (&args.resume, args.data, args.out) {
         (Some(folder), data, _) => {
             Run::resume(folder, data.as_deref(), &args.flags, args.force).map(|(run, c)| (run, Some(c)))?
@@ -54,7 +56,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let gpu = global.gpu()?;
     let stop = stop_on_interrupt(global.quiet)?;
     let display = Display::new(global, checkpoint.as_ref());
-    let trainer = Trainer::new(&gpu, run, checkpoint, args.init.as_deref(), &display, &stop)?;
+    let trainer = Trainer::new(&gpu, run, checkpoint, init.as_deref(), &display, &stop)?;
     let result = trainer.train();
     display.finish();
     let summary = result?;

@@ -5,6 +5,8 @@ mod card;
 mod file;
 mod half;
 mod header;
+#[cfg(feature = "hub")]
+pub mod hub;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod timm;

@@ -101,6 +101,19 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     if let Some(card) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(card);
     }
+    let card = from_tensors(path, weights)?;
+    if matches!(card.config.layers, Layers::EfficientNet(_)) {
+        log::warn!(
+            "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the same \
+             tensors, but other padding, and would be answered wrongly",
+            path.display()
+        );
+    }
+    Ok(card)
+}
+
+/// The same from the tensors alone, without a word on what they leave open.
+pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let shape = |name: &str| weights.tensors.get(name).map(|t| t.shape.as_slice());
     let missing = |tensor: &str| Error::Mismatch {
         path: path.to_owned(),
@@ -147,14 +160,7 @@ fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCa
     let classes = weights.tensors.get("classifier.weight").and_then(|t| t.shape.first().copied());
     let layers = PRESETS.iter().map(|preset| preset.layers).find(fits);
     match (layers, classes) {
-        (Some(layers), Some(classes)) => {
-            log::warn!(
-                "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the same tensors, but \
-                 other padding, and would be answered wrongly",
-                path.display()
-            );
-            Ok(ModelCard::for_preset_of(Config::new(layers, classes)))
-        }
+        (Some(layers), Some(classes)) => Ok(ModelCard::for_preset_of(Config::new(layers, classes))),
         _ => Err(Error::Mismatch {
             path: path.to_owned(),
             tensor: "conv_head.weight".into(),

@@ -1,0 +1,88 @@
+//! The cache of the hub's clients: `blobs` hold files by their checksums, `snapshots` a folder of links to them for
+//! each commit, `refs` the commit that each branch was last seen at.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+#[cfg(windows)]
+use std::os::windows::fs::symlink_file as symlink;
+use std::path::{Path, PathBuf};
+
+use hf_hub::{CacheRepo, Repo, RepoType};
+
+use super::download::download;
+use super::server::{Remote, Server};
+use super::{Error, Repository, WEIGHTS, environment};
+
+/// What the cache holds of one repository.
+pub(super) struct Cache {
+    /// Folder of the cache.
+    pub(super) folder: PathBuf,
+    /// Where the contents of the repository's files lie.
+    blobs: PathBuf,
+    layout: CacheRepo,
+}
+
+impl Cache {
+    pub(super) fn new(repository: &Repository<'_>, folder: Option<&Path>) -> Result<Self, Error> {
+        let folder = folder.map(Path::to_owned).or_else(environment::cache).ok_or(Error::NoFolder)?;
+        let repo = Repo::with_revision(repository.name.to_owned(), RepoType::Model, repository.revision.to_owned());
+        let blobs = folder.join(repo.folder_name()).join("blobs");
+        let layout = hf_hub::Cache::new(folder.clone()).repo(repo);
+        Ok(Self { folder, blobs, layout })
+    }
+
+    /// Folder of a commit's files.
+    pub(super) fn folder_of(&self, commit: &str) -> PathBuf {
+        self.layout.pointer_path(commit)
+    }
+
+    /// Where a commit's file is if it is cached.
+    pub(super) fn path(&self, commit: &str, file: &str) -> PathBuf {
+        self.folder_of(commit).join(file)
+    }
+
+    /// The folder of the revision as it was last seen, if its weights are in there.
+    pub(super) fn snapshot(&self, repository: &Repository<'_>) -> Option<PathBuf> {
+        // Commits stand for themselves.
+        let own = repository.is_commit().then(|| self.path(repository.revision, WEIGHTS)).filter(|path| path.exists());
+        own.or_else(|| self.layout.get(WEIGHTS))?.parent().map(Path::to_owned)
+    }
+
+    /// Notes the commit that the revision is at.
+    pub(super) fn remember(&self, repository: &Repository<'_>, commit: &str) -> Result<(), Error> {
+        if repository.is_commit() {
+            return Ok(());
+        }
+        self.layout.create_ref(commit).map_err(|e| unwritable(&self.folder, e))
+    }
+
+    /// Adds a commit's file, from the server unless another commit has the same.
+    pub(super) fn add(
+        &self,
+        server: &Server,
+        remote: &Remote,
+        file: &str,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(), Error> {
+        let blob = self.blobs.join(&remote.etag);
+        if !blob.exists() {
+            fs::create_dir_all(&self.blobs).map_err(|e| unwritable(&self.blobs, e))?;
+            download(server, remote, &blob, progress)?;
+        }
+        let (folder, link) = (self.folder_of(&remote.commit), self.path(&remote.commit, file));
+        fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
+        // Relative, so that the cache may be moved. Windows allows links to developers alone; the others get a copy.
+        let linked = symlink(Path::new("../../blobs").join(&remote.etag), &link);
+        match linked.or_else(|e| if cfg!(windows) { fs::copy(&blob, &link).map(drop) } else { Err(e) }) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(unwritable(&link, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The error of a write to the cache.
+pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
+    Error::Cache { path: path.to_owned(), source }
+}

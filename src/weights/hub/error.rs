@@ -1,0 +1,146 @@
+//! What can go wrong with weights from the hub.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::weights;
+
+/// Why weights could not be fetched from the hub.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The repository's name is none.
+    #[error(
+        "{text:?} is no repository on the Hugging Face hub: write OWNER/NAME or OWNER/NAME@REVISION, \
+         timm/resnetrs50.tf_in1k for example"
+    )]
+    Name {
+        /// What was given.
+        text: String,
+    },
+    /// There is no folder to keep weights in.
+    #[error("there is no home folder to cache weights in; set HF_HOME to a folder")]
+    NoFolder,
+    /// The hub does not answer, or not in time.
+    #[error("cannot reach {url}: {source}; check the network, and HF_ENDPOINT if it is set")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The hub answers, and its answer is an error.
+    #[error("{url} answers with status {status}; try again later, or another HF_ENDPOINT")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// HTTP's status code.
+        status: u16,
+    },
+    /// There is no such file, revision or repository.
+    #[error("{url} does not exist; check the names of repository and revision, and that it holds a model.safetensors")]
+    NotFound {
+        /// What was asked for.
+        url: String,
+    },
+    /// The hub does not let this user read the file. So it says of repositories that do not exist, too.
+    #[error(
+        "{url} may not be read: check the repository's name; if it is private or gated, set HF_TOKEN to a token \
+         that may read it"
+    )]
+    Denied {
+        /// What was asked for.
+        url: String,
+    },
+    /// The answer lacks what the hub's answers have.
+    #[error("{url} answers unlike the Hugging Face hub: {problem}; check HF_ENDPOINT")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The connection broke or fell silent in the middle of a file.
+    #[error("the download of {url} ended at {done} of {total} bytes: {source}; try again to go on from there")]
+    Broken {
+        /// What was asked for.
+        url: String,
+        /// Bytes that arrived, and are kept.
+        done: u64,
+        /// Bytes of the file.
+        total: u64,
+        /// The reason.
+        source: io::Error,
+    },
+    /// What arrived is another file than announced.
+    #[error(
+        "{url} has the SHA-256 {found}, where {expected} was announced: it was damaged on its way and is not \
+         kept; try again"
+    )]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// The announced checksum, hexadecimal.
+        expected: String,
+        /// That of the bytes that arrived.
+        found: String,
+    },
+    /// Another process is downloading the same file.
+    #[error("another process is downloading to {}; wait until it has finished", path.display())]
+    Busy {
+        /// The lock that it holds.
+        path: PathBuf,
+    },
+    /// Offline, and not in the cache.
+    #[error(
+        "{repository} is not in {}, and nobody is asked while offline; fetch it once without HF_HUB_OFFLINE",
+        cache.display()
+    )]
+    NotCached {
+        /// The repository and its revision.
+        repository: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// The cache cannot be written.
+    #[error(
+        "cannot write {}: {source}; free some space, or set HF_HUB_CACHE to a folder where you may write",
+        path.display()
+    )]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The repository's description makes no sense, or contradicts the weights.
+    #[error(
+        "{}: {problem}; if the weights are right all the same, download model.safetensors by hand and give its path",
+        path.display()
+    )]
+    Config {
+        /// The description, config.json.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The weights are those of a network that has the tensors of another one and computes something else.
+    #[error("{}: the network {architecture} {reason}", path.display())]
+    Architecture {
+        /// The description, config.json.
+        path: PathBuf,
+        /// The network, as timm calls it.
+        architecture: String,
+        /// Why it cannot be used, and what can.
+        reason: &'static str,
+    },
+    /// What arrived are no usable weights.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+}
+
+impl Error {
+    /// Whether the hub was silent or out of order, so that what is cached may serve.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Status { status: 429 | 500.., .. })
+    }
+}

@@ -1,0 +1,128 @@
+//! Weights from the Hugging Face hub, in the cache that Python's `huggingface_hub` keeps.
+//!
+//! The hub is asked for the newest commit of a repository, and what the cache lacks of that is fetched. A file counts
+//! as cached once its bytes have the checksum that the hub tells; until then it grows under another name, and a call
+//! after a broken one goes on from there.
+
+mod cache;
+mod config;
+mod download;
+mod environment;
+mod error;
+mod repository;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{ModelCard, StateDict};
+
+use cache::Cache;
+use config::Config;
+pub use error::Error;
+use repository::Repository;
+use server::Server;
+
+/// The weights' name in timm's repositories.
+const WEIGHTS: &str = "model.safetensors";
+/// The name of what timm says of them.
+const CONFIG: &str = "config.json";
+
+/// Where to look for weights, and how long to wait. What is not given is taken from the variables of the environment
+/// that Python's `huggingface_hub` reads.
+#[derive(Clone, Copy)]
+pub struct HubOptions<'a> {
+    /// Address of the hub or of a mirror [`HF_ENDPOINT`, else `https://huggingface.co`].
+    pub endpoint: Option<&'a str>,
+    /// Folder of the cache [`HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in `.cache/huggingface` of the home folder].
+    pub cache: Option<&'a Path>,
+    /// Token for private and gated repositories [`HF_TOKEN`, else the file that `hf auth login` writes].
+    pub token: Option<&'a str>,
+    /// Ask nobody, and take what is cached. `HF_HUB_OFFLINE=1` does the same.
+    pub offline: bool,
+    /// How long the hub may be silent before it counts as unreachable.
+    pub patience: Duration,
+    /// Called with the bytes that are there and all bytes of the weights, while they are downloaded.
+    pub progress: Option<&'a dyn Fn(u64, u64)>,
+}
+
+impl Default for HubOptions<'_> {
+    fn default() -> Self {
+        // Python gives up after 10 s; mirrors that fetch from the hub themselves take longer.
+        let patience = Duration::from_secs(30);
+        Self { endpoint: None, cache: None, token: None, offline: false, patience, progress: None }
+    }
+}
+
+/// Weights from the hub.
+#[derive(Clone, Debug)]
+pub struct HubWeights {
+    /// The file in the cache.
+    pub path: PathBuf,
+    /// Its content.
+    pub weights: StateDict,
+    /// The network, and how pictures become its input.
+    pub card: ModelCard,
+}
+
+/// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION`, where a revision is a branch, a tag or a commit, and
+/// `main` if there is none. Without an answer from the hub, those in the cache serve, with a warning in the log.
+///
+/// ```no_run
+/// use resnet_rs::weights::hub::{self, HubOptions};
+///
+/// let found = hub::fetch("timm/resnetrs50.tf_in1k", &HubOptions::default())?;
+/// println!("{} classes, {} px, in {}", found.card.config.classes, found.card.res, found.path.display());
+/// # Ok::<(), hub::Error>(())
+/// ```
+///
+/// # Errors
+/// A name that is none, a repository without `model.safetensors`, one that may not be read, no answer and nothing
+/// cached, a download that broke off or is not what the hub announced, or weights that are not those of a network that
+/// this crate knows.
+pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<HubWeights, Error> {
+    let repository = Repository::parse(repository)?;
+    let cache = Cache::new(&repository, options.cache)?;
+    let offline = options.offline || environment::offline();
+    let folder = match cache.snapshot(&repository) {
+        // What a commit holds does not change.
+        Some(folder) if offline || repository.is_commit() => folder,
+        None if offline => return Err(Error::NotCached { repository: repository.to_string(), cache: cache.folder }),
+        cached => match (update(&repository, &cache, options), cached) {
+            (Err(silence), Some(folder)) if silence.may_pass() => {
+                log::warn!("{silence}. Going on with the weights of {repository} that are in the cache");
+                folder
+            }
+            (folder, _) => folder?,
+        },
+    };
+    let path = folder.join(WEIGHTS);
+    let weights = StateDict::read(&path)?;
+    let card = Config::read(&folder.join(CONFIG))?.card(&path, &weights)?;
+    Ok(HubWeights { path, weights, card })
+}
+
+/// Brings the cache up to date; the folder of the newest commit.
+fn update(repository: &Repository<'_>, cache: &Cache, options: &HubOptions<'_>) -> Result<PathBuf, Error> {
+    let server = Server::new(repository, options);
+    let weights = server.about(repository.revision, WEIGHTS)?;
+    let commit = &weights.commit;
+    let path = cache.path(commit, WEIGHTS);
+    // The description comes first: whoever finds the weights finds all that there is.
+    if !cache.path(commit, CONFIG).exists() {
+        match server.about(commit, CONFIG) {
+            Ok(config) => cache.add(&server, &config, CONFIG, &|_, _| ())?,
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !path.exists() {
+        if weights.sha256().is_none() {
+            let problem = format!("no checksum of {WEIGHTS}");
+            return Err(Error::Answer { url: server.url(commit, WEIGHTS), problem });
+        }
+        cache.add(&server, &weights, WEIGHTS, options.progress.unwrap_or(&|_, _| ()))?;
+    }
+    cache.remember(repository, commit)?;
+    Ok(cache.folder_of(commit))
+}
