@@ -1,6 +1,6 @@
 //! A graph on a device, ready to run again and again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
 
 use super::frames::FrameResizer;
@@ -15,6 +15,9 @@ use crate::kernels::{self, Choices, Kernel, Launch, Place};
 /// busy for two seconds: half a second on a GPU of 0.2 TFLOP/s and 20 GB/s, slower than any in use.
 const SUBMISSION_FLOPS: u64 = 100_000_000_000;
 const SUBMISSION_BYTES: u64 = 10_000_000_000;
+
+/// Runs that may be under way at a time.
+const MOST_IN_FLIGHT: usize = 2;
 
 /// Uniform blocks start at multiples of this: WebGPU's default `min_uniform_buffer_offset_alignment`.
 const PARAMS_STRIDE: u64 = 256;
@@ -48,7 +51,8 @@ pub struct Session {
     submissions: Vec<Vec<Dispatch>>,
     /// Node of each dispatch of `submissions`, flattened.
     nodes: Vec<NodeId>,
-    in_flight: Option<Submission>,
+    /// The last runs, oldest first.
+    in_flight: VecDeque<Submission>,
     /// Made for the first frame.
     frames: Option<FrameResizer>,
 }
@@ -124,7 +128,17 @@ impl Session {
         let steps = dispatches.split_off(setup_len);
         let nodes: Vec<NodeId> = launches[setup_len..].iter().map(|(node, _)| *node).collect();
         let submissions = cut(&graph, steps, &nodes);
-        Ok(Self { gpu, graph, plan, buffers, setup: dispatches, submissions, nodes, in_flight: None, frames: None })
+        Ok(Self {
+            gpu,
+            graph,
+            plan,
+            buffers,
+            setup: dispatches,
+            submissions,
+            nodes,
+            in_flight: VecDeque::new(),
+            frames: None,
+        })
     }
 
     /// The graph as it runs: the one that was given, by the algorithms that were chosen.
@@ -207,22 +221,25 @@ impl Session {
         })
     }
 
-    /// Runs all nodes. Returns when they are submitted; at most one earlier run is still under way then, so that the
-    /// CPU prepares the next batch meanwhile and never runs ahead further.
+    /// Runs all nodes, and returns when they are submitted. With two runs under way it waits for the older one before, so that the CPU prepares the
+    /// next batch meanwhile and never runs ahead further.
     pub fn run(&mut self) -> Result<(), Error> {
+        while self.in_flight.len() >= MOST_IN_FLIGHT
+            && let Some(oldest) = self.in_flight.pop_front()
+        {
+            self.gpu.wait(&oldest)?;
+        }
         let mut last = None;
         for group in &self.submissions {
             last = Some(self.gpu.submit(group)?);
         }
-        if let Some(previous) = std::mem::replace(&mut self.in_flight, last) {
-            self.gpu.wait(&previous)?;
-        }
+        self.in_flight.extend(last);
         Ok(())
     }
 
     /// Waits until every run is over.
     pub fn wait(&mut self) -> Result<(), Error> {
-        match self.in_flight.take() {
+        match self.in_flight.drain(..).next_back() {
             Some(last) => Ok(self.gpu.wait(&last)?),
             None => Ok(()),
         }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::adapter::{self, AdapterReport};
 use super::cache::{Kept, PipelineCache};
 use super::pipeline::Pipeline;
-use super::signal::Watcher;
 use super::staging::Staging;
+use super::wait::{Waiter, Watcher};
 use super::{Error, Tuning};
 
 /// Which kernels serve the matrix products of convolutions.
@@ -104,6 +104,7 @@ pub(super) struct Shared {
     pub(super) pipeline_cache: Option<PipelineCache>,
     tuning: Option<Tuning>,
     pub(super) staging: Staging,
+    pub(super) waiter: Waiter,
     pub(super) watcher: Watcher,
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -148,7 +149,8 @@ impl Gpu {
     }
 
     /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
-    /// files: no compiled pipelines, no tuning.
+    /// files: no compiled pipelines, no tuning. Waiting for an answer polls the device, so the application's own callbacks may run in the thread
+    /// that waits.
     ///
     /// ```no_run
     /// # async fn example(adapter: wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
@@ -216,6 +218,7 @@ impl Gpu {
             pipeline_cache,
             tuning,
             staging: Staging::default(),
+            waiter: Waiter { device: device.clone(), shared: opened_with.is_none() },
             watcher: Watcher::default(),
             failure: Arc::default(),
             report,

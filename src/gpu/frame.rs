@@ -7,8 +7,9 @@ use super::Error;
 /// A picture in a texture: a camera's frame, or what an application has rendered. It is read when the GPU comes to it, after what was
 /// submitted before.
 ///
-/// Its bytes are taken for what a picture file would hold, which is sRGB, whether the format says so (`Rgba8UnormSrgb`) or leaves it open
-/// (`Rgba8Unorm`). Alpha is ignored.
+/// The texture must be of the network's device: an application's own is shared by [`crate::Gpu::from_wgpu`]. Its bytes are taken for what a
+/// picture file would hold, which is sRGB, whether the format says so (`Rgba8UnormSrgb`) or leaves it open (`Rgba8Unorm`); if the latter
+/// holds linear light, say so by [`Self::linear`]. Alpha is ignored.
 ///
 /// ```no_run
 /// # fn example(net: &resnet_rs::Classifier, texture: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
@@ -20,7 +21,8 @@ use super::Error;
 pub struct Frame {
     view: wgpu::TextureView,
     size: [u32; 2],
-    format: wgpu::TextureFormat,
+    /// Whether shaders see linear light.
+    linear: bool,
 }
 
 impl Frame {
@@ -37,7 +39,7 @@ impl Frame {
             array_layer_count: Some(1),
             ..Default::default()
         });
-        Ok(Self { view, size: [texture.width(), texture.height()], format: texture.format() })
+        Ok(Self { view, size: [texture.width(), texture.height()], linear: texture.format().is_srgb() })
     }
 
     /// A view of a layer or mip level: `size` is its width and height, and `format` the one it was made with. It must be of dimension
@@ -47,10 +49,20 @@ impl Frame {
     /// As [`Self::new`].
     pub fn of_view(view: &wgpu::TextureView, size: [u32; 2], format: wgpu::TextureFormat) -> Result<Self, Error> {
         check(view.texture(), format)?;
-        if size.contains(&0) {
-            return Err(Error::Frame { problem: format!("is said to be {} x {} pixels large", size[0], size[1]) });
+        let [width, height] = size;
+        let (most_width, most_height) = (view.texture().width(), view.texture().height());
+        if width == 0 || height == 0 || width > most_width || height > most_height {
+            let problem =
+                format!("has {most_width} x {most_height} pixels, a view of it cannot have {width} x {height}");
+            return Err(Error::Frame { problem });
         }
-        Ok(Self { view: view.clone(), size, format })
+        Ok(Self { view: view.clone(), size, linear: format.is_srgb() })
+    }
+
+    /// The same of numbers that are linear light, not encoded as sRGB: what a renderer without gamma leaves in `Rgba8Unorm`.
+    #[must_use]
+    pub fn linear(self) -> Self {
+        Self { linear: true, ..self }
     }
 
     /// Width and height in pixels.
@@ -58,9 +70,9 @@ impl Frame {
         self.size
     }
 
-    /// Whether shaders see linear light, decoded from sRGB.
-    pub(crate) fn is_decoded(&self) -> bool {
-        self.format.is_srgb()
+    /// Whether shaders see linear light: the texture's own, or what they get of an sRGB one.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.linear
     }
 
     pub(super) fn view(&self) -> &wgpu::TextureView {
@@ -70,7 +82,7 @@ impl Frame {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("size", &self.size).field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Frame").field("size", &self.size).field("linear", &self.linear).finish_non_exhaustive()
     }
 }
 

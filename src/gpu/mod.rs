@@ -8,9 +8,9 @@ mod frame;
 mod hardware;
 mod pipeline;
 mod queue;
-mod signal;
 mod staging;
 mod tuning;
+mod wait;
 
 pub use adapter::{AdapterReport, adapters};
 pub use buffer::Buffer;
@@ -18,14 +18,16 @@ pub use cache::Kept;
 pub use device::{Family, Gpu, GpuOptions, HalfStorage, Target};
 pub use frame::Frame;
 pub(crate) use pipeline::{Pipeline, Source};
-pub(crate) use queue::{Dispatch, Submission};
+pub(crate) use queue::Dispatch;
 pub(crate) use staging::Download;
 pub use tuning::Tuning;
+pub(crate) use wait::Submission;
 
 use std::path::PathBuf;
 
 /// What can go wrong between the program and the GPU.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The machine has no adapter that wgpu can use.
     #[error(

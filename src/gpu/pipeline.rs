@@ -46,7 +46,12 @@ impl Gpu {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, sources.len());
             Ok((pipeline, ms))
         };
-        let compiled = sources.par_iter().map(compile).collect::<Result<Vec<_>, Error>>()?;
+        // A worker of a pool that waits for others runs their jobs meanwhile. Its caller may hold a lock that such a job wants.
+        let compiled: Result<Vec<_>, Error> = match rayon::current_thread_index() {
+            Some(_) => sources.iter().map(compile).collect(),
+            None => sources.par_iter().map(compile).collect(),
+        };
+        let compiled = compiled?;
         let times = compiled.iter().filter_map(|(pipeline, ms)| Some((pipeline, (*ms)?)));
         if log_times("compiled", times) > 0 {
             log::debug!("all compiled after {:.0} ms", ms_since(started));

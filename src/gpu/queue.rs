@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
+use super::wait::Submission;
 use super::{Buffer, Error, Frame, Gpu};
 
 /// One launch of a kernel with everything bound.
@@ -13,10 +14,6 @@ pub(crate) struct Dispatch {
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
 }
-
-/// A point in the queue's order that can be waited for.
-#[derive(Clone)]
-pub(crate) struct Submission(wgpu::SubmissionIndex);
 
 impl Gpu {
     /// Binds ranges `(buffer, offset, length)` of memory to a kernel's bindings 0, 1, 2, ...
@@ -42,13 +39,20 @@ impl Gpu {
     }
 
     /// Does what concerns a frame. Only wgpu knows whether it is a texture of this device, its view one of two dimensions, and neither is
-    /// destroyed; if not, the frame is refused, and nothing else suffers.
+    /// destroyed; if not, the frame is refused, and nothing else suffers. Of a texture of another instance it knows nothing, and panics.
     pub(crate) fn with_frame<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let scope = self.shared.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let done = work();
-        match pollster::block_on(scope.pop()) {
-            Some(e) => Err(Error::Frame { problem: format!("cannot be read: {e}") }),
-            None => done,
+        let done = catch_unwind(AssertUnwindSafe(work));
+        let refused = pollster::block_on(scope.pop()).map(|e| e.to_string());
+        match (done, refused) {
+            (Ok(done), None) => done,
+            (Ok(_), Some(reason)) => Err(Error::Frame { problem: format!("cannot be read: {reason}") }),
+            (Err(_), _) => {
+                self.check()?;
+                let problem =
+                    "cannot be read: it is of another wgpu instance. Open the network on its device, by Gpu::from_wgpu";
+                Err(Error::Frame { problem: problem.into() })
+            }
         }
     }
 
@@ -79,9 +83,9 @@ impl Gpu {
                 dispatch.record(&mut pass);
             }
         }
-        let submission = self.shared.queue.submit([encoder.finish()]);
+        let submission = self.submit_commands(encoder);
         self.check()?;
-        Ok(Submission(submission))
+        Ok(submission)
     }
 
     /// Runs dispatches, each in a pass of its own (Apple GPUs write timestamps nowhere else), and returns each one's time
@@ -128,9 +132,9 @@ impl Gpu {
             }
             encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
             encoder.copy_buffer_to_buffer(&ticks, 0, &read, 0, u64::from(count) * 8);
-            let submission = self.shared.queue.submit([encoder.finish()]);
+            let submission = self.submit_commands(encoder);
             read.map_async(wgpu::MapMode::Read, .., |_| {});
-            self.wait_for(Some(submission))?;
+            self.wait(&submission)?;
             let view = read.slice(..).get_mapped_range().map_err(|e| self.device_error(&e))?;
             let ticks: &[[u64; 2]] = bytemuck::cast_slice(&view);
             let period_ns = f64::from(self.shared.queue.get_timestamp_period());
@@ -141,22 +145,21 @@ impl Gpu {
 
     /// Waits until a submission has run.
     pub(crate) fn wait(&self, submission: &Submission) -> Result<(), Error> {
-        self.wait_for(Some(submission.0.clone()))
-    }
-
-    pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
-        self.poll(wgpu::PollType::Wait { submission_index, timeout: None })
-    }
-
-    /// Has wgpu call what waits for the GPU.
-    pub(super) fn poll(&self, how: wgpu::PollType) -> Result<(), Error> {
-        // Where the driver loses the device meanwhile, wgpu tells the callback, which may be an application's, and then panics.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.shared.device.poll(how)));
+        let waited = self.shared.waiter.wait(submission);
         self.check()?;
-        match polled {
-            Ok(polled) => polled.map(|_| ()).map_err(|e| self.device_error(&e)),
-            Err(_) => Err(self.lost("wgpu gave up waiting for it")),
-        }
+        waited.map_err(|symptom| self.lost(symptom))
+    }
+
+    /// Has wgpu call what waits for the GPU, as far as that is done.
+    pub(super) fn poll(&self) -> Result<(), Error> {
+        let polled = self.shared.waiter.poll();
+        self.check()?;
+        polled.map(drop).map_err(|symptom| self.lost(symptom))
+    }
+
+    pub(super) fn submit_commands(&self, encoder: wgpu::CommandEncoder) -> Submission {
+        let index = self.shared.queue.submit([encoder.finish()]);
+        self.shared.waiter.submitted(&self.shared.queue, index)
     }
 
     pub(super) fn encoder(&self) -> wgpu::CommandEncoder {

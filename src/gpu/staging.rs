@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use super::signal::Signal;
+use super::wait::{Signal, Submission};
 use super::{Buffer, Error, Gpu};
 
 /// Size of one upload buffer. Weights of hundreds of megabytes pass through a few of these.
@@ -25,14 +25,25 @@ pub(super) struct Staging {
 struct Uploads {
     created: usize,
     returned: Receiver<Option<wgpu::Buffer>>,
-    /// Copies under way, oldest first.
-    submitted: VecDeque<wgpu::SubmissionIndex>,
+    /// Copies that may be under way, oldest first, and how many there were before the first.
+    submitted: VecDeque<Submission>,
+    finished: u64,
+}
+
+impl Uploads {
+    /// The oldest so many copies are done.
+    fn finish(&mut self, count: u64) {
+        for _ in 0..count {
+            self.submitted.pop_front();
+            self.finished += 1;
+        }
+    }
 }
 
 impl Default for Staging {
     fn default() -> Self {
         let (sender, returned) = channel();
-        let uploads = Uploads { created: 0, returned, submitted: VecDeque::new() };
+        let uploads = Uploads { created: 0, returned, submitted: VecDeque::new(), finished: 0 };
         Self { sender, uploads: Mutex::new(uploads), reads: Mutex::default() }
     }
 }
@@ -42,7 +53,7 @@ pub(crate) struct Download {
     gpu: Gpu,
     staging: wgpu::Buffer,
     lengths: Vec<u64>,
-    submission: wgpu::SubmissionIndex,
+    submission: Submission,
     /// Set when the bytes can be had, or never will.
     arrived: Arc<Signal>,
     /// Whether the watcher has been told of it.
@@ -84,12 +95,12 @@ impl Gpu {
             }
         }
         staging.unmap();
-        let submission = self.shared.queue.submit([encoder.finish()]);
+        let submission = self.submit_commands(encoder);
         {
-            let submitted = &mut self.lock_uploads().submitted;
-            submitted.push_back(submission);
-            if submitted.len() > CHUNKS {
-                submitted.pop_front(); // done: its buffer is in use again
+            let uploads = &mut self.lock_uploads();
+            uploads.submitted.push_back(submission);
+            if uploads.submitted.len() > CHUNKS {
+                uploads.finish(1); // its buffer is in use again
             }
         }
         let (sender, returning) = (self.shared.staging.sender.clone(), staging.clone());
@@ -119,11 +130,21 @@ impl Gpu {
                             mapped_at_creation: true,
                         }));
                     }
-                    Err(_) => uploads.submitted.pop_front(),
+                    Err(_) => uploads.submitted.front().cloned().map(|oldest| (uploads.finished, oldest)),
                 }
             };
-            // The callbacks that return buffers run inside this poll. Only the oldest copy is waited for, not the work behind it.
-            self.wait_for(oldest)?;
+            // The callbacks that return buffers run inside this wait. Only the oldest copy is waited for, not the work behind it.
+            match oldest {
+                Some((before, oldest)) => {
+                    self.wait(&oldest)?;
+                    let uploads = &mut self.lock_uploads();
+                    // Others may have waited for it as well.
+                    let newly = (before + 1).saturating_sub(uploads.finished);
+                    uploads.finish(newly);
+                }
+                // Other threads have the buffers, and are about to submit them.
+                None => std::thread::yield_now(),
+            }
         }
     }
 
@@ -138,7 +159,7 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(buffer.raw(), offset, &staging, at, length);
             at += length;
         }
-        let submission = self.shared.queue.submit([encoder.finish()]);
+        let submission = self.submit_commands(encoder);
         let arrived = Arc::<Signal>::default();
         let setting = arrived.clone();
         staging.map_async(wgpu::MapMode::Read, .., move |_| setting.set());
@@ -152,10 +173,15 @@ impl Gpu {
             return Ok(free.swap_remove(i));
         }
         free.clear();
+        let limit = self.shared.limits.max_buffer_size;
+        if bytes > limit {
+            let (what, adapter) = ("what is read back at once".to_owned(), self.name().to_owned());
+            return Err(Error::BufferTooLarge { what, bytes, adapter, limit });
+        }
         let scope = self.shared.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.shared.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back staging"),
-            size: bytes.next_power_of_two().min(self.shared.limits.max_buffer_size).max(bytes),
+            size: bytes.next_power_of_two().min(limit).max(bytes),
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -178,7 +204,7 @@ impl Gpu {
 impl Download {
     /// Whether [`Self::wait`] will return at once.
     pub(crate) fn is_ready(&self) -> bool {
-        self.arrived.is_set() || self.gpu.poll(wgpu::PollType::Poll).is_err() || self.arrived.is_set()
+        self.arrived.is_set() || self.gpu.poll().is_err() || self.arrived.is_set()
     }
 
     /// The same, and who is to be woken once it will.
@@ -186,7 +212,7 @@ impl Download {
         let polled = self.arrived.poll(context);
         if polled.is_pending() && !self.watched {
             let shared = &self.gpu.shared;
-            shared.watcher.watch(&shared.device, self.submission.clone(), self.arrived.clone());
+            shared.watcher.watch(&shared.waiter, self.submission.clone(), self.arrived.clone());
             self.watched = true;
         }
         polled
@@ -195,7 +221,7 @@ impl Download {
     /// Waits for the copy and returns the bytes of each range.
     pub(crate) fn wait(self) -> Result<Vec<Vec<u8>>, Error> {
         let Self { gpu, staging, lengths, submission, .. } = self;
-        gpu.wait_for(Some(submission))?;
+        gpu.wait(&submission)?;
         let mut ranges = Vec::with_capacity(lengths.len());
         {
             let mapped = staging.slice(..).get_mapped_range();

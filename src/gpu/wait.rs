@@ -1,0 +1,134 @@
+//! Waiting for the GPU, and learning that it is done without standing still meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Set once, when a copy has arrived or never will, and wakes whoever awaits it.
+#[derive(Default)]
+pub(super) struct Signal(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    set: bool,
+    waker: Option<Waker>,
+}
+
+impl Signal {
+    pub(super) fn set(&self) {
+        let waker = {
+            let mut state = self.lock();
+            state.set = true;
+            state.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.lock().set
+    }
+
+    /// Whether it is set; if not, whom to wake.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.set {
+            return Poll::Ready(());
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A point in the queue's order that can be waited for.
+#[derive(Clone)]
+pub(crate) struct Submission {
+    index: wgpu::SubmissionIndex,
+    /// Set when it has run, on a device that is an application's.
+    done: Arc<Signal>,
+}
+
+/// How a device is waited for.
+#[derive(Clone)]
+pub(super) struct Waiter {
+    pub(super) device: wgpu::Device,
+    /// Whether the device is an application's, which draws meanwhile.
+    pub(super) shared: bool,
+}
+
+/// Pauses between two questions, the first and the longest.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+
+impl Waiter {
+    pub(super) fn submitted(&self, queue: &wgpu::Queue, index: wgpu::SubmissionIndex) -> Submission {
+        let done = Arc::<Signal>::default();
+        if self.shared {
+            let setting = done.clone();
+            queue.on_submitted_work_done(move || setting.set());
+        }
+        Submission { index, done }
+    }
+
+    /// Waits until a submission has run; if the device is lost, says how that shows.
+    pub(super) fn wait(&self, submission: &Submission) -> Result<(), &'static str> {
+        if !self.shared {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.index.clone()), timeout: None };
+            return self.ask(wait).map(drop);
+        }
+        // While wgpu waits it holds a lock that an application needs to present a frame or to destroy a texture. So it is asked now and then
+        // instead. (To have it wait with a timeout is no way out: wgpu 30 may panic then, where other threads submit.)
+        let mut pause = FIRST_PAUSE;
+        while !submission.done.is_set() && self.poll()? != wgpu::PollStatus::QueueEmpty {
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Has wgpu call what waits for the GPU, as far as that is done.
+    pub(super) fn poll(&self) -> Result<wgpu::PollStatus, &'static str> {
+        self.ask(wgpu::PollType::Poll)
+    }
+
+    /// Where the driver loses the device meanwhile, wgpu tells the callback, which may be an application's, and then panics.
+    fn ask(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, &'static str> {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
+            Ok(status) => status.map_err(|_| "it does not know its own submissions"),
+            Err(_) => Err("wgpu gave up waiting for it"),
+        }
+    }
+}
+
+type Watched = (Submission, Arc<Signal>);
+
+/// A thread that waits for submissions in place of whoever awaits them: wgpu tells only those who ask. The first future starts it,
+/// and it ends with its device.
+#[derive(Default)]
+pub(super) struct Watcher(Mutex<Option<Sender<Watched>>>);
+
+impl Watcher {
+    /// Sets `signal` once the submission has run, if nobody has before.
+    pub(super) fn watch(&self, waiter: &Waiter, submission: Submission, signal: Arc<Signal>) {
+        let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = thread.get_or_insert_with(|| {
+            let (sender, submissions) = channel::<Watched>();
+            let waiter = waiter.clone();
+            std::thread::spawn(move || {
+                for (submission, signal) in submissions {
+                    // Whoever awaits finds out by itself if the device is lost.
+                    let _ = waiter.wait(&submission);
+                    signal.set();
+                }
+            });
+            sender
+        });
+        // The thread ends only with its sender.
+        let _ = sender.send((submission, signal));
+    }
+}
