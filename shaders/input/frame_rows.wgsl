@@ -7,7 +7,7 @@ struct Params {
     count: u32,
     width: u32,
     first_row: u32, // of the texture's, that is row 0 of rows
-    decoded: u32,   // 1 if the texture is read as linear light, decoded from sRGB
+    is_linear: u32, // 1 if what is read is linear light, also that of an sRGB texture, which is decoded on its way
     start: f32, scale: f32,
 }
 
@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> rows: array<u32>;
 @group(0) @binding(2) var frame: texture_2d<f32>;
 
-// The stored byte again: networks learn from what picture files hold, which is sRGB.
+// Networks learn from what picture files hold, which is sRGB.
 fn srgb(linear: vec3<f32>) -> vec3<f32> {
     let curve = 1.055 * pow(linear, vec3<f32>(1.0 / 2.4)) - 0.055;
     return select(curve, 12.92 * linear, linear <= vec3<f32>(0.0031308));
@@ -30,7 +30,7 @@ fn each(i: u32) {
     var total = 0.0;
     for (var tap = t.first; tap < t.end; tap += 1) {
         var colour = textureLoad(frame, vec2<i32>(tap, min(i32(y), size.y - 1)), 0).rgb;
-        if (p.decoded == 1u) {
+        if (p.is_linear == 1u) {
             colour = srgb(colour);
         }
         sum += weight(t, tap) * round(255.0 * colour);

@@ -44,9 +44,8 @@ pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
         sample.image.write_to(&mut png, ImageFormat::Png)?;
         files::write_atomic(&path, |file| std::io::Write::write_all(file, png.get_ref()))?;
         if global.json {
-            output::json(
-                &serde_json::json!({ "image": path, "class": sample.label, "label": dataset.classes[sample.label as usize] }),
-            )?;
+            let (image, label) = (path.to_string_lossy(), &dataset.classes[sample.label as usize]);
+            output::json(&serde_json::json!({ "image": image, "class": sample.label, "label": label }))?;
         } else if !global.quiet {
             eprintln!("{}", path.display());
         }

@@ -1,5 +1,5 @@
 //! Pictures and their classes: sources, evaluation and training transforms, and the loader that decodes ahead. Without the feature
-//! `train`, the evaluation transform alone.
+//! `train`, what inference needs: the evaluation transform and, with `pictures`, the decoding of files.
 
 #[cfg(feature = "train")]
 mod augment;
@@ -7,7 +7,9 @@ mod augment;
 mod cifar;
 #[cfg(feature = "train")]
 mod dataset;
-#[cfg(feature = "train")]
+#[cfg(feature = "pictures")]
+mod decode;
+#[cfg(feature = "pictures")]
 mod error;
 #[cfg(feature = "train")]
 mod folder;
@@ -29,12 +31,14 @@ mod shards;
 pub use self::{
     augment::{Augment, Augmentation, Convention, RandAugment},
     dataset::{Dataset, Sample, Source},
-    error::Error,
-    folder::{decode, pictures_in},
     loader::{Batch, Batches, LoaderOptions, Transform},
 };
+#[cfg(feature = "pictures")]
+pub use decode::{decode, pictures_in};
+#[cfg(feature = "pictures")]
+pub use error::Error;
 pub(crate) use resize::pack;
-pub use resize::{Region, evaluation_crop, evaluation_part};
+pub use resize::{Region, evaluation_crop, evaluation_part, rows_read};
 
 #[cfg(feature = "train")]
 use crate::models::IMAGENET_MEAN_STD;

@@ -1,5 +1,7 @@
 //! Resizing as Pillow does it, and the evaluation transform of timm.
 
+use std::ops::Range;
+
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -18,12 +20,27 @@ pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) 
     let [left, top, part_width, part_height] = part;
     // A pass an axis, across first, as Pillow does. In one pass with both, fast_image_resize 6.1 keeps too few columns of
     // some enlarged parts with a fractional left edge, and reads outside of them.
-    let narrow = convolve(picture, [left, 0.0, part_width, f64::from(h)], width, h);
-    convolve(&narrow, [0.0, top, f64::from(width), part_height], width, height)
+    let rows = rows_read(part, h, height);
+    let (first, row_count) = (rows.start, rows.end - rows.start);
+    let row_bytes = 3 * w as usize;
+    let pixels = &picture.as_raw()[first as usize * row_bytes..rows.end as usize * row_bytes];
+    let narrow = convolve(pixels, (w, row_count), [left, 0.0, part_width, f64::from(row_count)], (width, row_count));
+    let part = [0.0, top - f64::from(first), f64::from(width), part_height];
+    convolve(&narrow, (width, row_count), part, (width, height))
 }
 
-/// One pass of [`resize`]: the part and the result differ along one axis only.
-fn convolve(picture: &RgbImage, [left, top, part_width, part_height]: Region, width: u32, height: u32) -> RgbImage {
+/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of: the filter reaches two pixels of the larger of both
+/// sizes beyond the part, and one or two more are there in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be
+/// read for the few that are seen.
+pub fn rows_read([_, top, _, part_height]: Region, picture_height: u32, height: u32) -> Range<u32> {
+    let reach = 2.0 * (part_height / f64::from(height)).max(1.0) + 2.0;
+    let first = (top - reach).floor().max(0.0) as u32;
+    first..((top + part_height + reach).ceil() as u32).min(picture_height)
+}
+
+/// One pass of [`resize`] over RGB pixels of a size (width, height): the part and the result differ along one axis only.
+fn convolve(pixels: &[u8], (w, h): (u32, u32), part: Region, (width, height): (u32, u32)) -> RgbImage {
+    let [left, top, part_width, part_height] = part;
     // Pillow's BICUBIC is what this crate calls CatmullRom: the cubic convolution with a = -0.5.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
         left,
@@ -31,10 +48,9 @@ fn convolve(picture: &RgbImage, [left, top, part_width, part_height]: Region, wi
         part_width,
         part_height,
     );
-    let (w, h) = picture.dimensions();
     let mut result = RgbImage::new(width, height);
     // The typed form: the other compiles every filter for every kind of pixel, a quarter of this crate's build.
-    let resized = TypedImageRef::<U8x3>::from_buffer(w, h, picture.as_raw()).ok().and_then(|source| {
+    let resized = TypedImageRef::<U8x3>::from_buffer(w, h, pixels).ok().and_then(|source| {
         let mut target = TypedImage::from_buffer(width, height, &mut result).ok()?;
         Resizer::new().resize_typed(&source, &mut target, &options).ok()
     });
@@ -57,17 +73,16 @@ pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage 
 
 /// The part of a picture of this width and height, neither of them 0, that [`evaluation_crop`] resizes.
 pub fn evaluation_part((w, h): (u32, u32), res: u32, crop_pct: f64) -> Region {
-    let short = (f64::from(res) / crop_pct).floor() as u32;
+    let short = (f64::from(res) / crop_pct).floor() as u64;
     // torchvision: the long side is truncated, the short side exact.
-    let long =
-        |long_side: u32, short_side: u32| (u64::from(short) * u64::from(long_side) / u64::from(short_side)) as u32;
+    let long = |long_side: u32, short_side: u32| short * u64::from(long_side) / u64::from(short_side);
     let (width, height) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
     // Only the crop is computed: a picture of 1 x 10,000 pixels would otherwise grow without bound.
-    let offset = |side: u32| f64::from(side - res) / 2.0;
+    let offset = |side: u64| (side - u64::from(res)) as f64 / 2.0;
     let (left, top) = (offset(width).round_ties_even(), offset(height).round_ties_even());
     // Start and length in the picture's own pixels. The minimum takes away what rounding may add beyond the last one.
-    let span = |offset: f64, resized: u32, side: u32| {
-        let scale = f64::from(side) / f64::from(resized);
+    let span = |offset: f64, resized: u64, side: u32| {
+        let scale = f64::from(side) / resized as f64;
         (offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale))
     };
     let ((left, part_width), (top, part_height)) = (span(left, width, w), span(top, height, h));
@@ -134,7 +149,7 @@ mod tests {
     #[test]
     fn extreme_pictures() {
         let colour = image::Rgb([10, 200, 30]);
-        for (w, h) in [(1, 1), (1, 5000), (5000, 1), (33, 32)] {
+        for (w, h) in [(1, 1), (1, 5000), (5000, 1), (33, 32), (1, 30_000_000), (30_000_000, 1)] {
             let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), 32, 0.91);
             assert_eq!(crop.dimensions(), (32, 32));
             assert!(crop.pixels().all(|&p| p == colour), "{w} x {h}");

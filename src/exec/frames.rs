@@ -32,7 +32,7 @@ impl FrameResizer {
         // Bindings start aligned, pictures need not.
         let start = index as u64 * picture_bytes;
         let offset = start / OFFSET_ALIGNMENT_BYTES * OFFSET_ALIGNMENT_BYTES;
-        let Passes { rows_bytes, rows, columns } = crop.passes(frame.is_decoded(), ((start - offset) / 4) as u32);
+        let Passes { rows_bytes, rows, columns } = crop.passes(frame.is_linear(), ((start - offset) / 4) as u32);
         if self.rows.bytes() < rows_bytes {
             self.rows = self.gpu.allocate("rows of a frame", rows_bytes)?;
         }

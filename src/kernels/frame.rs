@@ -1,13 +1,17 @@
 //! From a texture to packed pixels: resized and cropped as `data::evaluation_crop` does it. No operation of a graph, since the size
 //! changes from one picture to the next.
 
+use std::ops::Range;
+
 use super::{Kernel, fold, words};
 
 /// The part of a picture that becomes the network's input.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Crop {
     /// The part in the picture's pixels: left, top, width, height.
     pub part: [f64; 4],
+    /// The rows that its pixels are made of.
+    pub rows: Range<u32>,
     /// Height of the picture.
     pub picture_height: u32,
     /// Side of the input.
@@ -29,20 +33,17 @@ pub fn kernels() -> [Kernel; 2] {
 }
 
 impl Crop {
-    /// The passes that write the crop as pixels `first_pixel`, ... of what the second binds. `decoded` where the texture is read as linear light.
-    pub(crate) fn passes(&self, decoded: bool, first_pixel: u32) -> Passes {
-        let Self { part: [left, top, part_width, part_height], picture_height, side } = *self;
+    /// The passes that write the crop as pixels `first_pixel`, ... of what the second binds. `is_linear` where the texture is read as linear light.
+    pub(crate) fn passes(&self, is_linear: bool, first_pixel: u32) -> Passes {
+        let Self { part: [left, top, part_width, part_height], rows: Range { start, end }, picture_height, side } =
+            *self;
         let scale = |length: f64| length / f64::from(side);
         let (across, down) = (scale(part_width), scale(part_height));
-        // The rows that some pixel reads, and one more either way, where f32 may round otherwise.
-        let reach = 2.0 * down.max(1.0) + 1.0;
-        let first_row = (top - reach).floor().max(0.0) as u32;
-        let last_row = ((top + part_height + reach).ceil() as u32).min(picture_height);
-        let row_count = last_row - first_row;
+        let row_count = end - start;
         let (row_pixels, pixels) = (row_count * side, side * side);
         let workgroups = |pixels: u32| fold(pixels.div_ceil(64) as usize);
-        let rows = words![row_pixels, side, first_row, u32::from(decoded), left as f32, across as f32];
-        let columns = words![pixels, side, first_row, row_count, picture_height, first_pixel, top as f32, down as f32];
+        let rows = words![row_pixels, side, start, u32::from(is_linear), left as f32, across as f32];
+        let columns = words![pixels, side, start, row_count, picture_height, first_pixel, top as f32, down as f32];
         Passes {
             rows_bytes: 4 * u64::from(row_pixels),
             rows: (rows, workgroups(row_pixels)),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::folder::{decode_bytes, visible};
+use super::decode::{decode_bytes, visible};
 use super::random::{Purpose, generator};
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, order};
 use scan::{Classes, Entry};

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::super::Error;
-use super::super::folder::{ENDINGS, MAX_BYTES};
+use super::super::decode::{ENDINGS, MAX_BYTES};
 
 /// The classes of shards without `classes.txt`: more than any data set has (ImageNet-21k: 21,841), so that a larger number
 /// means a damaged file, not millions of classes.
