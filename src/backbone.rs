@@ -1,25 +1,27 @@
 //! A network with its pre-processing: what the classifier and the features have in common.
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::data::{evaluation_crop, evaluation_part, pack};
+use crate::data::{evaluation_crop, evaluation_part, pack, rows_read};
 use crate::exec::PendingRead;
 use crate::gpu::Gpu;
-use crate::inference::{Answer, FoldedWeights};
+use crate::inference::{Answer, FoldedWeights, Inference};
 use crate::kernels::frame::Crop;
 use crate::models::Input;
 use crate::picture::{self, Picture, Pixels};
-use crate::weights::{ModelCard, StateDict, timm};
-use crate::{Error, Inference, InferenceOptions, Pending};
+use crate::weights::{self, ModelCard, TrainedNetwork, timm};
+use crate::{Error, InferenceOptions, Pending};
 
-/// Pictures in, values on their way out. Threads may share it: each holds the lock only while it hands over its work.
+/// Pictures in, values on their way out. Threads may share it: a lock is held while a batch is handed over, and where two are under way already,
+/// until the older one is done.
 pub(crate) struct Backbone {
     card: ModelCard,
     batch: usize,
     weights: FoldedWeights,
+    /// Shapes of what a batch of pictures is answered with.
+    shapes: Vec<Vec<usize>>,
     /// For pictures.
     pictures: Mutex<Inference>,
     /// For tensors, of the shape `[N, 3, H, W]` that was last asked for.
@@ -29,16 +31,16 @@ pub(crate) struct Backbone {
 impl Backbone {
     pub(crate) fn load(
         gpu: &Gpu,
-        file: (&Path, &StateDict),
-        card: ModelCard,
+        TrainedNetwork { path, weights, card }: &TrainedNetwork,
         answer: Answer,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
+        card.check().map_err(|problem| weights::Error::Card { path: path.clone(), problem })?;
         let input = Input::Pixels { mean: card.mean, std: card.std };
-        let size = [card.res as usize; 2];
+        let (file, size) = ((path.as_path(), weights), [card.res as usize; 2]);
         let (weights, pictures) = FoldedWeights::load(gpu, file, &card.config, (size, input), answer, options)?;
-        let pictures = Mutex::new(pictures);
-        Ok(Self { card, batch: options.batch, weights, pictures, tensors: Mutex::default() })
+        let (shapes, pictures) = (pictures.shapes(), Mutex::new(pictures));
+        Ok(Self { card: card.clone(), batch: options.batch, weights, shapes, pictures, tensors: Mutex::default() })
     }
 
     pub(crate) fn card(&self) -> &ModelCard {
@@ -46,14 +48,14 @@ impl Backbone {
     }
 
     /// Pictures answered at a time.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "pictures")]
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
     /// Shapes of what a batch of pictures is answered with.
-    pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
-        lock(&self.pictures).shapes()
+    pub(crate) fn shapes(&self) -> &[Vec<usize>] {
+        &self.shapes
     }
 
     /// Hands pictures over, a batch at a time. `answer` makes a picture's answer of its batch's outputs and its place in the batch.
@@ -74,10 +76,11 @@ impl Backbone {
     /// Resizes and crops a picture that is in memory.
     pub(crate) fn prepare(&self, picture: Picture<'_>) -> Result<Picture<'static>, Error> {
         self.check(&picture)?;
+        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         Ok(Picture(match picture.0 {
-            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, self.card.res, self.card.crop_pct)),
+            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, res, crop_pct), crop_pct),
             Pixels::Device(frame) => Pixels::Device(frame),
-            Pixels::Prepared(rgb) => Pixels::Prepared(rgb),
+            Pixels::Prepared(rgb, crop_pct) => Pixels::Prepared(rgb, crop_pct),
         }))
     }
 
@@ -85,7 +88,9 @@ impl Backbone {
         let ((width, height), side) = (picture.size(), self.card.res);
         match picture.0 {
             _ if width == 0 || height == 0 => Err(picture::Error::Empty { width, height }),
-            Pixels::Prepared(_) if width != side => Err(picture::Error::Prepared { prepared: width, side }),
+            Pixels::Prepared(_, crop_pct) if width != side || crop_pct != self.card.crop_pct => {
+                Err(picture::Error::Prepared)
+            }
             _ => Ok(()),
         }
     }
@@ -95,7 +100,7 @@ impl Backbone {
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
             Pixels::Host(picture) => pack(&evaluation_crop(picture, res, crop_pct)),
-            Pixels::Prepared(picture) => pack(picture),
+            Pixels::Prepared(picture, _) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
         let mut pixels: Vec<u32> = group.par_iter().map(packed).flatten_iter().collect();
@@ -105,8 +110,10 @@ impl Backbone {
         network.feed_pixels(&pixels)?;
         for (index, picture) in group.iter().enumerate() {
             if let Pixels::Device(frame) = &picture.0 {
-                let part = evaluation_part(frame.size().into(), res, crop_pct);
-                let crop = Crop { part, picture_height: frame.size()[1], side: res };
+                let [width, picture_height] = frame.size();
+                let part = evaluation_part((width, picture_height), res, crop_pct);
+                let rows = rows_read(part, picture_height, res);
+                let crop = Crop { part, rows, picture_height, side: res };
                 network.feed_frame(index, frame, &crop)?;
             }
         }

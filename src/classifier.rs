@@ -1,12 +1,13 @@
 //! The front door for applications: load weights once, classify pictures.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::backbone::Backbone;
 use crate::gpu::Gpu;
 use crate::inference::Answer;
-use crate::weights::{ModelCard, StateDict, timm};
+use crate::weights::{ModelCard, TrainedNetwork};
 use crate::{Error, InferenceOptions, Pending, Picture};
 
 /// A trained network with its pre-processing. Threads may share it.
@@ -51,37 +52,51 @@ impl Classifier {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(gpu: &Gpu, path: impl AsRef<Path>, options: &InferenceOptions<'_>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let weights = StateDict::read(path)?;
-        let card = timm::recognise(path, &weights)?;
-        Self::with_card(gpu, (path, &weights), card, options)
+        Self::new(gpu, &TrainedNetwork::read(path)?, options)
     }
 
-    /// The same with weights in memory, `path` in messages, and a card that may differ from the file's own.
+    /// The same with weights from the Hugging Face hub, `OWNER/NAME` or `OWNER/NAME@REVISION`, which are downloaded once and then found in its
+    /// cache ([`crate::weights::hub::fetch`]).
     ///
     /// ```no_run
-    /// # use std::path::Path;
-    /// # use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, weights};
+    /// use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, weights::hub::HubOptions};
+    ///
     /// let gpu = Gpu::new(&GpuOptions::default())?;
-    /// let path = Path::new("resnetrs50.safetensors");
-    /// let weights = weights::StateDict::read(path)?;
-    /// let mut card = weights::timm::recognise(path, &weights)?;
-    /// card.res = 224; // larger than it was trained on, as timm tests it
-    /// let net = Classifier::with_card(&gpu, (path, &weights), card, &InferenceOptions::default())?;
+    /// let hub = HubOptions::default();
+    /// let net = Classifier::from_hub(&gpu, "timm/resnetrs50.tf_in1k", &hub, &InferenceOptions::default())?;
     /// # Ok::<(), resnet_rs::Error>(())
     /// ```
     ///
     /// # Errors
-    /// If the weights are not those of the card's network, or that does not fit the device.
-    pub fn with_card(
+    /// As there, and as [`Self::load`].
+    #[cfg(feature = "hub")]
+    pub fn from_hub(
         gpu: &Gpu,
-        (path, weights): (&Path, &StateDict),
-        card: ModelCard,
+        repository: &str,
+        hub: &crate::weights::hub::HubOptions<'_>,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        let classes = card.classes.clone().into();
-        let backbone = Backbone::load(gpu, (path, weights), card, Answer::Logits, options)?;
-        Ok(Self { backbone, classes })
+        Self::new(gpu, &crate::weights::hub::fetch(repository, hub)?, options)
+    }
+
+    /// The same of a network in memory, whose card may differ from the file's own.
+    ///
+    /// ```no_run
+    /// use resnet_rs::weights::TrainedNetwork;
+    /// use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions};
+    ///
+    /// let gpu = Gpu::new(&GpuOptions::default())?;
+    /// let mut network = TrainedNetwork::read("resnetrs50.safetensors")?;
+    /// network.card.res = 224; // larger than it was trained on, as timm tests it
+    /// let net = Classifier::new(&gpu, &network, &InferenceOptions::default())?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the weights are not those of the card's network, the card says what cannot be, or the network does not fit the device.
+    pub fn new(gpu: &Gpu, network: &TrainedNetwork, options: &InferenceOptions<'_>) -> Result<Self, Error> {
+        let classes = network.card.classes.clone().into();
+        Ok(Self { backbone: Backbone::load(gpu, network, Answer::Logits, options)?, classes })
     }
 
     /// The network and its pre-processing.
@@ -175,6 +190,12 @@ impl Classifier {
     /// If the shape is another, there are not as many numbers, the network cannot see so small a picture, or the device fails.
     pub fn logits(&self, nchw: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, Error> {
         Ok(self.backbone.submit_tensor(nchw, shape)?.wait()?.swap_remove(0))
+    }
+}
+
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classifier").field("config", &self.card().config).finish_non_exhaustive()
     }
 }
 

@@ -4,9 +4,10 @@ use crate::{exec, files, gpu, graph, models, picture, reference, weights};
 
 /// Anything that can go wrong. Messages say what to do next.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs, reason = "each variant carries the error of the module of the same name")]
 pub enum Error {
-    #[cfg(feature = "train")]
+    #[cfg(feature = "pictures")]
     #[error(transparent)]
     Data(#[from] crate::data::Error),
     #[error(transparent)]

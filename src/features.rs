@@ -1,11 +1,12 @@
 //! Maps from inside a network, for those who build on a backbone.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::backbone::Backbone;
 use crate::gpu::Gpu;
 use crate::inference::Answer;
-use crate::weights::{ModelCard, StateDict, timm};
+use crate::weights::{ModelCard, TrainedNetwork};
 use crate::{Error, InferenceOptions, Pending, Picture};
 
 /// A trained network up to its last map, with its pre-processing: five maps of every picture, of strides 2, 4, 8, 16 and 32, as timm's
@@ -49,23 +50,30 @@ impl Features {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(gpu: &Gpu, path: impl AsRef<Path>, options: &InferenceOptions<'_>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let weights = StateDict::read(path)?;
-        let card = timm::recognise(path, &weights)?;
-        Self::with_card(gpu, (path, &weights), card, options)
+        Self::new(gpu, &TrainedNetwork::read(path)?, options)
     }
 
-    /// The same with weights in memory, `path` in messages, and a card that may differ from the file's own.
+    /// The same with weights from the Hugging Face hub, `OWNER/NAME` or `OWNER/NAME@REVISION`, which are downloaded once and then found in its
+    /// cache ([`crate::weights::hub::fetch`]).
     ///
     /// # Errors
-    /// If the weights are not those of the card's network, or that does not fit the device.
-    pub fn with_card(
+    /// As there, and as [`Self::load`].
+    #[cfg(feature = "hub")]
+    pub fn from_hub(
         gpu: &Gpu,
-        file: (&Path, &StateDict),
-        card: ModelCard,
+        repository: &str,
+        hub: &crate::weights::hub::HubOptions<'_>,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        Ok(Self { backbone: Backbone::load(gpu, file, card, Answer::Pyramid, options)? })
+        Self::new(gpu, &crate::weights::hub::fetch(repository, hub)?, options)
+    }
+
+    /// The same of a network in memory, whose card may differ from the file's own.
+    ///
+    /// # Errors
+    /// If the weights are not those of the card's network, the card says what cannot be, or the network does not fit the device.
+    pub fn new(gpu: &Gpu, network: &TrainedNetwork, options: &InferenceOptions<'_>) -> Result<Self, Error> {
+        Ok(Self { backbone: Backbone::load(gpu, network, Answer::Pyramid, options)? })
     }
 
     /// The network and its pre-processing.
@@ -112,7 +120,7 @@ impl Features {
     }
 
     fn start(&self, pictures: &[Picture<'_>]) -> Result<Pending<Vec<[FeatureMap; 5]>>, Error> {
-        let shapes = self.backbone.shapes();
+        let shapes = self.backbone.shapes().to_vec();
         self.backbone.submit(pictures, move |outputs, i| {
             std::array::from_fn(|level| {
                 let shape = [1, 2, 3].map(|axis| shapes[level][axis]);
@@ -120,5 +128,11 @@ impl Features {
                 FeatureMap { stride: 2 << level, shape, data: outputs[level][i * elements..][..elements].to_vec() }
             })
         })
+    }
+}
+
+impl fmt::Debug for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Features").field("config", &self.card().config).finish_non_exhaustive()
     }
 }

@@ -14,8 +14,9 @@
 //!
 //! The modules below are the floors that it stands on, for those who train, measure, or build networks of their own. They change more often.
 //!
-//! An application that only classifies does without the default features: `default-features = false`. The feature `train` brings data sets
-//! and the trainer, `program` the command line and what only it offers.
+//! An application that only classifies does without the default features: `default-features = false`. Of the features `pictures` brings files of
+//! pictures, `hub` downloads of weights, `onnx` networks for other tools, `train` data sets and the trainer, and `program`, the default, the
+//! command line and what only it offers.
 #![cfg_attr(
     not(feature = "program"),
     allow(dead_code, unused_imports, reason = "the program and the trainer use the rest")
@@ -49,10 +50,10 @@ mod classifier;
 mod drawing;
 mod error;
 mod features;
-mod inference;
+pub mod inference;
 mod pending;
 pub mod picture;
-#[cfg(feature = "train")]
+#[cfg(feature = "pictures")]
 mod stream;
 
 pub use classifier::{Classifier, Guess, Prediction};
@@ -60,7 +61,7 @@ pub use error::Error;
 pub use features::{FeatureMap, Features};
 pub use gpu::{Frame, Gpu, GpuOptions};
 pub use graph::Precision;
-pub use inference::{Answer, FoldedWeights, Inference, InferenceOptions};
+pub use inference::InferenceOptions;
 pub use pending::Pending;
 pub use picture::Picture;
 /// The wgpu whose devices and textures these are.

@@ -65,9 +65,8 @@ impl<T> Pending<T> {
     }
 
     fn take(&mut self) -> Result<T, Error> {
-        let values = self.reads.drain(..).map(PendingRead::wait).collect::<Result<Vec<_>, _>>()?;
         let Some(finish) = self.finish.take() else { unreachable!("an answer is taken once") };
-        Ok(finish(values))
+        Ok(finish(self.reads.drain(..).map(PendingRead::wait).collect::<Result<_, _>>()?))
     }
 }
 

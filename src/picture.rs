@@ -25,12 +25,13 @@ pub struct Picture<'a>(pub(crate) Pixels<'a>);
 pub(crate) enum Pixels<'a> {
     Host(Cow<'a, RgbImage>),
     Device(Frame),
-    /// Resized and cropped already.
-    Prepared(RgbImage),
+    /// Resized and cropped already, to that share of the resized picture.
+    Prepared(RgbImage, f64),
 }
 
 /// Why something cannot be taken for a picture.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It has no pixels.
     #[error("a picture of {width} x {height} pixels: there is nothing to look at")]
@@ -66,16 +67,9 @@ pub enum Error {
         /// Bytes given.
         got: usize,
     },
-    /// It was prepared for a network that sees another size.
-    #[error(
-        "a picture was prepared for a network that sees {prepared} pixels a side, this one sees {side}: let this one prepare it"
-    )]
-    Prepared {
-        /// Side that it was prepared for, in pixels.
-        prepared: u32,
-        /// Side that the network sees, in pixels.
-        side: u32,
-    },
+    /// It was prepared for a network that sees pictures otherwise.
+    #[error("a picture was prepared for a network of another size or crop: let this one prepare it")]
+    Prepared,
     /// A tensor does not have the form of standardised pictures.
     #[error("a tensor of shape {shape:?} with {got} elements is not [N, 3, H, W], each at least 1 and all of it there")]
     Tensor {
@@ -107,7 +101,7 @@ impl Picture<'_> {
     pub(crate) fn size(&self) -> (u32, u32) {
         match &self.0 {
             Pixels::Host(picture) => picture.dimensions(),
-            Pixels::Prepared(picture) => picture.dimensions(),
+            Pixels::Prepared(picture, _) => picture.dimensions(),
             Pixels::Device(frame) => frame.size().into(),
         }
     }

@@ -50,11 +50,16 @@ impl Classifier {
         mut each: impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Error> {
         let prepare = |path: &P| self.prepare(decode(path.as_ref())?);
+        // A pool of rayon's that waits here may have no other worker.
+        let in_pool = rayon::current_thread_index().is_some();
         std::thread::scope(|threads| {
             let (sender, prepared) = sync_channel(AHEAD);
             threads.spawn(move || {
                 for paths in paths.chunks(self.backbone.batch()) {
-                    let pictures: Vec<Result<Picture<'static>, Error>> = paths.par_iter().map(prepare).collect();
+                    let pictures: Vec<Result<Picture<'static>, Error>> = match in_pool {
+                        true => paths.iter().map(prepare).collect(),
+                        false => paths.par_iter().map(prepare).collect(),
+                    };
                     if sender.send((paths, pictures)).is_err() {
                         return; // nobody wants more
                     }

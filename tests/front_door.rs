@@ -10,15 +10,18 @@ mod synth;
 #[path = "common/weights.rs"]
 mod weights;
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use adapters::hermetic;
 use golden::{BRANCH_GAMMA, SEED, assert_close};
 use image::{DynamicImage, RgbImage};
+use rayon::prelude::*;
 use resnet_rs::gpu::{self, Gpu, adapters};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::reference::{self, Values};
-use resnet_rs::weights::{ModelCard, StateDict};
+use resnet_rs::weights::{ModelCard, TrainedNetwork};
 use resnet_rs::{Classifier, Error, Features, InferenceOptions, Precision, exec};
 
 /// Largest error as a share of the largest element.
@@ -32,13 +35,17 @@ fn options(batch: usize) -> InferenceOptions<'static> {
     InferenceOptions { batch, ..InferenceOptions::default() }
 }
 
-fn weights_of(card: &ModelCard) -> StateDict {
-    weights::synthetic(&card.config, BRANCH_GAMMA)
+fn classifier(gpu: &Gpu, card: &ModelCard, batch: usize) -> Classifier {
+    Classifier::new(gpu, &weights::network(card), &options(batch)).unwrap()
 }
 
-fn classifier(gpu: &Gpu, card: &ModelCard, batch: usize) -> Classifier {
-    let file = (Path::new("synthetic"), &weights_of(card));
-    Classifier::with_card(gpu, file, card.clone(), &options(batch)).unwrap()
+/// Waits for what must happen soon.
+fn soon(what: &str, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !happened() {
+        assert!(Instant::now() < deadline, "{what} does not happen");
+        std::thread::yield_now();
+    }
 }
 
 /// A picture of colours that a seed chooses.
@@ -89,9 +96,7 @@ fn every_form_gives_the_same_answers() {
         let dynamic = pictures.iter().map(|p| DynamicImage::from(p.clone()));
         let pending: Vec<_> = dynamic.map(|p| one.submit(p).unwrap()).collect();
         let polled = pending.into_iter().map(|pending| {
-            while !pending.is_ready() {
-                std::thread::yield_now();
-            }
+            soon("an answer", || pending.is_ready());
             pending.wait().unwrap()
         });
         check("polled", &polled.collect::<Vec<_>>());
@@ -137,9 +142,9 @@ fn features_are_the_last_maps_of_each_stride() {
         values.set(&network.graph, network.input, pixels).unwrap();
         reference::run(&network.graph, &mut values).unwrap();
 
+        let trained = TrainedNetwork { path: "synthetic".into(), weights, card };
         adapters::on_fastest(|gpu| {
-            let file = (Path::new("synthetic"), &weights);
-            let features = Features::with_card(gpu, file, card.clone(), &options(2)).unwrap();
+            let features = Features::new(gpu, &trained, &options(2)).unwrap();
             for (i, maps) in features.extract_all(&pictures).unwrap().iter().enumerate() {
                 for (level, map) in maps.iter().enumerate() {
                     let want = values.get(network.pyramid[level]).unwrap();
@@ -158,9 +163,8 @@ fn half_precision_through_the_front_door() {
     adapters::on_each_half(|gpu| {
         let card = small();
         let full = classifier(gpu, &card, 1);
-        let file = (Path::new("synthetic"), &weights_of(&card));
         let half = InferenceOptions { precision: Precision::F16, ..InferenceOptions::default() };
-        let half = Classifier::with_card(gpu, file, card, &half).unwrap();
+        let half = Classifier::new(gpu, &weights::network(&card), &half).unwrap();
         for seed in 1..4 {
             let picture = picture(48, 48, seed);
             let [full, half] = [&full, &half].map(|net| net.classify(&picture).unwrap());
@@ -182,7 +186,91 @@ fn pictures_without_pixels_and_tensors_of_other_shapes_are_refused() {
             assert!(refused.contains("is not [N, 3, H, W]"), "{refused}");
         }
         net.classify(picture(3000, 2, 1)).unwrap();
+        let narrow = ModelCard { res: 32, ..small() };
+        let prepared = classifier(gpu, &narrow, 1).prepare(picture(30, 30, 1)).unwrap();
+        let refused = net.classify(prepared).unwrap_err().to_string();
+        assert!(refused.contains("another size or crop"), "{refused}");
     });
+}
+
+#[test]
+fn a_card_that_says_what_cannot_be_is_refused() {
+    adapters::on_fastest(|gpu| {
+        let changes: [fn(&mut ModelCard); 5] = [
+            |c| c.crop_pct = 1.2,
+            |c| c.crop_pct = f64::NAN,
+            |c| c.std[1] = 0.0,
+            |c| c.res = 0,
+            |c| c.classes.truncate(3),
+        ];
+        for change in changes {
+            let mut card = ModelCard { classes: vec!["a".into(); 10], ..small() };
+            change(&mut card);
+            let refused = Classifier::new(gpu, &weights::network(&card), &options(1)).unwrap_err().to_string();
+            assert!(refused.contains("synthetic: the card has"), "{refused}");
+        }
+    });
+}
+
+/// Workers of a pool wait for each other's work, and a network is made for each new shape meanwhile.
+#[test]
+fn a_pool_of_threads_may_share_a_classifier() {
+    adapters::on_fastest(|gpu| {
+        let net = classifier(gpu, &small(), 1);
+        let answers: Vec<Vec<f32>> = (0..24usize)
+            .into_par_iter()
+            .map(|i| {
+                let side = 16 + 8 * (i % 3);
+                net.logits(&vec![0.5; 3 * side * side], [1, 3, side, side]).unwrap()
+            })
+            .collect();
+        for (i, answer) in answers.iter().enumerate() {
+            assert_eq!(answer, &answers[i % 3], "{i}");
+        }
+    });
+}
+
+/// More batches than are ever ahead; some files are none; whoever listens has had enough; the device goes.
+#[test]
+fn a_stream_of_files_ends_in_every_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = (0..20).map(|i| folder.path().join(format!("{i:02}.png"))).collect();
+    for (i, path) in (0..).zip(&paths) {
+        if i % 7 == 3 {
+            std::fs::write(path, "no picture").unwrap();
+        } else {
+            picture(40 + i, 60 - i, i).save(path).unwrap();
+        }
+    }
+    let gpu = Gpu::new(&hermetic()).unwrap();
+    let (net, one) = (classifier(&gpu, &small(), 3), classifier(&gpu, &small(), 1));
+    let mut told = 0;
+    let whole = net.classify_files(&paths, |path, answer| {
+        assert_eq!(path, paths[told]);
+        match answer {
+            Ok(answer) => {
+                let want = one.classify(image::open(path).unwrap()).unwrap();
+                same("a file", &answer.logits, &want.logits);
+            }
+            Err(error) => assert!(told % 7 == 3 && error.to_string().contains("not a usable picture"), "{error}"),
+        }
+        told += 1;
+        ControlFlow::<()>::Continue(())
+    });
+    assert_eq!((whole.unwrap(), told), (ControlFlow::Continue(()), 20));
+
+    let mut told = 0;
+    let enough = net.classify_files(&paths, |_, _| {
+        told += 1;
+        if told == 5 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((enough.unwrap(), told), (ControlFlow::Break("enough"), 5));
+
+    let lost = net.classify_files(&paths, |_, _| {
+        gpu.destroy();
+        ControlFlow::<()>::Continue(())
+    });
+    assert!(lost.unwrap_err().to_string().contains("was lost"));
 }
 
 /// What is on its way fails with the reason, and so does what comes after. A new device works.
@@ -203,7 +291,7 @@ fn a_lost_device_is_an_error_and_a_new_one_works() {
         };
         // What was done before the loss may still arrive.
         lost(pollster::block_on(awaited));
-        while !waited.is_ready() {}
+        soon("an answer, or the loss", || waited.is_ready());
         lost(waited.wait());
         assert!(lost(net.classify(&picture)), "nothing new is begun");
 

@@ -16,9 +16,10 @@ use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::{Graph, Op, TensorId, autodiff, fuse};
+use resnet_rs::inference::Inference;
 use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
 use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
-use resnet_rs::{Inference, InferenceOptions, Precision};
+use resnet_rs::{InferenceOptions, Precision};
 
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;

@@ -9,15 +9,16 @@ mod server;
 #[allow(dead_code, reason = "weights alone are of use here")]
 mod synth;
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use program::{program, said, words};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
-use resnet_rs::weights::hub::{Error, HubOptions, HubWeights, fetch};
-use resnet_rs::weights::{HostTensor, ModelCard, StateDict, timm};
+use resnet_rs::weights::hub::{Error, HubOptions, fetch};
+use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm};
 use serde_json::json;
 use server::{COMMIT, Fault, Hub};
 use tempfile::TempDir;
@@ -41,11 +42,11 @@ impl Fixture {
         self.folder.path().join("hub")
     }
 
-    fn fetch(&self, repository: &str) -> Result<HubWeights, Error> {
+    fn fetch(&self, repository: &str) -> Result<TrainedNetwork, Error> {
         self.fetch_with(repository, |_| ())
     }
 
-    fn fetch_with<'a>(&'a self, name: &str, set: impl FnOnce(&mut HubOptions<'a>)) -> Result<HubWeights, Error> {
+    fn fetch_with<'a>(&'a self, name: &str, set: impl FnOnce(&mut HubOptions<'a>)) -> Result<TrainedNetwork, Error> {
         let cache = self.cache();
         let mut options = HubOptions { endpoint: Some(self.hub.url()), token: Some("secret"), ..HubOptions::default() };
         set(&mut options);
@@ -53,7 +54,7 @@ impl Fixture {
     }
 
     /// For hubs that are silent.
-    fn fetch_impatiently(&self) -> Result<HubWeights, Error> {
+    fn fetch_impatiently(&self) -> Result<TrainedNetwork, Error> {
         self.fetch_with("acme/small", |options| options.patience = Duration::from_millis(500))
     }
 
@@ -117,8 +118,8 @@ fn timms(model: &str, classes: usize, config: &serde_json::Value) -> Fixture {
 #[test]
 fn what_is_fetched_is_cached_as_other_clients_cache_it() {
     let f = Fixture::new(Some("{}"));
-    let seen = RefCell::new(Vec::new());
-    let progress = |done, total| seen.borrow_mut().push((done, total));
+    let seen = Mutex::new(Vec::new());
+    let progress = |done, total| seen.lock().unwrap().push((done, total));
     let cache = f.cache();
     let options = HubOptions { endpoint: Some(f.hub.url()), cache: Some(&cache), ..HubOptions::default() };
     let found =
@@ -128,8 +129,8 @@ fn what_is_fetched_is_cached_as_other_clients_cache_it() {
     assert_eq!(found.path, f.snapshot().join("model.safetensors"));
     let content = fs::read(&found.path).unwrap();
     let total = content.len() as u64;
-    assert!(seen.borrow().first() == Some(&(0, total)) && seen.borrow().last() == Some(&(total, total)));
-    assert!(seen.borrow().is_sorted());
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.first() == Some(&(0, total)) && seen.last() == Some(&(total, total)) && seen.is_sorted());
     let repository = cache.join("models--acme--small");
     assert_eq!(fs::read(repository.join("blobs").join(f.hub.sha256())).unwrap(), content);
     assert_eq!(fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
@@ -229,6 +230,35 @@ fn broken_downloads_go_on_where_they_stopped() {
     f.refuses("acme/small", "ended at 40000 of");
     f.hub.set(Fault::NoRanges);
     f.fetch("acme/small").unwrap();
+}
+
+#[test]
+fn two_at_once_share_a_download() {
+    let f = Fixture::new(None);
+    f.hub.set(Fault::Stalls(5000));
+    let (mut requests, since) = (Vec::new(), Instant::now());
+    thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| f.fetch("acme/small").unwrap().path));
+        // Both ask for two files, and one downloads, from where the hub sends it.
+        while requests.len() < 6 {
+            assert!(since.elapsed() < Duration::from_secs(20), "{requests:?}");
+            thread::sleep(Duration::from_millis(10));
+            requests.extend(f.hub.requests());
+        }
+        // By now the other has come to the lock, or soon will: it has nobody else to ask.
+        thread::sleep(Duration::from_millis(200));
+        f.hub.set(Fault::None);
+        let paths = both.map(|fetch| fetch.join().unwrap());
+        assert!(paths.iter().all(|path| *path == f.snapshot().join("model.safetensors")));
+    });
+    requests.extend(f.hub.requests());
+    assert_eq!(requests.iter().filter(|request| request.path.starts_with("/cdn/")).count(), 1, "{requests:?}");
+}
+
+#[test]
+fn what_is_logged_of_options_has_no_token_in_it() {
+    let said = format!("{:?}", HubOptions { token: Some("hf_abc"), offline: true, ..HubOptions::default() });
+    assert!(said.contains("offline: true") && !said.contains("hf_abc"), "{said}");
 }
 
 #[test]

@@ -4,13 +4,13 @@
 #[path = "common/adapters.rs"]
 mod adapters;
 
-use resnet_rs::Inference;
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target, Tuning};
 use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, autodiff};
+use resnet_rs::inference::Inference;
 use resnet_rs::kernels::{Choices, ConvShape, Method, candidates, lower};
 use resnet_rs::models::{Config, Input, Mode, Network, ResNet};
 use resnet_rs::reference::{self, Values};

@@ -10,10 +10,11 @@ mod synth;
 #[path = "common/weights.rs"]
 mod weights;
 
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use image::RgbImage;
-use resnet_rs::data::{evaluation_crop, evaluation_part};
+use resnet_rs::data::{evaluation_crop, evaluation_part, rows_read};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::graph::op::Standardize;
 use resnet_rs::graph::{DType, Graph, Spec};
@@ -21,7 +22,7 @@ use resnet_rs::kernels::frame::Crop;
 use resnet_rs::models::{Config, IMAGENET_MEAN_STD};
 use resnet_rs::weights::ModelCard;
 use resnet_rs::wgpu::{self, TextureFormat, TextureUsages};
-use resnet_rs::{Classifier, Frame, Gpu, InferenceOptions, Picture};
+use resnet_rs::{Classifier, Features, Frame, Gpu, InferenceOptions, Picture, Precision};
 
 /// What an application has.
 struct App {
@@ -83,9 +84,8 @@ fn on_each(test: impl Fn(&wgpu::Adapter)) {
 
 fn classifier(gpu: &Gpu, res: u32, crop_pct: f64, batch: usize) -> Classifier {
     let card = ModelCard { res, crop_pct, ..ModelCard::for_preset_of(Config::resnet_rs([1, 1, 1, 1], 0.25, 10)) };
-    let weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
     let options = InferenceOptions { batch, ..InferenceOptions::default() };
-    Classifier::with_card(gpu, (Path::new("synthetic"), &weights), card, &options).unwrap()
+    Classifier::new(gpu, &weights::network(&card), &options).unwrap()
 }
 
 /// Smooth colours with an edge, of which a filter that is off by a pixel or a weight would not make the same.
@@ -105,8 +105,9 @@ fn shown(app: &App, frame: &Frame, res: u32, crop_pct: f64) -> Vec<f32> {
     let output = graph.apply1("bytes", bytes, &[pixels]).unwrap();
     let store = ParameterStore::new(&app.gpu);
     let mut session = Session::new(&store, graph, &[output], &SessionOptions::default()).unwrap();
-    let part = evaluation_part(frame.size().into(), res, crop_pct);
-    let crop = Crop { part, picture_height: frame.size()[1], side: res };
+    let [width, picture_height] = frame.size();
+    let part = evaluation_part((width, picture_height), res, crop_pct);
+    let crop = Crop { part, rows: rows_read(part, picture_height, res), picture_height, side: res };
     session.feed_frame(pixels, 1, frame, &crop).unwrap();
     session.run().unwrap();
     let values = session.read(output).unwrap();
@@ -193,6 +194,56 @@ fn textures_and_pictures_are_classified_alike() {
     });
 }
 
+/// Many at once by several threads, without waiting, small after large: none takes the place of another before that has been seen.
+#[test]
+fn frames_in_flight_do_not_disturb_each_other() {
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let net = classifier(&app.gpu, 32, 0.9, 1);
+        let pictures = [picture(20, 30), picture(900, 700), picture(64, 33), picture(1, 400)];
+        let frames = pictures.each_ref().map(|p| Frame::new(&app.upload(p, TextureFormat::Rgba8Unorm)).unwrap());
+        let want = frames.each_ref().map(|frame| net.classify(frame).unwrap().logits);
+        std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    let pending: Vec<_> = (0..12).map(|i| net.submit(&frames[i % 4]).unwrap()).collect();
+                    for (i, pending) in pending.into_iter().enumerate() {
+                        assert_eq!(pending.wait().unwrap().logits, want[i % 4], "frame {i}");
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// Linear light is encoded before it is resized, whatever the format calls it; features and f16 take frames as well.
+#[test]
+fn linear_light_is_seen_as_the_picture_that_it_is() {
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let decoded = |value: u8| {
+            let v = f64::from(value) / 255.0;
+            let linear = if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) };
+            (255.0 * linear).round() as u8
+        };
+        // Bright ones: eight bits of linear light do not tell dark ones apart.
+        let encoded =
+            RgbImage::from_fn(48, 48, |x, y| image::Rgb([150 + 2 * x as u8, 160 + y as u8, 255 - (x + y) as u8 / 2]));
+        let linear = RgbImage::from_fn(48, 48, |x, y| image::Rgb(encoded.get_pixel(x, y).0.map(decoded)));
+        let frame = |p: &RgbImage| Frame::new(&app.upload(p, TextureFormat::Rgba8Unorm)).unwrap();
+        let got = shown(&app, &frame(&linear).linear(), 48, 1.0);
+        let off = got.iter().zip(encoded.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs()).fold(0.0, f32::max);
+        assert!(off <= 1.0, "off by {off} levels");
+
+        let card =
+            ModelCard { res: 48, crop_pct: 1.0, ..ModelCard::for_preset_of(Config::resnet_rs([1, 1, 1, 1], 0.25, 10)) };
+        let half = InferenceOptions { precision: Precision::F16, ..InferenceOptions::default() };
+        let features = Features::new(&app.gpu, &weights::network(&card), &half).unwrap();
+        let (of_frame, of_picture) = (features.extract(frame(&encoded)).unwrap(), features.extract(&encoded).unwrap());
+        assert_eq!(of_frame, of_picture, "a picture of the network's own size is the same to the bit");
+    });
+}
+
 /// Each is refused with its reason, and the classifier and the device stay usable.
 #[test]
 fn unusable_textures_are_refused() {
@@ -210,6 +261,17 @@ fn unusable_textures_are_refused() {
         let foreign = Frame::new(&other.upload(&picture(40, 30), TextureFormat::Rgba8Unorm)).unwrap();
         let error = net.classify(&foreign).unwrap_err().to_string();
         assert!(error.contains("the texture cannot be read"), "{error}");
+        let elsewhere = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapters = pollster::block_on(elsewhere.enumerate_adapters(wgpu::Backends::PRIMARY));
+        // More textures than the other instance has, so that this one's number is unknown there.
+        let stranger = App::open(&adapters[0], Gpu::FEATURES);
+        let many: Vec<_> = (0..300).map(|_| stranger.upload(&picture(40, 30), TextureFormat::Rgba8Unorm)).collect();
+        let views: Vec<_> = many.iter().map(|texture| Frame::new(texture).unwrap()).collect();
+        let error = net.classify(&views[299]).unwrap_err().to_string();
+        assert!(error.contains("another wgpu instance"), "{error}");
+        let view = many[0].create_view(&wgpu::TextureViewDescriptor::default());
+        let error = Frame::of_view(&view, [41, 30], TextureFormat::Rgba8Unorm).unwrap_err().to_string();
+        assert!(error.contains("cannot have 41 x 30"), "{error}");
         let gone = app.upload(&picture(40, 30), TextureFormat::Rgba8Unorm);
         let frame = Frame::new(&gone).unwrap();
         gone.destroy();
@@ -246,5 +308,33 @@ fn a_lost_device_of_the_application_is_an_error() {
         assert!(error.contains("was lost"), "{error}");
         let again = App::open(adapter, Gpu::FEATURES);
         classifier(&again.gpu, 32, 1.0, 1).classify(picture(40, 30)).unwrap();
+    });
+}
+
+/// While a thread awaits a long answer, the application destroys a texture, which takes the lock that presenting a frame takes.
+#[test]
+fn waiting_does_not_hold_the_application_up() {
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let net = classifier(&app.gpu, 256, 1.0, 16);
+        net.classify(picture(256, 256)).unwrap();
+        let texture = app.upload(&picture(40, 30), TextureFormat::Rgba8Unorm);
+        let answered = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            let pending = net.submit_all(vec![picture(256, 256); 16]).unwrap();
+            threads.spawn(|| {
+                pollster::block_on(pending).unwrap();
+                answered.store(true, Ordering::Relaxed);
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            if answered.load(Ordering::Relaxed) {
+                eprintln!(
+                    "skipped: the GPU is fast, or its driver, as llvmpipe, returns from a submission when it has run"
+                );
+                return;
+            }
+            texture.destroy();
+            assert!(!answered.load(Ordering::Relaxed), "the application has waited for the network");
+        });
     });
 }

@@ -43,7 +43,7 @@ impl Error {
     }
 
     /// The message and its causes in a line.
-    pub(super) fn message(&self) -> String {
+    fn message(&self) -> String {
         with_causes(&*self.cause)
     }
 }

@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use super::weights::{Loaded, Source};
+use super::weights::Source;
 use super::{Error, Global, output};
 use crate::data::Dataset;
 use crate::exec::SessionOptions;
+use crate::inference::Inference;
 use crate::models::Input;
 use crate::train::{Evaluation, Findings, Mistake, evaluate, inspect};
-use crate::{Inference, InferenceOptions, Precision};
+use crate::weights::TrainedNetwork;
+use crate::{InferenceOptions, Precision};
 
 /// Evaluate weights on the validation pictures of a data set
 #[derive(Args)]
@@ -45,7 +47,7 @@ struct Answer {
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
-    let Loaded { path, weights, card } = args.weights.load(global)?;
+    let TrainedNetwork { path, weights, card } = args.weights.load(global)?;
     let dataset = Dataset::open(&args.data)?;
     if dataset.classes.len() != card.config.classes {
         let (of_weights, of_data) = (card.config.classes, dataset.classes.len());

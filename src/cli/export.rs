@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::weights::{Loaded, Source};
+use super::weights::Source;
 use super::{Error, Global};
 use crate::files;
 use crate::models::{Input, Mode, Network};
-use crate::weights::{ModelCard, StateDict, onnx, timm};
+use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 
 /// Write weights for other tools, checked: f32 safetensors under timm's names, or the network as an ONNX file
 ///
@@ -40,7 +40,7 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
             return Err(Error::usage(format!("{out}: only .safetensors and .onnx can be written")));
         }
     };
-    let Loaded { path, weights, mut card } = args.weights.load(global)?;
+    let TrainedNetwork { path, weights, mut card } = args.weights.load(global)?;
     card.res = args.res.unwrap_or(card.res);
     let written = if as_onnx {
         let file = onnx::export((&path, &weights), &card)?;

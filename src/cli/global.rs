@@ -83,7 +83,6 @@ impl Global {
     }
 
     /// The same for bytes. Fits `weights::hub::HubOptions::progress`.
-    #[cfg(feature = "hub")]
     pub(super) fn progress_in_bytes(&self, what: &'static str) -> impl Fn(u64, u64) + Sync + use<> {
         self.bar(what, "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}")
     }

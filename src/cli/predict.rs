@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::weights::{Loaded, Source};
+use super::weights::Source;
 use super::{Error, Global, output};
 use crate::data::pictures_in;
 use crate::exec::SessionOptions;
 use crate::gpu::Gpu;
+use crate::inference::Inference;
 use crate::models::{Config, Input, Layers, Preset};
-use crate::weights::{HostTensor, ModelCard, StateDict, timm};
-use crate::{Classifier, Guess, Inference, InferenceOptions, Precision, Prediction, files};
+use crate::weights::{HostTensor, StateDict, TrainedNetwork, timm};
+use crate::{Classifier, Guess, InferenceOptions, Precision, Prediction, files};
 
 /// Classify pictures
 #[derive(Args)]
@@ -52,9 +53,9 @@ pub(super) struct Predict {
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     // Side by side, since both take as long as a small network's answer.
-    let (loaded, gpu) = rayon::join(|| args.weights.load(global), || global.gpu());
-    let Loaded { path, weights, mut card } = loaded?;
-    let weights = (path.as_path(), &weights);
+    let (network, gpu) = rayon::join(|| args.weights.load(global), || global.gpu());
+    let mut network = network?;
+    let card = &mut network.card;
     if let Some(model) = &args.model {
         insist(model, &card.config)?;
     }
@@ -64,8 +65,8 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     }
     let gpu = gpu?;
     match (&args.tensor, &args.logits) {
-        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &gpu, weights, &card, tensor, logits),
-        _ => predict_pictures(&args, global, &gpu, weights, card),
+        (Some(tensor), Some(logits)) => predict_tensor(&args, global, &gpu, &network, tensor, logits),
+        _ => predict_pictures(&args, global, &gpu, &network),
     }
 }
 
@@ -91,13 +92,7 @@ fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
     Err(Error::failed(format!("{file} has {lines} lines, the network {classes} classes: give one name a line")))
 }
 
-fn predict_pictures(
-    args: &Predict,
-    global: &Global,
-    gpu: &Gpu,
-    weights: (&Path, &StateDict),
-    card: ModelCard,
-) -> Result<(), Error> {
+fn predict_pictures(args: &Predict, global: &Global, gpu: &Gpu, network: &TrainedNetwork) -> Result<(), Error> {
     let mut paths = Vec::new();
     for image in &args.images {
         if !image.is_dir() {
@@ -114,7 +109,7 @@ fn predict_pictures(
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let batch = args.batch.map_or(paths.len().clamp(1, 8), |batch| batch as usize);
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let classifier = Classifier::with_card(gpu, weights, card, &options)?;
+    let classifier = Classifier::new(gpu, network, &options)?;
     drop(compiling);
 
     // Answers in a terminal are progress enough.
@@ -142,8 +137,8 @@ fn print(path: &Path, answer: Result<Prediction, crate::Error>, top: usize, glob
     let top = match answer {
         Ok(prediction) => prediction.top(top),
         Err(error) if global.json => {
-            let error = Error::from(error).message();
-            return Ok(output::json(&serde_json::json!({ "image": path, "error": error }))?);
+            let error = error.with_causes();
+            return Ok(output::json(&serde_json::json!({ "image": path.to_string_lossy(), "error": error }))?);
         }
         Err(error) => {
             Error::from(error).report();
@@ -151,7 +146,7 @@ fn print(path: &Path, answer: Result<Prediction, crate::Error>, top: usize, glob
         }
     };
     if global.json {
-        return Ok(output::json(&serde_json::json!({ "image": path, "top": top }))?);
+        return Ok(output::json(&serde_json::json!({ "image": path.to_string_lossy(), "top": top }))?);
     }
     let row = |g: &Guess| [format!("{:6.2} %", 100.0 * g.probability), g.label.clone()];
     let rows: Vec<[String; 2]> = top.iter().map(row).collect();
@@ -162,8 +157,7 @@ fn predict_tensor(
     args: &Predict,
     global: &Global,
     gpu: &Gpu,
-    weights: (&Path, &StateDict),
-    card: &ModelCard,
+    TrainedNetwork { path, weights, card }: &TrainedNetwork,
     tensor: &Path,
     logits: &Path,
 ) -> Result<(), Error> {
@@ -179,7 +173,7 @@ fn predict_tensor(
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
-    let mut network = Inference::load(gpu, weights, &card.config, [h, w], Input::Tensor, &options)?;
+    let mut network = Inference::load(gpu, (path, weights), &card.config, [h, w], Input::Tensor, &options)?;
     drop(compiling);
     let pictures = timm::pictures_from_torch(&input.data, shape);
     let answer = HostTensor { shape: vec![n, card.config.classes], data: network.logits_of_tensor(&pictures)? };

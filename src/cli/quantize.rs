@@ -7,9 +7,10 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::export::checked;
-use super::weights::{Loaded, Source};
+use super::weights::Source;
 use super::{Error, Global, output};
 use crate::files;
+use crate::weights::TrainedNetwork;
 
 /// Write weights in half the bytes, checked: kernels and matrices as f16 safetensors under timm's names
 ///
@@ -31,7 +32,7 @@ pub(super) fn run(args: Quantize, global: &Global) -> Result<(), Error> {
     if args.out.extension().is_none_or(|e| e != "safetensors") {
         return Err(Error::usage(format!("{out}: only .safetensors can be written")));
     }
-    let Loaded { path, weights, card } = args.weights.load(global)?;
+    let TrainedNetwork { path, weights, card } = args.weights.load(global)?;
     if same_file(&path, &args.out) {
         return Err(Error::usage(format!("{out} is what is read, and would be lost: give the result another name")));
     }

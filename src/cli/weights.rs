@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{Error, Global};
-use crate::weights::{ModelCard, StateDict, timm};
+use crate::weights::TrainedNetwork;
+use crate::weights::hub::{self, HubOptions};
 
 /// A file, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as `./hf:...`.
 #[derive(Clone, Debug)]
@@ -23,23 +24,16 @@ impl From<OsString> for Source {
     }
 }
 
-/// Weights, the file that they came from, and their network.
-pub(super) struct Loaded {
-    pub(super) path: PathBuf,
-    pub(super) weights: StateDict,
-    pub(super) card: ModelCard,
-}
-
 impl Source {
     /// Reads the weights, fetched if they are on the hub.
-    pub(super) fn load(&self, global: &Global) -> Result<Loaded, Error> {
+    pub(super) fn load(&self, global: &Global) -> Result<TrainedNetwork, Error> {
         match self {
-            Self::File(path) => {
-                let weights = StateDict::read(path)?;
-                let card = timm::recognise(path, &weights)?;
-                Ok(Loaded { path: path.clone(), weights, card })
+            Self::File(path) => Ok(TrainedNetwork::read(path)?),
+            Self::Hub(repository) => {
+                let progress = global.progress_in_bytes("downloading");
+                let options = HubOptions { progress: Some(&progress), ..HubOptions::default() };
+                Ok(hub::fetch(repository, &options)?)
             }
-            Self::Hub(repository) => fetch(repository, global),
         }
     }
 
@@ -47,25 +41,7 @@ impl Source {
     pub(super) fn file(&self, global: &Global) -> Result<PathBuf, Error> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Hub(repository) => Ok(fetch(repository, global)?.path),
+            Self::Hub(_) => Ok(self.load(global)?.path),
         }
     }
-}
-
-#[cfg(feature = "hub")]
-fn fetch(repository: &str, global: &Global) -> Result<Loaded, Error> {
-    use crate::weights::hub::{self, HubOptions, HubWeights};
-
-    let progress = global.progress_in_bytes("downloading");
-    let options = HubOptions { progress: Some(&progress), ..HubOptions::default() };
-    let HubWeights { path, weights, card } = hub::fetch(repository, &options)?;
-    Ok(Loaded { path, weights, card })
-}
-
-#[cfg(not(feature = "hub"))]
-fn fetch(repository: &str, _global: &Global) -> Result<Loaded, Error> {
-    Err(Error::usage(format!(
-        "hf:{repository}: this program was built without downloads; build it with `cargo build --release --features \
-         hub`, or download the repository's model.safetensors and give its path"
-    )))
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use super::step::{Gradients, Step, StepOptions, When};
 use super::update::{self, AVERAGE, Learning, Rates, Update};
 use super::{Checkpoint, Recipe, ema_decay};
+use crate::Error;
 use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::Gpu;
 use crate::graph::TensorId;
+use crate::inference::Inference;
 use crate::models::Input;
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
-use crate::{Error, Inference};
 
 /// Sessions over one store of parameters.
 pub(super) struct Engine {

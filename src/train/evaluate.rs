@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::number_or_nan;
+use crate::Error;
 use crate::data::{Batches, LoaderOptions, Source, Transform};
-use crate::{Error, Inference};
+use crate::inference::Inference;
 
 /// Beyond that many classes no confusion matrix is kept: 200 x 200 counts are as many as anybody looks at.
 const MAX_CONFUSION_CLASSES: usize = 200;

@@ -66,7 +66,7 @@ impl ModelCard {
     }
 
     /// What of the pre-processing and the names is out of range, if something is.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         let input = (1..=4096).contains(&self.res) && self.crop_pct > 0.0 && self.crop_pct <= 1.0;
         let colours = self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
         let names = self.classes.is_empty() || self.classes.len() == self.config.classes;

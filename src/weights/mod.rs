@@ -10,12 +10,14 @@ pub mod hub;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod timm;
+mod trained;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 pub use card::ModelCard;
 pub(crate) use file::write;
 pub use half::Rounding;
+pub use trained::TrainedNetwork;
 
 use crate::files;
 
@@ -39,6 +41,7 @@ pub struct StateDict {
 
 /// Why weights cannot be read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file itself cannot be opened, read or written.
     #[error(transparent)]
@@ -122,6 +125,14 @@ pub enum Error {
         key: &'static str,
         /// The entry's value.
         value: String,
+    },
+    /// A card that somebody has made or changed says what cannot be.
+    #[error("{}: the card has {problem}", path.display())]
+    Card {
+        /// The file that it belongs to.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// A file's tensors are not those of the network.
     #[error("{}: tensor {tensor} {problem}. Give the weights of this network, or the network of these weights", path.display())]

@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     Status(u16),
     /// Questions get no answer.
     Silent,
-    /// After that many bytes of the weights nothing comes any more.
+    /// After that many bytes of the weights nothing comes until another fault is set, and then the rest.
     Stalls(usize),
     /// After that many bytes of the weights the connection ends.
     Cut(usize),
@@ -178,10 +178,11 @@ impl State {
         let (Fault::Cut(sent) | Fault::Stalls(sent)) = fault else { return stream.write_all(&bytes) };
         stream.write_all(&bytes[..sent])?;
         stream.flush()?;
-        if matches!(fault, Fault::Stalls(_)) {
-            self.wait(fault);
+        if matches!(fault, Fault::Cut(_)) {
+            return Ok(());
         }
-        Ok(())
+        self.wait(fault);
+        stream.write_all(&bytes[sent..])
     }
 }
 

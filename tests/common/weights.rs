@@ -1,9 +1,10 @@
 //! Whole networks' weights, made from their names.
+#![allow(dead_code, reason = "not every target that mounts this file needs both forms")]
 
 use resnet_rs::models::{Config, Input, Mode, Network};
-use resnet_rs::weights::{HostTensor, StateDict, timm};
+use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm};
 
-use crate::golden::SEED;
+use crate::golden::{BRANCH_GAMMA, SEED};
 use crate::synth;
 
 /// The golden files' weights of a network, as a file of timm's holds them.
@@ -16,4 +17,10 @@ pub(crate) fn synthetic(config: &Config, branch_gamma: f32) -> StateDict {
         (tensor.name.clone(), HostTensor { shape, data })
     };
     StateDict { tensors: graph.persistent().map(tensor).collect(), ..StateDict::default() }
+}
+
+/// The same of a ResNet with its card.
+pub(crate) fn network(card: &ModelCard) -> TrainedNetwork {
+    let weights = synthetic(&card.config, BRANCH_GAMMA);
+    TrainedNetwork { path: "synthetic".into(), weights, card: card.clone() }
 }

@@ -1,7 +1,7 @@
 //! The cache of the hub's clients: `blobs` hold files by their checksums, `snapshots` a folder of links to them for
 //! each commit, `refs` the commit that each branch was last seen at.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 #[cfg(unix)]
 use std::os::unix::fs::symlink;
@@ -10,6 +10,7 @@ use std::os::windows::fs::symlink_file as symlink;
 use std::path::{Path, PathBuf};
 
 use hf_hub::{CacheRepo, Repo, RepoType};
+use tempfile::NamedTempFile;
 
 use super::download::download;
 use super::server::{Remote, Server};
@@ -75,14 +76,44 @@ impl Cache {
         fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
         // Relative, so that the cache may be moved. Windows allows links to developers alone; the others get a copy.
         let linked = symlink(Path::new("../../blobs").join(&remote.etag), &link);
-        match linked.or_else(|e| if cfg!(windows) { fs::copy(&blob, &link).map(drop) } else { Err(e) }) {
+        match linked.or_else(|e| if cfg!(windows) { copy(&blob, &folder, &link) } else { Err(e) }) {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(unwritable(&link, e)),
             _ => Ok(()),
         }
     }
 }
 
+/// Copies a file into a folder, where it gets its name once all of it is there. Refused if there is one already.
+fn copy(from: &Path, folder: &Path, to: &Path) -> io::Result<()> {
+    let mut temporary = NamedTempFile::new_in(folder)?;
+    io::copy(&mut File::open(from)?, &mut temporary)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist_noclobber(to)?;
+    Ok(())
+}
+
 /// The error of a write to the cache.
 pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
     Error::Cache { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Windows alone asks for copies.
+    #[test]
+    fn copies_are_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("blob"), "content").unwrap();
+        copy(&at("blob"), folder.path(), &at("copy")).unwrap();
+        let again = copy(&at("blob"), folder.path(), &at("copy")).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        // A folder opens and cannot be read: the copy fails on its way.
+        copy(folder.path(), folder.path(), &at("half")).unwrap_err();
+        assert_eq!(fs::read_to_string(at("copy")).unwrap(), "content");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+    }
 }

@@ -14,7 +14,7 @@ use super::server::{Remote, Server, in_words};
 const CHUNK_BYTES: usize = 1 << 18;
 
 /// Downloads a file to `blob`. On the way it is called `blob.part`, as hf-hub calls it, and what is there of it already
-/// is not asked for again. One process at a time.
+/// is not asked for again. One call at a time does that; another waits for it.
 pub(super) fn download(
     server: &Server,
     remote: &Remote,
@@ -22,7 +22,7 @@ pub(super) fn download(
     progress: &dyn Fn(u64, u64),
 ) -> Result<(), Error> {
     let _lock = lock(&blob.with_extension("lock"))?;
-    // Another process may have finished just now.
+    // Another call may have finished just now.
     if blob.exists() {
         return Ok(());
     }
@@ -66,12 +66,20 @@ fn complete(server: &Server, remote: &Remote, part: &Path, progress: &dyn Fn(u64
     file.sync_all().map_err(failed)
 }
 
-/// Held until it is dropped, or the process ends.
+/// Waits until nobody else, in this process or another, downloads the same file. Held until it is dropped, or the
+/// process ends. Where the file system knows no locks, everybody gets it.
 fn lock(path: &Path) -> Result<File, Error> {
-    let file = File::create(path).map_err(|e| unwritable(path, e))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(unwritable(path, e)),
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(|e| unwritable(path, e))?;
+    let locked = match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            log::warn!("{}: another download of the same file is under way; waiting until it ends", path.display());
+            file.lock()
+        }
+        Err(TryLockError::Error(e)) => Err(e),
+    };
+    match locked {
+        Err(e) if e.kind() != ErrorKind::Unsupported => Err(unwritable(path, e)),
         _ => Ok(file),
     }
 }

@@ -7,6 +7,7 @@ use crate::weights;
 
 /// Why weights could not be fetched from the hub.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The repository's name is none.
     #[error(
@@ -83,12 +84,6 @@ pub enum Error {
         expected: String,
         /// That of the bytes that arrived.
         found: String,
-    },
-    /// Another process is downloading the same file.
-    #[error("another process is downloading to {}; wait until it has finished", path.display())]
-    Busy {
-        /// The lock that it holds.
-        path: PathBuf,
     },
     /// Offline, and not in the cache.
     #[error(

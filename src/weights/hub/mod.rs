@@ -12,10 +12,11 @@ mod error;
 mod repository;
 mod server;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ModelCard, StateDict};
+use super::{StateDict, TrainedNetwork};
 
 use cache::Cache;
 use config::Config;
@@ -30,7 +31,7 @@ const CONFIG: &str = "config.json";
 
 /// Where to look for weights, and how long to wait. What is not given is taken from the variables of the environment
 /// that Python's `huggingface_hub` reads.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct HubOptions<'a> {
     /// Address of the hub or of a mirror [`HF_ENDPOINT`, else `https://huggingface.co`].
     pub endpoint: Option<&'a str>,
@@ -43,7 +44,7 @@ pub struct HubOptions<'a> {
     /// How long the hub may be silent before it counts as unreachable.
     pub patience: Duration,
     /// Called with the bytes that are there and all bytes of the weights, while they are downloaded.
-    pub progress: Option<&'a dyn Fn(u64, u64)>,
+    pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
 impl Default for HubOptions<'_> {
@@ -54,15 +55,15 @@ impl Default for HubOptions<'_> {
     }
 }
 
-/// Weights from the hub.
-#[derive(Clone, Debug)]
-pub struct HubWeights {
-    /// The file in the cache.
-    pub path: PathBuf,
-    /// Its content.
-    pub weights: StateDict,
-    /// The network, and how pictures become its input.
-    pub card: ModelCard,
+impl fmt::Debug for HubOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, cache, token, offline, patience, progress: _ } = self;
+        let mut options = f.debug_struct("HubOptions");
+        options.field("endpoint", endpoint).field("cache", cache);
+        // Logs are no place for a secret.
+        options.field("token", &token.map(|_| "secret")).field("offline", offline).field("patience", patience);
+        options.finish_non_exhaustive()
+    }
 }
 
 /// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION`, where a revision is a branch, a tag or a commit, and
@@ -80,7 +81,7 @@ pub struct HubWeights {
 /// A name that is none, a repository without `model.safetensors`, one that may not be read, no answer and nothing
 /// cached, a download that broke off or is not what the hub announced, or weights that are not those of a network that
 /// this crate knows.
-pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<HubWeights, Error> {
+pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<TrainedNetwork, Error> {
     let repository = Repository::parse(repository)?;
     let cache = Cache::new(&repository, options.cache)?;
     let offline = options.offline || environment::offline();
@@ -99,7 +100,7 @@ pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<HubWeights, E
     let path = folder.join(WEIGHTS);
     let weights = StateDict::read(&path)?;
     let card = Config::read(&folder.join(CONFIG))?.card(&path, &weights)?;
-    Ok(HubWeights { path, weights, card })
+    Ok(TrainedNetwork { path, weights, card })
 }
 
 /// Brings the cache up to date; the folder of the newest commit.
