@@ -31,6 +31,19 @@ class Classifier:
         precision: str = "f32",
         batch: int = 1,
     ) -> None: ...
+    @staticmethod
+    def from_hub(
+        repository: str,
+        *,
+        device: str | None = None,
+        precision: str = "f32",
+        batch: int = 1,
+        offline: bool = False,
+    ) -> Classifier:
+        """With weights from the Hugging Face hub, "timm/resnetrs50.tf_in1k" for example, downloaded once.
+
+        The cache, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are those of huggingface_hub.
+        """
     @property
     def classes(self) -> list[str]:
         """Names of the classes; empty if unknown."""
@@ -65,6 +78,25 @@ class Features:
         *,
         device: str | None = None,
         precision: str = "f32",
+        batch: int = 1,
     ) -> None: ...
+    @staticmethod
+    def from_hub(
+        repository: str,
+        *,
+        device: str | None = None,
+        precision: str = "f32",
+        batch: int = 1,
+        offline: bool = False,
+    ) -> Features:
+        """With weights from the Hugging Face hub, as Classifier.from_hub()."""
+    @property
+    def device(self) -> str:
+        """Name of the adapter."""
+    @property
+    def res(self) -> int:
+        """Side of the network's input in pixels."""
     def extract(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The last maps [C, H, W] of the strides 2, 4, 8, 16 and 32, as timm's features_only has them, of a picture of any size."""
+    def extract_all(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """The same of several pictures, at least one: the five maps [N, C, H, W]."""

@@ -1,8 +1,8 @@
 // resnet-rs from C: load a network, classify pictures. Made by cbindgen from capi/src/lib.rs; do not edit.
 //
-// No function unwinds or aborts on what it is given: those that can fail return NULL or a status other than RESNET_RS_OK, and
-// resnet_rs_last_error() says why, to each thread its own. One network may be used by several threads at once; it must only not be freed
-// meanwhile.
+// No panic crosses into C, though running out of memory may abort the process. Functions that fail return NULL, 0 or a status other than
+// RESNET_RS_STATUS_OK, and resnet_rs_last_error() says why, to each thread its own. One network may be used by several threads at once; it
+// must only not be freed meanwhile.
 
 #ifndef RESNET_RS_H
 #define RESNET_RS_H
@@ -39,7 +39,8 @@ extern "C" {
 // Version of the library, such as "0.1.0".
 const char *resnet_rs_version(void);
 
-// What went wrong in this thread's last call that failed, in a line; empty if none has. Valid until this thread's next call that fails.
+// What went wrong in this thread's last call that failed, in a line; empty if none has, or once the thread is ending. Valid until this
+// thread's next call that fails, or its end.
 const char *resnet_rs_last_error(void);
 
 // Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.

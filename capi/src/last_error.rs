@@ -62,9 +62,10 @@ thread_local! {
 
 pub(crate) fn set(failure: &Failure) {
     let bytes: Vec<u8> = failure.message().bytes().filter(|&byte| byte != 0).collect();
-    LAST.with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
+    // A thread that is ending has lost its own.
+    let _ = LAST.try_with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
 }
 
 pub(crate) fn get() -> *const c_char {
-    LAST.with(|last| last.borrow().as_ptr())
+    LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

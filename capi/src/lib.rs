@@ -46,7 +46,8 @@ pub extern "C" fn resnet_rs_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// What went wrong in this thread's last call that failed, in a line; empty if none has. Valid until this thread's next call that fails.
+/// What went wrong in this thread's last call that failed, in a line; empty if none has, or once the thread is ending. Valid until this
+/// thread's next call that fails, or its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn resnet_rs_last_error() -> *const c_char {
     last_error::get()

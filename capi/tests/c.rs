@@ -120,5 +120,16 @@ fn the_example_classifies() {
     let line = |g: &resnet_rs::Guess| format!("{:6.2} %  {} {}\n", 100.0 * g.probability, g.class, g.label);
     let want: String = net.classify(picture).unwrap().top(5).iter().map(line).collect();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
-    assert!(String::from_utf8(run("small.safetensors").stderr).unwrap().contains("is no binary PPM"));
+
+    let refuses = |picture: &str, expected: &str| {
+        let output = run(picture);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(expected), "{expected}: {said}");
+    };
+    refuses("no such picture.ppm", "No such file");
+    refuses("small.safetensors", "is no binary PPM");
+    for header in ["P3 1 1 255\n", "P6 1 1 65535\n", "P6 0 5 255\n", "P6 99 99 255\n", "P6 999999999 999999999 255\n"] {
+        fs::write(at("header.ppm"), header).unwrap();
+        refuses("header.ppm", "is no binary PPM");
+    }
 }

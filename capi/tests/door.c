@@ -34,6 +34,21 @@ static void *classify_often(void *network) {
     return best;
 }
 
+static int calls_at_the_end;
+
+// Runs when a thread ends and has lost what Rust kept for it.
+static void fail_at_the_end(void *unused) {
+    (void)unused;
+    assert(!resnet_rs_load(NULL, NULL, 0) && resnet_rs_last_error()[0] == '\0');
+    calls_at_the_end++;
+}
+
+static void *fail_and_end(void *key) {
+    refused(!resnet_rs_load(NULL, NULL, 0), "weights is NULL");
+    assert(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     assert(argc == 6);
     size_t count = strtoul(argv[4], NULL, 10), side = strtoul(argv[5], NULL, 10);
@@ -103,6 +118,12 @@ int main(int argc, char **argv) {
         free(of_thread);
     }
     resnet_rs_free(network);
+
+    // Calls from a thread that ends.
+    pthread_key_t key;
+    assert(pthread_key_create(&key, fail_at_the_end) == 0);
+    assert(pthread_create(&threads[0], NULL, fail_and_end, &key) == 0 && pthread_join(threads[0], NULL) == 0);
+    assert(calls_at_the_end == 1);
 
     // In half the memory, and once freed, loaded again.
     for (int i = 0; i < 3; i++) {

@@ -1,16 +1,20 @@
 //! Between numpy's arrays and the library's pictures and values. Pictures are copied: Python may change its own while the GPU works.
 
-use numpy::ndarray::{Array2, Array3, ArrayView, Axis, Dimension, Ix3};
-use numpy::{IntoPyArray, PyArray2, PyArray3, PyReadonlyArray3, PyReadonlyArray4};
+use numpy::ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use resnet_rs::{FeatureMap, Picture};
 
 use crate::failed;
 
-/// Elements row by row, however the array lies in memory.
-pub(crate) fn copied<T: Copy, D: Dimension>(view: &ArrayView<'_, T, D>) -> Vec<T> {
-    view.iter().copied().collect()
+/// A tensor's elements row by row, however it lies in memory, and its shape.
+pub(crate) fn tensor(array: &PyReadonlyArray4<'_, f32>) -> PyResult<(Vec<f32>, [usize; 4])> {
+    // Rust reads floats at addresses of floats only; numpy knows others, np.frombuffer at an odd offset say. Bytes have no such wish.
+    if !array.is_aligned() {
+        return Err(PyValueError::new_err("the array is not aligned for float32: pass array.copy()"));
+    }
+    Ok((array.as_array().iter().copied().collect(), array.shape().try_into()?))
 }
 
 /// A picture `[H, W, 3]` or `[H, W, 4]`.
@@ -34,11 +38,11 @@ pub(crate) fn pictures(pictures: &Bound<'_, PyAny>) -> PyResult<Vec<Picture<'sta
     pictures.try_iter().map_err(expected)?.map(one).collect()
 }
 
-fn picture_of(view: ArrayView<'_, u8, Ix3>) -> PyResult<Picture<'static>> {
+fn picture_of(view: ArrayView3<'_, u8>) -> PyResult<Picture<'static>> {
     let (height, width, channels) = view.dim();
     let refused = || PyValueError::new_err(format!("a picture is [H, W, 3] or [H, W, 4], this is {:?}", view.shape()));
     let size = [u32::try_from(width).map_err(|_| refused())?, u32::try_from(height).map_err(|_| refused())?];
-    let bytes = copied(&view);
+    let bytes: Vec<u8> = view.iter().copied().collect();
     match channels {
         3 => Picture::rgb(&bytes, size, 3 * width).map_err(failed),
         4 => Picture::rgba(&bytes, size, 4 * width).map_err(failed),
@@ -56,4 +60,17 @@ pub(crate) fn rows(py: Python<'_>, values: Vec<f32>, width: usize) -> PyResult<B
 pub(crate) fn map(py: Python<'_>, map: FeatureMap) -> PyResult<Bound<'_, PyArray3<f32>>> {
     let array = Array3::from_shape_vec(map.shape, map.data).map_err(|e| PyValueError::new_err(e.to_string()))?;
     Ok(array.permuted_axes([2, 0, 1]).into_pyarray(py))
+}
+
+/// Maps of several pictures, one array `[N, C, H, W]` a stride.
+pub(crate) fn stacks<'py>(py: Python<'py>, pictures: &[[FeatureMap; 5]]) -> PyResult<Vec<Bound<'py, PyArray4<f32>>>> {
+    let first = pictures.first().ok_or_else(|| PyValueError::new_err("there are no pictures to tell the shapes by"))?;
+    let stack = |(level, map): (usize, &FeatureMap)| {
+        let ([height, width, channels], maps) = (map.shape, pictures.iter().map(|maps| &*maps[level].data));
+        let data = maps.collect::<Vec<_>>().concat();
+        let array = Array4::from_shape_vec([pictures.len(), height, width, channels], data);
+        let array = array.map_err(|e| PyValueError::new_err(e.to_string()))?;
+        Ok(array.permuted_axes([0, 3, 1, 2]).into_pyarray(py))
+    };
+    first.iter().enumerate().map(stack).collect()
 }

@@ -4,12 +4,13 @@ mod arrays;
 
 use std::path::PathBuf;
 
-use numpy::{IntoPyArray, PyArray2, PyArray3, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReadonlyArray4};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use resnet_rs::gpu::adapters;
 use resnet_rs::weights::ModelCard;
+use resnet_rs::weights::hub::HubOptions;
 use resnet_rs::{Gpu, GpuOptions, InferenceOptions, Precision};
 
 create_exception!(resnet_rs, Error, PyException);
@@ -19,9 +20,17 @@ fn failed(error: impl Into<resnet_rs::Error>) -> PyErr {
     Error::new_err(error.into().with_causes())
 }
 
-/// Opens the adapter that `device` names.
-fn open(device: Option<String>) -> PyResult<Gpu> {
-    Gpu::new(&GpuOptions { device, ..GpuOptions::default() }).map_err(failed)
+/// Loads a network onto the adapter that `device` names, while Python runs on. With the adapter's name.
+fn load<N: Send>(
+    py: Python<'_>,
+    device: Option<String>,
+    load: impl FnOnce(&Gpu) -> Result<N, resnet_rs::Error> + Send,
+) -> PyResult<(N, String)> {
+    py.detach(|| {
+        let gpu = Gpu::new(&GpuOptions { device, ..GpuOptions::default() }).map_err(failed)?;
+        let net = load(&gpu).map_err(failed)?;
+        Ok((net, gpu.name().to_owned()))
+    })
 }
 
 fn options(precision: &str, batch: usize) -> PyResult<InferenceOptions<'static>> {
@@ -59,11 +68,23 @@ impl Classifier {
     #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
     fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str, batch: usize) -> PyResult<Self> {
         let options = options(precision, batch)?;
-        py.detach(|| {
-            let gpu = open(device)?;
-            let net = resnet_rs::Classifier::load_with(&gpu, weights, &options).map_err(failed)?;
-            Ok(Self { net, device: gpu.name().to_owned() })
-        })
+        let (net, device) = load(py, device, |gpu| resnet_rs::Classifier::load_with(gpu, weights, &options))?;
+        Ok(Self { net, device })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (repository, *, device = None, precision = "f32", batch = 1, offline = false))]
+    fn from_hub(
+        py: Python<'_>,
+        repository: &str,
+        device: Option<String>,
+        precision: &str,
+        batch: usize,
+        offline: bool,
+    ) -> PyResult<Self> {
+        let (options, hub) = (options(precision, batch)?, HubOptions { offline, ..HubOptions::default() });
+        let (net, device) = load(py, device, |gpu| resnet_rs::Classifier::from_hub(gpu, repository, &hub, &options))?;
+        Ok(Self { net, device })
     }
 
     #[getter]
@@ -118,33 +139,65 @@ impl Classifier {
 
     fn logits<'py>(&self, x: PyReadonlyArray4<'py, f32>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let py = x.py();
-        let shape: [usize; 4] = x.shape().try_into()?;
-        let x = arrays::copied(&x.as_array());
+        let (x, shape) = arrays::tensor(&x)?;
         let logits = py.detach(|| self.net.logits(&x, shape)).map_err(failed)?;
         arrays::rows(py, logits, self.card().config.classes)
     }
 }
 
 #[pyclass(frozen, module = "resnet_rs")]
-struct Features(resnet_rs::Features);
+struct Features {
+    net: resnet_rs::Features,
+    device: String,
+}
 
 #[pymethods]
 impl Features {
     #[new]
-    #[pyo3(signature = (weights, *, device = None, precision = "f32"))]
-    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str) -> PyResult<Self> {
-        let options = options(precision, 1)?;
-        py.detach(|| {
-            let gpu = open(device)?;
-            resnet_rs::Features::load_with(&gpu, weights, &options).map(Self).map_err(failed)
-        })
+    #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
+    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str, batch: usize) -> PyResult<Self> {
+        let options = options(precision, batch)?;
+        let (net, device) = load(py, device, |gpu| resnet_rs::Features::load_with(gpu, weights, &options))?;
+        Ok(Self { net, device })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (repository, *, device = None, precision = "f32", batch = 1, offline = false))]
+    fn from_hub(
+        py: Python<'_>,
+        repository: &str,
+        device: Option<String>,
+        precision: &str,
+        batch: usize,
+        offline: bool,
+    ) -> PyResult<Self> {
+        let (options, hub) = (options(precision, batch)?, HubOptions { offline, ..HubOptions::default() });
+        let (net, device) = load(py, device, |gpu| resnet_rs::Features::from_hub(gpu, repository, &hub, &options))?;
+        Ok(Self { net, device })
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    #[getter]
+    fn res(&self) -> u32 {
+        self.net.card().res
     }
 
     fn extract<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
         let py = picture.py();
         let picture = arrays::picture(&picture)?;
-        let maps = py.detach(|| self.0.extract(picture)).map_err(failed)?;
+        let maps = py.detach(|| self.net.extract(picture)).map_err(failed)?;
         maps.into_iter().map(|map| arrays::map(py, map)).collect()
+    }
+
+    fn extract_all<'py>(&self, pictures: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyArray4<f32>>>> {
+        let py = pictures.py();
+        let pictures = arrays::pictures(pictures)?;
+        let maps = py.detach(|| self.net.extract_all(pictures)).map_err(failed)?;
+        arrays::stacks(py, &maps)
     }
 }
 

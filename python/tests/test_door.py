@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,9 +80,20 @@ def test_what_a_network_says_of_itself(small):
 
 
 def test_features(small_weights):
-    maps = resnet_rs.Features(small_weights).extract(picture(80, 70))
+    features = resnet_rs.Features(small_weights, batch=2)
+    assert features.res == 48 and features.device in resnet_rs.devices()
+    maps = features.extract(picture(80, 70))
     assert [map.shape for map in maps] == [(16, 24, 24), (64, 12, 12), (128, 6, 6), (256, 3, 3), (512, 2, 2)]
     assert all(map.dtype == np.float32 and map.min() >= 0 and map.max() > 0 for map in maps), "behind a ReLU"
+    # Three pictures are more than fit a batch.
+    pictures = [picture(80, 70, seed=seed) for seed in range(1, 4)]
+    stacks = features.extract_all(pictures)
+    assert [len(stacks)] + [len(stack) for stack in stacks] == [5] + [3] * 5
+    for i, one in enumerate(pictures):
+        for stack, map in zip(stacks, features.extract(one)):
+            assert_close(stack[i], map)
+    with pytest.raises(ValueError, match="no pictures"):
+        features.extract_all([])
 
 
 def test_half_precision(small_weights, small):
@@ -114,24 +126,32 @@ def test_what_is_refused(small, small_weights, tmp_path):
         small.logits(np.zeros((2, 4, 8, 8), np.float32))
     with pytest.raises(TypeError):
         small.logits(np.zeros((2, 3, 8, 8)))
+    between_floats = np.frombuffer(bytes(4 * 3 * 32 * 32 + 1), np.float32, offset=1).reshape(1, 3, 32, 32)
+    with pytest.raises(ValueError, match="aligned"):
+        small.logits(between_floats)
+    assert small.logits(between_floats.copy()).shape == (1, 10)
+
+
+def test_the_hub_is_asked_as_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    for network in (resnet_rs.Classifier, resnet_rs.Features):
+        with pytest.raises(resnet_rs.Error, match="acme/small@main"):
+            network.from_hub("acme/small", offline=True)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(resnet_rs.Error, match="cannot reach http://127.0.0.1:9/acme/small"):
+        resnet_rs.Classifier.from_hub("acme/small")
 
 
 def test_threads_share_a_network(small):
     pictures = [picture(60, 50, seed=seed) for seed in range(4)]
     want = small.classify(pictures)
-    wrong = []
 
     def classify(one, row):
-        for _ in range(10):
-            if not np.allclose(small.classify(one), row, atol=1e-5):
-                wrong.append(one)
+        return all(np.allclose(small.classify(one), row, atol=1e-5) for _ in range(10))
 
-    threads = [threading.Thread(target=classify, args=pair) for pair in zip(pictures, want)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        answers = [pool.submit(classify, *pair) for pair in zip(pictures, want)]
+    assert all(answer.result() for answer in answers)
 
 
 def test_python_runs_on_meanwhile(small):
@@ -140,13 +160,15 @@ def test_python_runs_on_meanwhile(small):
     done, turns = threading.Event(), [time.perf_counter()]
 
     def work():
-        small.logits(x)
-        done.set()
+        try:
+            small.logits(x)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    while not done.is_set():
-        turns.append(time.perf_counter())
-    thread.join()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(work)
+        while not done.is_set():
+            turns.append(time.perf_counter())
+    answer.result()
     # Were the interpreter held, there would be no turn from the beginning to the end.
     assert max(np.diff(turns)) < (turns[-1] - turns[0]) / 2
