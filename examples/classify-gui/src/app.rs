@@ -1,0 +1,196 @@
+//! The window.
+
+use std::time::Instant;
+
+use eframe::egui::{self, Color32, ProgressBar, RichText, Ui};
+use eframe::egui_wgpu::RenderState;
+use resnet_rs::{Frame, Gpu, Guess};
+
+use crate::Args;
+use crate::frame_times::FrameTimes;
+use crate::gallery::{Gallery, State};
+use crate::loader::{Loaded, Loader};
+use crate::model::Model;
+use crate::texture::PictureTexture;
+
+pub(crate) struct App {
+    args: Args,
+    render_state: RenderState,
+    gpu: Gpu,
+    model: Model,
+    loader: Loader,
+    gallery: Gallery,
+    frame_times: FrameTimes,
+}
+
+impl App {
+    pub(crate) fn new(context: &eframe::CreationContext<'_>, args: Args) -> Result<Self, String> {
+        let render_state = context.wgpu_render_state.clone().ok_or("eframe draws without wgpu")?;
+        let RenderState { adapter, device, queue, .. } = &render_state;
+        let gpu = Gpu::from_wgpu(adapter, device.clone(), queue.clone()).map_err(|e| e.to_string())?;
+        let model = Model::load(&gpu, args.weights.clone(), args.f16, context.egui_ctx.clone());
+        let loader = Loader::new(context.egui_ctx.clone(), device.limits().max_texture_dimension_2d);
+        let (gallery, frame_times) = Default::default();
+        args.pictures.iter().for_each(|place| loader.find(place.clone()));
+        Ok(Self { args, render_state, gpu, model, loader, gallery, frame_times })
+    }
+
+    /// Has a picture read, unless it is about to be.
+    fn want(&mut self, index: usize) {
+        let entry = &mut self.gallery.entries[index];
+        if !std::mem::replace(&mut entry.wanted, true) {
+            self.loader.want(index, entry.path.clone());
+        }
+    }
+
+    /// Has all pictures read for a network that has just come.
+    fn start_over(&mut self) {
+        for index in 0..self.gallery.entries.len() {
+            self.gallery.entries[index].state = State::Waiting;
+            self.want(index);
+        }
+    }
+
+    /// A picture was read: it becomes a texture, and the network looks at that.
+    fn take(&mut self, Loaded { index, picture }: Loaded) {
+        let entry = &mut self.gallery.entries[index];
+        entry.wanted = false;
+        let picture = match picture {
+            Ok(picture) => picture,
+            Err(message) => {
+                entry.state = State::Failed(message);
+                return;
+            }
+        };
+        let texture = PictureTexture::new(&self.render_state, &picture);
+        if let (State::Waiting, Model::Ready(classifier)) = (&entry.state, &self.model) {
+            let since = Instant::now();
+            let submitted = Frame::new(texture.texture()).map_err(resnet_rs::Error::from);
+            entry.state = match submitted.and_then(|frame| classifier.submit(frame)) {
+                Ok(answer) => State::UnderWay { since, answer },
+                Err(error) => State::Failed(error.with_causes()),
+            };
+        }
+        self.gallery.keep(index, texture);
+    }
+
+    fn update(&mut self, context: &egui::Context) {
+        self.frame_times.frame(self.gallery.is_working());
+        let was_ready = matches!(self.model, Model::Ready(_));
+        self.model.update();
+        if !was_ready && matches!(self.model, Model::Ready(_)) {
+            self.start_over();
+        }
+        context.input(|input| input.raw.dropped_files.iter().for_each(|file| self.loader.find(file.path().to_owned())));
+        for path in self.loader.found() {
+            let index = self.gallery.add(path);
+            // Without a network to look at it, it is read when somebody wants to see it.
+            if matches!(self.model, Model::Ready(_)) {
+                self.want(index);
+            }
+        }
+        self.gallery.update();
+        // One picture at a time, so that drawing comes between two of them. What is read while a network is on its way waits for that.
+        if !matches!(self.model, Model::Loading(_))
+            && !self.gallery.is_working()
+            && let Some(loaded) = self.loader.next()
+        {
+            self.take(loaded);
+            context.request_repaint(); // there may be another
+        }
+        if self.gallery.is_working() || self.args.frame_times {
+            context.request_repaint();
+        }
+    }
+
+    fn status(&mut self, ui: &mut Ui) {
+        ui.horizontal(|ui| {
+            ui.label(RichText::new(self.gpu.name()).strong());
+            ui.separator();
+            let f16 = self.args.f16;
+            ui.checkbox(&mut self.args.f16, "f16").on_hover_text("maps and weights in half the memory");
+            if self.args.f16 != f16 {
+                self.model = Model::load(&self.gpu, self.args.weights.clone(), self.args.f16, ui.ctx().clone());
+            }
+            ui.separator();
+            match &self.model {
+                Model::Loading(_) => {
+                    ui.spinner();
+                    ui.label("loading the network");
+                }
+                Model::Failed(message) => {
+                    ui.colored_label(ui.visuals().error_fg_color, message);
+                }
+                Model::Ready(classifier) => {
+                    let card = classifier.card();
+                    ui.label(format!("{} px, {} classes", card.res, card.config.classes));
+                }
+            }
+        });
+    }
+
+    fn list(&mut self, ui: &mut Ui) {
+        let row = ui.text_style_height(&egui::TextStyle::Body);
+        let count = self.gallery.entries.len();
+        egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, row, count, |ui, rows| {
+            for index in rows {
+                let entry = &self.gallery.entries[index];
+                let name = entry.name();
+                let text = match &entry.state {
+                    State::Waiting | State::UnderWay { .. } => RichText::new(name).weak(),
+                    State::Failed(_) => RichText::new(name).color(ui.visuals().error_fg_color),
+                    State::Done { best, .. } => {
+                        RichText::new(format!("{name}  {}", best.first().map_or("", |guess| &guess.label)))
+                    }
+                };
+                if ui.selectable_label(self.gallery.selected == index, text).clicked() {
+                    self.gallery.selected = index;
+                    if self.gallery.entries[index].texture.is_none() {
+                        self.want(index);
+                    }
+                }
+            }
+        });
+    }
+
+    fn picture(&mut self, ui: &mut Ui) {
+        let Some(entry) = self.gallery.entries.get(self.gallery.selected) else {
+            ui.centered_and_justified(|ui| ui.label("Drop a picture or a folder here"));
+            return;
+        };
+        ui.heading(entry.name());
+        match &entry.state {
+            State::Waiting => drop(ui.label("waiting")),
+            State::UnderWay { .. } => drop(ui.spinner()),
+            State::Failed(message) => drop(ui.colored_label(ui.visuals().error_fg_color, message)),
+            State::Done { best, ms } => {
+                best.iter().for_each(|guess| bar(ui, guess));
+                ui.label(format!("{ms:.1} ms"));
+            }
+        }
+        if let Some(texture) = &entry.texture {
+            ui.add(egui::Image::from_texture(texture.sized()).shrink_to_fit());
+        }
+    }
+}
+
+/// A class and its probability.
+fn bar(ui: &mut Ui, guess: &Guess) {
+    let text = format!("{:.1} %  {}", 100.0 * guess.probability, guess.label);
+    ui.add(ProgressBar::new(guess.probability).text(RichText::new(text).color(Color32::WHITE)));
+}
+
+impl eframe::App for App {
+    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
+        self.update(&ui.ctx().clone());
+        egui::Panel::bottom("status").show(ui, |ui| self.status(ui));
+        egui::Panel::left("pictures").default_size(260.0).show(ui, |ui| self.list(ui));
+        egui::CentralPanel::default().show(ui, |ui| self.picture(ui));
+    }
+
+    fn on_exit(&mut self) {
+        if self.args.frame_times {
+            println!("{}", self.frame_times.report());
+        }
+    }
+}

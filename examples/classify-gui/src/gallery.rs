@@ -1,0 +1,90 @@
+//! The pictures, and what is known of each.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use resnet_rs::{Guess, Pending, Prediction};
+
+use crate::texture::PictureTexture;
+
+/// Textures that stay for a second look.
+const KEPT_TEXTURES: usize = 12;
+
+pub(crate) enum State {
+    /// To be read and classified.
+    Waiting,
+    /// The GPU works on it.
+    UnderWay {
+        since: Instant,
+        answer: Pending<Prediction>,
+    },
+    Done {
+        best: Vec<Guess>,
+        ms: f64,
+    },
+    Failed(String),
+}
+
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    pub(crate) state: State,
+    pub(crate) texture: Option<PictureTexture>,
+    /// The loader has it to read.
+    pub(crate) wanted: bool,
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Gallery {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) selected: usize,
+    /// Those with a texture, oldest first.
+    textured: Vec<usize>,
+}
+
+impl Gallery {
+    /// Adds a picture. Returns its number.
+    pub(crate) fn add(&mut self, path: PathBuf) -> usize {
+        self.entries.push(Entry { path, state: State::Waiting, texture: None, wanted: false });
+        self.entries.len() - 1
+    }
+
+    /// Keeps a texture, and gives up the oldest one beyond a dozen that is not looked at.
+    pub(crate) fn keep(&mut self, index: usize, texture: PictureTexture) {
+        self.entries[index].texture = Some(texture);
+        self.textured.retain(|&other| other != index);
+        self.textured.push(index);
+        if self.textured.len() > KEPT_TEXTURES
+            && let Some(oldest) = self.textured.iter().position(|&other| other != self.selected && other != index)
+        {
+            let oldest = self.textured.remove(oldest);
+            self.entries[oldest].texture = None;
+        }
+    }
+
+    /// Takes over the answers that have arrived.
+    pub(crate) fn update(&mut self) {
+        for entry in &mut self.entries {
+            let State::UnderWay { answer, .. } = &entry.state else { continue };
+            if !answer.is_ready() {
+                continue;
+            }
+            let State::UnderWay { since, answer } = std::mem::replace(&mut entry.state, State::Waiting) else {
+                continue;
+            };
+            entry.state = match answer.wait() {
+                Ok(prediction) => State::Done { best: prediction.top(5), ms: 1e3 * since.elapsed().as_secs_f64() },
+                Err(error) => State::Failed(error.with_causes()),
+            };
+        }
+    }
+
+    pub(crate) fn is_working(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.state, State::UnderWay { .. }))
+    }
+}

@@ -1,0 +1,99 @@
+//! Finding pictures and reading them, each in a thread of its own, so that the window never waits for a disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+
+use eframe::egui;
+use image::{DynamicImage, ImageFormat, RgbaImage};
+use resnet_rs::data;
+use walkdir::{DirEntry, WalkDir};
+
+/// Paths that are found ahead of the window, and that it takes in one frame.
+const FOUND: usize = 256;
+/// Pictures that are read ahead of the window. Each takes megabytes.
+const LOADED: usize = 2;
+
+/// A picture read, or why it cannot be.
+pub(crate) struct Loaded {
+    /// Its number, as given.
+    pub(crate) index: usize,
+    pub(crate) picture: Result<RgbaImage, String>,
+}
+
+/// The threads, and the ways to them and back.
+pub(crate) struct Loader {
+    places: Sender<PathBuf>,
+    found: Receiver<PathBuf>,
+    wanted: Sender<(usize, PathBuf)>,
+    loaded: Receiver<Loaded>,
+}
+
+impl Loader {
+    /// Pictures of more than `max_side` pixels a side, which no texture takes, are made smaller.
+    pub(crate) fn new(context: egui::Context, max_side: u32) -> Self {
+        let (places, found) = spawn(context.clone(), FOUND, pictures);
+        let (wanted, loaded) = spawn(context, LOADED, move |(index, path): (usize, PathBuf)| {
+            Some(Loaded { index, picture: read(&path, max_side).map_err(|e| e.to_string()) })
+        });
+        Self { places, found, wanted, loaded }
+    }
+
+    /// Looks for a picture, or for those in a folder and below.
+    pub(crate) fn find(&self, place: PathBuf) {
+        // The threads end only with the loader.
+        let _ = self.places.send(place);
+    }
+
+    /// What was found since.
+    pub(crate) fn found(&self) -> Vec<PathBuf> {
+        self.found.try_iter().take(FOUND).collect()
+    }
+
+    pub(crate) fn want(&self, index: usize, path: PathBuf) {
+        let _ = self.wanted.send((index, path));
+    }
+
+    pub(crate) fn next(&self) -> Option<Loaded> {
+        self.loaded.try_recv().ok()
+    }
+}
+
+/// A thread that works on what is sent to it. It pauses when so many results wait for the window, and ends when nobody is there any more.
+fn spawn<J, R, I>(
+    context: egui::Context,
+    ahead: usize,
+    work: impl FnMut(J) -> I + Send + 'static,
+) -> (Sender<J>, Receiver<R>)
+where
+    J: Send + 'static,
+    R: Send + 'static,
+    I: IntoIterator<Item = R>,
+{
+    let (sender, jobs) = channel();
+    let (results, receiver) = sync_channel(ahead);
+    std::thread::spawn(move || {
+        for result in jobs.into_iter().flat_map(work) {
+            if results.send(result).is_err() {
+                return;
+            }
+            context.request_repaint();
+        }
+    });
+    (sender, receiver)
+}
+
+/// A picture, or those in a folder and below, sorted by their names.
+fn pictures(place: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let entries = WalkDir::new(&place).sort_by_file_name().into_iter().filter_map(Result::ok);
+    let files = entries.map(DirEntry::into_path).filter(|path| path.is_file());
+    let is_picture = |path: &Path| ImageFormat::from_path(path).is_ok_and(|format| format.reading_enabled());
+    // What was dropped itself is tried, whatever it is called.
+    files.filter(move |path| *path == place || is_picture(path))
+}
+
+/// Decodes a picture as `resnet-rs predict` does, upright for one, so that both answer the same.
+fn read(path: &Path, max_side: u32) -> Result<RgbaImage, data::Error> {
+    let picture = DynamicImage::from(data::decode(path)?);
+    let fits = picture.width().max(picture.height()) <= max_side;
+    Ok(if fits { picture } else { picture.thumbnail(max_side, max_side) }.into_rgba8())
+}
