@@ -1,12 +1,15 @@
 # make demo   build, train a small network on rendered shapes, show the curve, classify a held-out picture
 # make test   install two software adapters where missing, build, run every test
-# make python install the Python package into an environment of its own, target/python
+# make python   install the Python package into an environment of its own, target/python
 # make bench  whole networks, then each of their kernels, on the default adapter, beside its own peaks
 
 SHELL := /bin/bash
 DEMO := demo-run
 RESNET := target/release/resnet-rs
 PYTHON := target/python
+
+# One build serves all tests, Python's too. The example with a window brings a toolkit, which takes as long to build as all else.
+TESTED := --workspace --exclude classify-gui
 
 # SwiftShader comes with Debian's Chromium and does not register itself with the Vulkan loader.
 SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
@@ -32,14 +35,16 @@ test:
 # A second make, so that SWIFTSHADER sees what setup has just installed.
 .PHONY: run-tests
 run-tests:
-	VK_ADD_DRIVER_FILES=$(SWIFTSHADER) cargo test --release --workspace
-	$(MAKE) python
-	$(PYTHON)/bin/pytest -q python/tests
+	cargo build --release $(TESTED) --lib --bins --tests
+	VK_ADD_DRIVER_FILES=$(SWIFTSHADER) cargo test --release $(TESTED)
+	test -e $(PYTHON)/bin/python || python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install -q --disable-pip-version-check numpy pytest safetensors onnx onnxruntime
+	cp target/release/libresnet_rs_python.so $(PYTHON)/resnet_rs.abi3.so
+	PYTHONPATH=$(PYTHON) $(PYTHON)/bin/python -m pytest -q -p no:cacheprovider python/tests
 
-python: build
-	test -e $(PYTHON)/bin/maturin || python3 -m venv $(PYTHON)
-	$(PYTHON)/bin/pip install -q --disable-pip-version-check maturin
-	VIRTUAL_ENV=$(abspath $(PYTHON)) $(PYTHON)/bin/maturin develop --release -m python/Cargo.toml --extras test
+python:
+	test -e $(PYTHON)/bin/python || python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install ./python
 
 bench:
 	cargo bench --bench network --bench kernels

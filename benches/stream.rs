@@ -1,0 +1,90 @@
+//! Classifying a folder: its pictures decoded and resized, the GPU's work, each alone, and both as `predict` does them.
+//!
+//! `cargo bench --bench stream -- [MODEL [PICTURES]]`; by default resnet-rs-50 on 2,000 JPEGs of 500 x 375.
+
+#[allow(dead_code, reason = "other targets use the rest of it")]
+#[path = "../tests/common/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "other targets use the rest of it")]
+#[path = "../tests/common/synth.rs"]
+mod synth;
+#[path = "../tests/common/weights.rs"]
+mod weights;
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use image::{Rgb, RgbImage};
+use rayon::prelude::*;
+use resnet_rs::data::decode;
+use resnet_rs::models::Preset;
+use resnet_rs::weights::ModelCard;
+use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture};
+
+/// As `predict` takes them.
+const BATCH: usize = 8;
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let model = arguments.next().unwrap_or_else(|| "resnet-rs-50".into());
+    let count = arguments.next().map_or(Ok(2000), |count| count.parse())?;
+
+    let folder = tempfile::tempdir()?;
+    let paths = write_pictures(folder.path(), count)?;
+    let gpu = Gpu::new(&GpuOptions::default())?;
+    let card = ModelCard::for_preset_of(Preset::find(&model)?.config(1000));
+    let options = InferenceOptions { batch: BATCH, ..InferenceOptions::default() };
+    let net = Classifier::new(&gpu, &weights::network(&card), &options)?;
+    println!("{model} on {}, {count} pictures, {BATCH} at a time", gpu.name());
+
+    let prepare = |path: &PathBuf| net.prepare(decode(path)?);
+    let started = Instant::now();
+    paths.par_iter().try_for_each(|path| prepare(path).map(drop))?;
+    let decoding_s = told("decoding alone", started, count);
+
+    let pictures = paths[..BATCH.min(count)].iter().map(prepare).collect::<Result<Vec<Picture<'_>>, _>>()?;
+    net.classify_all(pictures.clone())?;
+    let started = Instant::now();
+    let mut before = None;
+    for _ in 0..count.div_ceil(BATCH) {
+        if let Some(before) = before.replace(net.submit_all(pictures.clone())?) {
+            before.wait()?;
+        }
+    }
+    before.map(|last| last.wait()).transpose()?;
+    let computing_s = told("the GPU alone", started, count);
+
+    let started = Instant::now();
+    net.classify_files(&paths, |_, answer| match answer {
+        Ok(_) => ControlFlow::<()>::Continue(()),
+        Err(error) => panic!("{error}"),
+    })?;
+    let both_s = told("both", started, count);
+    println!("of the slower one's speed: {:.3}", decoding_s.max(computing_s) / both_s);
+    Ok(())
+}
+
+fn told(what: &str, started: Instant, count: usize) -> f64 {
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{what}: {seconds:.2} s, {:.1} pictures/s", count as f64 / seconds);
+    seconds
+}
+
+/// Pictures as detailed as photographs, in that a JPEG of them is as large.
+fn write_pictures(folder: &Path, count: usize) -> Result<Vec<PathBuf>, Box<dyn Error + Send + Sync>> {
+    let write = |i: usize| {
+        let wave = |at: u32, period: f32| 60.0 * (at as f32 / period + i as f32).sin();
+        let noise = synth::value("noise", 500 * 375, i as u32);
+        let picture = RgbImage::from_fn(500, 375, |x, y| {
+            let grain = 12.0 * noise[(y * 500 + x) as usize];
+            let value = |a: f32, b: f32| (128.0 + wave(x, a) + wave(y, b) + grain) as u8;
+            Rgb([value(31.0, 47.0), value(53.0, 23.0), value(91.0, 67.0)])
+        });
+        let path = folder.join(format!("{i:05}.jpg"));
+        picture.save(&path)?;
+        Ok(path)
+    };
+    (0..count).into_par_iter().map(write).collect()
+}
