@@ -75,11 +75,12 @@ impl App {
     }
 
     fn update(&mut self, context: &egui::Context) {
-        self.frame_times.frame(self.gallery.is_working());
+        self.frame_times.frame();
         let was_ready = matches!(self.model, Model::Ready(_));
         self.model.update();
         if !was_ready && matches!(self.model, Model::Ready(_)) {
             self.start_over();
+            self.frame_times.forget();
         }
         context.input(|input| input.raw.dropped_files.iter().for_each(|file| self.loader.find(file.path().to_owned())));
         for path in self.loader.found() {
@@ -89,6 +90,9 @@ impl App {
                 self.want(index);
             }
         }
+        if self.gallery.is_working() {
+            self.frame_times.classifying();
+        }
         self.gallery.update();
         // One picture at a time, so that drawing comes between two of them. What is read while a network is on its way waits for that.
         if !matches!(self.model, Model::Loading(_))
@@ -96,10 +100,14 @@ impl App {
             && let Some(loaded) = self.loader.next()
         {
             self.take(loaded);
+            self.frame_times.classifying(); // some drivers run what is submitted at once
             context.request_repaint(); // there may be another
         }
         if self.gallery.is_working() || self.args.frame_times {
             context.request_repaint();
+        }
+        if self.args.frame_times && self.frame_times.is_enough() {
+            context.send_viewport_cmd(egui::ViewportCommand::Close);
         }
     }
 

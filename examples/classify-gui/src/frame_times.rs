@@ -2,21 +2,43 @@
 
 use std::time::Instant;
 
+/// Idle frames after which there is enough to tell.
+const ENOUGH: usize = 200;
+
 #[derive(Default)]
 pub(crate) struct FrameTimes {
-    last: Option<(Instant, bool)>,
+    /// When the last frame began.
+    last: Option<Instant>,
+    /// Whether the network has worked since.
+    classifying: bool,
     idle_ms: Vec<f64>,
     classifying_ms: Vec<f64>,
 }
 
 impl FrameTimes {
-    /// To be called at the start of each frame. `classifying` says what the frame goes along with.
-    pub(crate) fn frame(&mut self, classifying: bool) {
+    /// A frame begins.
+    pub(crate) fn frame(&mut self) {
         let now = Instant::now();
-        if let Some((last, was_classifying)) = self.last.replace((now, classifying)) {
-            let times = if was_classifying { &mut self.classifying_ms } else { &mut self.idle_ms };
+        if let Some(last) = self.last.replace(now) {
+            let times = if self.classifying { &mut self.classifying_ms } else { &mut self.idle_ms };
             times.push(1e3 * (now - last).as_secs_f64());
         }
+        self.classifying = false;
+    }
+
+    /// The network works, or has worked, during this frame.
+    pub(crate) fn classifying(&mut self) {
+        self.classifying = true;
+    }
+
+    /// The frames so far are of something else.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether all of it is seen: the network has worked, and then rested.
+    pub(crate) fn is_enough(&self) -> bool {
+        !self.classifying_ms.is_empty() && self.idle_ms.len() >= ENOUGH
     }
 
     pub(crate) fn report(&self) -> String {
@@ -29,7 +51,7 @@ fn told(times_ms: &[f64]) -> String {
     sorted.sort_by(f64::total_cmp);
     let at = |share: f64| sorted.get((share * sorted.len() as f64) as usize).or(sorted.last());
     match (at(0.5), at(0.95)) {
-        (Some(median), Some(slow)) => format!("{} of {median:.1} ms, of twenty one over {slow:.1} ms", sorted.len()),
+        (Some(median), Some(slow)) => format!("{} of {median:.1} ms, one of twenty over {slow:.1} ms", sorted.len()),
         _ => "none".into(),
     }
 }

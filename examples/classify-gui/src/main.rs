@@ -32,7 +32,7 @@ struct Args {
     /// Begin with maps and weights in f16
     #[arg(long)]
     f16: bool,
-    /// Draw without a pause, and tell the time of frames at the end
+    /// Draw without a pause until all pictures are classified and some more, tell the time of frames, and close
     #[arg(long)]
     frame_times: bool,
 }
