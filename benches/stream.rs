@@ -1,6 +1,7 @@
 //! Classifying a folder: its pictures decoded and resized, the GPU's work, each alone, and both as `predict` does them.
 //!
 //! `cargo bench --bench stream -- [MODEL [PICTURES]]`; by default resnet-rs-50 on 2,000 JPEGs of 500 x 375.
+#![allow(clippy::unwrap_used, reason = "what the tests share unwraps")]
 
 #[allow(dead_code, reason = "other targets use the rest of it")]
 #[path = "../tests/common/golden.rs"]
@@ -57,10 +58,13 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let computing_s = told("the GPU alone", started, count);
 
     let started = Instant::now();
-    net.classify_files(&paths, |_, answer| match answer {
-        Ok(_) => ControlFlow::<()>::Continue(()),
-        Err(error) => panic!("{error}"),
+    let ended = net.classify_files(&paths, |_, answer| match answer {
+        Ok(_) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
     })?;
+    if let ControlFlow::Break(error) = ended {
+        return Err(error.into());
+    }
     let both_s = told("both", started, count);
     println!("of the slower one's speed: {:.3}", decoding_s.max(computing_s) / both_s);
     Ok(())

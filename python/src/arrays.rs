@@ -32,9 +32,8 @@ pub(crate) fn pictures(pictures: &Bound<'_, PyAny>) -> PyResult<Vec<Picture<'sta
     }
     let expected =
         |_| PyTypeError::new_err("pictures are numpy arrays of uint8, [H, W, 3 or 4], or a sequence of such");
-    let one = |item: PyResult<Bound<'_, PyAny>>| {
-        picture(&item?.extract::<PyReadonlyArray3<'_, u8>>().map_err(|e| expected(e.into()))?)
-    };
+    let one =
+        |item: PyResult<Bound<'_, PyAny>>| picture(&item?.extract::<PyReadonlyArray3<'_, u8>>().map_err(expected)?);
     pictures.try_iter().map_err(expected)?.map(one).collect()
 }
 
