@@ -142,8 +142,11 @@ impl Gpu {
                     let newly = (before + 1).saturating_sub(uploads.finished);
                     uploads.finish(newly);
                 }
-                // Other threads have the buffers, and are about to submit them.
-                None => std::thread::yield_now(),
+                // Other threads have the buffers, or one came back too late for the wait that would have told.
+                None => {
+                    self.poll()?;
+                    std::thread::yield_now();
+                }
             }
         }
     }
