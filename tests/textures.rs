@@ -10,6 +10,7 @@ mod synth;
 #[path = "common/weights.rs"]
 mod weights;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -308,6 +309,24 @@ fn a_lost_device_of_the_application_is_an_error() {
         assert!(error.contains("was lost"), "{error}");
         let again = App::open(adapter, Gpu::FEATURES);
         classifier(&again.gpu, 32, 1.0, 1).classify(picture(40, 30)).unwrap();
+    });
+}
+
+/// Closed a little later, by a thread that awaited its answers, it would meet the end of the program.
+#[test]
+fn a_device_is_closed_when_the_last_who_has_it_drops_it() {
+    on_each(|adapter| {
+        for _ in 0..10 {
+            let app = App::open(adapter, Gpu::FEATURES);
+            let open = Arc::new(());
+            let held = open.clone();
+            app.device.set_device_lost_callback(move |_, _| _ = &held);
+            let net = classifier(&app.gpu, 32, 1.0, 1);
+            pollster::block_on(net.submit(picture(40, 30)).unwrap()).unwrap();
+            assert_eq!(Arc::strong_count(&open), 2);
+            drop((net, app));
+            assert_eq!(Arc::strong_count(&open), 1, "the device is still open");
+        }
     });
 }
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Set once, when a copy has arrived or never will, and wakes whoever awaits it.
@@ -108,27 +109,41 @@ impl Waiter {
 type Watched = (Submission, Arc<Signal>);
 
 /// A thread that waits for submissions in place of whoever awaits them: wgpu tells only those who ask. The first future starts it,
-/// and it ends with its device.
+/// and whoever drops its device last waits for its end.
 #[derive(Default)]
-pub(super) struct Watcher(Mutex<Option<Sender<Watched>>>);
+pub(super) struct Watcher(Mutex<Option<(Sender<Watched>, JoinHandle<()>)>>);
 
 impl Watcher {
     /// Sets `signal` once the submission has run, if nobody has before.
     pub(super) fn watch(&self, waiter: &Waiter, submission: Submission, signal: Arc<Signal>) {
         let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = thread.get_or_insert_with(|| {
+        let (sender, _) = thread.get_or_insert_with(|| {
             let (sender, submissions) = channel::<Watched>();
             let waiter = waiter.clone();
-            std::thread::spawn(move || {
+            let watch = move || {
                 for (submission, signal) in submissions {
                     // Whoever awaits finds out by itself if the device is lost.
                     let _ = waiter.wait(&submission);
                     signal.set();
                 }
-            });
-            sender
+            };
+            (sender, std::thread::spawn(watch))
         });
         // The thread ends only with its sender.
         let _ = sender.send((submission, signal));
+    }
+}
+
+impl Drop for Watcher {
+    /// The thread has the device as well. Did it close it on its own, a program that ends meanwhile would take the driver away from under it:
+    /// NVIDIA's crashes then.
+    fn drop(&mut self) {
+        let thread = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((sender, thread)) = thread else { return };
+        drop(sender);
+        // A future that is woken may drop the device itself, in this very thread.
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
     }
 }
