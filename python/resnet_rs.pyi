@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Self, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ class Error(Exception):
 def devices() -> list[str]:
     """Names of all adapters, in the order of the numbers that `device` takes."""
 
-class Classifier:
-    """A trained network with its pre-processing. Threads may share it.
+@type_check_only
+class _Predictor:
+    """What Classifier and Features have in common.
 
     weights: a safetensors file under timm's names.
     device: number or part of the name of an adapter; the fastest if None.
@@ -31,22 +33,20 @@ class Classifier:
         precision: str = "f32",
         batch: int = 1,
     ) -> None: ...
-    @staticmethod
+    @classmethod
     def from_hub(
+        cls,
         repository: str,
         *,
         device: str | None = None,
         precision: str = "f32",
         batch: int = 1,
         offline: bool = False,
-    ) -> Classifier:
+    ) -> Self:
         """With weights from the Hugging Face hub, "timm/resnetrs50.tf_in1k" for example, downloaded once.
 
         The cache, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are those of huggingface_hub.
         """
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes; empty if unknown."""
     @property
     def device(self) -> str:
         """Name of the adapter."""
@@ -62,6 +62,14 @@ class Classifier:
     @property
     def std(self) -> tuple[float, float, float]:
         """Standard deviation of red, green and blue."""
+
+@final
+class Classifier(_Predictor):
+    """A trained network with its pre-processing. Threads may share it."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty if unknown."""
     def classify(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Probabilities [N, classes] of pictures [H, W, 3 or 4] of any size, resized and cropped as timm does it; of one picture [classes]."""
     def top(self, picture: NDArray[np.uint8], k: int = 5) -> list[tuple[int, str, float]]:
@@ -69,33 +77,10 @@ class Classifier:
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [N, classes] of standardised pictures [N, 3, H, W]: what timm's model returns for them."""
 
-class Features:
-    """A trained network up to its last map. Threads may share it. Arguments as for Classifier."""
+@final
+class Features(_Predictor):
+    """A trained network up to its last map, with its pre-processing. Threads may share it."""
 
-    def __init__(
-        self,
-        weights: str | PathLike[str],
-        *,
-        device: str | None = None,
-        precision: str = "f32",
-        batch: int = 1,
-    ) -> None: ...
-    @staticmethod
-    def from_hub(
-        repository: str,
-        *,
-        device: str | None = None,
-        precision: str = "f32",
-        batch: int = 1,
-        offline: bool = False,
-    ) -> Features:
-        """With weights from the Hugging Face hub, as Classifier.from_hub()."""
-    @property
-    def device(self) -> str:
-        """Name of the adapter."""
-    @property
-    def res(self) -> int:
-        """Side of the network's input in pixels."""
     def extract(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The last maps [C, H, W] of the strides 2, 4, 8, 16 and 32, as timm's features_only has them, of a picture of any size."""
     def extract_all(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-//! A network with its pre-processing: what the classifier and the features have in common.
+//! A network with its pre-processing, whatever becomes of what it puts out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,8 +20,6 @@ pub(crate) struct Backbone {
     card: ModelCard,
     batch: usize,
     weights: FoldedWeights,
-    /// Shapes of what a batch of pictures is answered with.
-    shapes: Vec<Vec<usize>>,
     /// For pictures.
     pictures: Mutex<Inference>,
     /// For tensors, of the shape `[N, 3, H, W]` that was last asked for.
@@ -31,16 +29,15 @@ pub(crate) struct Backbone {
 impl Backbone {
     pub(crate) fn load(
         gpu: &Gpu,
-        TrainedNetwork { path, weights, card }: &TrainedNetwork,
+        network: &TrainedNetwork,
         answer: Answer,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        card.check().map_err(|problem| weights::Error::Card { path: path.clone(), problem })?;
+        let card = network.card.clone();
+        card.check().map_err(|problem| weights::Error::Card { path: network.path.clone(), problem })?;
         let input = Input::Pixels { mean: card.mean, std: card.std };
-        let (file, size) = ((path.as_path(), weights), [card.res as usize; 2]);
-        let (weights, pictures) = FoldedWeights::load(gpu, file, &card.config, (size, input), answer, options)?;
-        let (shapes, pictures) = (pictures.shapes(), Mutex::new(pictures));
-        Ok(Self { card: card.clone(), batch: options.batch, weights, shapes, pictures, tensors: Mutex::default() })
+        let (weights, pictures) = FoldedWeights::load(gpu, network, [card.res as usize; 2], input, answer, options)?;
+        Ok(Self { card, batch: options.batch, weights, pictures: Mutex::new(pictures), tensors: Mutex::default() })
     }
 
     pub(crate) fn card(&self) -> &ModelCard {
@@ -48,28 +45,30 @@ impl Backbone {
     }
 
     /// Pictures answered at a time.
-    #[cfg(feature = "pictures")]
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Shapes of what a batch of pictures is answered with.
-    pub(crate) fn shapes(&self) -> &[Vec<usize>] {
-        &self.shapes
+    /// Shapes of what one picture is answered with.
+    pub(crate) fn picture_shapes(&self) -> Vec<Vec<usize>> {
+        lock(&self.pictures).shapes().into_iter().map(|batch| batch[1..].to_vec()).collect()
     }
 
-    /// Hands pictures over, a batch at a time. `answer` makes a picture's answer of its batch's outputs and its place in the batch.
+    /// Hands pictures over, a batch at a time. `read` makes a picture's answer of its outputs.
     pub(crate) fn submit<T>(
         &self,
         pictures: &[Picture<'_>],
-        answer: impl Fn(&[Vec<f32>], usize) -> T + Send + 'static,
+        read: impl Fn(&[&[f32]]) -> T + Send + 'static,
     ) -> Result<Pending<Vec<T>>, Error> {
         pictures.iter().try_for_each(|picture| self.check(picture))?;
-        let batches = pictures.chunks(self.batch).map(|group| Ok((self.submit_batch(group)?, group.len())));
-        let (reads, counts): (Vec<_>, Vec<usize>) = batches.collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
+        let (batch, count) = (self.batch, pictures.len());
+        let reads = pictures.chunks(batch).map(|group| self.submit_batch(group)).collect::<Result<_, _>>()?;
         Ok(Pending::new(reads, move |batches| {
-            let of_batch = |(outputs, count): (&Vec<_>, _)| (0..count).map(|i| answer(outputs, i)).collect::<Vec<_>>();
-            batches.iter().zip(counts).flat_map(of_batch).collect()
+            let of_picture = |i: usize| {
+                let outputs = &batches[i / batch];
+                read(&outputs.iter().map(|output| part(output, i % batch, batch)).collect::<Vec<_>>())
+            };
+            (0..count).map(of_picture).collect()
         }))
     }
 
@@ -95,7 +94,9 @@ impl Backbone {
         }
     }
 
-    fn submit_batch(&self, group: &[Picture<'_>]) -> Result<PendingRead, Error> {
+    /// Pixels of a batch, `[N, H, W]`; `None` if all are on the device. What the places of frames and of missing pictures hold does not
+    /// matter.
+    fn pack(&self, group: &[Picture<'_>]) -> Option<Vec<u32>> {
         let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
@@ -103,11 +104,21 @@ impl Backbone {
             Pixels::Prepared(picture, _) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
+        if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
+            return None;
+        }
         let mut pixels: Vec<u32> = group.par_iter().map(packed).flatten_iter().collect();
         pixels.resize(self.batch * picture_pixels, 0);
+        Some(pixels)
+    }
 
+    fn submit_batch(&self, group: &[Picture<'_>]) -> Result<PendingRead, Error> {
+        let pixels = self.pack(group);
         let mut network = lock(&self.pictures);
-        network.feed_pixels(&pixels)?;
+        if let Some(pixels) = pixels {
+            network.feed_pixels(&pixels)?;
+        }
+        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         for (index, picture) in group.iter().enumerate() {
             if let Pixels::Device(frame) = &picture.0 {
                 let [width, picture_height] = frame.size();
@@ -141,6 +152,12 @@ impl Backbone {
         network.feed_tensor(&nhwc)?;
         Ok(network.answer()?)
     }
+}
+
+/// What a batch's output says of one picture of the batch.
+fn part(output: &[f32], picture: usize, batch: usize) -> &[f32] {
+    let elements = output.len() / batch;
+    &output[picture * elements..][..elements]
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,5 @@
 //! A network ready to answer: built, fused and bound to a device.
 
-use std::path::Path;
-
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::{Frame, Gpu};
 use crate::graph::freeze::{Frozen, freeze};
@@ -9,7 +7,7 @@ use crate::graph::{Precision, TensorId, fuse};
 use crate::kernels::frame::Crop;
 use crate::models::{Config, Input, Mode, Network};
 use crate::reference;
-use crate::weights::{StateDict, timm};
+use crate::weights::{TrainedNetwork, timm};
 use crate::{Error, exec, graph};
 
 /// How a network is made ready to answer.
@@ -47,20 +45,21 @@ pub struct FoldedWeights {
 }
 
 impl FoldedWeights {
-    /// Loads the weights of a file, `path` in messages, and builds a first network over them, for pictures of `size` (height,
-    /// width). They are folded on the CPU on their way to the device, which never holds more than what answers.
+    /// Loads a network's weights and builds a first network over them, for pictures of `size` (height, width). They are folded on
+    /// the CPU on their way to the device, which never holds more than what answers.
     ///
     /// # Errors
     /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
     pub fn load(
         gpu: &Gpu,
-        (path, weights): (&Path, &StateDict),
-        config: &Config,
-        (size, input): ([usize; 2], Input),
+        TrainedNetwork { path, weights, card }: &TrainedNetwork,
+        size: [usize; 2],
+        input: Input,
         answer: Answer,
         options: &InferenceOptions<'_>,
     ) -> Result<(Self, Inference), Error> {
         let mut store = ParameterStore::new(gpu);
+        let config = &card.config;
         let network = Network::build(config, options.batch, size, input, Mode::Inference)?;
         let (frozen, input, outputs) = frozen(network.clone(), answer, options.precision)?;
         store.allocate(&frozen.graph)?;
@@ -131,20 +130,19 @@ impl Inference {
         Ok(Self { session, input: network.input, outputs: vec![network.logits] })
     }
 
-    /// Builds the network for pictures of `size` (height, width) with the weights of a file, `path` in messages:
-    /// [`FoldedWeights::load`], where one network is all that is wanted.
+    /// Builds a trained network for pictures of `size` (height, width): [`FoldedWeights::load`], where one of one size is all that is
+    /// wanted.
     ///
     /// # Errors
     /// As there.
     pub fn load(
         gpu: &Gpu,
-        file: (&Path, &StateDict),
-        config: &Config,
+        network: &TrainedNetwork,
         size: [usize; 2],
         input: Input,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        Ok(FoldedWeights::load(gpu, file, config, (size, input), Answer::Logits, options)?.1)
+        Ok(FoldedWeights::load(gpu, network, size, input, Answer::Logits, options)?.1)
     }
 
     /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever

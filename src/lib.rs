@@ -1,7 +1,7 @@
 //! ResNet-RS on any GPU.
 //!
 //! The front door is what this page re-exports: a [`Gpu`] of its own or an application's, a [`Classifier`] or [`Features`] of a weight
-//! file, and a [`Picture`] from memory or a texture.
+//! file, and a [`Picture`] from memory or a texture. Both are [`Predictor`]s.
 //!
 //! ```no_run
 //! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -53,6 +53,7 @@ mod features;
 pub mod inference;
 mod pending;
 pub mod picture;
+mod predictor;
 #[cfg(feature = "pictures")]
 mod stream;
 
@@ -64,5 +65,6 @@ pub use graph::Precision;
 pub use inference::InferenceOptions;
 pub use pending::Pending;
 pub use picture::Picture;
+pub use predictor::Predictor;
 /// The wgpu whose devices and textures these are.
 pub use wgpu;

@@ -22,7 +22,7 @@ use program::{losses, metrics, succeed};
 use resnet_rs::data::Dataset;
 use resnet_rs::inference::Inference;
 use resnet_rs::models::{Config, Input};
-use resnet_rs::weights::{StateDict, timm};
+use resnet_rs::weights::TrainedNetwork;
 use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Precision};
 
 const DATA: &str = "/usr/share/datasets/fashion-mnist";
@@ -96,13 +96,12 @@ fn half_precision_answers_alike(weights: &Path) {
     eprintln!("f16: largest difference of a probability {largest:.4}");
     assert!(largest > 0.0 && largest < 0.01, "{largest}");
 
-    let path = weights;
-    let weights = StateDict::read(path).unwrap();
-    let card = timm::recognise(path, &weights).unwrap();
+    let network = TrainedNetwork::read(weights).unwrap();
+    let card = &network.card;
     let input = Input::Pixels { mean: card.mean, std: card.std };
     let [full, half] = [Precision::F32, Precision::F16].map(|precision| {
-        let (file, size) = ((path, &weights), [card.res as usize; 2]);
-        let mut net = Inference::load(&gpu, file, &card.config, size, input, &options(precision)).unwrap();
+        let size = [card.res as usize; 2];
+        let mut net = Inference::load(&gpu, &network, size, input, &options(precision)).unwrap();
         net.session().plan().bytes.parameters
     });
     eprintln!("f16: weights take {half} bytes of {full}");

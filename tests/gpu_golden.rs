@@ -10,8 +10,6 @@ mod synth;
 #[path = "common/weights.rs"]
 mod weights;
 
-use std::path::Path;
-
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
@@ -19,6 +17,7 @@ use resnet_rs::graph::{Graph, Op, TensorId, autodiff, fuse};
 use resnet_rs::inference::Inference;
 use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
 use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
+use resnet_rs::weights::ModelCard;
 use resnet_rs::{InferenceOptions, Precision};
 
 /// Largest logit error as a share of the largest logit.
@@ -137,10 +136,9 @@ fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
     let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
     let graph = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap().graph;
-    let weights = weights::synthetic(&config, BRANCH_GAMMA);
+    let network = weights::network(&ModelCard::for_preset_of(config));
     let options = InferenceOptions { batch: 2, precision: Precision::F16, ..InferenceOptions::default() };
-    let file = (Path::new("synthetic"), &weights);
-    let mut net = Inference::load(gpu, file, &config, [size; 2], Input::Tensor, &options).unwrap();
+    let mut net = Inference::load(gpu, &network, [size; 2], Input::Tensor, &options).unwrap();
     let logits = net.logits_of_tensor(&synth::images("input", [2, 3, size, size], SEED)).unwrap();
 
     let convolutions = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv2d(_))).count();

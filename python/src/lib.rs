@@ -8,8 +8,8 @@ use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReado
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 use resnet_rs::gpu::adapters;
-use resnet_rs::weights::ModelCard;
 use resnet_rs::weights::hub::HubOptions;
 use resnet_rs::{Gpu, GpuOptions, InferenceOptions, Precision};
 
@@ -50,71 +50,81 @@ fn devices() -> Vec<String> {
     adapters().into_iter().map(|adapter| adapter.name).collect()
 }
 
-#[pyclass(frozen, module = "resnet_rs")]
-struct Classifier {
-    net: resnet_rs::Classifier,
-    device: String,
+/// A Python class over the front door's predictor of the same name. `$own` is what it alone has.
+macro_rules! predictor {
+    ($name:ident { $($own:tt)* }) => {
+        #[pyclass(frozen, module = "resnet_rs")]
+        struct $name {
+            net: resnet_rs::$name,
+            device: String,
+        }
+
+        #[pymethods]
+        impl $name {
+            #[new]
+            #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
+            fn new(
+                py: Python<'_>,
+                weights: PathBuf,
+                device: Option<String>,
+                precision: &str,
+                batch: usize,
+            ) -> PyResult<Self> {
+                let options = options(precision, batch)?;
+                let (net, device) = load(py, device, |gpu| resnet_rs::$name::load_with(gpu, weights, &options))?;
+                Ok(Self { net, device })
+            }
+
+            #[classmethod]
+            #[pyo3(signature = (repository, *, device = None, precision = "f32", batch = 1, offline = false))]
+            fn from_hub(
+                class: &Bound<'_, PyType>,
+                repository: &str,
+                device: Option<String>,
+                precision: &str,
+                batch: usize,
+                offline: bool,
+            ) -> PyResult<Self> {
+                let (options, hub) = (options(precision, batch)?, HubOptions { offline, ..HubOptions::default() });
+                let from_hub = |gpu: &Gpu| resnet_rs::$name::from_hub(gpu, repository, &hub, &options);
+                let (net, device) = load(class.py(), device, from_hub)?;
+                Ok(Self { net, device })
+            }
+
+            #[getter]
+            fn device(&self) -> &str {
+                &self.device
+            }
+
+            #[getter]
+            fn res(&self) -> u32 {
+                self.net.card().res
+            }
+
+            #[getter]
+            fn crop_pct(&self) -> f64 {
+                self.net.card().crop_pct
+            }
+
+            #[getter]
+            fn mean(&self) -> (f32, f32, f32) {
+                self.net.card().mean.into()
+            }
+
+            #[getter]
+            fn std(&self) -> (f32, f32, f32) {
+                self.net.card().std.into()
+            }
+
+            $($own)*
+        }
+    };
 }
 
-impl Classifier {
-    fn card(&self) -> &ModelCard {
-        self.net.card()
-    }
-}
-
-#[pymethods]
-impl Classifier {
-    #[new]
-    #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
-    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str, batch: usize) -> PyResult<Self> {
-        let options = options(precision, batch)?;
-        let (net, device) = load(py, device, |gpu| resnet_rs::Classifier::load_with(gpu, weights, &options))?;
-        Ok(Self { net, device })
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (repository, *, device = None, precision = "f32", batch = 1, offline = false))]
-    fn from_hub(
-        py: Python<'_>,
-        repository: &str,
-        device: Option<String>,
-        precision: &str,
-        batch: usize,
-        offline: bool,
-    ) -> PyResult<Self> {
-        let (options, hub) = (options(precision, batch)?, HubOptions { offline, ..HubOptions::default() });
-        let (net, device) = load(py, device, |gpu| resnet_rs::Classifier::from_hub(gpu, repository, &hub, &options))?;
-        Ok(Self { net, device })
-    }
-
+predictor!(Classifier {
     #[getter]
     fn classes(&self) -> &[String] {
-        &self.card().classes
-    }
-
-    #[getter]
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    #[getter]
-    fn res(&self) -> u32 {
-        self.card().res
-    }
-
-    #[getter]
-    fn crop_pct(&self) -> f64 {
-        self.card().crop_pct
-    }
-
-    #[getter]
-    fn mean(&self) -> (f32, f32, f32) {
-        self.card().mean.into()
-    }
-
-    #[getter]
-    fn std(&self) -> (f32, f32, f32) {
-        self.card().std.into()
+        &self.net.card().classes
     }
 
     fn classify<'py>(&self, pictures: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -126,7 +136,7 @@ impl Classifier {
         if single {
             return Ok(rows.into_pyarray(py).into_any());
         }
-        Ok(arrays::rows(py, rows, self.card().config.classes)?.into_any())
+        Ok(arrays::rows(py, rows, self.net.card().config.classes)?.into_any())
     }
 
     #[pyo3(signature = (picture, k = 5))]
@@ -141,51 +151,11 @@ impl Classifier {
         let py = x.py();
         let (x, shape) = arrays::tensor(&x)?;
         let logits = py.detach(|| self.net.logits(&x, shape)).map_err(failed)?;
-        arrays::rows(py, logits, self.card().config.classes)
+        arrays::rows(py, logits, self.net.card().config.classes)
     }
-}
+});
 
-#[pyclass(frozen, module = "resnet_rs")]
-struct Features {
-    net: resnet_rs::Features,
-    device: String,
-}
-
-#[pymethods]
-impl Features {
-    #[new]
-    #[pyo3(signature = (weights, *, device = None, precision = "f32", batch = 1))]
-    fn new(py: Python<'_>, weights: PathBuf, device: Option<String>, precision: &str, batch: usize) -> PyResult<Self> {
-        let options = options(precision, batch)?;
-        let (net, device) = load(py, device, |gpu| resnet_rs::Features::load_with(gpu, weights, &options))?;
-        Ok(Self { net, device })
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (repository, *, device = None, precision = "f32", batch = 1, offline = false))]
-    fn from_hub(
-        py: Python<'_>,
-        repository: &str,
-        device: Option<String>,
-        precision: &str,
-        batch: usize,
-        offline: bool,
-    ) -> PyResult<Self> {
-        let (options, hub) = (options(precision, batch)?, HubOptions { offline, ..HubOptions::default() });
-        let (net, device) = load(py, device, |gpu| resnet_rs::Features::from_hub(gpu, repository, &hub, &options))?;
-        Ok(Self { net, device })
-    }
-
-    #[getter]
-    fn device(&self) -> &str {
-        &self.device
-    }
-
-    #[getter]
-    fn res(&self) -> u32 {
-        self.net.card().res
-    }
-
+predictor!(Features {
     fn extract<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
         let py = picture.py();
         let picture = arrays::picture(&picture)?;
@@ -199,7 +169,7 @@ impl Features {
         let maps = py.detach(|| self.net.extract_all(pictures)).map_err(failed)?;
         arrays::stacks(py, &maps)
     }
-}
+});
 
 #[pymodule(name = "resnet_rs")]
 fn python_module(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -12,7 +12,6 @@ use crate::exec::SessionOptions;
 use crate::inference::Inference;
 use crate::models::Input;
 use crate::train::{Evaluation, Findings, Mistake, evaluate, inspect};
-use crate::weights::TrainedNetwork;
 use crate::{InferenceOptions, Precision};
 
 /// Evaluate weights on the validation pictures of a data set
@@ -47,11 +46,12 @@ struct Answer {
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
-    let TrainedNetwork { path, weights, card } = args.weights.load(global)?;
+    let trained = args.weights.load(global)?;
+    let card = &trained.card;
     let dataset = Dataset::open(&args.data)?;
     if dataset.classes.len() != card.config.classes {
         let (of_weights, of_data) = (card.config.classes, dataset.classes.len());
-        let name = path.display();
+        let name = trained.path.display();
         return Err(Error::failed(format!(
             "{name} tells {of_weights} classes apart, --data {} has {of_data}",
             args.data
@@ -63,7 +63,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let mut network = Inference::load(&gpu, (&path, &weights), &card.config, [res as usize; 2], input, &options)?;
+    let mut network = Inference::load(&gpu, &trained, [res as usize; 2], input, &options)?;
     drop(compiling);
 
     let evaluating = global.progress("evaluating");

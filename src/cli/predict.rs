@@ -157,7 +157,7 @@ fn predict_tensor(
     args: &Predict,
     global: &Global,
     gpu: &Gpu,
-    TrainedNetwork { path, weights, card }: &TrainedNetwork,
+    trained: &TrainedNetwork,
     tensor: &Path,
     logits: &Path,
 ) -> Result<(), Error> {
@@ -173,10 +173,10 @@ fn predict_tensor(
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
-    let mut network = Inference::load(gpu, (path, weights), &card.config, [h, w], Input::Tensor, &options)?;
+    let mut network = Inference::load(gpu, trained, [h, w], Input::Tensor, &options)?;
     drop(compiling);
     let pictures = timm::pictures_from_torch(&input.data, shape);
-    let answer = HostTensor { shape: vec![n, card.config.classes], data: network.logits_of_tensor(&pictures)? };
+    let answer = HostTensor { shape: vec![n, trained.card.config.classes], data: network.logits_of_tensor(&pictures)? };
     let result = StateDict { tensors: [("logits".to_owned(), answer)].into(), ..StateDict::default() };
     Ok(result.write(logits)?)
 }
