@@ -107,7 +107,11 @@ impl Backbone {
         if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
             return None;
         }
-        let mut pixels: Vec<u32> = group.par_iter().map(packed).flatten_iter().collect();
+        let mut pixels: Vec<u32> = match group.iter().any(|picture| matches!(picture.0, Pixels::Host(_))) {
+            true => group.par_iter().map(packed).flatten_iter().collect(),
+            // A copy is done before the workers are, who may be decoding what comes next.
+            false => group.iter().flat_map(packed).collect(),
+        };
         pixels.resize(self.batch * picture_pixels, 0);
         Some(pixels)
     }

@@ -10,8 +10,11 @@ use rayon::prelude::*;
 use crate::data::decode;
 use crate::{Classifier, Error, Pending, Picture, Prediction};
 
-/// Batches that wait, decoded, for the GPU, and batches that it has been given.
-const AHEAD: usize = 2;
+/// Batches that the GPU has been given at a time.
+const UNDER_WAY: usize = 2;
+
+/// Pictures that each worker prepares before all wait for the last of them, so that they seldom do.
+const PICTURES_A_WORKER: usize = 4;
 
 /// A batch that the GPU works on.
 struct UnderWay<'p, P> {
@@ -52,26 +55,33 @@ impl Classifier {
         let prepare = |path: &P| self.prepare(decode(path.as_ref())?);
         // A pool of rayon's that waits here may have no other worker.
         let in_pool = rayon::current_thread_index().is_some();
+        let workers = if in_pool { 1 } else { rayon::current_num_threads() };
+        let at_once = (PICTURES_A_WORKER * workers).next_multiple_of(self.batch());
         std::thread::scope(|threads| {
-            let (sender, prepared) = sync_channel(AHEAD);
+            // As many wait, prepared, as are being prepared meanwhile.
+            let (sender, prepared) = sync_channel(at_once / self.batch());
             threads.spawn(move || {
-                for paths in paths.chunks(self.backbone.batch()) {
+                for paths in paths.chunks(at_once) {
                     let pictures: Vec<Result<Picture<'static>, Error>> = match in_pool {
                         true => paths.iter().map(prepare).collect(),
                         false => paths.par_iter().map(prepare).collect(),
                     };
-                    if sender.send((paths, pictures)).is_err() {
-                        return; // nobody wants more
+                    let mut pictures = pictures.into_iter();
+                    for paths in paths.chunks(self.batch()) {
+                        let batch: Vec<_> = pictures.by_ref().take(paths.len()).collect();
+                        if sender.send((paths, batch)).is_err() {
+                            return; // nobody wants more
+                        }
                     }
                 }
             });
-            let mut under_way = VecDeque::with_capacity(AHEAD);
+            let mut under_way = VecDeque::with_capacity(UNDER_WAY);
             for (paths, pictures) in prepared {
                 let mut readable = Vec::with_capacity(pictures.len());
                 let sort = |picture: Result<_, _>| picture.map(|picture| readable.push(picture)).err();
                 let failures = pictures.into_iter().map(sort).collect();
                 under_way.push_back(UnderWay { paths, failures, answers: self.submit_all(readable)? });
-                if under_way.len() == AHEAD
+                if under_way.len() == UNDER_WAY
                     && let Some(oldest) = under_way.pop_front()
                     && let ControlFlow::Break(end) = tell(oldest, &mut each)?
                 {
