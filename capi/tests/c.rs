@@ -121,11 +121,15 @@ fn the_example_classifies() {
     let want: String = net.classify(picture).unwrap().top(5).iter().map(line).collect();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
 
-    let refuses = |picture: &str, expected: &str| {
-        let output = run(picture);
+    let refused = |output: Output, expected: &str| {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(1) && said.contains(expected), "{expected}: {said}");
     };
+    let mut without_adapter = Command::new(&example);
+    without_adapter.envs([("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")]);
+    without_adapter.env_remove("VK_ADD_DRIVER_FILES").args([at("small.safetensors"), at("picture.ppm")]);
+    refused(without_adapter.output().unwrap(), "no GPU adapter answers. Install a Vulkan driver");
+    let refuses = |picture: &str, expected: &str| refused(run(picture), expected);
     refuses("no such picture.ppm", "No such file");
     refuses("small.safetensors", "is no binary PPM");
     for header in ["P3 1 1 255\n", "P6 1 1 65535\n", "P6 0 5 255\n", "P6 99 99 255\n", "P6 999999999 999999999 255\n"] {

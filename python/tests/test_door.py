@@ -1,6 +1,9 @@
 """The Python interface: golden logits, every form of a picture, what is refused, and that Python runs on meanwhile."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +133,14 @@ def test_what_is_refused(small, small_weights, tmp_path):
     with pytest.raises(ValueError, match="aligned"):
         small.logits(between_floats)
     assert small.logits(between_floats.copy()).shape == (1, 10)
+
+
+def test_a_machine_without_adapter_is_told_what_to_install(small_weights):
+    nothing = {"VK_DRIVER_FILES": "/nonexistent", "VK_ICD_FILENAMES": "/nonexistent"}
+    others = {name: value for name, value in os.environ.items() if name != "VK_ADD_DRIVER_FILES"}
+    script = f"import resnet_rs; assert resnet_rs.devices() == []; resnet_rs.Classifier({str(small_weights)!r})"
+    ended = subprocess.run([sys.executable, "-c", script], env=others | nothing, capture_output=True, text=True)
+    assert "resnet_rs.Error: no GPU adapter answers. Install a Vulkan driver" in ended.stderr
 
 
 def test_the_hub_is_asked_as_the_environment_says(monkeypatch, tmp_path):
