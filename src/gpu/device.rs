@@ -63,6 +63,12 @@ const DISCRETE_UNITS: usize = 64;
 const INTEGRATED_UNITS: usize = 16;
 
 /// How to open a device.
+///
+/// ```
+/// use resnet_rs::GpuOptions;
+///
+/// let options = GpuOptions { device: Some("radeon".into()), memory_limit_bytes: Some(2 << 30), ..GpuOptions::default() };
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Index or part of the name of the adapter; without it `WGPU_ADAPTER_NAME`, else the fastest kind.
@@ -82,13 +88,22 @@ pub struct GpuOptions {
     pub tuning: Kept,
 }
 
-/// A GPU, ready to run networks. Cheap to clone; all clones are the same device.
+/// A GPU, ready to run networks. Cheap to clone; all clones are the same device, which is closed with the last of them and of what runs on
+/// it.
+///
+/// ```no_run
+/// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
+/// println!("{}, {:?} kernels, {:?} bytes", gpu.name(), gpu.family(), gpu.memory_bytes());
+/// # Ok::<(), resnet_rs::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Gpu {
     pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
+    /// First, so that its thread has ended before the rest is dropped, the device with it.
+    pub(super) watcher: Watcher,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) report: AdapterReport,
@@ -105,12 +120,19 @@ pub(super) struct Shared {
     tuning: Option<Tuning>,
     pub(super) staging: Staging,
     pub(super) waiter: Waiter,
-    pub(super) watcher: Watcher,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl Gpu {
     /// Opens an adapter.
+    ///
+    /// ```no_run
+    /// use resnet_rs::{Gpu, GpuOptions};
+    ///
+    /// let fastest = Gpu::new(&GpuOptions::default())?;
+    /// let integrated = Gpu::new(&GpuOptions { device: Some("Iris".into()), ..GpuOptions::default() })?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If there is none, none matches, the driver refuses, the family asked for does not work there, or a tuning was asked for by
@@ -141,6 +163,15 @@ impl Gpu {
 
     /// Opens the same adapter again, with nothing allocated: after the device was lost. `None` for a device that the application
     /// has opened itself.
+    ///
+    /// ```no_run
+    /// use resnet_rs::{Classifier, Gpu};
+    ///
+    /// fn again(gpu: &Gpu, weights: &str) -> Result<Classifier, resnet_rs::Error> {
+    ///     let gpu = gpu.reopen().transpose()?.unwrap_or_else(|| gpu.clone());
+    ///     Classifier::load(&gpu, weights)
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`Gpu::new`].

@@ -28,6 +28,13 @@ pub struct Frame {
 impl Frame {
     /// The whole texture: of its layers the first, at full size.
     ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier, camera: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
+    /// let pending = net.submit(resnet_rs::Frame::new(camera)?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If it is not one of two dimensions and 8 bits a colour (`Rgba8Unorm`, `Bgra8Unorm` or their sRGB forms), is multisampled, or was made
     /// without the usage `TEXTURE_BINDING`.
@@ -45,6 +52,19 @@ impl Frame {
     /// A view of a layer or mip level: `size` is its width and height, and `format` the one it was made with. It must be of dimension
     /// `D2`.
     ///
+    /// ```no_run
+    /// # fn example(cube: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
+    /// let face = cube.create_view(&wgpu::TextureViewDescriptor {
+    ///     dimension: Some(wgpu::TextureViewDimension::D2),
+    ///     base_array_layer: 3,
+    ///     array_layer_count: Some(1),
+    ///     ..Default::default()
+    /// });
+    /// let frame = resnet_rs::Frame::of_view(&face, [cube.width(), cube.height()], cube.format())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::new`].
     pub fn of_view(view: &wgpu::TextureView, size: [u32; 2], format: wgpu::TextureFormat) -> Result<Self, Error> {
@@ -60,12 +80,25 @@ impl Frame {
     }
 
     /// The same of numbers that are linear light, not encoded as sRGB: what a renderer without gamma leaves in `Rgba8Unorm`.
+    ///
+    /// ```no_run
+    /// # fn example(rendered: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
+    /// let frame = resnet_rs::Frame::new(rendered)?.linear();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn linear(self) -> Self {
         Self { linear: true, ..self }
     }
 
     /// Width and height in pixels.
+    ///
+    /// ```no_run
+    /// # fn example(frame: &resnet_rs::Frame) {
+    /// let [width, height] = frame.size();
+    /// # }
+    /// ```
     pub fn size(&self) -> [u32; 2] {
         self.size
     }

@@ -109,7 +109,8 @@ impl Waiter {
 type Watched = (Submission, Arc<Signal>);
 
 /// A thread that waits for submissions in place of whoever awaits them: wgpu tells only those who ask. The first future starts it,
-/// and whoever drops its device last waits for its end.
+/// and whoever drops its device last waits for its end. (The thread has the device as well. If it closed it alone, a program that ends just then would
+/// unload the driver meanwhile, which NVIDIA's does not survive: wgpu's issue 8365.)
 #[derive(Default)]
 pub(super) struct Watcher(Mutex<Option<(Sender<Watched>, JoinHandle<()>)>>);
 
@@ -135,8 +136,6 @@ impl Watcher {
 }
 
 impl Drop for Watcher {
-    /// The thread has the device as well. Did it close it on its own, a program that ends meanwhile would take the driver away from under it:
-    /// NVIDIA's crashes then.
     fn drop(&mut self) {
         let thread = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some((sender, thread)) = thread else { return };
