@@ -96,7 +96,10 @@ impl Backbone {
 
     /// Pixels of a batch, `[N, H, W]`; `None` if all are on the device. What the places of frames and of missing pictures hold does not
     /// matter.
-    fn pack(&self, group: &[Picture<'_>]) -> Option<Vec<u32>> {
+    fn batch_pixels(&self, group: &[Picture<'_>]) -> Option<Vec<u32>> {
+        if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
+            return None;
+        }
         let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
@@ -104,12 +107,9 @@ impl Backbone {
             Pixels::Prepared(picture, _) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
-        if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
-            return None;
-        }
         let mut pixels: Vec<u32> = match group.iter().any(|picture| matches!(picture.0, Pixels::Host(_))) {
             true => group.par_iter().map(packed).flatten_iter().collect(),
-            // A copy is done before the workers are, who may be decoding what comes next.
+            // A copy is done before a worker is free, which may be decoding what comes next.
             false => group.iter().flat_map(packed).collect(),
         };
         pixels.resize(self.batch * picture_pixels, 0);
@@ -117,7 +117,7 @@ impl Backbone {
     }
 
     fn submit_batch(&self, group: &[Picture<'_>]) -> Result<PendingRead, Error> {
-        let pixels = self.pack(group);
+        let pixels = self.batch_pixels(group);
         let mut network = lock(&self.pictures);
         if let Some(pixels) = pixels {
             network.feed_pixels(&pixels)?;

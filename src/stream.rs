@@ -13,7 +13,8 @@ use crate::{Classifier, Error, Pending, Picture, Prediction};
 /// Batches that the GPU has been given at a time.
 const UNDER_WAY: usize = 2;
 
-/// Pictures that each worker prepares before all wait for the last of them, so that they seldom do.
+/// Pictures that each worker prepares before all wait for the last of them, so that they seldom do. Twice as many are in memory at most, as
+/// large as the network sees them.
 const PICTURES_A_WORKER: usize = 4;
 
 /// A batch that the GPU works on.
@@ -57,17 +58,20 @@ impl Classifier {
         let in_pool = rayon::current_thread_index().is_some();
         let workers = if in_pool { 1 } else { rayon::current_num_threads() };
         let at_once = (PICTURES_A_WORKER * workers).next_multiple_of(self.batch());
+        // The GPU begins with the first batch.
+        let (first, others) = paths.split_at(self.batch().min(paths.len()));
+        let windows = std::iter::once(first).chain(others.chunks(at_once));
         std::thread::scope(|threads| {
             // As many wait, prepared, as are being prepared meanwhile.
             let (sender, prepared) = sync_channel(at_once / self.batch());
             threads.spawn(move || {
-                for paths in paths.chunks(at_once) {
+                for window in windows {
                     let pictures: Vec<Result<Picture<'static>, Error>> = match in_pool {
-                        true => paths.iter().map(prepare).collect(),
-                        false => paths.par_iter().map(prepare).collect(),
+                        true => window.iter().map(prepare).collect(),
+                        false => window.par_iter().map(prepare).collect(),
                     };
                     let mut pictures = pictures.into_iter();
-                    for paths in paths.chunks(self.batch()) {
+                    for paths in window.chunks(self.batch()) {
                         let batch: Vec<_> = pictures.by_ref().take(paths.len()).collect();
                         if sender.send((paths, batch)).is_err() {
                             return; // nobody wants more

@@ -230,9 +230,15 @@ fn a_pool_of_threads_may_share_a_classifier() {
     });
 }
 
-/// More batches than are ever ahead; some files are none; whoever listens has had enough; the device goes.
+/// With all workers, then in a pool of one, for which there are more pictures than are ever ahead.
 #[test]
 fn a_stream_of_files_ends_in_every_way() {
+    stream_files();
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(stream_files);
+}
+
+/// Some files are none; whoever listens has had enough; the device goes.
+fn stream_files() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = (0..20).map(|i| folder.path().join(format!("{i:02}.png"))).collect();
     for (i, path) in (0..).zip(&paths) {
