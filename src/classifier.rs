@@ -8,6 +8,14 @@ use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
 /// A trained network that tells what pictures show.
+///
+/// ```no_run
+/// use resnet_rs::{Classifier, Gpu, GpuOptions};
+///
+/// let net = Classifier::load(&Gpu::new(&GpuOptions::default())?, "resnetrs50.safetensors")?;
+/// println!("{}", net.classify(&image::open("cat.jpg")?)?.top(1)[0].label);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Classifier = Predictor<Prediction>;
 
 impl Classifier {
@@ -68,6 +76,14 @@ impl Classifier {
 }
 
 /// What a network says of one picture.
+///
+/// ```no_run
+/// # fn example(prediction: &resnet_rs::Prediction) {
+/// // Surprise at the likeliest class, in bits, where no name is wanted.
+/// let most = prediction.probabilities.iter().copied().fold(0.0, f32::max);
+/// println!("{:.2} bits", -most.log2());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Prediction {
@@ -78,7 +94,13 @@ pub struct Prediction {
     classes: Arc<[String]>,
 }
 
-/// One class of a prediction.
+/// One class of a prediction, from [`Prediction::top`].
+///
+/// ```no_run
+/// # fn example(guess: &resnet_rs::Guess) {
+/// println!("{:5.1} % {} (class {})", 100.0 * guess.probability, guess.label, guess.class);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Guess {
@@ -104,6 +126,15 @@ impl FromOutputs for Prediction {
 
 impl Prediction {
     /// The `k` likeliest classes, likeliest first; fewer if there are not so many.
+    ///
+    /// ```no_run
+    /// # fn example(prediction: &resnet_rs::Prediction) {
+    /// let sure = prediction.top(1)[0].probability > 0.9;
+    /// for guess in prediction.top(if sure { 1 } else { 5 }) {
+    ///     println!("{}", guess.label);
+    /// }
+    /// # }
+    /// ```
     pub fn top(&self, k: usize) -> Vec<Guess> {
         let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
         order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]).then(a.cmp(&b)));

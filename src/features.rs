@@ -6,9 +6,25 @@ use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
 /// A trained network up to its last map: five maps of every picture, of strides 2, 4, 8, 16 and 32, as timm's `features_only` gives them.
+///
+/// ```no_run
+/// use resnet_rs::{Features, Gpu, GpuOptions};
+///
+/// let backbone = Features::load(&Gpu::new(&GpuOptions::default())?, "resnetrs50.safetensors")?;
+/// let [stem, .., last] = backbone.extract(&image::open("street.jpg")?)?;
+/// assert_eq!((stem.stride, last.stride), (2, 32));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Features = Predictor<[FeatureMap; 5]>;
 
 /// One map of a picture.
+///
+/// ```no_run
+/// # fn example(map: &resnet_rs::FeatureMap) {
+/// let [rows, columns, channels] = map.shape;
+/// let centre = &map.data[(rows / 2 * columns + columns / 2) * channels..][..channels];
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FeatureMap {

@@ -11,6 +11,12 @@ use crate::weights::{TrainedNetwork, timm};
 use crate::{Error, exec, graph};
 
 /// How a network is made ready to answer.
+///
+/// ```
+/// use resnet_rs::{InferenceOptions, Precision};
+///
+/// let half = InferenceOptions { batch: 16, precision: Precision::F16, ..InferenceOptions::default() };
+/// ```
 pub struct InferenceOptions<'a> {
     /// Pictures answered at a time.
     pub batch: usize,
@@ -52,14 +58,14 @@ impl FoldedWeights {
     /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
     pub fn load(
         gpu: &Gpu,
-        TrainedNetwork { path, weights, card }: &TrainedNetwork,
+        trained: &TrainedNetwork,
         size: [usize; 2],
         input: Input,
         answer: Answer,
         options: &InferenceOptions<'_>,
     ) -> Result<(Self, Inference), Error> {
-        let mut store = ParameterStore::new(gpu);
-        let config = &card.config;
+        let TrainedNetwork { path, weights, card } = trained;
+        let (mut store, config) = (ParameterStore::new(gpu), &card.config);
         let network = Network::build(config, options.batch, size, input, Mode::Inference)?;
         let (frozen, input, outputs) = frozen(network.clone(), answer, options.precision)?;
         store.allocate(&frozen.graph)?;
@@ -137,12 +143,12 @@ impl Inference {
     /// As there.
     pub fn load(
         gpu: &Gpu,
-        network: &TrainedNetwork,
+        trained: &TrainedNetwork,
         size: [usize; 2],
         input: Input,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        Ok(FoldedWeights::load(gpu, network, size, input, Answer::Logits, options)?.1)
+        Ok(FoldedWeights::load(gpu, trained, size, input, Answer::Logits, options)?.1)
     }
 
     /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever

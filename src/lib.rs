@@ -1,7 +1,7 @@
 //! ResNet-RS on any GPU.
 //!
-//! The front door is what this page re-exports: a [`Gpu`] of its own or an application's, a [`Classifier`] or [`Features`] of a weight
-//! file, and a [`Picture`] from memory or a texture. Both are [`Predictor`]s.
+//! The front door is what this page re-exports: a [`Gpu`] of its own or an application's, a [`Classifier`] or [`Features`] (both are
+//! [`Predictor`]s) of a weight file, and a [`Picture`] from memory or a texture.
 //!
 //! ```no_run
 //! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;

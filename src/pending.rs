@@ -52,11 +52,26 @@ impl<T> Pending<T> {
     }
 
     /// Whether [`Self::wait`] will return at once. Never blocks.
+    ///
+    /// ```no_run
+    /// # fn example(answers: Vec<resnet_rs::Pending<resnet_rs::Prediction>>) {
+    /// let (ready, under_way): (Vec<_>, Vec<_>) = answers.into_iter().partition(|pending| pending.is_ready());
+    /// # }
+    /// ```
     pub fn is_ready(&self) -> bool {
         self.reads.last().is_none_or(PendingRead::is_ready)
     }
 
     /// Waits for the answer.
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier, pictures: &[image::RgbImage]) -> Result<(), resnet_rs::Error> {
+    /// let pending = net.submit_all(pictures)?;
+    /// // ... the CPU is free meanwhile ...
+    /// let predictions = pending.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If the device has failed or was lost meanwhile.

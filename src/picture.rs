@@ -83,6 +83,13 @@ pub enum Error {
 impl Picture<'_> {
     /// Copies 8-bit RGBA pixels, whose rows start `stride_bytes` apart, of a picture of `[width, height]`.
     ///
+    /// ```
+    /// // Two rows of three pixels; what lies between the rows, as some cameras leave it, is not looked at.
+    /// let camera = [10, 20, 30, 255].repeat(7);
+    /// let picture = resnet_rs::Picture::rgba(&camera, [3, 2], 16)?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there are no pixels, or fewer bytes than that.
     pub fn rgba(bytes: &[u8], size: [u32; 2], stride_bytes: usize) -> Result<Picture<'static>, crate::Error> {
@@ -90,6 +97,11 @@ impl Picture<'_> {
     }
 
     /// Copies 8-bit RGB pixels likewise.
+    ///
+    /// ```
+    /// let grey = resnet_rs::Picture::rgb(&[128; 640 * 480 * 3], [640, 480], 640 * 3)?;
+    /// # Ok::<(), resnet_rs::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::rgba`].

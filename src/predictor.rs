@@ -10,11 +10,22 @@ use crate::inference::Answer;
 use crate::weights::{ModelCard, TrainedNetwork};
 use crate::{Error, InferenceOptions, Pending, Picture};
 
-/// A trained network with its pre-processing, which answers a picture with an `A`: a [`Classifier`](crate::Classifier), or
-/// [`Features`](crate::Features). Threads may share it.
+/// A trained network with its pre-processing, which answers a picture with an `A`: a [`Classifier`](crate::Classifier) with a
+/// [`Prediction`](crate::Prediction), [`Features`](crate::Features) with five [`FeatureMap`](crate::FeatureMap)s. Threads may share it.
 ///
 /// Pictures are resized, cropped and standardised as timm does for this variant: those in memory on the CPU, in the thread that hands them
 /// over; textures on the GPU.
+///
+/// ```no_run
+/// use resnet_rs::{Classifier, Features, Gpu, Predictor};
+///
+/// fn describe<A>(net: &Predictor<A>) -> String {
+///     format!("{} px, {} at a time", net.card().res, net.batch())
+/// }
+/// # fn example(classifier: &Classifier, backbone: &Features) {
+/// println!("{}, {}", describe(classifier), describe(backbone));
+/// # }
+/// ```
 pub struct Predictor<A> {
     pub(crate) backbone: Backbone,
     read: Arc<Reader<A>>,
@@ -23,7 +34,7 @@ pub struct Predictor<A> {
 /// Makes an answer of a network's outputs for one picture.
 type Reader<A> = dyn Fn(&[&[f32]]) -> A + Send + Sync;
 
-/// What a predictor may answer a picture with.
+/// What a predictor may answer a picture with. Sealed: nobody else can name it.
 pub trait FromOutputs: Sized + Send + 'static {
     /// What the network is asked for.
     const OUTPUTS: Answer;
@@ -34,7 +45,7 @@ pub trait FromOutputs: Sized + Send + 'static {
 
 impl<A: FromOutputs> Predictor<A> {
     /// Loads a safetensors file under timm's names, as timm or this program wrote it. The variant is recognised from the
-    /// tensors. What the answers do not need, [`Features`](crate::Features) the classes' weights for instance, stays in the file.
+    /// tensors. Weights that the answers do not need, as [`Features`](crate::Features) need none of the classes', do not go onto the device.
     ///
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -131,7 +142,7 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// A picture without pixels.
+    /// A picture without pixels, or one that was prepared for a network of another size or crop.
     pub fn prepare<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Picture<'static>, Error> {
         self.backbone.prepare(picture.into())
     }
@@ -149,7 +160,7 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// A picture without pixels, a texture that cannot be read, or a device that fails.
+    /// A picture without pixels or prepared for a network of another size or crop, a texture that cannot be read, or a device that fails.
     pub fn submit<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Pending<A>, Error> {
         Ok(self.submit_all([picture])?.map(|mut one| one.swap_remove(0)))
     }
@@ -178,11 +189,27 @@ impl<A: FromOutputs> Predictor<A> {
 
 impl<A> Predictor<A> {
     /// The network and its pre-processing.
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier) {
+    /// let card = net.card();
+    /// println!("{} classes at {} px: {:?}", card.config.classes, card.res, card.classes.first());
+    /// # }
+    /// ```
     pub fn card(&self) -> &ModelCard {
         self.backbone.card()
     }
 
-    /// Pictures answered at a time.
+    /// Pictures answered at a time, [`InferenceOptions::batch`].
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier, pictures: &[image::RgbImage]) -> Result<(), resnet_rs::Error> {
+    /// for group in pictures.chunks(net.batch()) {
+    ///     println!("{} more", net.classify_all(group)?.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn batch(&self) -> usize {
         self.backbone.batch()
     }

@@ -5,6 +5,14 @@ use std::path::{Path, PathBuf};
 use super::{Error, ModelCard, StateDict, timm};
 
 /// A trained network, in memory: what [`crate::Classifier`] and [`crate::Features`] are made of.
+///
+/// ```no_run
+/// use resnet_rs::weights::TrainedNetwork;
+///
+/// let network = TrainedNetwork::read("resnetrs50.safetensors")?;
+/// println!("{} tensors, {} px", network.weights.tensors.len(), network.card.res);
+/// # Ok::<(), resnet_rs::weights::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TrainedNetwork {
     /// Where it comes from, for messages.

@@ -31,6 +31,13 @@ const CONFIG: &str = "config.json";
 
 /// Where to look for weights, and how long to wait. What is not given is taken from the variables of the environment
 /// that Python's `huggingface_hub` reads.
+///
+/// ```
+/// use resnet_rs::weights::hub::HubOptions;
+///
+/// let progress = |there: u64, all: u64| eprint!("\r{there} of {all} bytes");
+/// let mirror = HubOptions { endpoint: Some("https://hub.example.org"), progress: Some(&progress), ..HubOptions::default() };
+/// ```
 #[derive(Clone)]
 pub struct HubOptions<'a> {
     /// Address of the hub or of a mirror [`HF_ENDPOINT`, else `https://huggingface.co`].
