@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Self, final, type_check_only
+from typing import final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 __version__: str
 
@@ -17,13 +18,7 @@ def devices() -> list[str]:
 
 @type_check_only
 class _Predictor:
-    """What Classifier and Features have in common.
-
-    weights: a safetensors file under timm's names.
-    device: number or part of the name of an adapter; the fastest if None.
-    precision: "f32", or "f16" for maps and weights in half the memory.
-    batch: pictures answered at a time.
-    """
+    """What Classifier and Features have in common."""
 
     def __init__(
         self,
@@ -32,7 +27,14 @@ class _Predictor:
         device: str | None = None,
         precision: str = "f32",
         batch: int = 1,
-    ) -> None: ...
+    ) -> None:
+        """Loads a network onto a GPU.
+
+        weights: a safetensors file under timm's names.
+        device: number or part of the name of an adapter; the fastest if None.
+        precision: "f32", or "f16" for maps and weights in half the memory.
+        batch: pictures answered at a time.
+        """
     @classmethod
     def from_hub(
         cls,

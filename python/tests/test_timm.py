@@ -1,4 +1,7 @@
-"""Features beside timm's own `features_only`, where timm is installed: its transform, its network, the same weights."""
+"""Features beside timm's own `features_only`: its transform, its network, the same weights.
+
+Only where timm is installed, which brings PyTorch: pip install timm, then PYTHONPATH=target/python pytest python/tests/test_timm.py.
+"""
 
 import numpy as np
 import pytest
@@ -41,7 +44,7 @@ def test_features_are_timms(tmp_path, name):
     got = ours.extract(picture)
     assert [ours.res // map.shape[1] for map in got] == theirs.feature_info.reduction()
     assert [map.shape[0] for map in got] == theirs.feature_info.channels()
-    for map, expected in zip(got, want, strict=True):
+    for map, expected in zip(got, want):
         expected = expected[0].numpy().astype(np.float64)
         off = np.abs(map - expected).max() / np.abs(expected).max()
         print(f"{name}, {map.shape}: {off:.1e}")

@@ -53,6 +53,7 @@ impl Fixture {
         self.refuses_with(line, expected, &[]);
     }
 
+    /// The same in an environment with these variables.
     pub(crate) fn refuses_with(&self, line: &str, expected: &str, environment: &[(&str, &str)]) {
         let (line, expected) = (self.line(line), self.line(expected));
         let before = snapshot(self.folder.path());
@@ -62,6 +63,7 @@ impl Fixture {
     }
 }
 
+/// Asserts that a command line has failed as it should, with a message that holds `expected`.
 pub(crate) fn assert_refused(line: &str, output: &Output, expected: &str) {
     let said = said(output);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{line}: {:?}, {said}", output.status);
@@ -84,6 +86,7 @@ pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     paths.flat_map(below).collect()
 }
 
+/// Writes a file of tensors.
 pub(crate) fn write<const N: usize>(path: &Path, tensors: [(&str, HostTensor); N]) {
     let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into();
     StateDict { tensors, ..StateDict::default() }.write(path).unwrap();

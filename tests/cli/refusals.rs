@@ -1,5 +1,5 @@
-//! Everything that can be wrong with the program's input. It ends with exit status 1 or 2 and a message that names the file or flag, and
-//! damages nothing.
+//! Everything that can be wrong with the program's input. A bad input ends with exit status 1 or 2 and a message that names the file or
+//! flag, and damages nothing.
 
 use std::fs;
 use std::io::Write;
