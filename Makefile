@@ -1,8 +1,8 @@
-# make demo   build, train a small network on rendered shapes, show the curve, classify a held-out picture
-# make test   install two software adapters where missing, build, run every test
+# make demo      build, train a small network on rendered shapes, show the curve, classify a held-out picture
+# make test      install two software adapters where missing, build, run every test
 # make python   install the Python package into an environment of its own, target/python
-# make semver  what a change breaks for those who build on the library, since BASELINE, a commit or tag
-# make bench  whole networks, then each of their kernels, on the default adapter, beside its own peaks
+# make semver    what changed since BASELINE, a tag or commit, breaks for those who build on the library (cargo install cargo-semver-checks)
+# make bench     whole networks, then each of their kernels, on the default adapter, beside its own peaks
 
 SHELL := /bin/bash
 DEMO := demo-run
@@ -15,6 +15,7 @@ TESTED := --workspace --exclude classify-gui
 # SwiftShader comes with Debian's Chromium and does not register itself with the Vulkan loader.
 SWIFTSHADER := $(wildcard /usr/lib/chromium/vk_swiftshader_icd.json)
 
+# By default what is not committed yet.
 BASELINE ?= HEAD
 
 .PHONY: build demo test python semver bench
@@ -50,7 +51,6 @@ python:
 	$(PYTHON)/bin/pip install ./python
 
 semver:
-	cargo semver-checks --version > /dev/null 2>&1 || cargo install --locked cargo-semver-checks
 	cargo semver-checks --package resnet-rs --baseline-rev $(BASELINE)
 
 bench:

@@ -1,8 +1,8 @@
 //! What an application that draws on the device it classifies on feels: how long its frames take while nothing else runs, and while a
 //! picture of what it has just drawn is always being classified.
 //!
-//! `cargo bench --bench frames -- [MODEL [FRAMES]]`; by default resnet-rs-50 and 500 frames. A frame is a picture of 640 x 480, drawn and
-//! waited for; it is classified from its texture.
+//! `cargo bench --bench frames -- [MODEL [FRAMES]]`; by default resnet-rs-50 and 500 frames. A frame is a picture of 640 x 480, cleared
+//! to a colour and waited for; it is classified from its texture.
 #![allow(clippy::unwrap_used, reason = "what the tests share unwraps")]
 
 #[allow(dead_code, reason = "other targets use the rest of it")]
@@ -24,7 +24,7 @@ use resnet_rs::{Classifier, Frame, Gpu, InferenceOptions, Pending, wgpu};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let model = arguments.next().unwrap_or_else(|| "resnet-rs-50".into());
-    let frames = arguments.next().map_or(Ok(500), |frames| frames.parse())?;
+    let frames = arguments.next().map_or(Ok(500), |frames| frames.parse::<usize>())?.max(1);
 
     let (canvas, gpu) = pollster::block_on(open())?;
     let card = ModelCard::for_preset_of(Preset::find(&model)?.config(1000));
