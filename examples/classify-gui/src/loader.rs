@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
 use eframe::egui;
-use image::{DynamicImage, ImageFormat, RgbaImage};
+use image::{DynamicImage, RgbaImage};
 use resnet_rs::data;
-use walkdir::{DirEntry, WalkDir};
 
 /// Paths that are found ahead of the window, and that it takes in one frame.
 const FOUND: usize = 256;
@@ -82,13 +81,11 @@ where
     (sender, receiver)
 }
 
-/// A picture, or those in a folder and below, sorted by their names.
-fn pictures(place: PathBuf) -> impl Iterator<Item = PathBuf> {
-    let entries = WalkDir::new(&place).sort_by_file_name().into_iter().filter_map(Result::ok);
-    let files = entries.map(DirEntry::into_path).filter(|path| path.is_file());
-    let is_picture = |path: &Path| ImageFormat::from_path(path).is_ok_and(|format| format.reading_enabled());
-    // What was dropped itself is tried, whatever it is called.
-    files.filter(move |path| *path == place || is_picture(path))
+/// The pictures in a folder and below, or what was dropped itself, whatever it is called: who reads it will say if it is none, or a folder
+/// that cannot be read.
+fn pictures(place: PathBuf) -> Vec<PathBuf> {
+    let found = if place.is_dir() { data::pictures_in(&place).ok() } else { None };
+    found.unwrap_or_else(|| vec![place])
 }
 
 /// Decodes a picture as `resnet-rs predict` does, upright for one, so that both answer the same.
