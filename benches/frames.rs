@@ -3,34 +3,22 @@
 //!
 //! `cargo bench --bench frames -- [MODEL [FRAMES]]`; by default resnet-rs-50 and 500 frames. A frame is a picture of 640 x 480, cleared
 //! to a colour and waited for; it is classified from its texture.
-#![allow(clippy::unwrap_used, reason = "what the tests share unwraps")]
 
-#[allow(dead_code, reason = "other targets use the rest of it")]
-#[path = "../tests/common/golden.rs"]
-mod golden;
-#[allow(dead_code, reason = "other targets use the rest of it")]
-#[path = "../tests/common/synth.rs"]
-mod synth;
-#[path = "../tests/common/weights.rs"]
-mod weights;
+#[path = "common/application.rs"]
+mod application;
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use resnet_rs::models::Preset;
-use resnet_rs::weights::ModelCard;
+use application::{arguments, untrained};
 use resnet_rs::{Classifier, Frame, Gpu, InferenceOptions, Pending, wgpu};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let model = arguments.next().unwrap_or_else(|| "resnet-rs-50".into());
-    let frames = arguments.next().map_or(Ok(500), |frames| frames.parse::<usize>())?.max(1);
-
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (model, frames) = arguments(500)?;
     let (canvas, gpu) = pollster::block_on(open())?;
-    let card = ModelCard::for_preset_of(Preset::find(&model)?.config(1000));
-    let net = Classifier::new(&gpu, &weights::network(&card), &InferenceOptions::default())?;
+    let net = Classifier::new(&gpu, &untrained(&gpu, &model)?, &InferenceOptions::default())?;
     net.classify(Frame::new(&canvas.texture)?)?;
-    println!("{model} on {}, {frames} frames", gpu.name());
+    println!("{model} at {} px on {}, {frames} frames", net.card().res, gpu.name());
 
     let mut idle = Vec::with_capacity(frames);
     for i in 0..frames {
@@ -74,7 +62,7 @@ struct Canvas {
     texture: wgpu::Texture,
 }
 
-async fn open() -> Result<(Canvas, Gpu), Box<dyn Error>> {
+async fn open() -> Result<(Canvas, Gpu), Box<dyn Error + Send + Sync>> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await?;
     let (device, queue) = adapter
@@ -100,7 +88,7 @@ async fn open() -> Result<(Canvas, Gpu), Box<dyn Error>> {
 
 impl Canvas {
     /// Draws a frame, a colour that changes, and waits until it could be shown.
-    fn draw(&self, frame: usize) -> Result<(), Box<dyn Error>> {
+    fn draw(&self, frame: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
         let red = 0.5 + 0.5 * (frame as f64 / 30.0).sin();
         let view = self.texture.create_view(&wgpu::TextureViewDescriptor::default());
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

@@ -1,44 +1,33 @@
 //! Classifying a folder: its pictures decoded and resized, the GPU's work, each alone, and both as `predict` does them.
 //!
 //! `cargo bench --bench stream -- [MODEL [PICTURES]]`; by default resnet-rs-50 on 2,000 JPEGs of 500 x 375.
-#![allow(clippy::unwrap_used, reason = "what the tests share unwraps")]
 
-#[allow(dead_code, reason = "other targets use the rest of it")]
-#[path = "../tests/common/golden.rs"]
-mod golden;
-#[allow(dead_code, reason = "other targets use the rest of it")]
-#[path = "../tests/common/synth.rs"]
-mod synth;
-#[path = "../tests/common/weights.rs"]
-mod weights;
+#[path = "common/application.rs"]
+mod application;
 
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use application::{arguments, untrained};
 use image::{Rgb, RgbImage};
+use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 use resnet_rs::data::decode;
-use resnet_rs::models::Preset;
-use resnet_rs::weights::ModelCard;
 use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture};
 
 /// As `predict` takes them.
 const BATCH: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let model = arguments.next().unwrap_or_else(|| "resnet-rs-50".into());
-    let count = arguments.next().map_or(Ok(2000), |count| count.parse())?;
-
+    let (model, count) = arguments(2000)?;
     let folder = tempfile::tempdir()?;
     let paths = write_pictures(folder.path(), count)?;
     let gpu = Gpu::new(&GpuOptions::default())?;
-    let card = ModelCard::for_preset_of(Preset::find(&model)?.config(1000));
     let options = InferenceOptions { batch: BATCH, ..InferenceOptions::default() };
-    let net = Classifier::new(&gpu, &weights::network(&card), &options)?;
-    println!("{model} on {}, {count} pictures, {BATCH} at a time", gpu.name());
+    let net = Classifier::new(&gpu, &untrained(&gpu, &model)?, &options)?;
+    println!("{model} at {} px on {}, {count} pictures, {BATCH} at a time", net.card().res, gpu.name());
 
     let prepare = |path: &PathBuf| net.prepare(decode(path)?);
     let started = Instant::now();
@@ -80,9 +69,9 @@ fn told(what: &str, started: Instant, count: usize) -> f64 {
 fn write_pictures(folder: &Path, count: usize) -> Result<Vec<PathBuf>, Box<dyn Error + Send + Sync>> {
     let write = |i: usize| {
         let wave = |at: u32, period: f32| 60.0 * (at as f32 / period + i as f32).sin();
-        let noise = synth::value("noise", 500 * 375, i as u32);
+        let mut noise = rand_pcg::Pcg64Mcg::seed_from_u64(i as u64);
         let picture = RgbImage::from_fn(500, 375, |x, y| {
-            let grain = 12.0 * noise[(y * 500 + x) as usize];
+            let grain = noise.random_range(-12.0f32..12.0);
             let value = |a: f32, b: f32| (128.0 + wave(x, a) + wave(y, b) + grain) as u8;
             Rgb([value(31.0, 47.0), value(53.0, 23.0), value(91.0, 67.0)])
         });
