@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, BufWriter, ErrorKind, Write},
+    io::{self, BufWriter, ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -71,10 +71,37 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), Error> {
     Ok((file, about.len()))
 }
 
-/// Reads a text file.
+/// Reads a text file as editors save it: UTF-8 with or without a byte-order mark, or UTF-16 with one.
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    let (file, _) = open(path)?;
-    io::read_to_string(file).map_err(|e| Error::read(path, e))
+    let (mut file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    decode_text(bytes).ok_or_else(|| {
+        let problem = "it is not text in UTF-8; save it as UTF-8 in your editor";
+        Error::read(path, io::Error::new(ErrorKind::InvalidData, problem))
+    })
+}
+
+/// Text without its byte-order mark. `None` if the bytes are no text.
+fn decode_text(bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = units.iter().copied().map(unit).collect();
+        if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
+    };
+    match bytes.as_slice() {
+        [0xEF, 0xBB, 0xBF, text @ ..] => String::from_utf8(text.to_vec()).ok(),
+        [0xFF, 0xFE, text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xFE, 0xFF, text @ ..] => utf16(text, u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+/// Reads a list, such as names of classes: the lines of a text file without the blanks at their ends, and without the
+/// empty lines at the end of the file.
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>, Error> {
+    let text = read_text(path)?;
+    Ok(text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect())
 }
 
 /// Creates a folder and those above it.
@@ -198,6 +225,35 @@ mod tests {
             assert_eq!(read_text(&path).unwrap(), text);
         }
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn lists_are_the_same_whichever_editor_saved_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            format!("\u{FEFF}{text}").encode_utf16().flat_map(bytes).collect()
+        };
+        for bytes in [
+            "caf\u{e9}\n\ntwo words".into(),
+            "caf\u{e9}\n\ntwo words\n".into(),
+            "caf\u{e9} \n \ntwo words\t\n\n \n".into(),
+            "\u{FEFF}caf\u{e9}\r\n\r\ntwo words\r\n".into(),
+            utf16("caf\u{e9}\r\n\r\ntwo words\r\n\r\n", u16::to_le_bytes),
+            utf16("caf\u{e9}\n\ntwo words", u16::to_be_bytes),
+        ] {
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(lines(&path).unwrap(), ["caf\u{e9}", "", "two words"], "{bytes:?}");
+        }
+        for empty in ["", "\n", "\u{FEFF}"] {
+            fs::write(&path, empty).unwrap();
+            assert!(lines(&path).unwrap().is_empty(), "{empty:?}");
+        }
+        for bytes in [&b"caf\xe9"[..], &[0xFF, 0xFE, b'a'], &[0xFF, 0xFE, 0x00, 0xD8]] {
+            fs::write(&path, bytes).unwrap();
+            let error = lines(&path).unwrap_err().to_string();
+            assert!(error.contains("a.txt") && error.contains("save it as UTF-8"), "{error}");
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn insist(model: &str, found: &Config) -> Result<(), Error> {
 }
 
 fn labels(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
-    let names: Vec<String> = files::read_text(path)?.lines().map(str::to_owned).collect();
+    let names = files::lines(path)?;
     if names.len() == classes {
         return Ok(names);
     }
