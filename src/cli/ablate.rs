@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::train::{Display, stop_on_interrupt};
+use super::signals::stop_on_interrupt;
+use super::train::Display;
 use super::{Error, Global, output};
 use crate::files;
 use crate::gpu::Gpu;

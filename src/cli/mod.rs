@@ -21,6 +21,7 @@ mod runs;
 mod sample;
 mod scale;
 mod selftest;
+mod signals;
 mod train;
 mod tune;
 mod weights;

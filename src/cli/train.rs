@@ -1,13 +1,14 @@
 //! `train`: a network from nothing, or a run that goes on.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::signals::stop_on_interrupt;
 use super::weights::Source;
 use super::{Error, Global, output};
 use crate::train::{
@@ -105,21 +106,6 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         }))?;
     }
     Ok(())
-}
-
-/// The first Ctrl-C asks the run to stop and save; the second ends the program.
-pub(super) fn stop_on_interrupt(quiet: bool) -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        if !quiet {
-            eprintln!("\nstopping after this step; Ctrl-C again ends without saving");
-        }
-    })?;
-    Ok(stop)
 }
 
 /// The bar on stderr: kernels, then steps with loss, rate and time left; a line for each epoch.
