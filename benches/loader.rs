@@ -41,7 +41,7 @@ fn main() {
     let rand_augment = RandAugment { layers: 2, magnitude: 10.0, convention: Convention::Timm };
     for (name, rand_augment) in [("crops and flips", None), ("RandAugment", Some(rand_augment))] {
         let augmentation = Augmentation {
-            crop: Augment::Standard { shift: 0.125 },
+            crop: Augment::Standard { shift: 0.125, hflip: 0.5 },
             rand_augment,
             erasing: 0.0,
             mixup: 0.0,

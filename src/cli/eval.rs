@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::weights::Source;
 use super::{Error, Global, output};
-use crate::data::Dataset;
+use crate::data::{Broken, ClassMatch, Dataset, match_classes};
 use crate::exec::SessionOptions;
 use crate::inference::Inference;
 use crate::models::Input;
@@ -48,14 +48,21 @@ struct Answer {
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let trained = args.weights.load(global)?;
     let card = &trained.card;
-    let dataset = Dataset::open(&args.data)?;
-    if dataset.classes.len() != card.config.classes {
-        let (of_weights, of_data) = (card.config.classes, dataset.classes.len());
-        let name = trained.path.display();
-        return Err(Error::failed(format!(
-            "{name} tells {of_weights} classes apart, --data {} has {of_data}",
-            args.data
-        )));
+    let dataset = Dataset::open_validation(&args.data)?;
+    let dataset = match match_classes(&card.classes, card.config.classes, &dataset.classes) {
+        ClassMatch::Same => dataset,
+        ClassMatch::ByName(labels) => {
+            let classes = dataset.classes.len();
+            log::warn!("the {classes} classes of --data {} are matched with the network's by name", args.data);
+            dataset.relabelled(&labels, card.classes.clone())
+        }
+        ClassMatch::Different(why) => {
+            let (weights, data) = (trained.path.display(), &args.data);
+            return Err(Error::failed(format!("{weights} is for other classes than --data {data}: {why}")));
+        }
+    };
+    if !dataset.passed_over.is_empty() {
+        log::warn!("--data {}: passed over {}", args.data, dataset.passed_over);
     }
     let gpu = global.gpu()?;
     let (batch, res) = (args.batch as usize, args.res.unwrap_or(card.res));
@@ -79,10 +86,22 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     };
     drop(evaluating);
     let Some((evaluation, findings)) = answer else { return Ok(()) };
+    let (broken, pictures) = (evaluation.broken.clone(), source.len());
     if global.json {
-        return Ok(output::json(&Answer { evaluation, findings })?);
+        output::json(&Answer { evaluation, findings })?;
+    } else {
+        print(&evaluation, findings.as_ref(), &dataset.classes)?;
     }
-    print(&evaluation, findings.as_ref(), &dataset.classes)
+    if broken.is_empty() {
+        return Ok(());
+    }
+    for Broken { picture, problem, .. } in &broken {
+        log::warn!("{picture} cannot be read: {problem}");
+    }
+    Err(Error::failed(format!(
+        "{} of {pictures} pictures could not be read; the figures are of the others",
+        broken.len()
+    )))
 }
 
 fn print(result: &Evaluation, findings: Option<&Findings>, classes: &[String]) -> Result<(), Error> {

@@ -100,10 +100,14 @@ fn predict_pictures(args: &Predict, global: &Global, gpu: &Gpu, network: &Traine
             continue;
         }
         let found = pictures_in(image)?;
-        if found.is_empty() {
-            return Err(Error::failed(format!("{}: no pictures here: JPEG, PNG or WebP", image.display())));
+        if found.pictures.is_empty() {
+            let seen = if found.passed_over.is_empty() { "nothing" } else { &*found.passed_over.to_string() };
+            return Err(Error::failed(format!("{}: no pictures here, but {seen}", image.display())));
         }
-        paths.extend(found);
+        if !found.passed_over.is_empty() {
+            log::warn!("{}: passed over {}", image.display(), found.passed_over);
+        }
+        paths.extend(found.pictures);
     }
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };

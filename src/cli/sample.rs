@@ -27,7 +27,7 @@ pub(super) struct Sample {
 }
 
 pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
-    let dataset = Dataset::open(&args.data)?;
+    let dataset = Dataset::open_validation(&args.data)?;
     let total = dataset.val.len();
     if args.first >= total {
         return Err(Error::usage(format!(

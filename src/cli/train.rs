@@ -1,7 +1,7 @@
 //! `train`: a network from nothing, or a run that goes on.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -119,6 +119,8 @@ pub(super) struct Display {
     top1: Mutex<Option<f64>>,
     /// Steps left out.
     skipped: AtomicU64,
+    /// Pictures that cannot be read.
+    broken: AtomicUsize,
 }
 
 /// What a step counts for in the bar's top-1: about the last 20 are seen, since one of few pictures says little.
@@ -136,6 +138,7 @@ impl Display {
             started: Instant::now(),
             top1: Mutex::default(),
             skipped: AtomicU64::new(0),
+            broken: AtomicUsize::new(0),
         }
     }
 
@@ -164,7 +167,22 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Observer for Display {
+    fn note(&self, message: &str) {
+        self.say(message);
+    }
+
+    fn checking(&self, done: usize, total: usize) {
+        self.bar.set_style(style("checking pictures {wide_bar} {pos}/{len} {per_sec} eta {eta}"));
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    fn broken(&self, total: usize) {
+        self.broken.store(total, Ordering::Relaxed);
+    }
+
     fn compiling(&self, done: usize, total: usize) {
+        self.bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }
@@ -194,7 +212,12 @@ impl Observer for Display {
             0 => String::new(),
             steps => format!(" {steps} skipped"),
         };
-        self.bar.set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}{skipped}"));
+        let broken = match self.broken.load(Ordering::Relaxed) {
+            0 => String::new(),
+            pictures => format!(" {pictures} broken"),
+        };
+        self.bar
+            .set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}{skipped}{broken}"));
     }
 
     fn validating(&self, done: usize, total: usize) {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
 
+use super::dataset::Nothing;
+use super::split::Wanted;
+use super::walk::{PassedOver, contents};
 use super::{Dataset, Error, Sample, Source};
+use crate::files;
 
 /// Pixels a side, and in a picture.
 const SIDE: u32 = 32;
@@ -64,16 +68,22 @@ impl Variant {
     }
 }
 
-/// Opens the folder that the archive of the binary version unpacks to.
-pub(super) fn open(directory: &Path, variant: Variant) -> Result<Dataset, Error> {
+/// Opens the folder that the archive of the binary version unpacks to. Only to validate, its test file is enough.
+pub(super) fn open(directory: &Path, variant: Variant, wanted: Wanted) -> Result<Dataset, Error> {
+    let has_train = variant.train_files().iter().any(|name| directory.join(name).exists());
     Ok(Dataset {
-        train: Arc::new(Cifar::read(directory, variant, variant.train_files())?),
+        train: match wanted {
+            Wanted::Validation if !has_train => Arc::new(Nothing),
+            _ => Arc::new(Cifar::read(directory, variant, variant.train_files())?),
+        },
         val: Arc::new(Cifar::read(directory, variant, variant.val_files())?),
         classes: class_names(&directory.join(variant.names_file()), variant.classes())?,
         // CIFAR-10's; CIFAR-100's differ by 0.03 at most.
         mean: [0.4914, 0.4822, 0.4465],
         std: [0.2470, 0.2435, 0.2616],
         native_res: Some(SIDE),
+        mirrored: true,
+        passed_over: PassedOver::default(),
     })
 }
 
@@ -91,7 +101,8 @@ impl Cifar {
             let path = directory.join(name);
             if !path.is_file() {
                 let problem = format!(
-                    "no {name} here; give the folder that the binary version's archive unpacks to, with {}",
+                    "no {name} here; {}. Give the folder that the archive of the binary version unpacks to, with {}",
+                    contents(directory),
                     [variant.train_files(), variant.val_files()].concat().join(", ")
                 );
                 return Err(Error::invalid(directory, problem));
@@ -141,6 +152,11 @@ impl Source for Cifar {
         });
         Ok(Sample { image, label: u32::from(labels[labels.len() - 1]) })
     }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        let record_bytes = self.variant.record_bytes();
+        Some(u32::from(self.records[index * record_bytes + self.variant.label_bytes() - 1]))
+    }
 }
 
 /// Names of the classes, a line each; numbers where there is no such file.
@@ -148,8 +164,8 @@ fn class_names(path: &Path, count: usize) -> Result<Vec<String>, Error> {
     if !path.exists() {
         return Ok((0..count).map(|class| class.to_string()).collect());
     }
-    let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-    let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let mut names = files::lines(path)?;
+    names.retain(|name| !name.is_empty());
     if names.len() != count {
         let problem =
             format!("names {} classes instead of {count}; correct it, or remove it to have numbers", names.len());
@@ -187,7 +203,7 @@ mod tests {
 
     #[test]
     fn pictures_come_in_order_with_their_labels() {
-        let data = open(folder(Variant::Cifar10).path(), Variant::Cifar10).unwrap();
+        let data = open(folder(Variant::Cifar10).path(), Variant::Cifar10, Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (10, 2, 10));
         let labels: Vec<u32> = (0..10).map(|i| data.train.sample(i).unwrap().label).collect();
         assert_eq!(labels, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
@@ -198,13 +214,13 @@ mod tests {
     #[test]
     fn cifar100_takes_the_fine_label() {
         let folder = folder(Variant::Cifar100);
-        let data = open(folder.path(), Variant::Cifar100).unwrap();
+        let data = open(folder.path(), Variant::Cifar100, Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.train.sample(1).unwrap().label), (2, 9));
         assert_eq!(data.train.sample(1).unwrap().image.get_pixel(2, 3).0, [2, 3, 1]);
         assert_eq!(data.classes[99], "99");
         let names: Vec<String> = (0..100).map(|i| format!("name{i}\n")).collect();
         std::fs::write(folder.path().join("fine_label_names.txt"), names.concat() + "\n").unwrap();
-        assert_eq!(open(folder.path(), Variant::Cifar100).unwrap().classes[99], "name99");
+        assert_eq!(open(folder.path(), Variant::Cifar100, Wanted::Training).unwrap().classes[99], "name99");
     }
 
     #[test]
@@ -223,10 +239,11 @@ mod tests {
         for (name, bytes, expected) in cases {
             let folder = folder(Variant::Cifar10);
             std::fs::write(folder.path().join(name), bytes).unwrap();
-            let message = open(folder.path(), Variant::Cifar10).unwrap_err().to_string();
+            let message = open(folder.path(), Variant::Cifar10, Wanted::Training).unwrap_err().to_string();
             assert!(message.contains(expected) && message.contains(name), "{message}");
         }
-        let message = open(folder(Variant::Cifar10).path(), Variant::Cifar100).unwrap_err().to_string();
+        let message =
+            open(folder(Variant::Cifar10).path(), Variant::Cifar100, Wanted::Training).unwrap_err().to_string();
         assert!(message.contains("no train.bin here"), "{message}");
     }
 }

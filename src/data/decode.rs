@@ -1,53 +1,18 @@
-//! Picture files, and where they are.
+//! Picture files.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::Error;
 
-/// Endings of files that count as pictures, in any case.
-pub(super) const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
-
-/// Names in a folder, sorted; hidden ones left out.
-pub(super) fn visible(folder: &Path) -> Result<Vec<OsString>, Error> {
-    let entries = std::fs::read_dir(folder).map_err(Error::read(folder))?;
-    let names = entries.map(|entry| entry.map(|e| e.file_name())).collect::<Result<Vec<_>, _>>();
-    let mut names = names.map_err(Error::read(folder))?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// The pictures in a folder and in those below it, sorted by their paths; hidden ones left out, and folders that are links.
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    for path in visible(folder)?.into_iter().map(|name| folder.join(name)) {
-        if is_picture(&path) {
-            found.push(path);
-        } else if path.is_dir() && !path.is_symlink() {
-            found.extend(pictures_in(&path)?);
-        }
-    }
-    Ok(found)
-}
-
-pub(super) fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) && path.is_file()
-}
 
 /// Decodes a JPEG, PNG or WebP file, whatever its name, to 8-bit RGB: upright as its EXIF says, alpha left out.
 ///
@@ -56,15 +21,22 @@ pub(super) fn is_picture(path: &Path) -> bool {
 /// 32,768 pixels a side or takes more than 512 MiB decoded.
 pub fn decode(path: &Path) -> Result<RgbImage, Error> {
     let unusable = |problem: String| Error::Picture { path: path.to_owned(), problem };
+    let bytes = read(path)?;
+    // What is damaged may make a decoder panic, and must not end more than its own reading.
+    let decoded = catch_unwind(|| decode_bytes(&bytes)).unwrap_or_else(|_| Err("its decoder fails on it".to_owned()));
+    decoded.map_err(unusable)
+}
+
+/// The bytes of a picture's file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::read(path))?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::read(path))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(unusable(format!("its file is larger than {} MiB", MAX_BYTES >> 20)));
+        let problem = format!("its file is larger than {} MiB", MAX_BYTES >> 20);
+        return Err(Error::Picture { path: path.to_owned(), problem });
     }
-    // What is damaged may make a decoder panic, and must not end more than its own reading.
-    let decoded = catch_unwind(|| decode_bytes(&bytes)).unwrap_or_else(|_| Err("its decoder fails on it".to_owned()));
-    decoded.map_err(unusable)
+    Ok(bytes)
 }
 
 pub(super) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {

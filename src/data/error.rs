@@ -1,16 +1,21 @@
 //! What can go wrong with data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why pictures cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `--data` names nothing known.
-    #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR")]
+    #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR{hint}")]
     UnknownKind {
         /// What was given.
         spec: String,
+        /// What was probably meant, if that can be seen.
+        hint: String,
     },
+    /// A list of names cannot be read.
+    #[error(transparent)]
+    File(#[from] crate::files::Error),
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -28,7 +33,7 @@ pub enum Error {
         problem: String,
     },
     /// A file is no picture, or one that cannot be decoded.
-    #[error("{}: not a usable picture: {problem}. Convert it to JPEG, PNG or WebP, or remove it; a run that is under way goes on if another takes its place", path.display())]
+    #[error("{}: not a usable picture: {problem}", path.display())]
     Picture {
         /// The file.
         path: PathBuf,
@@ -38,6 +43,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// `--data` names nothing known.
+    pub(super) fn unknown_kind(spec: &str) -> Self {
+        let hint = if Path::new(spec).is_dir() { format!("; did you mean folder:{spec}?") } else { String::new() };
+        Self::UnknownKind { spec: spec.to_owned(), hint }
+    }
+
     /// Wraps an i/o error with the path it concerns.
     pub(super) fn read(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

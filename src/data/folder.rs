@@ -1,64 +1,152 @@
-//! `folder:DIR`: `DIR/train/CLASS/*.jpg` and `DIR/val/CLASS/*.jpg`, decoded when asked for; also PNG and WebP.
+//! `folder:DIR`: `DIR/train/CLASS/...` and `DIR/val/CLASS/...`, pictures at any depth below their class, decoded when asked for.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::{ENDINGS, decode, is_picture, visible};
-use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source};
+use super::split::{Split, Wanted};
+use super::walk::{ENDINGS, Found, PassedOver, contents, is_picture, pictures_in, visible};
+use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, decode};
 
-/// Opens a folder of folders. Classes are the folders under `train`, sorted by name; `val` may lack some of them.
-pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
-    let train = subfolder(directory, "train")?;
-    let classes = class_folders(&train)?;
-    if classes.len() < 2 {
-        let problem = "fewer than 2 folders of classes here: put pictures in train/CLASS/";
-        return Err(Error::invalid(train, problem));
+/// Opens a folder of folders. Classes are the folders of the training split, of the validation split where there is no other; the validation
+/// split may lack some of them. Only to validate, the folder may also hold the classes itself.
+pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
+    let [train, val] = [Split::Train, Split::Val].map(|split| split.folder(directory));
+    let (train, val) = match (train?, val?) {
+        (Some(train), Some(val)) => (Some(Folders::of(&train)?), Folders::of(&val)?),
+        (Some(train), None) if wanted == Wanted::Everything => (Some(Folders::of(&train)?), Folders::default()),
+        (None, Some(val)) if wanted != Wanted::Training => (None, Folders::of(&val)?),
+        (None, None) if wanted != Wanted::Training && Folders::of(directory)?.has_pictures() => {
+            (None, Folders::of(directory)?)
+        }
+        (train, _) => {
+            let missing = if train.is_none() && wanted == Wanted::Training { Split::Train } else { Split::Val };
+            return Err(missing_split(directory, missing));
+        }
+    };
+    let mut names = train.as_ref().map_or_else(|| val.names(), Folders::names);
+    if wanted == Wanted::Everything {
+        names.extend(val.names());
     }
-    let val = subfolder(directory, "val")?;
-    let val_classes = class_folders(&val)?;
-    if val_classes.is_empty() {
-        return Err(Error::invalid(val, "no folders of classes here: put pictures in val/CLASS/"));
+    classes::sort(&mut names);
+    names.dedup();
+    let train = train.unwrap_or_default();
+    if wanted == Wanted::Training {
+        train.check_training()?;
     }
-    if let Some(unknown) = val_classes.iter().find(|name| classes.binary_search(name).is_err()) {
-        let problem = "is no class of the training pictures: add a folder of this name to train, or remove it here";
-        return Err(Error::invalid(val.join(unknown), problem));
+    if wanted != Wanted::Everything {
+        val.check_validation(&names)?;
     }
+    let mut passed_over = train.passed_over.clone();
+    passed_over.extend(&val.passed_over);
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {
-        train: Arc::new(Folder::list(&train, &classes)?),
-        val: Arc::new(Folder::list(&val, &classes)?),
-        classes: classes.iter().map(|name| name.to_string_lossy().into_owned()).collect(),
+        train: Arc::new(train.list(&names)),
+        val: Arc::new(val.list(&names)),
+        classes: names,
         mean,
         std,
         native_res: None,
+        mirrored: true,
+        passed_over,
     })
+}
+
+fn missing_split(directory: &Path, split: Split) -> Error {
+    let names = split.names().join(", ");
+    let problem = format!(
+        "no folder for the {} pictures here ({names}): {}. Put pictures in train/CLASS/ and val/CLASS/",
+        if split == Split::Train { "training" } else { "validation" },
+        contents(directory)
+    );
+    Error::invalid(directory, problem)
+}
+
+/// A split's folders, one a class.
+#[derive(Default)]
+struct Folders {
+    split: PathBuf,
+    /// By the class's name.
+    classes: BTreeMap<String, Found>,
+    /// What is not in them.
+    passed_over: PassedOver,
+}
+
+impl Folders {
+    fn of(split: &Path) -> Result<Self, Error> {
+        let mut folders = Self { split: split.to_owned(), ..Self::default() };
+        for path in visible(split)? {
+            if !path.is_dir() {
+                match is_picture(&path) {
+                    true => folders.passed_over.add("pictures outside of the folders of classes", 1),
+                    false => folders.passed_over.add_file(&path),
+                }
+                continue;
+            }
+            let found = pictures_in(&path)?;
+            folders.passed_over.extend(&found.passed_over);
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            folders.classes.insert(name, found);
+        }
+        Ok(folders)
+    }
+
+    fn has_pictures(&self) -> bool {
+        self.classes.values().any(|found| !found.pictures.is_empty())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.classes.keys().cloned().collect()
+    }
+
+    /// Whether there are classes to tell apart, and pictures of each.
+    fn check_training(&self) -> Result<(), Error> {
+        if self.classes.len() < 2 {
+            let problem = format!(
+                "fewer than 2 folders of classes here: {}. Put pictures in train/CLASS/",
+                contents(&self.split)
+            );
+            return Err(Error::invalid(&self.split, problem));
+        }
+        let Some((name, found)) = self.classes.iter().find(|(_, found)| found.pictures.is_empty()) else {
+            return Ok(());
+        };
+        let passed_over = match found.passed_over.is_empty() {
+            true => String::new(),
+            false => format!(", only {}", found.passed_over),
+        };
+        let problem = format!("no pictures here ({}){passed_over}: add some, or remove the folder", ENDINGS.join(", "));
+        Err(Error::invalid(self.split.join(name), problem))
+    }
+
+    /// Whether there are pictures, all of them of these classes.
+    fn check_validation(&self, names: &[String]) -> Result<(), Error> {
+        if !self.has_pictures() {
+            let problem = format!("no pictures in folders of classes here: {}", contents(&self.split));
+            return Err(Error::invalid(&self.split, problem));
+        }
+        if let Some(unknown) = self.classes.keys().find(|name| !names.contains(name)) {
+            let problem = "is no class of the training pictures: add a folder of this name to train, or remove it here";
+            return Err(Error::invalid(self.split.join(unknown), problem));
+        }
+        Ok(())
+    }
+
+    /// The pictures in order of class and path.
+    fn list(mut self, names: &[String]) -> Folder {
+        let of_class = |(label, name): (u32, &String)| {
+            let pictures = self.classes.remove(name).unwrap_or_default().pictures;
+            pictures.into_iter().map(move |path| (path, label))
+        };
+        let files = (0..).zip(names).flat_map(of_class).collect();
+        Folder { split: self.split, files }
+    }
 }
 
 /// One split: paths and classes.
 struct Folder {
+    split: PathBuf,
     files: Vec<(PathBuf, u32)>,
-}
-
-impl Folder {
-    /// Lists a split's pictures in order of class and name.
-    fn list(split: &Path, classes: &[OsString]) -> Result<Self, Error> {
-        let mut files = Vec::new();
-        for (label, class) in (0..).zip(classes) {
-            let folder = split.join(class);
-            if !folder.is_dir() {
-                continue;
-            }
-            let names: Vec<OsString> =
-                visible(&folder)?.into_iter().filter(|name| is_picture(&folder.join(name))).collect();
-            if names.is_empty() {
-                let problem = format!("no pictures here ({}): add some, or remove the folder", ENDINGS.join(", "));
-                return Err(Error::invalid(folder, problem));
-            }
-            files.extend(names.into_iter().map(|name| (folder.join(name), label)));
-        }
-        Ok(Self { files })
-    }
 }
 
 impl Source for Folder {
@@ -70,19 +158,29 @@ impl Source for Folder {
         let (path, label) = &self.files[index];
         Ok(Sample { image: decode(path)?, label: *label })
     }
-}
 
-fn subfolder(directory: &Path, name: &str) -> Result<PathBuf, Error> {
-    let path = directory.join(name);
-    if path.is_dir() {
-        return Ok(path);
+    fn label(&self, index: usize) -> Option<u32> {
+        Some(self.files[index].1)
     }
-    let problem = format!("no folder {name} here: put pictures in train/CLASS/ and val/CLASS/");
-    Err(Error::invalid(directory, problem))
-}
 
-fn class_folders(split: &Path) -> Result<Vec<OsString>, Error> {
-    Ok(visible(split)?.into_iter().filter(|name| split.join(name).is_dir()).collect())
+    /// Its path within the split, with slashes on every system.
+    fn name(&self, index: usize) -> String {
+        let path = &self.files[index].0;
+        let parts = path.strip_prefix(&self.split).unwrap_or(path).iter().map(|part| part.to_string_lossy());
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some((0..self.len()).map(|index| self.name(index)).collect())
+    }
+
+    fn are_files(&self) -> bool {
+        true
+    }
+
+    fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
+        Some(super::decode::read(&self.files[index].0))
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +203,7 @@ mod tests {
     }
 
     fn message(folder: &tempfile::TempDir) -> String {
-        open(folder.path()).unwrap_err().to_string()
+        open(folder.path(), Wanted::Training).unwrap_err().to_string()
     }
 
     #[test]
@@ -116,29 +214,93 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "no picture").unwrap();
         }
-        let data = open(folder.path()).unwrap();
+        let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!(data.classes, ["cat", "dog"]);
         let samples: Vec<Sample> = (0..data.train.len()).map(|i| data.train.sample(i).unwrap()).collect();
         let seen: Vec<(u8, u32)> = samples.iter().map(|s| (s.image.get_pixel(0, 0)[0], s.label)).collect();
         assert_eq!(seen, [(2, 0), (1, 1), (0, 1)]);
         assert_eq!((data.val.len(), data.val.sample(0).unwrap().label, data.native_res), (1, 1, None));
+        let passed_over = "1 .txt, 1 pictures outside of the folders of classes";
+        assert_eq!(data.passed_over.to_string(), passed_over);
+    }
+
+    #[test]
+    fn classes_are_walked_all_the_way_down() {
+        let folder =
+            tree(&["train/b/images/b_1.JPEG", "train/b/0.png", "train/a/x/y/1.tif", "val/a/images/val_1.JPEG"]);
+        let data = open(folder.path(), Wanted::Training).unwrap();
+        assert_eq!(data.train.names().unwrap(), ["a/x/y/1.tif", "b/0.png", "b/images/b_1.JPEG"]);
+        assert_eq!((0..3).map(|i| data.train.label(i).unwrap()).collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!(data.val.name(0), "a/images/val_1.JPEG");
+    }
+
+    #[test]
+    fn splits_have_the_names_that_others_give_them() {
+        for (train, val) in [("train", "valid"), ("Train", "validation"), ("training", "test"), ("TRAIN", "Testing")] {
+            let [a, b, c] = [format!("{train}/a/1.png"), format!("{train}/b/1.png"), format!("{val}/a/1.png")];
+            let data = open(tree(&[&a, &b, &c, "__MACOSX/train/c/1.png"]).path(), Wanted::Training).unwrap();
+            assert_eq!((data.train.len(), data.val.len()), (2, 1), "{train}, {val}");
+        }
+        // Roboflow has all three.
+        let folder = tree(&["train/a/1.png", "train/b/1.png", "test/a/2.png", "valid/b/3.png"]);
+        assert_eq!(open(folder.path(), Wanted::Training).unwrap().val.name(0), "b/3.png");
+    }
+
+    #[test]
+    fn validation_needs_its_own_pictures_alone() {
+        for places in [&["val/b/1.png", "val/a/2.png"][..], &["test/b/1.png", "test/a/2.png"], &["b/1.png", "a/2.png"]]
+        {
+            let folder = tree(places);
+            let data = open(folder.path(), Wanted::Validation).unwrap();
+            assert_eq!((data.train.len(), data.val.len(), data.classes), (0, 2, vec!["a".into(), "b".into()]));
+            assert!(message(&folder).contains("no folder for the training pictures here (train, training)"));
+        }
+        // The classes are still those of the training pictures, if these are there.
+        let folder = tree(&["train/a/1.png", "train/b/1.png", "val/b/1.png"]);
+        assert_eq!(open(folder.path(), Wanted::Validation).unwrap().classes, ["a", "b"]);
+    }
+
+    #[test]
+    fn numbers_are_sorted_as_numbers() {
+        let places: Vec<String> =
+            (0..12).flat_map(|n| [format!("train/{n}/1.png"), format!("val/{n}/1.png")]).collect();
+        let folder = tree(&places.iter().map(String::as_str).collect::<Vec<_>>());
+        let classes: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+        assert_eq!(open(folder.path(), Wanted::Training).unwrap().classes, classes);
+    }
+
+    #[test]
+    fn everything_is_there_for_inspection() {
+        let folder = tree(&["train/a/1.png", "train/b/1.png", "val/b/1.png", "val/c/1.png"]);
+        let data = open(folder.path(), Wanted::Everything).unwrap();
+        assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (2, 2, 3));
+        let folder = tree(&["train/a/1.png"]);
+        assert_eq!(open(folder.path(), Wanted::Everything).unwrap().classes, ["a"]);
     }
 
     #[test]
     fn incomplete_folders_are_named_with_the_way_out() {
         let cases: [(&[&str], &str); 5] = [
-            (&["val/a/1.png"], "no folder train here"),
-            (&["train/a/1.png", "val/a/1.png"], "train: fewer than 2 folders of classes here"),
-            (&["train/a/1.png", "train/b/1.png"], "no folder val here"),
-            (&["train/a/1.png", "train/b/1.png", "val/1.png"], "val: no folders of classes here"),
+            (&["val/a/1.png"], "no folder for the training pictures here (train, training): there is only val"),
+            (&["train/a/1.png", "val/a/1.png"], "train: fewer than 2 folders of classes here: there is only a"),
+            (&["train/a/1.png", "train/b/1.png", "vals/a/1.png"], "testing): there are train and vals."),
+            (
+                &["train/a/1.png", "train/b/1.png", "val/1.png"],
+                "val: no pictures in folders of classes here: there is only 1.png",
+            ),
             (&["train/a/1.png", "train/b/1.png", "val/c/1.png"], "val/c: is no class of the training pictures"),
         ];
         for (places, expected) in cases {
             let message = message(&tree(places));
             assert!(message.contains(expected), "{message}");
         }
-        let folder = tree(&["train/a/1.png", "train/b/1.gif", "val/a/1.png"]);
-        assert!(message(&folder).contains("train/b: no pictures here (jpg, jpeg, png, webp)"));
+        let folder = tree(&["train/a/1.png", "train/b/1.png", "val/a/1.png"]);
+        std::fs::rename(folder.path().join("train/b/1.png"), folder.path().join("train/b/1.heic")).unwrap();
+        let message = message(&folder);
+        assert!(
+            message.contains("train/b: no pictures here (bmp, gif, ") && message.contains("only 1 .heic"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -146,7 +308,7 @@ mod tests {
         let folder = tree(&["train/a/1.png", "train/b/1.png", "val/a/1.png"]);
         let path = folder.path().join("train/b/1.png");
         std::fs::write(&path, "no picture").unwrap();
-        let error = open(folder.path()).unwrap().train.sample(1).err().unwrap();
+        let error = open(folder.path(), Wanted::Training).unwrap().train.sample(1).err().unwrap();
         assert!(matches!(&error, Error::Picture { path: p, .. } if *p == path), "{error}");
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(decode(&path), Err(Error::Read { .. })));

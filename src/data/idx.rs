@@ -8,6 +8,9 @@ use std::sync::Arc;
 use flate2::bufread::MultiGzDecoder;
 use image::{Rgb, RgbImage};
 
+use super::dataset::Nothing;
+use super::split::{Split, Wanted};
+use super::walk::{PassedOver, contents, visible};
 use super::{Dataset, Error, Sample, Source};
 
 /// First word of a file of bytes in three dimensions (pictures, rows, columns) and in one (labels).
@@ -27,10 +30,35 @@ const MOST_CLASSES: usize = 100;
 const FASHION: [&str; 10] =
     ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without `.gz`.
-pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
-    let (train, train_labels) = Idx::read(directory, "train")?;
-    let (val, val_labels) = Idx::read(directory, "t10k")?;
+/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without `.gz`. Only to validate,
+/// those of `t10k` are enough.
+pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
+    let (val, val_labels) = Idx::read(directory, Split::Val)?;
+    // Without "." and "..", so that the folder's own name is seen.
+    let full = directory.canonicalize().map_err(Error::read(directory))?;
+    let fashion = full.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("fashion"));
+    let class_name = |class: usize| match FASHION.get(class) {
+        Some(name) if fashion => (*name).to_owned(),
+        _ => class.to_string(),
+    };
+    let dataset = |train: Arc<dyn Source>, val: Idx, classes: usize| Dataset {
+        native_res: Some(val.padded_side()),
+        train,
+        val: Arc::new(val),
+        classes: (0..classes).map(class_name).collect(),
+        // Fashion-MNIST's, in all three channels.
+        mean: [0.2860; 3],
+        std: [0.3530; 3],
+        // A mirrored digit or letter is none.
+        mirrored: fashion,
+        passed_over: PassedOver::default(),
+    };
+    if wanted == Wanted::Validation && find(directory, Split::Train, "images-idx3")?.is_none() {
+        let classes = val.labels.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
+        // MNIST's files tell ten classes apart, whichever of them are there.
+        return Ok(dataset(Arc::new(Nothing), val, classes.max(FASHION.len())));
+    }
+    let (train, train_labels) = Idx::read(directory, Split::Train)?;
     if train.side != val.side {
         let problem = format!(
             "the training pictures are {} pixels wide, the test pictures {}; take both from the same data set",
@@ -59,22 +87,7 @@ pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
         );
         return Err(Error::invalid(val_labels, problem));
     }
-    // Without "." and "..", so that the folder's own name is seen.
-    let full = directory.canonicalize().map_err(Error::read(directory))?;
-    let fashion = full.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("fashion"));
-    let classes = (0..count).map(|class| match FASHION.get(class) {
-        Some(name) if fashion => (*name).to_owned(),
-        _ => class.to_string(),
-    });
-    Ok(Dataset {
-        native_res: Some(train.padded_side()),
-        train: Arc::new(train),
-        val: Arc::new(val),
-        classes: classes.collect(),
-        // Fashion-MNIST's, in all three channels.
-        mean: [0.2860; 3],
-        std: [0.3530; 3],
-    })
+    Ok(dataset(Arc::new(train), val, count))
 }
 
 /// One split, in memory.
@@ -87,8 +100,8 @@ struct Idx {
 
 impl Idx {
     /// Reads a split; also gives the path of its labels.
-    fn read(directory: &Path, split: &str) -> Result<(Self, PathBuf), Error> {
-        let images = find(directory, &format!("{split}-images-idx3-ubyte"))?;
+    fn read(directory: &Path, split: Split) -> Result<(Self, PathBuf), Error> {
+        let images = required(directory, split, "images-idx3")?;
         let ([count, height, width], pixels) = read_file(&images, IMAGES_MAGIC)?;
         if count == 0 {
             return Err(Error::invalid(images, "holds no pictures; download it again"));
@@ -100,7 +113,7 @@ impl Idx {
             );
             return Err(Error::invalid(images, problem));
         }
-        let labels_path = find(directory, &format!("{split}-labels-idx1-ubyte"))?;
+        let labels_path = required(directory, split, "labels-idx1")?;
         let ([label_count], labels) = read_file(&labels_path, LABELS_MAGIC)?;
         if label_count != count {
             let problem = format!(
@@ -133,16 +146,56 @@ impl Source for Idx {
         }
         Ok(Sample { image, label: u32::from(self.labels[index]) })
     }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        Some(u32::from(self.labels[index]))
+    }
 }
 
-/// The file of this name, or with `.gz` after it.
-fn find(directory: &Path, name: &str) -> Result<PathBuf, Error> {
-    let found =
-        [name.to_owned(), format!("{name}.gz")].map(|name| directory.join(name)).into_iter().find(|p| p.is_file());
-    found.ok_or_else(|| {
+/// Names of the splits in files' names; the first is the data sets' own.
+fn split_names(split: Split) -> &'static [&'static str] {
+    match split {
+        Split::Train => &["train"],
+        Split::Val => &["t10k", "test"],
+    }
+}
+
+/// A split's file of a kind, `images-idx3` or `labels-idx1`. Some tools write a dot before `idx` or put each file into a folder of its own name,
+/// and EMNIST's have a prefix.
+fn find(directory: &Path, split: Split, kind: &str) -> Result<Option<PathBuf>, Error> {
+    // What stands before the split's name in that of a file.
+    let prefix = |path: &Path| -> Option<String> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase().replace('.', "-");
+        let name = name.strip_suffix("-gz").unwrap_or(&name);
+        let ends = split_names(split).iter().map(|split| format!("{split}-{kind}-ubyte"));
+        ends.into_iter().find_map(|end| name.strip_suffix(&end).map(str::to_owned))
+    };
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for path in visible(directory)? {
+        let Some(prefix) = prefix(&path) else { continue };
+        if path.is_file() {
+            found.push((prefix, path));
+        } else if let Some(inner) = visible(&path)?.into_iter().find(|inner| inner.is_file()) {
+            found.push((prefix, inner));
+        }
+    }
+    found.sort();
+    match found.as_slice() {
+        [(first, _), .., (last, other)] if first != last => {
+            let problem = "two data sets are in one folder: give each a folder of its own";
+            Err(Error::invalid(other, problem))
+        }
+        _ => Ok(found.into_iter().next().map(|(_, path)| path)),
+    }
+}
+
+fn required(directory: &Path, split: Split, kind: &str) -> Result<PathBuf, Error> {
+    find(directory, split, kind)?.ok_or_else(|| {
+        let name = format!("{}-{kind}-ubyte", split_names(split)[0]);
         let problem = format!(
-            "no {name} here, nor {name}.gz; give the folder with the four files of MNIST or Fashion-MNIST \
-             (Debian's package dataset-fashion-mnist has them in /usr/share/datasets/fashion-mnist)"
+            "no {name} here, nor {name}.gz; {}. Give the folder with the four files of MNIST or Fashion-MNIST \
+             (Debian's package dataset-fashion-mnist has them in /usr/share/datasets/fashion-mnist)",
+            contents(directory)
         );
         Error::invalid(directory, problem)
     })
@@ -228,13 +281,13 @@ mod tests {
     }
 
     fn message(folder: &tempfile::TempDir) -> String {
-        open(folder.path()).unwrap_err().to_string()
+        open(folder.path(), Wanted::Training).unwrap_err().to_string()
     }
 
     #[test]
     fn pictures_are_padded_with_black_and_grey_in_all_channels() {
         for (side, padded, margin) in [(28, 32, 2), (5, 8, 1), (8, 8, 0)] {
-            let data = open(folder(side).path()).unwrap();
+            let data = open(folder(side).path(), Wanted::Training).unwrap();
             assert_eq!((data.train.len(), data.val.len(), data.native_res), (3, 2, Some(padded)));
             assert_eq!(data.classes, ["0", "1", "2", "3"]);
             let Sample { image, label } = data.train.sample(1).unwrap();
@@ -263,7 +316,7 @@ mod tests {
             std::fs::remove_file(path).unwrap();
             put(&folder, &format!("{name}{ending}"), &zipped);
         }
-        assert_eq!(open(folder.path()).unwrap().val.sample(1).unwrap().label, 2);
+        assert_eq!(open(folder.path(), Wanted::Training).unwrap().val.sample(1).unwrap().label, 2);
     }
 
     #[test]
@@ -319,12 +372,51 @@ mod tests {
         assert!(message(&folder).contains("4 pixels wide, the test pictures 8"));
     }
 
+    #[test]
+    fn files_are_found_as_other_tools_name_them() {
+        let rename = |to: fn(&str) -> String| {
+            let folder = folder(4);
+            for path in visible(folder.path()).unwrap() {
+                let renamed = folder.path().join(to(&path.file_name().unwrap().to_string_lossy()));
+                std::fs::create_dir_all(renamed.parent().unwrap()).unwrap();
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::remove_file(path).unwrap();
+                std::fs::write(renamed, bytes).unwrap();
+            }
+            folder
+        };
+        for to in [
+            |name: &str| name.replace("-idx", ".idx"),
+            |name: &str| format!("emnist-letters-{name}"),
+            |name: &str| name.replace("t10k", "test"),
+            |name: &str| format!("{}/{name}", name.replace("-idx", ".idx")),
+        ] {
+            let data = open(rename(to).path(), Wanted::Training).unwrap();
+            assert_eq!((data.train.len(), data.val.len()), (3, 2));
+        }
+        let two = rename(|name| format!("emnist-letters-{name}"));
+        put(&two, "emnist-digits-train-images-idx3-ubyte", &[]);
+        assert!(message(&two).contains("two data sets are in one folder"), "{}", message(&two));
+    }
+
+    #[test]
+    fn the_test_pictures_alone_can_be_validated_with() {
+        let folder = folder(4);
+        for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        assert!(message(&folder).contains("no train-images-idx3-ubyte here"));
+        assert!(message(&folder).contains("there are t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"));
+        let data = open(folder.path(), Wanted::Validation).unwrap();
+        assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (0, 2, 10));
+    }
+
     /// EMNIST has more classes than MNIST.
     #[test]
     fn classes_follow_the_training_labels() {
         let folder = folder(4);
         put(&folder, "train-labels-idx1-ubyte", &file(LABELS_MAGIC, &[3], &[1, 46, 2]));
-        let data = open(folder.path()).unwrap();
+        let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!((data.classes.len(), data.classes[46].as_str()), (47, "46"));
     }
 
@@ -335,7 +427,7 @@ mod tests {
             eprintln!("skipped: no {}; Debian's package dataset-fashion-mnist has it", directory.display());
             return;
         }
-        let data = open(directory).unwrap();
+        let data = open(directory, Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.native_res), (60_000, 10_000, Some(32)));
         let name = |index| data.classes[data.train.sample(index).unwrap().label as usize].as_str();
         assert_eq!([name(0), name(1), name(2)], ["ankle boot", "T-shirt", "T-shirt"]);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{Augmentation, Error, Source, evaluation_crop, pack};
+use super::broken::{self, Broken};
+use super::{Augmentation, Error, Sample, Source, evaluation_crop, pack};
 
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,12 +28,12 @@ pub struct LoaderOptions {
 /// What is done to a picture, and in which order they come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transform {
-    /// In file order, evaluation crop; a last short batch is filled up with black pictures.
+    /// In file order, evaluation crop; pictures that cannot be read are left out, and short batches are filled up with black ones.
     Evaluate {
         /// Share of the resized picture that the crop keeps.
         crop_pct: f64,
     },
-    /// Augmented; a last short batch is left out.
+    /// Augmented; other pictures take the places of those that cannot be read, and a last short batch is left out.
     Train {
         /// How pictures are varied.
         augmentation: Augmentation,
@@ -59,6 +60,10 @@ pub struct Batch {
     pub shares: Vec<f32>,
     /// Pictures that are real; the rest fills up the batch.
     pub count: usize,
+    /// The numbers of these pictures in the source.
+    pub indices: Vec<usize>,
+    /// Pictures that should be in the batch and cannot be read.
+    pub broken: Vec<Broken>,
 }
 
 /// An epoch's batches in order.
@@ -71,8 +76,8 @@ pub struct Batches {
 
 impl Batches {
     /// Starts loading an epoch at batch number `start`, so that a resumed run can enter in the middle.
-    /// Order and content do not depend on the threads' timing. Dropping the iterator ends the loading. An error is the last
-    /// item; a panic on the loading threads goes on in [`Iterator::next`].
+    /// Order and content do not depend on the threads' timing. Dropping the iterator ends the loading. An error, which is the last
+    /// item, means that no picture can be read any more; a panic on the loading threads goes on in [`Iterator::next`].
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, epoch: u64, start: usize) -> Self {
         let (sender, receiver) = sync_channel(options.at_once + 1);
         let wanted = Arc::new(AtomicBool::new(true));
@@ -145,39 +150,58 @@ fn load(
     indices: &[usize],
     wanted: &AtomicBool,
 ) -> Option<Result<Batch, Error>> {
-    let transform = |index: usize| {
-        let sample = source.sample(index)?;
-        let picture = match options.transform {
-            Transform::Evaluate { crop_pct } => evaluation_crop(&sample.image, options.res, crop_pct),
-            Transform::Train { augmentation, small, seed, .. } => {
-                augmentation.picture(&sample.image, options.res, small, (seed, epoch, index as u64))
-            }
+    let place = |index: usize| -> Result<Place, Error> {
+        let read = match options.transform {
+            Transform::Evaluate { .. } => broken::read(source, index),
+            Transform::Train { .. } => broken::read_or_replace(source, index)?,
         };
-        Ok((pack(&picture), sample.label))
+        let picture = read.sample.map(|(at, Sample { image, label })| {
+            let picture = match options.transform {
+                Transform::Evaluate { crop_pct } => evaluation_crop(&image, options.res, crop_pct),
+                Transform::Train { augmentation, small, seed, .. } => {
+                    augmentation.picture(&image, options.res, small, (seed, epoch, index as u64))
+                }
+            };
+            (at, pack(&picture), label)
+        });
+        Ok(Place { picture, broken: read.broken })
     };
-    let samples = indices.par_iter().map(|&index| wanted.load(Ordering::Relaxed).then(|| transform(index)));
-    let mut batch = join(samples.collect::<Option<Vec<_>>>()?, options);
+    let places = indices.par_iter().map(|&index| wanted.load(Ordering::Relaxed).then(|| place(index)));
+    let mut batch = join(places.collect::<Option<Vec<_>>>()?, options);
     if let (Ok(batch), Transform::Train { augmentation, seed, .. }) = (&mut batch, options.transform) {
         augmentation.batch(batch, (seed, epoch, number as u64));
     }
     Some(batch)
 }
 
-/// Puts samples in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
-fn join(samples: Vec<Result<(Vec<u32>, u32), Error>>, options: &LoaderOptions) -> Result<Batch, Error> {
+/// A place of a batch: the picture in it, with its number and class, and those that cannot be read.
+struct Place {
+    picture: Option<(usize, Vec<u32>, u32)>,
+    broken: Vec<Broken>,
+}
+
+/// Puts pictures in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
+fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Batch, Error> {
     let picture_pixels = (options.res as usize).pow(2);
     let mut batch = Batch {
         pixels: Vec::with_capacity(options.batch * picture_pixels),
         labels: Vec::with_capacity(options.batch),
         others: Vec::new(),
         shares: vec![1.0; options.batch],
-        count: samples.len(),
+        count: 0,
+        indices: Vec::with_capacity(options.batch),
+        broken: Vec::new(),
     };
-    for sample in samples {
-        let (pixels, label) = sample?;
-        batch.pixels.extend(pixels);
-        batch.labels.push(label);
+    for place in places {
+        let Place { picture, broken } = place?;
+        batch.broken.extend(broken);
+        if let Some((index, pixels, label)) = picture {
+            batch.indices.push(index);
+            batch.pixels.extend(pixels);
+            batch.labels.push(label);
+        }
     }
+    batch.count = batch.indices.len();
     batch.pixels.resize(options.batch * picture_pixels, 0);
     batch.labels.resize(options.batch, 0);
     batch.others = batch.labels.clone();
@@ -225,7 +249,8 @@ mod tests {
 
     #[test]
     fn shuffled_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
-        let augmentation = Augmentation { crop: Augment::Standard { shift: 0.125 }, ..Augmentation::default() };
+        let augmentation =
+            Augmentation { crop: Augment::Standard { shift: 0.125, hflip: 0.5 }, ..Augmentation::default() };
         let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
         let train = LoaderOptions { batch: 3, at_once: 1, res: 2, transform };
         let epoch = labels(train, 5, 0);
@@ -256,7 +281,7 @@ mod tests {
     #[test]
     fn varied_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
         let rand_augment = Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm });
-        let crop = Augment::Standard { shift: 0.125 };
+        let crop = Augment::Standard { shift: 0.125, hflip: 0.5 };
         let augmentation = Augmentation { crop, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
         let batches = |augmentation, epoch, start| -> Vec<Batch> {
             let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
@@ -292,7 +317,7 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(5));
             assert!(index != 6, "the decoder fails");
             match index {
-                4 | 5 => Err(Error::invalid(format!("{index}.png"), "broken")),
+                4 | 5 => Err(Error::invalid(self.name(index), "broken")),
                 _ => Numbers(10).sample(index),
             }
         }
@@ -313,10 +338,53 @@ mod tests {
     }
 
     #[test]
-    fn the_first_broken_picture_of_a_batch_is_the_error() {
-        let (_, mut batches) = faulty(2, 2);
-        assert!(batches.next().unwrap().unwrap_err().to_string().starts_with("4.png"));
-        assert!(batches.next().is_none());
+    fn evaluation_leaves_out_what_cannot_be_read() {
+        let (_, mut batches) = faulty(3, 1);
+        let batch = batches.next().unwrap().unwrap();
+        assert_eq!((batch.count, &batch.indices[..], &batch.labels[..]), (1, &[3][..], &[3, 0, 0][..]));
+        assert_eq!(batch.broken.iter().map(|broken| broken.index).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(batch.pixels.len(), 3 * 4);
+    }
+
+    /// Pictures of which every third is broken, until all are.
+    struct Thirds {
+        all: bool,
+    }
+
+    impl Source for Thirds {
+        fn len(&self) -> usize {
+            60
+        }
+
+        fn sample(&self, index: usize) -> Result<Sample, Error> {
+            match self.all || index.is_multiple_of(3) {
+                true => Err(Error::invalid(self.name(index), "broken")),
+                false => Numbers(60).sample(index),
+            }
+        }
+    }
+
+    #[test]
+    fn training_puts_other_pictures_in_the_places_of_broken_ones() {
+        let transform = Transform::Train { augmentation: Augmentation::default(), small: true, shuffle: true, seed: 1 };
+        let options = LoaderOptions { batch: 10, at_once: 1, res: 2, transform };
+        let epoch = |start| -> Vec<Batch> {
+            Batches::new(Arc::new(Thirds { all: false }), options, 0, start).map(|batch| batch.unwrap()).collect()
+        };
+        let batches = epoch(0);
+        assert_eq!(batches, epoch(0), "whichever thread is faster");
+        assert_eq!(batches[4..], epoch(4)[..], "entered in the middle");
+        assert_eq!(batches.iter().map(|batch| batch.count).sum::<usize>(), 60);
+        let indices: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
+        assert!(indices.iter().all(|index| !index.is_multiple_of(3)), "{indices:?}");
+        let mut broken: Vec<usize> = batches.iter().flat_map(|b| b.broken.iter().map(|broken| broken.index)).collect();
+        broken.sort_unstable();
+        broken.dedup();
+        assert_eq!(broken, (0..60).step_by(3).collect::<Vec<_>>());
+
+        let mut none = Batches::new(Arc::new(Thirds { all: true }), options, 0, 0);
+        assert!(none.next().unwrap().is_err(), "no picture is left");
+        assert!(none.next().is_none());
     }
 
     #[test]

@@ -4,7 +4,11 @@
 #[cfg(feature = "train")]
 mod augment;
 #[cfg(feature = "train")]
+mod broken;
+#[cfg(feature = "train")]
 mod cifar;
+#[cfg(feature = "train")]
+mod classes;
 #[cfg(feature = "train")]
 mod dataset;
 #[cfg(feature = "pictures")]
@@ -23,22 +27,34 @@ mod order;
 mod random;
 mod resize;
 #[cfg(feature = "train")]
+mod selection;
+#[cfg(feature = "train")]
 mod shapes;
 #[cfg(feature = "train")]
 mod shards;
+#[cfg(feature = "train")]
+mod split;
+#[cfg(feature = "pictures")]
+mod walk;
 
 #[cfg(feature = "train")]
 pub use self::{
     augment::{Augment, Augmentation, Convention, RandAugment},
+    broken::{Broken, find_broken},
+    classes::{ClassMatch, match_classes},
     dataset::{Dataset, Sample, Source},
     loader::{Batch, Batches, LoaderOptions, Transform},
+    selection::{Changes, as_before},
+    split::Split,
 };
 #[cfg(feature = "pictures")]
-pub use decode::{decode, pictures_in};
+pub use decode::decode;
 #[cfg(feature = "pictures")]
 pub use error::Error;
 pub(crate) use resize::pack;
 pub use resize::{Region, evaluation_crop, evaluation_part, rows_read};
+#[cfg(feature = "pictures")]
+pub use walk::{Found, PassedOver, pictures_in};
 
 #[cfg(feature = "train")]
 use crate::models::IMAGENET_MEAN_STD;

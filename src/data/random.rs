@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     Erase = 6,
     /// Mixup or CutMix of one batch in one epoch.
     Mix = 7,
+    /// The picture in the place of one that cannot be read.
+    Replace = 8,
 }
 
 /// A generator for one purpose, epoch and picture or batch.
@@ -28,6 +30,11 @@ pub(super) fn generator(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> 
         .into_iter()
         .fold(seed, |h, v| mix(h ^ mix(v.wrapping_add(0x9E37_79B9_7F4A_7C15))));
     Pcg64Mcg::seed_from_u64(mixed)
+}
+
+/// What a full shuffle of an epoch's pictures is drawn from.
+pub(super) fn shuffling(seed: u64, epoch: u64) -> Pcg64Mcg {
+    generator(seed, Purpose::Shuffle, epoch, 0)
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.

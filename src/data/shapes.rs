@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::random::{Purpose, generator};
+use super::walk::PassedOver;
 use super::{Dataset, Error, Sample, Source};
 
 /// Pictures to learn from and to validate with: multiples of the eight classes, so that each has the same number.
@@ -95,6 +96,8 @@ pub(super) fn open(seed: u64) -> Dataset {
         mean: [0.5; 3],
         std: [0.29; 3],
         native_res: Some(SIDE),
+        mirrored: true,
+        passed_over: PassedOver::default(),
     }
 }
 
@@ -114,6 +117,10 @@ impl Source for Shapes {
         let label = index % SHAPES.len();
         let mut rng = generator(self.seed, self.purpose, 0, index as u64);
         Ok(Sample { image: render(SHAPES[label].1, &mut rng), label: label as u32 })
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        Some((index % SHAPES.len()) as u32)
     }
 }
 

@@ -129,17 +129,19 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
     }
     // What only says when to stop, what to keep, or how much memory to take may be another now.
     let until = RecipeFlags {
-        max_steps: recipe.max_steps,
-        max_minutes: recipe.max_minutes,
         checkpoint_minutes: Some(recipe.checkpoint_minutes),
-        patience: recipe.patience,
         keep: Some(recipe.keep),
         recompute: Some(recipe.recompute),
+        broken_at_most: Some(recipe.broken_at_most),
         ..RecipeFlags::default()
     };
-    let (run, checkpoint) = Run::resume(folder, None, &until, false)?;
-    let settings = run.recipe.differences_but_for_layers(recipe).into_iter();
-    let all = [("data".to_owned(), run.data.clone(), data.to_owned())].into_iter().chain(settings);
+    let (mut run, checkpoint) = Run::resume(folder, Some(data), &until, false)?;
+    let Recipe { max_steps, max_minutes, patience, .. } = *recipe;
+    run.recipe = Recipe { max_steps, max_minutes, patience, ..run.recipe };
+    // What the row leaves to the data, the run has decided.
+    let recipe = Recipe { hflip: recipe.hflip.or(run.recipe.hflip), ..recipe.clone() };
+    let settings = run.recipe.differences_but_for_layers(&recipe).into_iter();
+    let all = [("data".to_owned(), checkpoint.data.clone(), data.to_owned())].into_iter().chain(settings);
     match all.into_iter().find(|(_, there, here)| there != here) {
         Some((name, there, here)) => {
             Err(Error::OtherRow { folder: folder.to_owned(), there: format!("--{name} {there}"), here })
@@ -163,7 +165,8 @@ mod tests {
         begun.write(folder.path()).unwrap();
         let again = Recipe { max_steps: Some(9), ..recipe.clone() };
         let (run, checkpoint) = begin(folder.path(), "shapes", &again).unwrap();
-        assert_eq!((run.recipe, checkpoint), (again, Some(begun)));
+        // What the row leaves to the data, the run has decided.
+        assert_eq!((run.recipe, checkpoint), (Recipe { hflip: Some(0.5), ..again }, Some(begun)));
         // As runs were written before the network had a say in its switches.
         let stated = Recipe { se_ratio: Some(0.25), stem: Some(Stem::Deep), ..recipe.clone() };
         assert!(begin(folder.path(), "shapes", &stated).is_ok());

@@ -35,6 +35,10 @@ pub struct Checkpoint {
     pub recipe: String,
     /// The data, as given to `--data`.
     pub data: String,
+    /// The working folder that its path counts from; `None` in files of programs that did not say.
+    pub data_from: Option<PathBuf>,
+    /// Whether the run ended here because its minutes were over.
+    pub out_of_time: bool,
     /// Number of classes.
     pub classes: usize,
     /// Their names, by label; none in files of programs that did not say.
@@ -73,6 +77,11 @@ impl Checkpoint {
         }
         metadata.extend(self.best_epoch.map(|epoch| ("best_epoch".to_owned(), epoch.to_string())));
         metadata.extend(self.steps_per_epoch.map(|steps| ("steps_per_epoch".to_owned(), steps.to_string())));
+        let from = self.data_from.as_deref().map(|from| from.to_string_lossy().into_owned());
+        metadata.extend(from.map(|from| ("data_from".to_owned(), from)));
+        if self.out_of_time {
+            metadata.insert("out_of_time".to_owned(), true.to_string());
+        }
         if self.setbacks > 0 {
             metadata.insert("setbacks".to_owned(), self.setbacks.to_string());
         }
@@ -115,6 +124,8 @@ impl Checkpoint {
             setbacks: metadata.optional("setbacks")?.unwrap_or(0),
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
+            data_from: metadata.optional("data_from")?,
+            out_of_time: metadata.optional("out_of_time")?.unwrap_or(false),
             classes: metadata.required("classes")?,
             class_names: metadata.names("class_names")?,
             pictures: metadata.optional("pictures")?,
@@ -177,6 +188,8 @@ mod tests {
             setbacks: 1,
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),
+            data_from: Some("/home/a b".into()),
+            out_of_time: true,
             classes: 2,
             class_names: vec!["caf\u{e9}".into(), "a \"b\", c".into()],
             pictures: Some(99),

@@ -141,9 +141,55 @@ pub enum Error {
         /// What was and what is.
         change: String,
     },
+    /// Most pictures that a run began with are not there.
+    #[error(
+        "--data {data}: {gone} of the {count} training pictures that the run began with are not there: say where they are now with --data"
+    )]
+    OtherPictures {
+        /// The data.
+        data: String,
+        /// Pictures that are not there.
+        gone: usize,
+        /// Pictures at the start.
+        count: usize,
+    },
+    /// A relative path leads nowhere any more.
+    #[error("--data {data} is not there any more: {} was meant. Say where it is now: --data KIND:DIR", meant.display())]
+    DataMoved {
+        /// The data.
+        data: String,
+        /// The folder that it meant when the run began.
+        meant: PathBuf,
+    },
+    /// Too many pictures are broken for a run to begin.
+    #[error(
+        "{broken} of {pictures} {split} pictures cannot be read, more than {} %: mend or remove them, or raise \
+         --broken-at-most, which is {at_most}, to train without them{list}",
+        100.0 * at_most
+    )]
+    Broken {
+        /// The split.
+        split: &'static str,
+        /// How many are broken.
+        broken: usize,
+        /// How many there are.
+        pictures: usize,
+        /// Share that may be broken.
+        at_most: f64,
+        /// Each of them with what is wrong, a line each.
+        list: String,
+    },
+    /// There is nothing to evaluate.
+    #[error("none of the validation pictures can be read; the first is {picture}: {problem}")]
+    NothingReadable {
+        /// The first picture.
+        picture: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An epoch has another number of steps than when the run began.
     #[error(
-        "an epoch had {then} steps when the run began and has {now} now, since its pictures or --batch have changed: the steps done no longer say where it stands. Restore them, or start a new run from its weights with --init"
+        "an epoch had {then} steps when the run began and has {now} now, since --batch has changed: the steps done no longer say where it stands. Restore it, or start a new run from its weights with --init"
     )]
     OtherEpoch {
         /// Steps at the start.

@@ -6,15 +6,15 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::number_or_nan;
-use crate::Error;
-use crate::data::{Batches, LoaderOptions, Source, Transform};
+use crate::data::{Batches, Broken, LoaderOptions, Source, Transform};
 use crate::inference::Inference;
+use crate::{Error, train};
 
 /// Beyond that many classes no confusion matrix is kept: 200 x 200 counts are as many as anybody looks at.
 const MAX_CONFUSION_CLASSES: usize = 200;
 
 /// How a network does on labelled pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Share of pictures whose likeliest class is right, 0 to 1.
     pub top1: f64,
@@ -26,6 +26,9 @@ pub struct Evaluation {
     pub images: usize,
     /// Pictures per second, loading included.
     pub images_per_s: f64,
+    /// Pictures that cannot be read, and count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<Broken>,
 }
 
 /// What a network takes for what.
@@ -58,7 +61,7 @@ pub struct Mistake {
 /// to go on; `None` is returned if not.
 ///
 /// # Errors
-/// A picture that cannot be read, or a device that fails.
+/// If no picture can be read, or the device fails.
 pub fn evaluate(
     network: &mut Inference,
     source: &Arc<dyn Source>,
@@ -99,21 +102,28 @@ fn pass(
     let start = Instant::now();
     let options = LoaderOptions { batch, at_once: 1, res, transform: Transform::Evaluate { crop_pct } };
     let (mut top1, mut top5, mut loss, mut images) = (0, 0, 0.0, 0);
+    let mut broken = Vec::new();
     for batch in Batches::new(source.clone(), options, 0, 0) {
         let batch = batch?;
         let logits = network.logits_of_pixels(&batch.pixels)?;
-        for (i, (row, &label)) in logits.chunks(classes).zip(&batch.labels).take(batch.count).enumerate() {
+        for ((row, &label), &index) in logits.chunks(classes).zip(&batch.labels).zip(&batch.indices) {
             let label = label as usize;
             let rank = rank(row, label);
             top1 += usize::from(rank == 0);
             top5 += usize::from(rank < 5);
             loss += cross_entropy(row, label);
-            picture(images + i, row, label);
+            picture(index, row, label);
         }
         images += batch.count;
-        if !progress(images, source.len()) {
+        broken.extend(batch.broken);
+        if !progress(images + broken.len(), source.len()) {
             return Ok(None);
         }
+    }
+    if let (0, Some(first)) = (images, broken.first()) {
+        return Err(
+            train::Error::NothingReadable { picture: first.picture.clone(), problem: first.problem.clone() }.into()
+        );
     }
     let share = |count: usize| count as f64 / images.max(1) as f64;
     Ok(Some(Evaluation {
@@ -122,6 +132,7 @@ fn pass(
         loss: loss / images.max(1) as f64,
         images,
         images_per_s: images as f64 / start.elapsed().as_secs_f64(),
+        broken,
     }))
 }
 

@@ -119,6 +119,9 @@ pub struct RecipeFlags {
     /// Farthest that crops of small pictures move, as a share of the side [default: 0.125]
     #[arg(long, value_name = "SHARE")]
     pub crop_shift: Option<f64>,
+    /// Probability of mirroring a picture left to right [default: the data's, 0.5, or 0 of digits]
+    #[arg(long, value_name = "RATE")]
+    pub hflip: Option<f64>,
     /// RandAugment: operations a picture [default: 2]
     #[arg(long, value_name = "N")]
     pub randaug_layers: Option<u32>,
@@ -164,6 +167,9 @@ pub struct RecipeFlags {
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
     #[arg(long, value_name = "K")]
     pub keep: Option<u32>,
+    /// Share of a split's pictures that may be broken; more refuse the run. 1 starts without reading all of them first [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    pub broken_at_most: Option<f64>,
 }
 
 fn parse_batch(text: &str) -> Result<u32, String> {
@@ -265,18 +271,18 @@ mod tests {
                 (Some(stated), Some(actual)) => {
                     assert_eq!(stated.parse::<f64>().unwrap(), actual.parse::<f64>().unwrap(), "{key}")
                 }
-                (Some(stated), None) => assert!(stated.ends_with("'s"), "{key}: {stated}"),
+                (Some(stated), None) => assert!(stated.contains("'s"), "{key}: {stated}"),
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
         }
-        assert_eq!(RecipeFlags::keys().len(), 48);
+        assert_eq!(RecipeFlags::keys().len(), 50);
     }
 
     #[test]
     fn every_key_is_a_setting() {
         // Recipe's options that are unset by default do not show in a table.
         let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last drop-path-schedule \
-                       res res-start warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
+                       res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(options.split_whitespace().map(str::to_owned));
         let mut keys = RecipeFlags::keys();

@@ -1,8 +1,10 @@
 //! Training: the recipe, the step as one graph, the loop, and what a run leaves on disk.
 
 pub mod ablate;
+mod broken;
 mod checkpoint;
 pub mod curves;
+mod data;
 mod engine;
 mod error;
 mod evaluate;

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
+use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint, data};
 use crate::files;
 
 /// Settings that only say when to stop, what to keep, and how much memory to take.
-const HARMLESS: &[&str] = &["max-steps", "max-minutes", "checkpoint-minutes", "patience", "keep", "recompute"];
+const HARMLESS: &[&str] =
+    &["max-steps", "max-minutes", "checkpoint-minutes", "patience", "keep", "recompute", "broken-at-most"];
 
 /// Settings that say which parameters and states there are.
 const TENSORS: &[&str] = &["model", "depths", "width", "se-ratio", "stem", "stem-downsampling", "shortcut", "freeze"];
@@ -39,7 +40,7 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), recipe })
     }
 
-    /// Goes on with the run of a folder, with `flags` over its settings, and `data` in the place of its data. What only says when
+    /// Goes on with the run of a folder, with `flags` over its settings, and `data` where its data is now. What only says when
     /// to stop, what to keep, or how much memory to take may change at will; with other changes the run no longer ends in the
     /// bits of one left alone, so they need `force`. A new learning rate is taken as it is, however often the run has halved the
     /// old one.
@@ -54,12 +55,20 @@ impl Run {
     ) -> Result<(Self, Checkpoint), Error> {
         let mut checkpoint = Checkpoint::read(folder)?;
         let stored: Recipe = toml::from_str(&checkpoint.recipe).map_err(|e| Error::toml("checkpoint", e))?;
-        // A run goes on to its end unless it is told again where to stop.
-        let stored = Recipe { max_steps: None, max_minutes: None, ..stored };
+        // A limit that has ended the run is over; one that has not still holds.
+        let stored = Recipe {
+            max_steps: stored.max_steps.filter(|&steps| checkpoint.step < steps),
+            max_minutes: stored.max_minutes.filter(|_| !checkpoint.out_of_time),
+            // Runs from before this was a setting mirrored every other picture.
+            hflip: stored.hflip.or(Some(0.5)),
+            ..stored
+        };
         let recipe = stored.with(flags)?;
-        let data = data.unwrap_or(&checkpoint.data).to_owned();
-        let moved = (data != checkpoint.data).then(|| ("data".to_owned(), checkpoint.data.clone(), data.clone()));
-        let changes: Vec<_> = moved.into_iter().chain(stored.differences(&recipe)).collect();
+        let data = match data {
+            Some(data) => data.to_owned(),
+            None => data::locate(&checkpoint.data, checkpoint.data_from.as_deref(), folder)?,
+        };
+        let changes = stored.differences(&recipe);
         let among = |names: &[&str]| -> Vec<String> {
             let named = changes.iter().filter(|(name, ..)| names.contains(&name.as_str()));
             named.map(|(name, then, now)| format!("--{name} was {then} and is {now} now")).collect()

@@ -18,6 +18,8 @@ pub enum Augment {
     Standard {
         /// That share.
         shift: f32,
+        /// Probability of a flip, 0 to 1.
+        hflip: f32,
     },
 }
 
@@ -29,14 +31,15 @@ pub(super) fn training_crop(
     small: bool,
     rng: &mut Pcg64Mcg,
 ) -> RgbImage {
-    let Augment::Standard { shift } = augment else { return evaluation_crop(picture, res, 1.0) };
+    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, res, 1.0) };
     let mut crop = if small {
         shifted(&evaluation_crop(picture, res, 1.0), shift, rng)
     } else {
         let part = random_part(picture.width(), picture.height(), rng);
         resize(picture, part, res, res)
     };
-    if rng.random::<bool>() {
+    // The largest numbers flip, as they do where a half is drawn as one bit.
+    if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {
         imageops::flip_horizontal_in_place(&mut crop);
     }
     crop
@@ -96,11 +99,27 @@ mod tests {
     }
 
     #[test]
+    fn flips_come_as_often_as_asked_for() {
+        let picture = RgbImage::from_fn(8, 8, |x, _| image::Rgb([x as u8, 0, 0]));
+        let flips = |hflip| {
+            let flipped = |epoch: &u64| {
+                let mut rng = generator(3, Purpose::Augment, *epoch, 5);
+                let crop = training_crop(&picture, 8, Augment::Standard { shift: 0.0, hflip }, true, &mut rng);
+                crop.get_pixel(0, 0)[0] == 7
+            };
+            (0..1000).filter(flipped).count()
+        };
+        assert_eq!((flips(0.0), flips(1.0)), (0, 1000));
+        // Binomial: a deviation of 14 to 16.
+        assert!(flips(0.25).abs_diff(250) < 60 && flips(0.5).abs_diff(500) < 60, "{} {}", flips(0.25), flips(0.5));
+    }
+
+    #[test]
     fn crops_repeat_for_the_same_epoch_and_differ_between_epochs() {
         let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
         let crop = |epoch| {
             let mut rng = generator(3, Purpose::Augment, epoch, 5);
-            training_crop(&picture, 32, Augment::Standard { shift: 0.125 }, true, &mut rng).into_raw()
+            training_crop(&picture, 32, Augment::Standard { shift: 0.125, hflip: 0.5 }, true, &mut rng).into_raw()
         };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));

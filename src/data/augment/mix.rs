@@ -76,6 +76,8 @@ mod tests {
             others: labels.clone(),
             shares: vec![1.0; labels.len()],
             count: labels.len(),
+            indices: (0..labels.len()).collect(),
+            broken: Vec::new(),
             labels,
         }
     }

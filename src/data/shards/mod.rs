@@ -6,6 +6,7 @@
 
 mod scan;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -14,48 +15,81 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::decode::{decode_bytes, visible};
-use super::random::{Purpose, generator};
-use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, order};
-use scan::{Classes, Entry};
+use super::dataset::Nothing;
+use super::decode::decode_bytes;
+use super::random::shuffling;
+use super::split::{Split, Wanted};
+use super::walk::{PassedOver, contents, visible};
+use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, order};
+use crate::files;
+use scan::{Entry, Scan};
 
 /// Samples in the shuffle buffer: 450 MB of ImageNet's pictures, so that what is read ahead stays in the page cache.
 const BUFFER_SAMPLES: usize = 4096;
 
-/// Endings, after `.tar`, of what compression makes.
-const COMPRESSED: [&str; 6] = [".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4"];
+/// Endings of compressed tars, and what unpacks them.
+const COMPRESSED: [(&str, &str); 7] = [
+    (".tar.gz", "gzip -d"),
+    (".tgz", "gzip -d"),
+    (".tar.zst", "zstd -d"),
+    (".tar.xz", "xz -d"),
+    (".tar.bz2", "bzip2 -d"),
+    (".tar.lz4", "lz4 -d"),
+    (".tar.z", "uncompress"),
+];
 
-/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`. Classes are the lines of `classes.txt`, or
-/// numbers. Every class needs pictures to learn from if there are any to validate with.
-pub(super) fn open(directory: &Path) -> Result<Dataset, Error> {
-    let named = class_names(&directory.join("classes.txt"))?;
-    let limit = named.as_ref().map_or(Classes::Numbered, |names| Classes::Named(names.len()));
-    let train = Shards::open(directory, "train", limit)?;
-    let val = Shards::open(directory, "val", limit)?;
+/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`; what [`Split::names`] has besides counts as well, also in
+/// the middle of a name (`imagenet1k-validation-00.tar`). Classes are numbers, or names: the lines of `classes.txt`, else those that the
+/// training samples give. Only to validate, the validation shards are enough.
+pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
+    let listed = directory.join("classes.txt");
+    let listed = if listed.exists() { Some(files::lines(&listed)?) } else { None };
+    let train = match (wanted, list(directory, Split::Train)?) {
+        (Wanted::Validation, paths) if paths.is_empty() => None,
+        (_, paths) => Some(Shards::open(directory, Split::Train, paths, listed.as_deref())?),
+    };
+    let val = Shards::open(directory, Split::Val, list(directory, Split::Val)?, listed.as_deref())?;
 
-    let count = train.entries.iter().map(|entry| entry.label as usize + 1).max().unwrap_or(0);
-    let mut learnt = vec![false; count];
-    for entry in &train.entries {
-        learnt[entry.label as usize] = true;
+    let mut given: Vec<String> = train.as_ref().unwrap_or(&val).names.clone();
+    if wanted == Wanted::Everything {
+        given.extend(val.names.iter().filter(|name| !train.iter().any(|train| train.names.contains(name))).cloned());
     }
-    if learnt.iter().filter(|&&learnt| learnt).count() < 2 {
+    classes::sort(&mut given);
+    let numbered = [train.as_ref(), Some(&val)].into_iter().flatten().any(|shards| shards.names.is_empty());
+    if numbered && listed.is_none() && !given.is_empty() {
+        let problem = "classes are numbers in some shards and names in others: write all of them alike";
+        return Err(Error::invalid(directory, problem));
+    }
+    let (train, val) = (train.map(|train| train.numbered_by(&given)).transpose()?, val.numbered_by(&given)?);
+    let learnt = train.as_ref().map(Shards::classes);
+    if let (Some(learnt), Wanted::Training) = (&learnt, wanted)
+        && learnt.iter().filter(|&&learnt| learnt).count() < 2
+    {
         return Err(Error::invalid(directory, "the training shards have fewer than 2 classes: add samples of others"));
     }
-    if let Some(at) = val.entries.iter().position(|entry| learnt.get(entry.label as usize) != Some(&true)) {
+    let names = listed.or(Some(given).filter(|given| !given.is_empty()));
+    if let (Some(learnt), true) = (&learnt, wanted != Wanted::Everything)
+        && let Some(at) = val.entries.iter().position(|entry| learnt.get(entry.label as usize) != Some(&true))
+    {
         let class = val.entries[at].label;
-        let name = named.as_ref().map_or(String::new(), |names| format!(" ({})", names[class as usize]));
+        let name = names.as_ref().map_or(String::new(), |names| format!(" ({})", names[class as usize]));
         let problem =
             format!("class {class}{name} is in no training shard: add samples of it to those, or remove this one");
         return Err(Error::invalid(val.member(at), problem));
     }
+    let mut passed_over = train.as_ref().map(|train| train.passed_over.clone()).unwrap_or_default();
+    passed_over.extend(&val.passed_over);
+    let count = learnt.map_or(0, |learnt| learnt.len()).max(val.classes().len());
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {
-        train: Arc::new(train),
+        train: train.map_or_else(|| Arc::new(Nothing) as Arc<dyn Source>, |train| Arc::new(train)),
         val: Arc::new(val),
-        classes: named.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect()),
+        classes: names.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect()),
         mean,
         std,
         native_res: None,
+        mirrored: true,
+        passed_over,
     })
 }
 
@@ -64,29 +98,102 @@ struct Shards {
     /// The files, sorted, with the numbers of their samples.
     shards: Vec<(PathBuf, Range<usize>)>,
     entries: Vec<Entry>,
+    /// Names of classes that the entries' labels are indices into; none where they are the classes' numbers.
+    names: Vec<String>,
+    passed_over: PassedOver,
 }
 
 impl Shards {
-    fn open(directory: &Path, split: &str, classes: Classes) -> Result<Self, Error> {
-        let paths = list(directory, split)?;
-        let scanned: Vec<Result<Vec<Entry>, Error>> = paths.par_iter().map(|path| scan::scan(path, classes)).collect();
+    fn open(directory: &Path, split: Split, paths: Vec<PathBuf>, listed: Option<&[String]>) -> Result<Self, Error> {
+        if paths.is_empty() {
+            let problem = format!(
+                "no shards {0}-*.tar or {0}/*.tar here; {1}. Names with {2} between dashes or dots count as well",
+                split.name(),
+                contents(directory),
+                split.names().join(", ")
+            );
+            return Err(Error::invalid(directory, problem));
+        }
+        let listed: Option<HashMap<&str, u32>> =
+            listed.map(|names| names.iter().map(String::as_str).zip(0..).collect());
+        let scanned: Vec<Result<Scan, Error>> =
+            paths.par_iter().map(|path| scan::scan(path, listed.as_ref())).collect();
         let (mut shards, mut entries) = (Vec::new(), Vec::new());
+        let (mut names, mut passed_over): (Vec<String>, _) = (Vec::new(), PassedOver::default());
+        let mut numbered = false;
         for (path, scanned) in paths.into_iter().zip(scanned) {
+            let scanned = scanned?;
+            numbered |= listed.is_none() && scanned.names.is_empty() && !scanned.entries.is_empty();
+            if numbered && !(names.is_empty() && scanned.names.is_empty()) {
+                let problem = "its classes are numbers and those of other shards names, or the other way round: write all of \
+                               them alike";
+                return Err(Error::invalid(path, problem));
+            }
+            // The shard's numbers of its names become those of the split.
+            let of_name = |name: String| {
+                names.iter().position(|known| *known == name).unwrap_or_else(|| {
+                    names.push(name);
+                    names.len() - 1
+                }) as u32
+            };
+            let renumbered: Vec<u32> = scanned.names.into_iter().map(of_name).collect();
             let start = entries.len();
-            entries.extend(scanned?);
+            let label = |label: u32| renumbered.get(label as usize).copied().unwrap_or(label);
+            entries.extend(scanned.entries.into_iter().map(|entry| Entry { label: label(entry.label), ..entry }));
             shards.push((path, start..entries.len()));
+            passed_over.extend(&scanned.passed_over);
         }
         if entries.is_empty() {
+            let split = split.name();
             let problem = format!("the {split} shards hold no samples: members KEY.jpg and KEY.cls are needed");
             return Err(Error::invalid(directory, problem));
         }
         entries.shrink_to_fit();
-        Ok(Self { shards, entries })
+        Ok(Self { shards, entries, names, passed_over })
+    }
+
+    /// The same with labels that are indices into these names, if the classes have any.
+    fn numbered_by(mut self, names: &[String]) -> Result<Self, Error> {
+        let at: Vec<Option<usize>> =
+            self.names.iter().map(|name| names.iter().position(|known| known == name)).collect();
+        if let Some(unknown) = at.iter().position(Option::is_none) {
+            let index = self.entries.iter().position(|entry| entry.label as usize == unknown).unwrap_or(0);
+            let problem = format!(
+                "class {} is in no training shard: add samples of it to those, or remove this one",
+                self.names[unknown]
+            );
+            return Err(Error::invalid(self.member(index), problem));
+        }
+        if !self.names.is_empty() {
+            let at: Vec<u32> = at.into_iter().flatten().map(|at| at as u32).collect();
+            self.entries.iter_mut().for_each(|entry| entry.label = at[entry.label as usize]);
+        }
+        Ok(self)
+    }
+
+    /// Whether there are samples of each class, up to the last of which there are some.
+    fn classes(&self) -> Vec<bool> {
+        let count = self.entries.iter().map(|entry| entry.label as usize + 1).max().unwrap_or(0);
+        let mut found = vec![false; count];
+        self.entries.iter().for_each(|entry| found[entry.label as usize] = true);
+        found
     }
 
     /// The file that holds a sample.
     fn shard(&self, index: usize) -> &Path {
         &self.shards[self.shards.partition_point(|(_, samples)| samples.end <= index)].0
+    }
+
+    /// The bytes of a picture. Opens the shard anew, since there may be more shards than a process may keep open.
+    fn read(&self, index: usize) -> Result<Vec<u8>, Error> {
+        let (shard, entry) = (self.shard(index), &self.entries[index]);
+        let mut bytes = vec![0; entry.length as usize];
+        let read = File::open(shard).and_then(|mut file| {
+            file.seek(SeekFrom::Start(entry.offset))?;
+            file.read_exact(&mut bytes)
+        });
+        read.map_err(Error::read(shard))?;
+        Ok(bytes)
     }
 
     /// What a sample's picture is called, for messages: names are not kept, so the shard is searched.
@@ -101,56 +208,71 @@ impl Source for Shards {
         self.entries.len()
     }
 
-    /// Opens the shard anew, since there may be more shards than a process may keep open.
     fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let (shard, entry) = (self.shard(index), &self.entries[index]);
-        let mut bytes = vec![0; entry.length as usize];
-        let read = File::open(shard).and_then(|mut file| {
-            file.seek(SeekFrom::Start(entry.offset))?;
-            file.read_exact(&mut bytes)
-        });
-        read.map_err(Error::read(shard))?;
+        let bytes = self.read(index)?;
         let image = decode_bytes(&bytes).map_err(|problem| Error::Picture { path: self.member(index), problem })?;
-        Ok(Sample { image, label: entry.label })
+        Ok(Sample { image, label: self.entries[index].label })
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        Some(self.entries[index].label)
+    }
+
+    fn name(&self, index: usize) -> String {
+        let (shard, member) = (self.shard(index), self.member(index));
+        let folder = shard.parent().unwrap_or(Path::new(""));
+        member.strip_prefix(folder).unwrap_or(&member).to_string_lossy().into_owned()
+    }
+
+    fn are_files(&self) -> bool {
+        true
+    }
+
+    fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
+        Some(self.read(index))
     }
 
     fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
         let samples: Vec<Range<usize>> = self.shards.iter().map(|(_, samples)| samples.clone()).collect();
-        order::buffered(&samples, BUFFER_SAMPLES, &mut generator(seed, Purpose::Shuffle, epoch, 0))
+        order::buffered(&samples, BUFFER_SAMPLES, &mut shuffling(seed, epoch))
     }
 }
 
-/// Lines of `classes.txt`, if there is one.
-fn class_names(path: &Path) -> Result<Option<Vec<String>>, Error> {
-    if !path.exists() {
-        return Ok(None);
+/// A split's shards, sorted by name: those whose names say the split, and all in a folder of its name. Of a split's several names the first with
+/// shards counts.
+fn list(directory: &Path, split: Split) -> Result<Vec<PathBuf>, Error> {
+    let beside = visible(directory)?;
+    for wanted in split.names() {
+        let is_it = |path: &&PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            name.split(|c: char| !c.is_alphanumeric()).any(|part| part == *wanted)
+        };
+        let mut paths: Vec<PathBuf> = beside.iter().filter(is_it).filter(|path| path.is_file()).cloned().collect();
+        for folder in beside.iter().filter(|path| path.file_name().is_some_and(|n| n.eq_ignore_ascii_case(wanted))) {
+            if folder.is_dir() {
+                paths.extend(visible(folder)?);
+            }
+        }
+        if let Some((path, how)) = paths.iter().find_map(|path| Some((path, unpacking(path)?))) {
+            let problem = format!(
+                "is compressed, so that nothing in it can be read by its place: unpack it to .tar ({how} {}), which takes \
+                 hardly more room, since pictures are compressed already",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            );
+            return Err(Error::invalid(path, problem));
+        }
+        paths.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar")));
+        if !paths.is_empty() {
+            return Ok(paths);
+        }
     }
-    let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-    Ok(Some(text.trim_end().lines().map(|line| line.trim().to_owned()).collect()))
+    Ok(Vec::new())
 }
 
-/// A split's shards, sorted by name.
-fn list(directory: &Path, split: &str) -> Result<Vec<PathBuf>, Error> {
-    let (prefix, folder) = (format!("{split}-"), directory.join(split));
-    let mut paths: Vec<PathBuf> = visible(directory)?
-        .iter()
-        .filter(|name| name.to_string_lossy().starts_with(&prefix))
-        .map(|name| directory.join(name))
-        .collect();
-    if folder.is_dir() {
-        paths.extend(visible(&folder)?.iter().map(|name| folder.join(name)));
-    }
-    let compressed = |path: &&PathBuf| COMPRESSED.iter().any(|ending| path.to_string_lossy().ends_with(ending));
-    if let Some(path) = paths.iter().find(compressed) {
-        let problem = "is compressed, so that nothing in it can be read by its place: unpack it to .tar (gzip -d, zstd -d, \
-                       xz -d), which takes hardly more room, since pictures are compressed already";
-        return Err(Error::invalid(path, problem));
-    }
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "tar"));
-    if paths.is_empty() {
-        return Err(Error::invalid(directory, format!("no shards {split}-*.tar or {split}/*.tar here")));
-    }
-    Ok(paths)
+/// The command that unpacks a compressed tar.
+fn unpacking(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    COMPRESSED.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, how)| *how)
 }
 
 #[cfg(test)]

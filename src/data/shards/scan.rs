@@ -6,7 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::super::Error;
-use super::super::decode::{ENDINGS, MAX_BYTES};
+use super::super::decode::MAX_BYTES;
+use super::super::walk::{ENDINGS, PassedOver, is_ending, is_junk};
 
 /// The classes of shards without `classes.txt`: more than any data set has (ImageNet-21k: 21,841), so that a larger number
 /// means a damaged file, not millions of classes.
@@ -21,28 +22,12 @@ const BLOCK_BYTES: u64 = 512;
 /// The most zeros behind the last member: writers of tar fill up a record, of 10 KiB for most.
 const MOST_PADDING_BYTES: u64 = 1 << 20;
 
-/// Which classes there can be.
-#[derive(Clone, Copy)]
-pub(super) enum Classes {
-    /// As many as `classes.txt` has lines.
-    Named(usize),
-    /// Without a `classes.txt`.
-    Numbered,
-}
+/// Parts of a dotted ending that usually stand for what is looked for: `KEY.input.jpg`, `KEY.target.cls`.
+const USUAL_PICTURES: [&str; 4] = ["input", "image", "img", "picture"];
+const USUAL_CLASSES: [&str; 3] = ["target", "label", "class"];
 
-impl Classes {
-    /// Checks a class's range.
-    fn label(self, class: u64) -> Result<u32, String> {
-        let (count, whose) = match self {
-            Self::Named(count) => (count, "classes.txt names"),
-            Self::Numbered => (MOST_CLASSES, "without a classes.txt, there can be"),
-        };
-        match u32::try_from(class) {
-            Ok(label) if (label as usize) < count => Ok(label),
-            _ => Err(format!("class {class} is out of range: {whose} {count}, counted from 0; correct one of the two")),
-        }
-    }
-}
+/// The longest name of a class, in bytes.
+const MAX_NAME_BYTES: usize = 200;
 
 /// Where a sample's picture lies in its shard, and its class.
 pub(super) struct Entry {
@@ -50,26 +35,83 @@ pub(super) struct Entry {
     pub(super) offset: u64,
     /// Bytes of the picture's file.
     pub(super) length: u32,
+    /// Its class; an index into [`Scan::names`] if there are any.
     pub(super) label: u32,
 }
 
-/// What is known of a sample before all of its members were seen.
+/// What a shard holds.
+pub(super) struct Scan {
+    pub(super) entries: Vec<Entry>,
+    /// Names of classes, where the shard gives names and there is no `classes.txt` to number them.
+    pub(super) names: Vec<String>,
+    /// Members that are neither pictures nor classes.
+    pub(super) passed_over: PassedOver,
+}
+
+/// What is known of a sample before all of its members were seen. Plain endings rank before dotted ones.
 #[derive(Default)]
 struct Found {
     key: String,
-    /// Offset and length.
-    picture: Option<(u64, u32)>,
-    label: Option<u32>,
+    /// Rank, offset and length.
+    picture: Option<(u8, u64, u32)>,
+    /// Rank and label.
+    label: Option<(u8, u32)>,
+}
+
+/// How a shard's classes become numbers.
+struct Labels<'a> {
+    /// The lines of `classes.txt` and their numbers.
+    listed: Option<&'a HashMap<&'a str, u32>>,
+    /// Names seen so far and their numbers, without a `classes.txt`.
+    names: HashMap<String, u32>,
+    /// Whether a number was seen, without a `classes.txt`.
+    numbered: bool,
+}
+
+impl Labels<'_> {
+    fn number(&mut self, class: u64) -> Result<u32, String> {
+        let (count, whose) = match self.listed {
+            Some(names) => (names.len(), "classes.txt names"),
+            None => (MOST_CLASSES, "without a classes.txt, there can be"),
+        };
+        let label = u32::try_from(class).ok().filter(|&label| (label as usize) < count).ok_or_else(|| {
+            format!("class {class} is out of range: {whose} {count}, counted from 0; correct one of the two")
+        })?;
+        self.numbered |= self.listed.is_none();
+        self.unmixed(label)
+    }
+
+    fn name(&mut self, name: &str) -> Result<u32, String> {
+        if let Some(listed) = self.listed {
+            let known = listed.get(name).copied();
+            return known.ok_or_else(|| format!("class {name:?} is not in classes.txt: add it there"));
+        }
+        let next = self.names.len() as u32;
+        let label = match self.names.get(name) {
+            Some(&label) => label,
+            None => *self.names.entry(name.to_owned()).or_insert(next),
+        };
+        self.unmixed(label)
+    }
+
+    fn unmixed(&self, label: u32) -> Result<u32, String> {
+        match self.numbered && !self.names.is_empty() {
+            true => Err("some classes are numbers and others names: write all of them alike".to_owned()),
+            false => Ok(label),
+        }
+    }
 }
 
 /// A shard's samples in order of appearance. As WebDataset has it, a member's key is its path up to the first dot of the file's
-/// name; other members than pictures and classes are passed over.
-pub(super) fn scan(shard: &Path, classes: Classes) -> Result<Vec<Entry>, Error> {
+/// name. `listed` holds the lines of `classes.txt`, if there is one, with their numbers.
+pub(super) fn scan(shard: &Path, listed: Option<&HashMap<&str, u32>>) -> Result<Scan, Error> {
     let file = File::open(shard).map_err(Error::read(shard))?;
     let shard_bytes = file.metadata().map_err(Error::read(shard))?.len();
     let mut archive = tar::Archive::new(file);
     let mut samples: Vec<Found> = Vec::new();
     let mut by_key: HashMap<String, usize> = HashMap::new();
+    let mut labels = Labels { listed, names: HashMap::new(), numbered: false };
+    let mut passed_over = PassedOver::default();
     let (mut end, mut last) = (0, "its start".to_owned());
     for member in archive.entries_with_seek().map_err(Error::read(shard))? {
         let mut member = member.map_err(|error| {
@@ -91,21 +133,13 @@ pub(super) fn scan(shard: &Path, classes: Classes) -> Result<Vec<Entry>, Error> 
             if at == samples.len() {
                 samples.push(Found { key: key.to_owned(), ..Found::default() });
             }
-            let sample = &mut samples[at];
-            if ENDINGS.contains(&&*ending) {
-                if length > MAX_BYTES {
-                    return Err(invalid(format!("has {length} bytes: a picture may have {} MiB", MAX_BYTES >> 20)));
-                }
-                if sample.picture.replace((offset, length as u32)).is_some() {
-                    return Err(invalid(format!(
-                        "a second picture for {key}: give each sample of a shard a key of its own"
-                    )));
-                }
-            } else if let Some(class) = class(&mut member, &ending).map_err(invalid)? {
-                let label = classes.label(class).map_err(invalid)?;
-                if sample.label.replace(label).is_some_and(|before| before != label) {
-                    return Err(invalid(format!("a second class for {key}, another one: leave one of them")));
-                }
+            let (prefix, kind) = ending.rsplit_once('.').unwrap_or(("", &ending));
+            if is_ending(kind.as_ref()) {
+                samples[at].add_picture(rank(prefix, &USUAL_PICTURES), offset, length).map_err(invalid)?;
+            } else if let Some(label) = class(&mut member, kind, &mut labels).map_err(invalid)? {
+                samples[at].add_label(rank(prefix, &USUAL_CLASSES), label).map_err(invalid)?;
+            } else {
+                passed_over.add(&format!(".{kind}"), 1);
             }
         }
         last = name;
@@ -115,7 +149,15 @@ pub(super) fn scan(shard: &Path, classes: Classes) -> Result<Vec<Entry>, Error> 
         return Err(Error::invalid(shard, problem));
     }
     check_tail(shard, end.next_multiple_of(BLOCK_BYTES))?;
-    samples.into_iter().map(|sample| sample.complete(shard)).collect()
+    let entries = samples.into_iter().map(|sample| sample.complete(shard)).collect::<Result<_, _>>()?;
+    let mut names: Vec<(String, u32)> = labels.names.into_iter().collect();
+    names.sort_by_key(|&(_, label)| label);
+    Ok(Scan { entries, names: names.into_iter().map(|(name, _)| name).collect(), passed_over })
+}
+
+/// How likely a dotted ending is what it looks like: plain ones come first, then usual ones.
+fn rank(prefix: &str, usual: &[&str]) -> u8 {
+    if prefix.is_empty() { 0 } else { 1 + u8::from(!usual.contains(&prefix)) }
 }
 
 /// Whether what follows the last member is zeros, and no more of them than writers of tar fill up with.
@@ -137,15 +179,46 @@ fn check_tail(shard: &Path, end: u64) -> Result<(), Error> {
 }
 
 impl Found {
+    fn add_picture(&mut self, rank: u8, offset: u64, length: u64) -> Result<(), String> {
+        if length > MAX_BYTES {
+            return Err(format!("has {length} bytes: a picture may have {} MiB", MAX_BYTES >> 20));
+        }
+        match self.picture {
+            Some((before, ..)) if before == rank => {
+                Err(format!("a second picture for {}: give each sample of a shard a key of its own", self.key))
+            }
+            Some((before, ..)) if before < rank => Ok(()),
+            _ => {
+                self.picture = Some((rank, offset, length as u32));
+                Ok(())
+            }
+        }
+    }
+
+    fn add_label(&mut self, rank: u8, label: u32) -> Result<(), String> {
+        match self.label {
+            Some((before, other)) if before == rank && other != label => {
+                Err(format!("a second class for {}, another one: leave one of them", self.key))
+            }
+            Some((before, _)) if before < rank => Ok(()),
+            _ => {
+                self.label = Some((rank, label));
+                Ok(())
+            }
+        }
+    }
+
     fn complete(self, shard: &Path) -> Result<Entry, Error> {
         let Self { key, picture, label } = self;
         let invalid = |problem: String| Err(Error::invalid(within(shard, &key), problem));
         match (picture, label) {
-            (Some((offset, length)), Some(label)) => Ok(Entry { offset, length, label }),
+            (Some((_, offset, length)), Some((_, label))) => Ok(Entry { offset, length, label }),
             (Some(_), None) => invalid(format!(
-                "a picture without a class: add {key}.cls, which holds the class's number, or {key}.json with it as \"label\""
+                "a picture without a class: add {key}.cls, which holds the class's number or name, or {key}.json with it as \"label\""
             )),
-            (None, _) => invalid(format!("a class without a picture: add {key}.jpg, .jpeg, .png or .webp")),
+            (None, _) => {
+                invalid(format!("a class without a picture: add {key}.jpg or another of {}", ENDINGS.join(", ")))
+            }
         }
     }
 }
@@ -166,17 +239,19 @@ fn within(shard: &Path, name: &str) -> PathBuf {
     shard.join(name.trim_start_matches('/'))
 }
 
-/// Key and ending, in lower case; nothing for hidden files and those without an ending.
+/// Key and ending, in lower case; nothing for hidden files, junk and those without an ending.
 fn split(name: &str) -> Option<(&str, String)> {
+    if name.split('/').any(|part| part != "." && is_junk(part.as_ref())) {
+        return None;
+    }
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = file + name[file..].find('.')?;
-    (dot > file).then(|| (&name[..dot], name[dot + 1..].to_lowercase()))
+    Some((&name[..dot], name[dot + 1..].to_lowercase()))
 }
 
-/// The class that a member holds: as its text, or as the integer "label" of its JSON. `None` if it is of another kind, or JSON
-/// without a label.
-fn class(member: &mut tar::Entry<'_, impl Read>, ending: &str) -> Result<Option<u64>, String> {
-    if !matches!(ending, "cls" | "json") {
+/// The class that a member holds: as its text, or as "label" of its JSON. `None` if it is of another kind, or JSON without a label.
+fn class(member: &mut tar::Entry<'_, impl Read>, kind: &str, labels: &mut Labels<'_>) -> Result<Option<u32>, String> {
+    if !matches!(kind, "cls" | "json") {
         return Ok(None);
     }
     if member.size() > MAX_CLASS_BYTES {
@@ -184,16 +259,31 @@ fn class(member: &mut tar::Entry<'_, impl Read>, ending: &str) -> Result<Option<
     }
     let mut text = String::new();
     member.read_to_string(&mut text).map_err(|error| error.to_string())?;
-    let shown = || text.chars().take(40).collect::<String>();
-    if ending == "cls" {
-        let class = text.trim().parse();
-        return class.map(Some).map_err(|_| format!("{:?} is no class: write its number, from 0", shown()));
+    let text = text.trim_start_matches('\u{FEFF}').trim();
+    if kind == "cls" {
+        return labelled(text, labels).map(Some);
     }
-    let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("no JSON ({error})"))?;
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("no JSON ({error})"))?;
     match json.get("label") {
         None => Ok(None),
-        Some(label) => {
-            label.as_u64().map(Some).ok_or_else(|| format!("\"label\" is {label}: give the class's number, from 0"))
+        Some(serde_json::Value::String(name)) => labelled(name.trim(), labels).map(Some),
+        Some(label) => match label.as_u64() {
+            Some(class) => labels.number(class).map(Some),
+            None => Err(format!("\"label\" is {label}: give the class's number, from 0, or its name")),
+        },
+    }
+}
+
+/// A class's number or name.
+fn labelled(text: &str, labels: &mut Labels<'_>) -> Result<u32, String> {
+    let is_name = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control);
+    match text.parse() {
+        Ok(class) => labels.number(class),
+        // Whatever else reads as a number is a mistake.
+        Err(_) if is_name && text.parse::<f64>().is_err() => labels.name(text),
+        Err(_) => {
+            let shown: String = text.chars().take(40).collect();
+            Err(format!("{shown:?} is no class: write its number, from 0, or its name"))
         }
     }
 }

@@ -47,7 +47,7 @@ fn put(folder: &TempDir, name: &str, bytes: &[u8]) {
 }
 
 fn message(folder: &TempDir) -> String {
-    open(folder.path()).unwrap_err().to_string()
+    open(folder.path(), Wanted::Training).unwrap_err().to_string()
 }
 
 /// What [`open`] says of [`small`] with another shard beside its own.
@@ -75,7 +75,7 @@ fn numbered() -> (TempDir, Dataset) {
         let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
         put(&folder, &format!("train-{shard:03}.tar"), &tar(&members));
     }
-    let data = open(folder.path()).unwrap();
+    let data = open(folder.path(), Wanted::Training).unwrap();
     (folder, data)
 }
 
@@ -123,7 +123,7 @@ fn members_are_told_apart_by_key_and_ending() {
         ]),
     );
     put(&folder, "classes.txt", b"cat\r\ndog\r\nnever seen\n\n");
-    let data = open(folder.path()).unwrap();
+    let data = open(folder.path(), Wanted::Training).unwrap();
     assert_eq!(data.classes, ["cat", "dog", "never seen"]);
     let samples: Vec<(u8, u32)> = (0..data.train.len())
         .map(|index| data.train.sample(index).unwrap())
@@ -156,7 +156,7 @@ fn cut_shards_are_refused_and_named() {
         assert!(message(&folder).contains("train-0.tar"), "{length}");
     }
     put(&folder, "train-0.tar", &whole[..whole.len() - 512]);
-    assert!(open(folder.path()).is_ok());
+    assert!(open(folder.path(), Wanted::Training).is_ok());
 }
 
 #[test]
@@ -181,11 +181,102 @@ fn contradictory_samples_are_refused_and_named() {
         (&[("a.jpg", &a), ("a.cls", b"\xFF")], "train-1.tar/a.cls: "),
         (&[("a.jpg", &a), ("a.json", &[b' '; 1048577])], "train-1.tar/a.json: has 1048577 bytes"),
         (&[("a.jpg", &a), ("a.json", b"{")], "train-1.tar/a.json: no JSON"),
-        (&[("a.jpg", &a), ("a.json", b"{\"label\":\"dog\"}")], "train-1.tar/a.json: \"label\" is \"dog\""),
+        (&[("a.jpg", &a), ("a.cls", b"1.5")], "train-1.tar/a.cls: \"1.5\" is no class"),
+        (&[("a.jpg", &a), ("a.cls", b" \n")], "train-1.tar/a.cls: \"\" is no class"),
+        (&[("a.jpg", &a), ("a.cls", b"two\nlines")], "train-1.tar/a.cls: \"two\\nlines\" is no class"),
+        (&[("a.jpg", &a), ("a.json", b"{\"label\":[1]}")], "train-1.tar/a.json: \"label\" is [1]"),
+        (&[("a.jpg", &a), ("a.cls", b"dog")], "train-1.tar: its classes are numbers and those of other shards names"),
+        (
+            &[("a.jpg", &a), ("a.cls", b"dog"), ("b.jpg", &a), ("b.cls", b"1")],
+            "train-1.tar/b.cls: some classes are numbers and others names",
+        ),
     ] {
         let message = refusal(members);
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn shards_are_found_as_other_tools_name_them() {
+    let whole = std::fs::read(small().path().join("val-0.tar")).unwrap();
+    for (train, val) in [
+        ("imagenet1k-train-0000.tar", "imagenet1k-validation-00.tar"),
+        ("train/0.tar", "test/0.tar"),
+        ("Train_00.tar", "valid.00.tar"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder, train, &whole);
+        put(&folder, val, &whole);
+        // Neither name stands for a split.
+        put(&folder, "retrained-0.tar", &[1; 600]);
+        let data = open(folder.path(), Wanted::Training).unwrap();
+        assert_eq!((data.train.len(), data.val.len()), (2, 2), "{train}, {val}");
+    }
+    let folder = small();
+    std::fs::remove_file(folder.path().join("train-0.tar")).unwrap();
+    let data = open(folder.path(), Wanted::Validation).unwrap();
+    assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (0, 2, 2));
+}
+
+#[test]
+fn dotted_endings_count_where_there_are_no_plain_ones() {
+    let folder = small();
+    let [a, b] = [5, 6].map(picture);
+    put(
+        &folder,
+        "train-1.tar",
+        &tar(&[
+            ("a.mask.png", b"another kind"),
+            ("a.input.jpg", &a),
+            ("a.target.cls", b"1"),
+            ("__MACOSX/._a.input.jpg", b"junk"),
+            ("IMG_0.5.jpg", &b),
+            ("IMG_0.5.cls", b"0"),
+        ]),
+    );
+    let data = open(folder.path(), Wanted::Training).unwrap();
+    let of = |index| data.train.sample(index).map(|s| (s.image.get_pixel(0, 0)[0], s.label)).unwrap();
+    assert_eq!([of(2), of(3)], [(5, 1), (6, 0)]);
+    assert!(refusal(&[("a.1.jpg", &a), ("a.2.jpg", &a), ("a.cls", b"0")]).contains("a second picture for a:"));
+}
+
+#[test]
+fn classes_may_be_given_by_name() {
+    let named = |train: [&str; 2], val: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let sample = |class: &str| tar(&[("a.png", &picture(0)), ("a.cls", class.as_bytes())]);
+        train.iter().zip(0..).for_each(|(class, n)| put(&folder, &format!("train-{n}.tar"), &sample(class)));
+        put(
+            &folder,
+            "val-0.tar",
+            &tar(&[("a.png", &picture(0)), ("a.json", format!("{{\"label\": {val:?}}}").as_bytes())]),
+        );
+        folder
+    };
+    let data = open(named(["dog\r\n", "cat"], "dog").path(), Wanted::Training).unwrap();
+    assert_eq!(data.classes, ["cat", "dog"]);
+    assert_eq!([data.train.label(0), data.train.label(1), data.val.label(0)], [Some(1), Some(0), Some(1)]);
+    let unlearnt = named(["dog", "cat"], "wolf");
+    assert!(
+        message(&unlearnt).contains("val-0.tar/a.png: class wolf is in no training shard"),
+        "{}",
+        message(&unlearnt)
+    );
+    assert_eq!(open(unlearnt.path(), Wanted::Everything).unwrap().classes, ["cat", "dog", "wolf"]);
+
+    let listed = named(["dog", "cat"], "cat");
+    put(&listed, "classes.txt", b"\xEF\xBB\xBFdog\r\ncat\r\n");
+    let data = open(listed.path(), Wanted::Training).unwrap();
+    assert_eq!(
+        (data.train.label(0), data.val.label(0), data.classes),
+        (Some(0), Some(1), vec!["dog".into(), "cat".into()])
+    );
+    put(&listed, "classes.txt", b"dog\nowl\n");
+    assert!(
+        message(&listed).contains("train-1.tar/a.cls: class \"cat\" is not in classes.txt"),
+        "{}",
+        message(&listed)
+    );
 }
 
 #[test]
@@ -212,15 +303,17 @@ fn classes_must_be_named_and_learnt() {
 fn folders_without_usable_shards_are_refused() {
     let folder = small();
     std::fs::remove_file(folder.path().join("val-0.tar")).unwrap();
-    assert!(message(&folder).ends_with("no shards val-*.tar or val/*.tar here"));
+    assert!(message(&folder).contains("no shards val-*.tar or val/*.tar here; there is only train-0.tar"));
     put(&folder, "val-0.tar", &[0; END_BYTES]);
     assert!(message(&folder).contains("the val shards hold no samples"));
     put(&folder, "val/0.tar.gz", b"");
-    assert!(message(&folder).contains("val/0.tar.gz: is compressed") && message(&folder).contains("unpack it"));
+    assert!(
+        message(&folder).contains("val/0.tar.gz: is compressed") && message(&folder).contains("(gzip -d 0.tar.gz)")
+    );
     put(&folder, "train-1.tar", &[1; 2000]);
     assert!(message(&folder).contains("train-1.tar: no tar, or cut short or damaged after its start"));
     std::fs::remove_dir_all(folder.path()).unwrap();
-    assert!(matches!(open(folder.path()), Err(Error::Read { .. })));
+    assert!(matches!(open(folder.path(), Wanted::Training), Err(Error::Read { .. })));
 }
 
 #[test]
@@ -229,7 +322,7 @@ fn what_follows_the_last_member_is_a_writers_padding() {
     let mut shard = tar(&[("c.jpg", &picture(0)), ("c.cls", b"0")]);
     shard.resize(shard.len() + 20 * 512, 0);
     put(&folder, "train-1.tar", &shard);
-    assert_eq!(open(folder.path()).unwrap().train.len(), 3);
+    assert_eq!(open(folder.path(), Wanted::Training).unwrap().train.len(), 3);
     shard.extend(tar(&[("d.jpg", &picture(1)), ("d.cls", b"1")]));
     put(&folder, "train-1.tar", &shard);
     assert!(message(&folder).contains("train-1.tar: more follows its end at byte 2048"), "{}", message(&folder));
@@ -243,6 +336,6 @@ fn what_follows_the_last_member_is_a_writers_padding() {
 fn pictures_that_do_not_decode_are_named() {
     let folder = small();
     put(&folder, "train-1.tar", &tar(&[("k/x.jpg", b"text"), ("k/x.cls", b"1")]));
-    let message = open(folder.path()).unwrap().train.sample(2).err().unwrap().to_string();
+    let message = open(folder.path(), Wanted::Training).unwrap().train.sample(2).err().unwrap().to_string();
     assert!(message.contains("train-1.tar/k/x.jpg: not a usable picture: neither JPEG"), "{message}");
 }

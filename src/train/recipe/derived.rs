@@ -182,6 +182,12 @@ impl Recipe {
         Ok(ModelCard { config, res, crop_pct, mean: dataset.mean, std: dataset.std, classes })
     }
 
+    /// The same with what the data decides where nothing else is set.
+    pub(in crate::train) fn for_data(&self, dataset: &Dataset) -> Self {
+        let hflip = self.hflip.unwrap_or(if dataset.mirrored { 0.5 } else { 0.0 });
+        Self { hflip: Some(hflip), ..self.clone() }
+    }
+
     /// What is done to training pictures.
     pub(in crate::train) fn transform(&self, dataset: &Dataset) -> Transform {
         let rand_augment = RandAugment {
@@ -192,7 +198,9 @@ impl Recipe {
         let augmentation = Augmentation {
             crop: match self.augment {
                 Augment::None => data::Augment::None,
-                Augment::Standard | Augment::Randaug => data::Augment::Standard { shift: self.crop_shift as f32 },
+                Augment::Standard | Augment::Randaug => {
+                    data::Augment::Standard { shift: self.crop_shift as f32, hflip: self.hflip.unwrap_or(0.5) as f32 }
+                }
             },
             rand_augment: (self.augment == Augment::Randaug).then_some(rand_augment),
             erasing: self.erasing as f32,

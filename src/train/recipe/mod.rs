@@ -131,6 +131,8 @@ pub struct Recipe {
     pub augment: Augment,
     /// Farthest that crops of small pictures move, as a share of the side.
     pub crop_shift: f64,
+    /// Probability that a picture is mirrored left to right; by default the data says whether it may be.
+    pub hflip: Option<f64>,
     /// Operations that RandAugment applies to a picture.
     pub randaug_layers: u32,
     /// Strength of RandAugment's operations; 10 is the scale's nominal end.
@@ -161,6 +163,8 @@ pub struct Recipe {
     pub patience: Option<u32>,
     /// How many of the best epochs' weights are kept, besides the best's.
     pub keep: u32,
+    /// Share of a split's pictures that may be broken, 0 to 1; 1 starts without reading them all first.
+    pub broken_at_most: f64,
 }
 
 impl Default for Recipe {
@@ -200,6 +204,7 @@ impl Default for Recipe {
             bn_momentum: 0.1,
             augment: Augment::Standard,
             crop_shift: 0.125,
+            hflip: None,
             randaug_layers: 2,
             randaug_magnitude: 10.0,
             // TensorFlow's translate by pixels made for photographs: they push a picture of 32 px out of sight.
@@ -216,6 +221,7 @@ impl Default for Recipe {
             checkpoint_minutes: 1.0,
             patience: None,
             keep: 0,
+            broken_at_most: 0.01,
         }
     }
 }

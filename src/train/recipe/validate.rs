@@ -57,6 +57,9 @@ impl Recipe {
         )?;
         let magnitude = self.randaug_magnitude;
         range("randaug-magnitude", magnitude.to_string(), "from 0 to 30", (0.0..=30.0).contains(&magnitude))?;
+        for (setting, value) in [("hflip", self.hflip.unwrap_or(0.0)), ("broken-at-most", self.broken_at_most)] {
+            range(setting, value.to_string(), "from 0 to 1", (0.0..=1.0).contains(&value))?;
+        }
         for (setting, value) in [("erasing", self.erasing), ("mixup", self.mixup), ("cutmix", self.cutmix)] {
             let most = if setting == "erasing" { 1.0 } else { 10.0 };
             let valid = (0.0..=most).contains(&value);

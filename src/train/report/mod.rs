@@ -17,9 +17,10 @@ use toml::Table;
 pub use compare::compare;
 pub use overview::{Overview, differing, find};
 
+use super::broken::BrokenPictures;
 use super::plot::{PALETTE, Panel, Picture, Shade, matrix, png, sheet};
 use super::{Error, Findings, Line, Mistake, Run, curves, metrics};
-use crate::data::{Source, evaluation_crop};
+use crate::data::{Broken, Source, evaluation_crop};
 use crate::files;
 use crate::weights::ModelCard;
 
@@ -31,6 +32,8 @@ const THUMBNAIL: u32 = 96;
 const TABLE_CLASSES: usize = 25;
 /// Pairs of classes on that list.
 const PAIRS: usize = 12;
+/// Broken pictures on the page.
+const BROKEN: usize = 50;
 
 /// `RUN/validation.json`: what the last validation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,30 +70,39 @@ fn path(run: &Path) -> PathBuf {
 /// validation data. Replaces older ones atomically.
 ///
 /// # Errors
-/// A file in the folder or a picture that cannot be read, or a page that cannot be written.
-pub(super) fn write(run: &Run, card: &ModelCard, pictures: &dyn Source) -> Result<(), crate::Error> {
+/// A file in the folder that cannot be read, or a page that cannot be written.
+pub(super) fn write(
+    run: &Run,
+    card: &ModelCard,
+    pictures: &dyn Source,
+    broken: &BrokenPictures,
+) -> Result<(), crate::Error> {
     let (folder, lines) = (&run.folder, metrics::read(&run.folder)?);
     let settings = Table::try_from(&run.recipe).map_err(|e| Error::toml("settings", e))?;
     let overview = Overview::new(folder, run.data.clone(), settings, &lines);
     let title = format!("{} on {}", overview.model, overview.data);
     curves::draw(folder, &title, &lines)?;
     let mut validation = Validation::read(folder)?;
+    let mut thumbnails: Vec<RgbImage> = Vec::new();
     if let Some(validation) = &mut validation {
         // Pictures may have gone since.
-        validation.findings.mistakes.retain(|mistake| mistake.index < pictures.len());
+        validation.findings.mistakes.retain(|mistake| {
+            let thumbnail = thumbnail(card, pictures, mistake.index);
+            thumbnails.extend(thumbnail.clone());
+            thumbnail.is_some()
+        });
     }
-    let mistakes = validation.as_ref().map_or(&[][..], |validation| &validation.findings.mistakes);
-    let thumbnails = mistakes.iter().map(|mistake| thumbnail(card, pictures, mistake.index));
-    let thumbnails: Vec<RgbImage> = thumbnails.collect::<Result<_, _>>()?;
-    let page = Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, &thumbnails)?;
+    let page =
+        Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, &thumbnails)?.with_broken(broken);
     page.draw(folder, thumbnails)?;
     let html = page.render().map_err(Error::draw)?;
     Ok(files::write_atomic(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?)
 }
 
-/// A picture as the network sees it, but for its size.
-fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Result<RgbImage, crate::Error> {
-    Ok(evaluation_crop(&pictures.sample(index)?.image, card.res.min(THUMBNAIL), card.crop_pct))
+/// A picture as the network sees it, but for its size; `None` if it cannot be read.
+fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
+    let sample = (index < pictures.len()).then(|| pictures.sample(index))?.ok()?;
+    Some(evaluation_crop(&sample.image, card.res.min(THUMBNAIL), card.crop_pct))
 }
 
 /// What the template shows. Every text is escaped there, but for the drawings.
@@ -108,6 +120,9 @@ struct Page {
     classes: Vec<String>,
     confused: Vec<Pair>,
     mistakes: Vec<Card>,
+    /// Pictures that cannot be read: how many, and the first of them.
+    broken_count: usize,
+    broken: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     commands: Vec<(&'static str, String)>,
 }
@@ -205,9 +220,19 @@ impl Page {
             classes: (0..rows).map(name).collect(),
             confused: findings.map(Findings::confused).into_iter().flatten().take(PAIRS).map(pair).collect(),
             mistakes: mistakes.iter().zip(thumbnails).map(card).collect::<Result<_, Error>>()?,
+            broken_count: 0,
+            broken: Vec::new(),
             settings: overview.settings.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
             commands: commands(overview),
         })
+    }
+
+    /// The page with the pictures that cannot be read.
+    fn with_broken(self, broken: &BrokenPictures) -> Self {
+        let named = [("train", &broken.train), ("val", &broken.val)];
+        let all = named.into_iter().flat_map(|(split, broken)| broken.iter().map(move |b| (split, b)));
+        let row = |(split, broken): (&str, &Broken)| (format!("{split}/{}", broken.picture), broken.problem.clone());
+        Self { broken_count: broken.len(), broken: all.take(BROKEN).map(row).collect(), ..self }
     }
 
     /// The confusion matrix and the mistakes as pictures of their own, where there are any.

@@ -55,7 +55,7 @@ fn settings(folder: &Path) -> Run {
 
 fn page(folder: &Path, classes: usize) -> String {
     let source: Arc<dyn Source> = Arc::new(Plain);
-    write(&settings(folder), &card(classes), &*source).unwrap();
+    write(&settings(folder), &card(classes), &*source, &BrokenPictures::default()).unwrap();
     fs::read_to_string(folder.join("report.html")).unwrap()
 }
 
@@ -116,10 +116,22 @@ fn many_classes_are_a_list() {
 }
 
 #[test]
+fn broken_pictures_are_listed() {
+    let folder = run(1);
+    assert!(!page(folder.path(), 3).contains("Broken pictures"));
+    let broken = |index: usize| Broken { index, picture: format!("cat/{index:03}.jpg"), problem: "cut <short>".into() };
+    let broken = BrokenPictures { train: (0..BROKEN + 1).map(broken).collect(), val: [broken(7)].into() };
+    write(&settings(folder.path()), &card(3), &Plain, &broken).unwrap();
+    let html = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(html.contains("52 pictures could not be read") && html.contains("The first 50 of them"), "{html}");
+    assert!(html.contains("train&#x2f;cat&#x2f;007.jpg") && html.contains("cut &lt;short&gt;"), "{html}");
+}
+
+#[test]
 fn a_damaged_file_is_named() {
     let folder = run(1);
     fs::write(folder.path().join("validation.json"), "{").unwrap();
-    let error = write(&settings(folder.path()), &card(3), &Plain).unwrap_err().to_string();
+    let error = write(&settings(folder.path()), &card(3), &Plain, &BrokenPictures::default()).unwrap_err().to_string();
     assert!(error.contains("validation.json: ") && error.contains("delete that file"), "{error}");
 }
 

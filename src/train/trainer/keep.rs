@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Trainer;
+use crate::data::Split;
 use crate::train::engine::Weights;
 use crate::train::{Checkpoint, Divergence, EpochLine, Evaluation, Findings, Line, inspect, report};
 use crate::weights::StateDict;
@@ -13,6 +14,7 @@ impl Trainer<'_> {
     pub(super) fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
         self.save_last()?;
         let Some((raw, mut findings)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
+        self.note_broken(Split::Val, &raw.broken)?;
         if !raw.loss.is_finite() {
             return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: raw.loss as f32 }));
         }
@@ -33,14 +35,15 @@ impl Trainer<'_> {
             val_top1: raw.top1,
             val_top5: raw.top5,
             val_loss: raw.loss as f32,
-            ema_top1: averaged.map(|e| e.top1),
-            ema_top5: averaged.map(|e| e.top5),
-            ema_loss: averaged.map(|e| e.loss as f32),
+            ema_top1: averaged.as_ref().map(|e| e.top1),
+            ema_top5: averaged.as_ref().map(|e| e.top5),
+            ema_loss: averaged.as_ref().map(|e| e.loss as f32),
         };
         self.metrics.write(&Line::Epoch(line.clone()))?;
         report::Validation { epoch, findings }.write(&self.run.folder)?;
         // The better of the two is what an epoch has come to.
-        let weights = if averaged.is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
+        let weights =
+            if averaged.as_ref().is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
         let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
         if self.best_top1.is_none_or(|best| top1 > best) {
             self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
@@ -119,6 +122,8 @@ impl Trainer<'_> {
             setbacks: self.setbacks,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
+            data_from: std::env::current_dir().ok(),
+            out_of_time: self.is_out_of_time(),
             classes: self.card.config.classes,
             class_names: self.card.classes.clone(),
             pictures: Some(self.dataset.train.len()),
@@ -143,6 +148,6 @@ impl Trainer<'_> {
     }
 
     pub(super) fn report(&self) -> Result<(), Error> {
-        report::write(&self.run, &self.card, &*self.dataset.val)
+        report::write(&self.run, &self.card, &*self.dataset.val, &self.broken)
     }
 }

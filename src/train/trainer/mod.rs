@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use rate::Rate;
 use recover::is_lost;
 
+use super::broken::BrokenPictures;
 use super::engine::{Engine, Outcome, PendingOutcome};
 use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
-use super::{fit, init};
-use crate::data::{Batch, Batches, Dataset, LoaderOptions};
+use super::{data, fit, init};
+use crate::data::{Batch, Batches, Broken, Dataset, LoaderOptions, Split};
 use crate::gpu::{Gpu, Tuning};
 use crate::weights::ModelCard;
 use crate::{Error, train};
@@ -33,6 +34,14 @@ const EXPLODED: f64 = 10.0;
 
 /// What a run tells while it goes on. Every method has a default: a notice is logged, the others do nothing.
 pub trait Observer: Sync {
+    /// Something worth knowing, such as how many pictures there are.
+    fn note(&self, message: &str) {
+        log::info!("{message}");
+    }
+    /// All pictures are read once before the first step: how many of how many are.
+    fn checking(&self, _done: usize, _total: usize) {}
+    /// A picture cannot be read: how many so far.
+    fn broken(&self, _total: usize) {}
     /// Kernels are being compiled: how many of how many are done.
     fn compiling(&self, _done: usize, _total: usize) {}
     /// The run is about to start: planned bytes of GPU memory, steps done so far, steps in all.
@@ -95,6 +104,7 @@ pub struct Trainer<'a> {
     /// Held for as long as the run is under way.
     _lock: File,
     metrics: Metrics,
+    broken: BrokenPictures,
     /// Where the run stood a step ago, to be written once the loss of its weights is known to be sound.
     unproven: Option<Checkpoint>,
     /// The next step.
@@ -118,12 +128,6 @@ struct InFlight {
     outcome: PendingOutcome,
 }
 
-/// The first class of a data set that has become another, if one has.
-fn other_class(then: &[String], now: &[String]) -> Option<String> {
-    let (label, (then, now)) = then.iter().zip(now).enumerate().find(|(_, (then, now))| then != now)?;
-    Some(format!("class {label} was {then} when the run began and is {now} now"))
-}
-
 impl<'a> Trainer<'a> {
     /// Prepares a run: data, network, memory, kernels. `checkpoint` is where a resumed run stands; `init` are weights to start
     /// from. `stop` ends the run after the current step.
@@ -138,8 +142,9 @@ impl<'a> Trainer<'a> {
         observer: &'a dyn Observer,
         stop: &'a AtomicBool,
     ) -> Result<Self, Error> {
-        let dataset = Dataset::open(&run.data)?;
         let checkpoint = checkpoint.as_ref();
+        let dataset = data::open(&run, checkpoint, observer)?;
+        run.recipe = run.recipe.for_data(&dataset);
         let card = run.recipe.card(&dataset)?;
         fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
         let recipe = &run.recipe;
@@ -154,18 +159,8 @@ impl<'a> Trainer<'a> {
         if steps_per_epoch == 0 {
             return Err(train::Error::BatchTooLarge { batch, pictures: dataset.train.len() }.into());
         }
-        if let Some(c) = checkpoint.filter(|c| c.classes != dataset.classes.len()) {
-            let (then, now) = (c.classes, dataset.classes.len());
-            return Err(train::Error::OtherData { data: run.data, then, now }.into());
-        }
-        if let Some(change) = checkpoint.and_then(|c| other_class(&c.class_names, &dataset.classes)) {
-            return Err(train::Error::OtherClasses { data: run.data, change }.into());
-        }
-        let pictures = dataset.train.len();
-        if let Some(then) = checkpoint.and_then(|c| c.pictures).filter(|&then| then != pictures) {
-            log::warn!(
-                "an epoch had {then} pictures when the run began and has {pictures} now: their order is another one"
-            );
+        if let Some(note) = data::left_out(dataset.train.len(), recipe) {
+            observer.note(&note);
         }
         if let Some(then) = checkpoint.and_then(|c| c.steps_per_epoch).filter(|&then| then != steps_per_epoch) {
             return Err(train::Error::OtherEpoch { then, now: steps_per_epoch }.into());
@@ -186,6 +181,12 @@ impl<'a> Trainer<'a> {
             log::warn!("--freeze keeps weights as they were drawn, since there is no --weights to start from");
         }
 
+        let mut broken = BrokenPictures::read(&run.folder)?;
+        match checkpoint.is_some_and(|c| c.step > 0) {
+            true => broken.forget_mended(&dataset, observer),
+            false => broken = data::check(&dataset, recipe, observer, stop)?,
+        }
+
         let progress = |done, total| observer.compiling(done, total);
         let step = checkpoint.map_or(0, |c| c.step);
         let res = recipe.res_of_epoch(step / steps_per_epoch, card.res);
@@ -196,6 +197,10 @@ impl<'a> Trainer<'a> {
         }
         let lock = run.lock()?;
         let metrics = run.open(checkpoint)?;
+        if checkpoint.is_none() {
+            data::write_names(&run.folder, &*dataset.train)?;
+        }
+        broken.write(&run.folder)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
@@ -210,6 +215,7 @@ impl<'a> Trainer<'a> {
             engine,
             _lock: lock,
             metrics,
+            broken,
             unproven: None,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
@@ -276,9 +282,14 @@ impl<'a> Trainer<'a> {
         }
         // No later loss will tell.
         self.write_unproven()?;
-        if !self.step.is_multiple_of(self.schedule.steps_per_epoch) {
+        let in_epoch = !self.step.is_multiple_of(self.schedule.steps_per_epoch);
+        if in_epoch {
             self.save_last()?;
+        }
+        if in_epoch || self.is_out_of_time() {
             self.save_checkpoint()?;
+        }
+        if in_epoch {
             self.report()?;
         }
         Ok(false)
@@ -286,7 +297,11 @@ impl<'a> Trainer<'a> {
 
     /// Whether somebody or the clock asks the run to stop; it can go on later.
     fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.stop.load(Ordering::Relaxed) || self.is_out_of_time()
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Whether the last epochs have brought nothing, so that the run is over.
@@ -319,12 +334,13 @@ impl<'a> Trainer<'a> {
             let step: Vec<Batch> = match batches.by_ref().take(parts).collect() {
                 Ok(step) => step,
                 Err(error) => {
-                    // Once the picture is mended, the run goes on from here.
+                    // Once the pictures are back, the run goes on from here.
                     self.finish_step(in_flight.pop_front(), &mut rate)?;
                     self.save_checkpoint()?;
                     return Err(error.into());
                 }
             };
+            self.note_broken(Split::Train, step.iter().flat_map(|batch| &batch.broken))?;
             let mut submitted = self.submit_step(epoch, &step)?;
             let step_s = begun.elapsed().as_secs_f32().max(1e-9);
             submitted.line.loader_share = Some(((batches.waited() - waited).as_secs_f32() / step_s).min(1.0));
@@ -345,6 +361,13 @@ impl<'a> Trainer<'a> {
             }
         }
         self.finish_step(in_flight.pop_front(), &mut rate)
+    }
+
+    /// Writes down pictures that cannot be read, if they are new.
+    fn note_broken<'b>(&mut self, split: Split, found: impl IntoIterator<Item = &'b Broken>) -> Result<(), Error> {
+        let (broken, observer) = (&mut self.broken, self.observer);
+        let new = found.into_iter().filter(|picture| broken.add(split, picture, observer)).count();
+        if new > 0 { Ok(self.broken.write(&self.run.folder)?) } else { Ok(()) }
     }
 
     fn submit_step(&mut self, epoch: u64, parts: &[Batch]) -> Result<InFlight, Error> {
