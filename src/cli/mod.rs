@@ -4,6 +4,7 @@
 
 mod ablate;
 mod bench;
+mod check;
 mod devices;
 mod error;
 mod eval;
@@ -52,6 +53,7 @@ enum Command {
     Info(info::Info),
     Predict(predict::Predict),
     Eval(eval::Eval),
+    Check(check::Check),
     Train(train::Train),
     Runs(runs::Runs),
     Export(export::Export),
@@ -73,6 +75,7 @@ impl Command {
             Self::Info(args) => info::run(args, global),
             Self::Predict(args) => predict::run(args, global),
             Self::Eval(args) => eval::run(args, global),
+            Self::Check(args) => check::run(args, global),
             Self::Train(args) => train::run(args, global),
             Self::Runs(args) => runs::run(args, global),
             Self::Export(args) => export::run(args, global),

@@ -24,7 +24,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    fn new(source: &dyn Source, index: usize, error: &Error) -> Self {
+    pub(super) fn new(source: &dyn Source, index: usize, error: &Error) -> Self {
         let problem = match error {
             Error::Picture { problem, .. } | Error::Invalid { problem, .. } => problem.clone(),
             Error::Read { source, .. } => source.to_string(),

@@ -20,6 +20,8 @@ mod folder;
 #[cfg(feature = "train")]
 mod idx;
 #[cfg(feature = "train")]
+mod inspect;
+#[cfg(feature = "train")]
 mod loader;
 #[cfg(feature = "train")]
 mod order;
@@ -43,6 +45,7 @@ pub use self::{
     broken::{Broken, find_broken},
     classes::{ClassMatch, match_classes},
     dataset::{Dataset, Sample, Source},
+    inspect::{ClassCounts, Duplicates, Inspection, Named, Sizes, inspect},
     loader::{Batch, Batches, LoaderOptions, Transform},
     selection::{Changes, as_before},
     split::Split,

@@ -1,0 +1,374 @@
+//! A look at every picture of a data set: what a person should know before hours are spent on it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::FixedState;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::broken::Broken;
+use super::decode::{Facts, decode_bytes_with_facts};
+use super::walk::PassedOver;
+use super::{Dataset, Error, Source, Split};
+
+/// Pictures more than this many times as long as wide, or the other way round, lose most of themselves to a square crop.
+const ODD_RATIO: f64 = 4.0;
+
+/// What [`inspect`] found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Pictures of each class by split.
+    pub classes: Vec<ClassCounts>,
+    /// Readable pictures by the kind of their file; empty where pictures are not files.
+    pub formats: BTreeMap<&'static str, usize>,
+    /// Sizes of the readable pictures, smallest first; `None` if there are none.
+    pub sizes: Option<Sizes>,
+    /// Pictures without colours.
+    pub grey: usize,
+    /// Pictures in four inks, which become RGB.
+    pub cmyk: usize,
+    /// Pictures with an alpha channel, which is left out.
+    pub alpha: usize,
+    /// Pictures with more than 8 bits a channel, which become 8.
+    pub deep: usize,
+    /// Readable pictures that are more than four times as long as wide, or the other way round.
+    pub odd_shapes: Vec<Named>,
+    /// Pictures that cannot be read.
+    pub broken: Vec<Named>,
+    /// Groups of pictures that are equal pixel by pixel.
+    pub duplicates: Vec<Duplicates>,
+    /// Other files in the data's folders.
+    pub passed_over: PassedOver,
+}
+
+/// A class and how many pictures it has, broken ones included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCounts {
+    /// Its name.
+    pub name: String,
+    /// Pictures to learn from.
+    pub train: usize,
+    /// Pictures to validate with.
+    pub val: usize,
+}
+
+/// A picture and what there is to say of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Named {
+    /// Split and name: `train/cat/001.jpg`.
+    pub picture: String,
+    /// Its size, or what is wrong with it.
+    pub note: String,
+}
+
+/// The range of sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// The picture with the fewest pixels: its name, and its width and height.
+    pub smallest: (String, [u32; 2]),
+    /// Width and height of the picture in the middle.
+    pub median: [u32; 2],
+    /// The picture with the most pixels.
+    pub largest: (String, [u32; 2]),
+}
+
+/// Pictures that are equal pixel by pixel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Duplicates {
+    /// Split and name of each.
+    pub pictures: Vec<String>,
+    /// Whether some are to learn from and others to validate with: then the validation is too good.
+    pub across_splits: bool,
+    /// Whether they are of different classes: then some labels are wrong.
+    pub across_classes: bool,
+}
+
+/// What is known of a readable picture.
+struct Seen {
+    split: Split,
+    index: usize,
+    label: u32,
+    size: [u32; 2],
+    /// Of its size and pixels.
+    hash: u64,
+    facts: Option<Facts>,
+}
+
+/// Reads every picture of both splits once, on all cores. `progress` learns how many of how many are done.
+pub fn inspect(dataset: &Dataset, progress: &(dyn Fn(usize, usize) + Sync)) -> Inspection {
+    let total = dataset.train.len() + dataset.val.len();
+    let done = AtomicUsize::new(0);
+    let of_split = |split: Split| {
+        let source = dataset.split(split);
+        let one = |index: usize| {
+            let seen = look(&**source, split, index).map_err(|error| Broken::new(&**source, index, &error));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            seen
+        };
+        (0..source.len()).into_par_iter().map(one).collect::<Vec<Result<Seen, Broken>>>()
+    };
+    let (mut seen, mut broken) = (Vec::new(), Vec::new());
+    for split in [Split::Train, Split::Val] {
+        for picture in of_split(split) {
+            match picture {
+                Ok(picture) => seen.push(picture),
+                Err(b) => broken.push(Named { picture: format!("{}/{}", split.name(), b.picture), note: b.problem }),
+            }
+        }
+    }
+    let count = |is: fn(&Facts) -> bool| seen.iter().filter(|s| s.facts.as_ref().is_some_and(is)).count();
+    let mut formats = BTreeMap::new();
+    seen.iter().filter_map(|s| s.facts).for_each(|facts| *formats.entry(facts.format).or_default() += 1);
+    let name = |seen: &Seen| name(dataset, seen);
+    let odd = |s: &&Seen| {
+        let [long, short] = [s.size[0].max(s.size[1]), s.size[0].min(s.size[1])].map(f64::from);
+        long > ODD_RATIO * short
+    };
+    Inspection {
+        classes: class_counts(dataset),
+        formats,
+        sizes: sizes(&seen, name),
+        grey: count(|facts| facts.grey),
+        cmyk: count(|facts| facts.cmyk),
+        alpha: count(|facts| facts.alpha),
+        deep: count(|facts| facts.deep),
+        odd_shapes: seen.iter().filter(odd).map(|s| Named { picture: name(s), note: size(s.size) }).collect(),
+        broken,
+        duplicates: duplicates(&seen, name),
+        passed_over: dataset.passed_over.clone(),
+    }
+}
+
+fn look(source: &dyn Source, split: Split, index: usize) -> Result<Seen, Error> {
+    let (picture, label, facts) = match (source.bytes(index), source.label(index)) {
+        (Some(bytes), Some(label)) => {
+            let unusable = |problem| Error::Picture { path: source.name(index).into(), problem };
+            let (picture, facts) = decode_bytes_with_facts(&bytes?).map_err(unusable)?;
+            (picture, label, Some(facts))
+        }
+        _ => source.sample(index).map(|sample| (sample.image, sample.label, None))?,
+    };
+    let size = [picture.width(), picture.height()];
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write_u64(u64::from(size[0]) << 32 | u64::from(size[1]));
+    hasher.write(picture.as_raw());
+    Ok(Seen { split, index, label, size, hash: hasher.finish(), facts })
+}
+
+fn name(dataset: &Dataset, seen: &Seen) -> String {
+    format!("{}/{}", seen.split.name(), dataset.split(seen.split).name(seen.index))
+}
+
+fn class_counts(dataset: &Dataset) -> Vec<ClassCounts> {
+    let empty = |name: &String| ClassCounts { name: name.clone(), train: 0, val: 0 };
+    let mut counts: Vec<ClassCounts> = dataset.classes.iter().map(empty).collect();
+    for split in [Split::Train, Split::Val] {
+        let source = dataset.split(split);
+        for label in (0..source.len()).filter_map(|index| source.label(index)) {
+            let class = &mut counts[label as usize];
+            *(if split == Split::Train { &mut class.train } else { &mut class.val }) += 1;
+        }
+    }
+    counts
+}
+
+fn sizes(seen: &[Seen], name: impl Fn(&Seen) -> String) -> Option<Sizes> {
+    let mut by_size: Vec<&Seen> = seen.iter().collect();
+    by_size.sort_by_key(|seen| u64::from(seen.size[0]) * u64::from(seen.size[1]));
+    let (smallest, largest) = (by_size.first()?, by_size.last()?);
+    Some(Sizes {
+        smallest: (name(smallest), smallest.size),
+        median: by_size[by_size.len() / 2].size,
+        largest: (name(largest), largest.size),
+    })
+}
+
+fn duplicates(seen: &[Seen], name: impl Fn(&Seen) -> String) -> Vec<Duplicates> {
+    let mut by_hash: HashMap<u64, Vec<&Seen>> = HashMap::with_capacity(seen.len());
+    seen.iter().for_each(|seen| by_hash.entry(seen.hash).or_default().push(seen));
+    let mut groups: Vec<Vec<&Seen>> = by_hash.into_values().filter(|group| group.len() > 1).collect();
+    groups.sort_by_key(|group| (group[0].split, group[0].index));
+    let described = |group: Vec<&Seen>| {
+        let distinct = |of: fn(&Seen) -> u32| group.iter().map(|seen| of(seen)).collect::<BTreeSet<_>>().len() > 1;
+        Duplicates {
+            across_splits: distinct(|seen| seen.split as u32),
+            across_classes: distinct(|seen| seen.label),
+            pictures: group.iter().map(|seen| name(seen)).collect(),
+        }
+    };
+    groups.into_iter().map(described).collect()
+}
+
+/// A size in words.
+pub(crate) fn size([width, height]: [u32; 2]) -> String {
+    format!("{width} x {height} px")
+}
+
+impl Inspection {
+    /// Pictures of a split, broken ones included.
+    pub fn pictures(&self, split: Split) -> usize {
+        let of_class = |class: &ClassCounts| if split == Split::Train { class.train } else { class.val };
+        self.classes.iter().map(of_class).sum()
+    }
+
+    /// What must be mended before training on these pictures makes sense, a line each.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut add = |count: usize, fault: String| if count > 0 { faults.push(fault) };
+        let listed = |of: &dyn Fn(&ClassCounts) -> bool| -> Vec<&str> {
+            self.classes.iter().filter(|class| of(class)).map(|class| class.name.as_str()).collect()
+        };
+        let untrained = listed(&|class| class.train == 0);
+        add(untrained.len(), format!("no training pictures of {}", some_of(&untrained)));
+        add(usize::from(self.classes.len() < 2), "fewer than 2 classes: there is nothing to tell apart".to_owned());
+        add(usize::from(self.pictures(Split::Val) == 0), "no validation pictures".to_owned());
+        add(self.broken.len(), format!("{} cannot be read", pictures(self.broken.len())));
+        let leaks: usize = self.duplicates.iter().filter(|group| group.across_splits).count();
+        add(leaks, format!("{} in both splits, so that the validation is too good", pictures(leaks)));
+        let torn = self.duplicates.iter().filter(|group| group.across_classes).count();
+        add(torn, format!("{} in several classes, of which one at most is right", pictures(torn)));
+        faults
+    }
+
+    /// What else a person should know, a line each.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let mut add = |count: usize, remark: String| if count > 0 { remarks.push(remark) };
+        let unvalidated: Vec<&str> =
+            self.classes.iter().filter(|c| c.val == 0 && c.train > 0).map(|c| c.name.as_str()).collect();
+        if self.pictures(Split::Val) > 0 {
+            add(unvalidated.len(), format!("no validation pictures of {}", some_of(&unvalidated)));
+        }
+        let counts = || self.classes.iter().map(|class| class.train).filter(|&train| train > 0);
+        if let (Some(fewest), Some(most)) = (counts().min(), counts().max()) {
+            let uneven = usize::from(most >= 10 * fewest);
+            add(uneven, format!("classes differ much in size: {fewest} to {most} training pictures"));
+        }
+        let repeated = self.duplicates.iter().filter(|group| !group.across_splits && !group.across_classes);
+        let repeated: usize = repeated.map(|group| group.pictures.len() - 1).sum();
+        add(repeated, format!("{} repeated within a class of a split", pictures(repeated)));
+        let odd = self.odd_shapes.len();
+        add(odd, format!("{} more than {ODD_RATIO} times as long as wide: a square crop sees little of them", pictures(odd)));
+        let all: usize = self.formats.values().sum();
+        add(usize::from(self.grey < all) * self.grey, format!("{} grey among coloured ones", pictures(self.grey)));
+        add(self.cmyk, format!("{} in CMYK, converted to RGB", pictures(self.cmyk)));
+        add(self.alpha, format!("{} with transparency, which is ignored", pictures(self.alpha)));
+        add(self.deep, format!("{} of more than 8 bits a channel, reduced to 8", pictures(self.deep)));
+        add(usize::from(!self.passed_over.is_empty()), format!("passed over: {}", self.passed_over));
+        remarks
+    }
+}
+
+fn pictures(count: usize) -> String {
+    if count == 1 { "1 picture".to_owned() } else { format!("{count} pictures") }
+}
+
+/// The first of some names.
+fn some_of(names: &[&str]) -> String {
+    const MOST: usize = 10;
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more classes", names[..MOST].join(", ")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use image::{Rgb, RgbImage};
+
+    use super::*;
+
+    fn picture(value: u8, [width, height]: [u32; 2]) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([value, x as u8, y as u8]))
+    }
+
+    fn put(folder: &Path, place: &str, picture: &RgbImage) {
+        let path = folder.join(place);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        picture.save(path).unwrap();
+    }
+
+    fn look_at(folder: &Path) -> Inspection {
+        let dataset = Dataset::open_for_inspection(&format!("folder:{}", folder.display())).unwrap();
+        inspect(&dataset, &|_, _| ())
+    }
+
+    #[test]
+    fn sound_data_has_no_faults() {
+        let folder = tempfile::tempdir().unwrap();
+        for (at, place) in ["train/a/1.png", "train/b/1.png", "val/a/1.png", "val/b/1.png"].iter().enumerate() {
+            put(folder.path(), place, &picture(at as u8, [8, 6 + at as u32]));
+        }
+        let found = look_at(folder.path());
+        assert_eq!((found.faults(), found.remarks()), (vec![], vec![]));
+        let class = |name: &str| ClassCounts { name: name.into(), train: 1, val: 1 };
+        assert_eq!(found.classes, [class("a"), class("b")]);
+        let sizes = found.sizes.unwrap();
+        assert_eq!((sizes.smallest, sizes.median), (("train/a/1.png".into(), [8, 6]), [8, 8]));
+        assert_eq!(sizes.largest, ("val/b/1.png".into(), [8, 9]));
+        assert_eq!(found.formats, BTreeMap::from([("PNG", 4)]));
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let [one, two, three] = [1, 2, 3].map(|value| picture(value, [8, 8]));
+        for (place, picture) in [
+            // In both splits, whatever the format.
+            ("train/a/1.png", &one),
+            ("val/a/copy.bmp", &one),
+            // In two classes.
+            ("train/a/2.png", &two),
+            ("train/b/2.png", &two),
+            // Twice in one.
+            ("train/b/3.png", &three),
+            ("train/b/deeper/4.png", &three),
+            ("val/only-here/5.png", &picture(5, [8, 8])),
+            ("train/a/long.png", &picture(6, [50, 10])),
+        ] {
+            put(path, place, picture);
+        }
+        image::GrayImage::new(8, 8).save(path.join("train/a/grey.png")).unwrap();
+        std::fs::write(path.join("train/a/broken.jpg"), "").unwrap();
+        std::fs::write(path.join("train/a/notes.txt"), "").unwrap();
+        std::fs::create_dir(path.join("train/never")).unwrap();
+        let found = look_at(path);
+        assert_eq!(found.broken.len(), 1);
+        assert_eq!(found.broken[0].picture, "train/a/broken.jpg");
+        assert_eq!(
+            found.faults(),
+            [
+                "no training pictures of never, only-here",
+                "1 picture cannot be read",
+                "1 picture in both splits, so that the validation is too good",
+                "1 picture in several classes, of which one at most is right",
+            ]
+        );
+        assert_eq!(
+            found.remarks(),
+            [
+                "no validation pictures of b",
+                "1 picture repeated within a class of a split",
+                "1 picture more than 4 times as long as wide: a square crop sees little of them",
+                "1 picture grey among coloured ones",
+                "passed over: 1 .txt",
+            ]
+        );
+        let pictures: Vec<&[String]> = found.duplicates.iter().map(|group| &group.pictures[..]).collect();
+        assert_eq!(
+            pictures,
+            [
+                &["train/a/1.png", "val/a/copy.bmp"].map(String::from)[..],
+                &["train/a/2.png", "train/b/2.png"].map(String::from),
+                &["train/b/3.png", "train/b/deeper/4.png"].map(String::from),
+            ]
+        );
+        assert_eq!(found.odd_shapes[0], Named { picture: "train/a/long.png".into(), note: "50 x 10 px".into() });
+    }
+}
