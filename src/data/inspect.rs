@@ -216,7 +216,11 @@ impl Inspection {
     /// What must be mended before training on these pictures makes sense, a line each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut add = |count: usize, fault: String| if count > 0 { faults.push(fault) };
+        let mut add = |count: usize, fault: String| {
+            if count > 0 {
+                faults.push(fault)
+            }
+        };
         let listed = |of: &dyn Fn(&ClassCounts) -> bool| -> Vec<&str> {
             self.classes.iter().filter(|class| of(class)).map(|class| class.name.as_str()).collect()
         };
@@ -235,7 +239,11 @@ impl Inspection {
     /// What else a person should know, a line each.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        let mut add = |count: usize, remark: String| if count > 0 { remarks.push(remark) };
+        let mut add = |count: usize, remark: String| {
+            if count > 0 {
+                remarks.push(remark)
+            }
+        };
         let unvalidated: Vec<&str> =
             self.classes.iter().filter(|c| c.val == 0 && c.train > 0).map(|c| c.name.as_str()).collect();
         if self.pictures(Split::Val) > 0 {
@@ -250,7 +258,10 @@ impl Inspection {
         let repeated: usize = repeated.map(|group| group.pictures.len() - 1).sum();
         add(repeated, format!("{} repeated within a class of a split", pictures(repeated)));
         let odd = self.odd_shapes.len();
-        add(odd, format!("{} more than {ODD_RATIO} times as long as wide: a square crop sees little of them", pictures(odd)));
+        add(
+            odd,
+            format!("{} more than {ODD_RATIO} times as long as wide: a square crop sees little of them", pictures(odd)),
+        );
         let all: usize = self.formats.values().sum();
         add(usize::from(self.grey < all) * self.grey, format!("{} grey among coloured ones", pictures(self.grey)));
         add(self.cmyk, format!("{} in CMYK, converted to RGB", pictures(self.cmyk)));
