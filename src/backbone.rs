@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::data::{evaluation_crop, evaluation_part, pack, rows_read};
+use crate::data::{Placement, View, evaluation_crop, pack, rows_read};
 use crate::exec::PendingRead;
 use crate::gpu::Gpu;
 use crate::inference::{Answer, FoldedWeights, Inference};
@@ -75,11 +75,11 @@ impl Backbone {
     /// Resizes and crops a picture that is in memory.
     pub(crate) fn prepare(&self, picture: Picture<'_>) -> Result<Picture<'static>, Error> {
         self.check(&picture)?;
-        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
+        let (res, view) = (self.card.res, self.card.view());
         Ok(Picture(match picture.0 {
-            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, res, crop_pct), crop_pct),
+            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, res, view), view),
             Pixels::Device(frame) => Pixels::Device(frame),
-            Pixels::Prepared(rgb, crop_pct) => Pixels::Prepared(rgb, crop_pct),
+            Pixels::Prepared(rgb, view) => Pixels::Prepared(rgb, view),
         }))
     }
 
@@ -87,9 +87,7 @@ impl Backbone {
         let ((width, height), side) = (picture.size(), self.card.res);
         match picture.0 {
             _ if width == 0 || height == 0 => Err(picture::Error::Empty { width, height }),
-            Pixels::Prepared(_, crop_pct) if width != side || crop_pct != self.card.crop_pct => {
-                Err(picture::Error::Prepared)
-            }
+            Pixels::Prepared(_, view) if width != side || view != self.card.view() => Err(picture::Error::Prepared),
             _ => Ok(()),
         }
     }
@@ -100,10 +98,10 @@ impl Backbone {
         if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
             return None;
         }
-        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
+        let (res, view) = (self.card.res, self.card.view());
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
-            Pixels::Host(picture) => pack(&evaluation_crop(picture, res, crop_pct)),
+            Pixels::Host(picture) => pack(&evaluation_crop(picture, res, view)),
             Pixels::Prepared(picture, _) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
@@ -122,14 +120,9 @@ impl Backbone {
         if let Some(pixels) = pixels {
             network.feed_pixels(&pixels)?;
         }
-        let (res, crop_pct) = (self.card.res, self.card.crop_pct);
         for (index, picture) in group.iter().enumerate() {
             if let Pixels::Device(frame) = &picture.0 {
-                let [width, picture_height] = frame.size();
-                let part = evaluation_part((width, picture_height), res, crop_pct);
-                let rows = rows_read(part, picture_height, res);
-                let crop = Crop { part, rows, picture_height, side: res };
-                network.feed_frame(index, frame, &crop)?;
+                network.feed_frame(index, frame, &crop(frame.size(), self.card.res, self.card.view()))?;
             }
         }
         Ok(network.answer()?)
@@ -156,6 +149,13 @@ impl Backbone {
         network.feed_tensor(&nhwc)?;
         Ok(network.answer()?)
     }
+}
+
+/// What a network that sees `res` x `res` pixels sees of a frame.
+fn crop([width, picture_height]: [u32; 2], res: u32, view: View) -> Crop {
+    let Placement { part, target } = view.placement((width, picture_height), res);
+    let rows = rows_read(part, picture_height, target[3], view.interpolation);
+    Crop { part, rows, picture_height, side: res, target, filter: view.interpolation as u32, border: view.border }
 }
 
 /// What a batch's output says of one picture of the batch.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use image::{DynamicImage, RgbImage};
 
+use crate::data::View;
 use crate::gpu::Frame;
 
 /// A picture to be looked at, of any size: an [`image::DynamicImage`], an [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a
@@ -25,8 +26,8 @@ pub struct Picture<'a>(pub(crate) Pixels<'a>);
 pub(crate) enum Pixels<'a> {
     Host(Cow<'a, RgbImage>),
     Device(Frame),
-    /// Resized and cropped already, to that share of the resized picture.
-    Prepared(RgbImage, f64),
+    /// Resized and cropped already, as that network sees pictures.
+    Prepared(RgbImage, View),
 }
 
 /// Why something cannot be taken for a picture.

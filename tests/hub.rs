@@ -326,7 +326,7 @@ fn the_description_completes_the_card() {
     assert_eq!(expected.classes[281], "tabby");
     assert_eq!(card, ModelCard { res: 288, crop_pct: 0.95, mean, std, ..expected });
 
-    let named = json!({ "label_names": ["cat", "dog"], "pretrained_cfg": { "label_names": ["a", "b"] } });
+    let named = json!({ "architecture": "small", "label_names": ["cat", "dog"], "pretrained_cfg": { "label_names": ["a", "b"] } });
     assert_eq!(timms("small", 2, &named).fetch("acme/small").unwrap().card.classes, ["cat", "dog"]);
     // The weights' own card knows better.
     let f = Fixture::new(Some(r#"{"num_classes": 5, "pretrained_cfg": {"crop_pct": 0.5}}"#));
@@ -343,8 +343,8 @@ fn descriptions_that_cannot_be() {
         (pretrained("crop_pct", json!(1.5)), "out of range"),
         (pretrained("input_size", json!([3, 224, 192])), "square"),
         (pretrained("input_size", json!([3, 5000, 5000])), "out of range"),
-        (json!({ "label_names": ["cat"] }), "out of range"),
-        (json!({ "num_classes": 1000 }), "not the 2 of the weights"),
+        (json!({ "architecture": "small", "label_names": ["cat"] }), "out of range"),
+        (json!({ "architecture": "small", "num_classes": 1000 }), "not the 2 of the weights"),
         (json!({ "architecture": "resnetrs50" }), "those of another network"),
     ] {
         let f = timms("small", 2, &config);
@@ -352,7 +352,7 @@ fn descriptions_that_cannot_be() {
     }
     // TensorFlow's EfficientNet and timm's own have the same tensors.
     let b0 = |architecture: &str| timms("efficientnet-b0", 2, &json!({ "architecture": architecture }));
-    b0("efficientnet_b0").refuses("acme/small", "take the tf_efficientnet_b*");
+    b0("efficientnet_b0").refuses("acme/small", "Take weights of tf_efficientnet_b0");
     assert_eq!(b0("tf_efficientnet_b0").fetch("acme/small").unwrap().card.res, 224);
     b0("tf_efficientnet_b1").refuses("acme/small", "those of another network");
 }

@@ -16,7 +16,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use image::RgbImage;
-use resnet_rs::data::{evaluation_crop, evaluation_part, rows_read};
+use resnet_rs::data::{CropMode, Interpolation, Placement, View, evaluation_crop, rows_read};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::graph::op::Standardize;
 use resnet_rs::graph::{DType, Graph, Spec};
@@ -100,7 +100,7 @@ fn picture(width: u32, height: u32) -> RgbImage {
 }
 
 /// What a network is shown of a texture, as bytes: the second of two pictures of `res` x `res`.
-fn shown(app: &App, frame: &Frame, res: u32, crop_pct: f64) -> Vec<f32> {
+fn shown(app: &App, frame: &Frame, res: u32, view: View) -> Vec<f32> {
     let mut graph = Graph::new();
     let pixels = graph.input("pixels", Spec::plain([2, res as usize, res as usize], DType::U32)).unwrap();
     let bytes = Standardize { mean: [0.0; 3], std: [1.0 / 255.0; 3] };
@@ -108,13 +108,34 @@ fn shown(app: &App, frame: &Frame, res: u32, crop_pct: f64) -> Vec<f32> {
     let store = ParameterStore::new(&app.gpu);
     let mut session = Session::new(&store, graph, &[output], &SessionOptions::default()).unwrap();
     let [width, picture_height] = frame.size();
-    let part = evaluation_part((width, picture_height), res, crop_pct);
-    let crop = Crop { part, rows: rows_read(part, picture_height, res), picture_height, side: res };
+    let Placement { part, target } = view.placement((width, picture_height), res);
+    let (rows, filter) = (rows_read(part, picture_height, target[3], view.interpolation), view.interpolation as u32);
+    let crop = Crop { part, rows, picture_height, side: res, target, filter, border: view.border };
     session.feed_frame(pixels, 1, frame, &crop).unwrap();
     session.run().unwrap();
     let values = session.read(output).unwrap();
     assert!(values[..values.len() / 2].iter().all(|&v| v == 0.0), "the other picture is left alone");
     values[values.len() / 2..].to_vec()
+}
+
+/// Each filter and each way to make a square, with a crop and without one. Nearest only where steps have no rounding
+/// errors, which decide between two pixels where a step ends between them.
+fn views() -> Vec<(u32, View)> {
+    use CropMode::{Border, Center, Squash};
+    use Interpolation::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
+    let center = [(33, 0.91), (33, 1.0), (64, 0.875)].map(|(res, crop_pct)| (res, View::center(crop_pct)));
+    let others = [
+        (Nearest, Squash, 1.0),
+        (Box, Border, 0.9),
+        (Bilinear, Center, 0.9),
+        (Hamming, Squash, 0.9),
+        (Bicubic, Border, 1.0),
+        (Lanczos, Border, 0.9),
+    ];
+    let others = others.map(|(interpolation, crop_mode, crop_pct)| {
+        (32, View { crop_pct, interpolation, crop_mode, border: [250, 120, 7] })
+    });
+    center.into_iter().chain(others).collect()
 }
 
 /// Enlarged, shrunk a little and a lot, flat and tall, odd sizes whose pixels start unaligned, the size of the network itself.
@@ -129,18 +150,15 @@ fn textures_are_resized_as_pictures_are() {
                 .enumerate()
         {
             let picture = picture(width, height);
-            for (res, crop_pct) in [(33, 0.91), (33, 1.0), (64, 0.875)] {
+            for (res, view) in views() {
                 let format = [Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, Bgra8UnormSrgb][i % 4];
                 let frame = Frame::new(&app.upload(&picture, format)).unwrap();
-                let got = shown(&app, &frame, res, crop_pct);
-                let want = evaluation_crop(&picture, res, crop_pct);
+                let got = shown(&app, &frame, res, view);
+                let want = evaluation_crop(&picture, res, view);
                 let off = got.iter().zip(want.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs());
                 let largest = off.fold(0.0, f32::max);
                 // Both round twice; the CPU's weights have fixed points, these f32.
-                assert!(
-                    largest <= 2.0,
-                    "{width} x {height} {format:?} to {res} of {crop_pct}: off by {largest} levels"
-                );
+                assert!(largest <= 2.0, "{width} x {height} {format:?} to {res} by {view:?}: off by {largest} levels");
             }
         }
     });
@@ -156,7 +174,7 @@ fn textures_are_resized_as_timm_does() {
         on_each(|adapter| {
             let app = App::open(adapter, Gpu::FEATURES);
             let frame = Frame::new(&app.upload(&picture, TextureFormat::Rgba8UnormSrgb)).unwrap();
-            let got = shown(&app, &frame, res, crop_pct);
+            let got = shown(&app, &frame, res, View::center(crop_pct));
             let (side, res) = (res.div_ceil(4) as usize, res as usize);
             let close = |&(i, want): &(usize, &f32)| {
                 let (c, y, x) = (i / side / side, i / side % side * 4, i % side * 4);
@@ -233,7 +251,7 @@ fn linear_light_is_seen_as_the_picture_that_it_is() {
             RgbImage::from_fn(48, 48, |x, y| image::Rgb([150 + 2 * x as u8, 160 + y as u8, 255 - (x + y) as u8 / 2]));
         let linear = RgbImage::from_fn(48, 48, |x, y| image::Rgb(encoded.get_pixel(x, y).0.map(decoded)));
         let frame = |p: &RgbImage| Frame::new(&app.upload(p, TextureFormat::Rgba8Unorm)).unwrap();
-        let got = shown(&app, &frame(&linear).linear(), 48, 1.0);
+        let got = shown(&app, &frame(&linear).linear(), 48, View::center(1.0));
         let off = got.iter().zip(encoded.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs()).fold(0.0, f32::max);
         assert!(off <= 1.0, "off by {off} levels");
 

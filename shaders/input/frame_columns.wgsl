@@ -1,15 +1,19 @@
-// Rows of the input's width, resized to its height: the second of the two passes that data/resize.rs makes on the CPU.
-// rows: [row_count, width], pixels: [height, width] from first_pixel on; RGBA with red in the lowest byte. i: a pixel of the result.
-#include "input/cubic.wgsl"
+// Rows of the target's width, resized to its height, with a border around the target: the second of the two passes that
+// data/resize.rs makes on the CPU.
+// rows: [row_count, width], pixels: [side, side] from first_pixel on; RGBA with red in the lowest byte. i: a pixel of the result.
+#include "input/filters.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
     count: u32,
-    width: u32,
+    side: u32,
+    left: u32, top: u32, width: u32, height: u32, // the target
     first_row: u32, // of the picture's, that is row 0 of rows
     row_count: u32,
     picture_height: u32,
     first_pixel: u32,
+    filter_number: u32,
+    border: u32, // RGBA
     start: f32, scale: f32,
 }
 
@@ -18,8 +22,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> pixels: array<u32>;
 
 fn each(i: u32) {
-    let x = i % p.width;
-    let t = taps(i / p.width, p.start, p.scale, i32(p.picture_height));
+    // What is left of the target or above it wraps around and is beyond it, too.
+    let x = i % p.side - p.left;
+    let y = i / p.side - p.top;
+    if (x >= p.width || y >= p.height) {
+        pixels[p.first_pixel + i] = p.border;
+        return;
+    }
+    let t = taps(p.filter_number, y, p.start, p.scale, i32(p.picture_height));
     var sum = vec3<f32>(0.0);
     var total = 0.0;
     for (var tap = t.first; tap < t.end; tap += 1) {

@@ -1,6 +1,6 @@
-// The rows of a texture, resized to the input's width: the first of the two passes that data/resize.rs makes on the CPU.
+// The rows of a texture, resized to the target's width: the first of the two passes that data/resize.rs makes on the CPU.
 // rows: [rows, width], RGBA with red in the lowest byte. frame: 8-bit colours. i: a pixel of rows.
-#include "input/cubic.wgsl"
+#include "input/filters.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
@@ -8,6 +8,7 @@ struct Params {
     width: u32,
     first_row: u32, // of the texture's, that is row 0 of rows
     is_linear: u32, // 1 if what is read is linear light, also that of an sRGB texture, which is decoded on its way
+    filter_number: u32,
     start: f32, scale: f32,
 }
 
@@ -25,7 +26,7 @@ fn each(i: u32) {
     let x = i % p.width;
     let y = p.first_row + i / p.width;
     let size = vec2<i32>(textureDimensions(frame));
-    let t = taps(x, p.start, p.scale, size.x);
+    let t = taps(p.filter_number, x, p.start, p.scale, size.x);
     var sum = vec3<f32>(0.0);
     var total = 0.0;
     for (var tap = t.first; tap < t.end; tap += 1) {

@@ -74,7 +74,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     drop(compiling);
 
     let evaluating = global.progress("evaluating");
-    let shape = (batch, res, card.crop_pct);
+    let shape = (batch, res, card.view());
     let go_on = |done, total| {
         evaluating(done, total);
         true

@@ -25,7 +25,7 @@ pub(super) struct Predict {
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub
     #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
     weights: Source,
-    /// Insist on this model [default: recognised from the weights]
+    /// Insist on this model, whatever a config.json says [default: recognised from the weights]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Side of the input, px [default: the model's]
@@ -53,7 +53,7 @@ pub(super) struct Predict {
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
     // Side by side, since both take as long as a small network's answer.
-    let (network, gpu) = rayon::join(|| args.weights.load(global), || global.gpu());
+    let (network, gpu) = rayon::join(|| args.weights.load_as(global, args.model.is_some()), || global.gpu());
     let mut network = network?;
     let card = &mut network.card;
     if let Some(model) = &args.model {

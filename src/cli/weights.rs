@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{Error, Global};
-use crate::weights::TrainedNetwork;
 use crate::weights::hub::{self, HubOptions};
+use crate::weights::{TrainedNetwork, weight_file};
 
-/// A file, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as `./hf:...`.
+/// A file or folder, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as `./hf:...`.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     File(PathBuf),
@@ -27,12 +27,17 @@ impl From<OsString> for Source {
 impl Source {
     /// Reads the weights, fetched if they are on the hub.
     pub(super) fn load(&self, global: &Global) -> Result<TrainedNetwork, Error> {
+        self.load_as(global, false)
+    }
+
+    /// The same; `insisted` if the user says which network it is.
+    pub(super) fn load_as(&self, global: &Global, insisted: bool) -> Result<TrainedNetwork, Error> {
         match self {
-            Self::File(path) => Ok(TrainedNetwork::read(path)?),
+            Self::File(path) => Ok(TrainedNetwork::read_as(path, insisted)?),
             Self::Hub(repository) => {
                 let progress = global.progress_in_bytes("downloading");
                 let options = HubOptions { progress: Some(&progress), ..HubOptions::default() };
-                Ok(hub::fetch(repository, &options)?)
+                Ok(hub::fetch_as(repository, &options, insisted)?)
             }
         }
     }
@@ -40,7 +45,7 @@ impl Source {
     /// The file alone, for whoever reads it later.
     pub(super) fn file(&self, global: &Global) -> Result<PathBuf, Error> {
         match self {
-            Self::File(path) => Ok(path.clone()),
+            Self::File(path) => Ok(weight_file(path)?),
             Self::Hub(_) => Ok(self.load(global)?.path),
         }
     }

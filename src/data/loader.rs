@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::broken::{self, Broken};
-use super::{Augmentation, Error, Sample, Source, evaluation_crop, pack};
+use super::{Augmentation, Error, Sample, Source, View, evaluation_crop, pack};
 
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,10 +29,7 @@ pub struct LoaderOptions {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transform {
     /// In file order, evaluation crop; pictures that cannot be read are left out, and short batches are filled up with black ones.
-    Evaluate {
-        /// Share of the resized picture that the crop keeps.
-        crop_pct: f64,
-    },
+    Evaluate(View),
     /// Augmented; other pictures take the places of those that cannot be read, and a last short batch is left out.
     Train {
         /// How pictures are varied.
@@ -101,7 +98,7 @@ impl Batches {
     /// Number of batches in an epoch over `samples` pictures.
     pub fn count(samples: usize, options: &LoaderOptions) -> usize {
         match options.transform {
-            Transform::Evaluate { .. } => samples.div_ceil(options.batch),
+            Transform::Evaluate(_) => samples.div_ceil(options.batch),
             Transform::Train { .. } => samples / options.batch,
         }
     }
@@ -152,12 +149,12 @@ fn load(
 ) -> Option<Result<Batch, Error>> {
     let place = |index: usize| -> Result<Place, Error> {
         let read = match options.transform {
-            Transform::Evaluate { .. } => broken::read(source, index),
+            Transform::Evaluate(_) => broken::read(source, index),
             Transform::Train { .. } => broken::read_or_replace(source, index)?,
         };
         let picture = read.sample.map(|(at, Sample { image, label })| {
             let picture = match options.transform {
-                Transform::Evaluate { crop_pct } => evaluation_crop(&image, options.res, crop_pct),
+                Transform::Evaluate(view) => evaluation_crop(&image, options.res, view),
                 Transform::Train { augmentation, small, seed, .. } => {
                     augmentation.picture(&image, options.res, small, (seed, epoch, index as u64))
                 }
@@ -235,7 +232,8 @@ mod tests {
 
     #[test]
     fn evaluation_fills_the_last_batch_and_training_drops_it() {
-        let evaluate = LoaderOptions { batch: 4, at_once: 1, res: 2, transform: Transform::Evaluate { crop_pct: 1.0 } };
+        let evaluate =
+            LoaderOptions { batch: 4, at_once: 1, res: 2, transform: Transform::Evaluate(View::center(1.0)) };
         let batches: Vec<Batch> = Batches::new(Arc::new(Numbers(10)), evaluate, 0, 0).map(|b| b.unwrap()).collect();
         assert_eq!(batches.iter().map(|b| b.count).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(batches[2].labels, [8, 9, 0, 0]);
@@ -325,7 +323,7 @@ mod tests {
 
     fn faulty(batch: usize, start: usize) -> (Arc<Faulty>, Batches) {
         let source = Arc::new(Faulty(0.into()));
-        let options = LoaderOptions { batch, at_once: 1, res: 2, transform: Transform::Evaluate { crop_pct: 1.0 } };
+        let options = LoaderOptions { batch, at_once: 1, res: 2, transform: Transform::Evaluate(View::center(1.0)) };
         (source.clone(), Batches::new(source, options, 0, start))
     }
 

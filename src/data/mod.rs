@@ -55,7 +55,7 @@ pub use decode::decode;
 #[cfg(feature = "pictures")]
 pub use error::Error;
 pub(crate) use resize::pack;
-pub use resize::{Region, evaluation_crop, evaluation_part, rows_read};
+pub use resize::{CropMode, Interpolation, Placement, Region, View, evaluation_crop, rows_read};
 #[cfg(feature = "pictures")]
 pub use walk::{Found, PassedOver, pictures_in};
 

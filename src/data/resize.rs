@@ -6,48 +6,239 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use image::imageops::replace;
+use serde::{Deserialize, Serialize};
 
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
 pub type Region = [f64; 4];
 
-/// Resizes a part of a picture with Pillow's bicubic filter: a = -0.5, widened when shrinking so that it does not alias.
-/// The part lies within the picture, which has at least one pixel.
-pub(super) fn resize(picture: &RgbImage, part: Region, width: u32, height: u32) -> RgbImage {
+/// The filter that resizes a picture, one of Pillow's. All but the first widen when shrinking, so that they do not alias.
+/// `shaders/input/filters.wgsl` numbers them in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// The pixel that the result's centre falls on.
+    Nearest,
+    /// The mean of the pixels that the result covers.
+    Box,
+    /// A triangle over two pixels.
+    Bilinear,
+    /// A raised cosine over two pixels.
+    Hamming,
+    /// The cubic convolution with a = -0.5, over four pixels.
+    #[default]
+    Bicubic,
+    /// A windowed sinc over six pixels.
+    Lanczos,
+}
+
+impl Interpolation {
+    /// timm's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Box => "box",
+            Self::Bilinear => "bilinear",
+            Self::Hamming => "hamming",
+            Self::Bicubic => "bicubic",
+            Self::Lanczos => "lanczos",
+        }
+    }
+
+    /// How far the filter reaches to either side, in pixels of the larger of both pictures.
+    fn support(self) -> f64 {
+        match self {
+            Self::Nearest | Self::Box => 0.5,
+            Self::Bilinear | Self::Hamming => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    /// The same under fast_image_resize's names; `None` if nothing is weighted.
+    fn filter(self) -> Option<FilterType> {
+        Some(match self {
+            Self::Nearest => return None,
+            Self::Box => FilterType::Box,
+            Self::Bilinear => FilterType::Bilinear,
+            Self::Hamming => FilterType::Hamming,
+            Self::Bicubic => FilterType::CatmullRom,
+            Self::Lanczos => FilterType::Lanczos3,
+        })
+    }
+}
+
+/// How a picture that is no square becomes one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropMode {
+    /// The short side is resized, and what the long side has too much is cut off.
+    #[default]
+    Center,
+    /// Both sides are resized, each by a factor of its own.
+    Squash,
+    /// The long side is resized, and the short side is filled up with a border.
+    Border,
+}
+
+impl CropMode {
+    /// timm's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Center => "center",
+            Self::Squash => "squash",
+            Self::Border => "border",
+        }
+    }
+}
+
+/// timm's evaluation transform: how a picture becomes the square that a network sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    /// Share of the resized picture that the central crop keeps, in (0, 1].
+    pub crop_pct: f64,
+    /// The filter that resizes.
+    pub interpolation: Interpolation,
+    /// What is done where width and height differ.
+    pub crop_mode: CropMode,
+    /// Colour of [`CropMode::Border`]'s border, red first.
+    pub border: [u8; 3],
+}
+
+/// Where a picture goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placement {
+    /// The part of the picture that is seen, in the picture's pixels.
+    pub part: Region,
+    /// What it becomes of the square: left, top, width, height. The rest is border.
+    pub target: [u32; 4],
+}
+
+impl View {
+    /// timm's default: bicubic, the centre.
+    pub fn center(crop_pct: f64) -> Self {
+        Self { crop_pct, interpolation: Interpolation::default(), crop_mode: CropMode::default(), border: [0; 3] }
+    }
+
+    /// Where a picture of this width and height, neither of them 0, goes in a square of `res` x `res`.
+    pub fn placement(&self, (w, h): (u32, u32), res: u32) -> Placement {
+        let side = (f64::from(res) / self.crop_pct).floor() as u64;
+        let (width, height) = match self.crop_mode {
+            // torchvision: the long side is truncated, the short side exact.
+            CropMode::Center if w <= h => (side, side * u64::from(h) / u64::from(w)),
+            CropMode::Center => (side * u64::from(w) / u64::from(h), side),
+            CropMode::Squash => (side, side),
+            CropMode::Border => {
+                let ratio = (f64::from(w) / side as f64).max(f64::from(h) / side as f64);
+                // timm fails where a thin picture's short side rounds to 0.
+                let resized = |length: u32| (f64::from(length) / ratio).round_ties_even().max(1.0) as u64;
+                (resized(w), resized(h))
+            }
+        };
+        let ((left, part_width), (x, across)) = span(w, width, res);
+        let ((top, part_height), (y, down)) = span(h, height, res);
+        Placement { part: [left, top, part_width, part_height], target: [x, y, across, down] }
+    }
+}
+
+/// Along one axis, resized to `resized` pixels of which the central `res` are seen: start and length in the picture's own
+/// pixels, and start and length in the square. Only what is seen is computed: a picture of 1 x 10,000 pixels would
+/// otherwise grow without bound.
+fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
+    if resized < u64::from(res) {
+        let resized = resized as u32;
+        return ((0.0, f64::from(side)), ((res - resized) / 2, resized));
+    }
+    let offset = ((resized - u64::from(res)) as f64 / 2.0).round_ties_even();
+    let scale = f64::from(side) / resized as f64;
+    // The minimum takes away what rounding may add beyond the last pixel.
+    ((offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale)), (0, res))
+}
+
+/// Makes a picture the `res` x `res` pixels that a network sees of it. One that has this size already is returned
+/// unchanged when `crop_pct` is 1; one without pixels becomes black.
+pub fn evaluation_crop(picture: &RgbImage, res: u32, view: View) -> RgbImage {
+    if picture.is_empty() {
+        return RgbImage::new(res, res);
+    }
+    let Placement { part, target: [x, y, width, height] } = view.placement(picture.dimensions(), res);
+    let seen = resize(picture, part, width, height, view.interpolation);
+    if (width, height) == (res, res) {
+        return seen;
+    }
+    let mut square = RgbImage::from_pixel(res, res, image::Rgb(view.border));
+    replace(&mut square, &seen, x.into(), y.into());
+    square
+}
+
+/// Resizes a part of a picture as Pillow does. The part lies within the picture, which has at least one pixel.
+pub(super) fn resize(
+    picture: &RgbImage,
+    part: Region,
+    width: u32,
+    height: u32,
+    interpolation: Interpolation,
+) -> RgbImage {
     let (w, h) = picture.dimensions();
     if part == [0.0, 0.0, f64::from(w), f64::from(h)] && (w, h) == (width, height) {
         return picture.clone();
     }
+    let Some(filter) = interpolation.filter() else { return nearest(picture, part, width, height) };
     let [left, top, part_width, part_height] = part;
     // A pass an axis, across first, as Pillow does. In one pass with both, fast_image_resize 6.1 keeps too few columns of
     // some enlarged parts with a fractional left edge, and reads outside of them.
-    let rows = rows_read(part, h, height);
+    let rows = rows_read(part, h, height, interpolation);
     let (first, row_count) = (rows.start, rows.end - rows.start);
     let row_bytes = 3 * w as usize;
     let pixels = &picture.as_raw()[first as usize * row_bytes..rows.end as usize * row_bytes];
-    let narrow = convolve(pixels, (w, row_count), [left, 0.0, part_width, f64::from(row_count)], (width, row_count));
-    let part = [0.0, top - f64::from(first), f64::from(width), part_height];
-    convolve(&narrow, (width, row_count), part, (width, height))
+    let across = [left, 0.0, part_width, f64::from(row_count)];
+    let narrow = one_axis(pixels, (w, row_count), across, (width, row_count), filter);
+    let down = [0.0, top - f64::from(first), f64::from(width), part_height];
+    one_axis(&narrow, (width, row_count), down, (width, height), filter)
 }
 
-/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of: the filter reaches two pixels of the larger of both
-/// sizes beyond the part, and one or two more are there in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be
-/// read for the few that are seen.
-pub fn rows_read([_, top, _, part_height]: Region, picture_height: u32, height: u32) -> Range<u32> {
-    let reach = 2.0 * (part_height / f64::from(height)).max(1.0) + 2.0;
+/// [`resize`] without a filter.
+fn nearest(picture: &RgbImage, [left, top, part_width, part_height]: Region, width: u32, height: u32) -> RgbImage {
+    let columns = nearest_of(left, part_width, width, picture.width());
+    let rows = nearest_of(top, part_height, height, picture.height());
+    RgbImage::from_fn(width, height, |x, y| *picture.get_pixel(columns[x as usize], rows[y as usize]))
+}
+
+/// Along one axis, the pixels of `side` that `count` are taken from, which stand for `length` pixels from `start` on.
+/// Pillow walks along the whole axis and adds up steps: where a sum falls between two pixels, its rounding errors choose.
+fn nearest_of(start: f64, length: f64, count: u32, side: u32) -> Vec<u32> {
+    let scale = length / f64::from(count);
+    let (resized, skipped) = ((f64::from(side) / scale).round(), (start / scale).round() as usize);
+    let step = f64::from(side) / resized;
+    let positions = std::iter::successors(Some(0.5 * step), |at| Some(at + step));
+    positions.skip(skipped).take(count as usize).map(|at| (at as u32).min(side - 1)).collect()
+}
+
+/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of, with one or two more at
+/// either end in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be read for the few
+/// that are seen.
+pub fn rows_read(
+    [_, top, _, part_height]: Region,
+    picture_height: u32,
+    height: u32,
+    interpolation: Interpolation,
+) -> Range<u32> {
+    let reach = interpolation.support() * (part_height / f64::from(height)).max(1.0) + 2.0;
     let first = (top - reach).floor().max(0.0) as u32;
     first..((top + part_height + reach).ceil() as u32).min(picture_height)
 }
 
 /// One pass of [`resize`] over RGB pixels of a size (width, height): the part and the result differ along one axis only.
-fn convolve(pixels: &[u8], (w, h): (u32, u32), part: Region, (width, height): (u32, u32)) -> RgbImage {
+fn one_axis(
+    pixels: &[u8],
+    (w, h): (u32, u32),
+    part: Region,
+    (width, height): (u32, u32),
+    filter: FilterType,
+) -> RgbImage {
     let [left, top, part_width, part_height] = part;
-    // Pillow's BICUBIC is what this crate calls CatmullRom: the cubic convolution with a = -0.5.
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
-        left,
-        top,
-        part_width,
-        part_height,
-    );
+    let algorithm = ResizeAlg::Convolution(filter);
+    let options = ResizeOptions::new().resize_alg(algorithm).crop(left, top, part_width, part_height);
     let mut result = RgbImage::new(width, height);
     // The typed form: the other compiles every filter for every kind of pixel, a quarter of this crate's build.
     let resized = TypedImageRef::<U8x3>::from_buffer(w, h, pixels).ok().and_then(|source| {
@@ -57,36 +248,6 @@ fn convolve(pixels: &[u8], (w, h): (u32, u32), part: Region, (width, height): (u
     // A black picture instead would go unnoticed.
     assert!(resized.is_some(), "{part_width} x {part_height} at {left}, {top} lies within {w} x {h}");
     result
-}
-
-/// timm's evaluation transform: the short side to `floor(res / crop_pct)`, bicubic, then the central `res` x `res` pixels.
-///
-/// `crop_pct` lies in (0, 1]. A picture that is `res` x `res` already is returned unchanged when `crop_pct` is 1; one without
-/// pixels becomes black.
-pub fn evaluation_crop(picture: &RgbImage, res: u32, crop_pct: f64) -> RgbImage {
-    if picture.is_empty() {
-        return RgbImage::new(res, res);
-    }
-    let part = evaluation_part(picture.dimensions(), res, crop_pct);
-    resize(picture, part, res, res)
-}
-
-/// The part of a picture of this width and height, neither of them 0, that [`evaluation_crop`] resizes.
-pub fn evaluation_part((w, h): (u32, u32), res: u32, crop_pct: f64) -> Region {
-    let short = (f64::from(res) / crop_pct).floor() as u64;
-    // torchvision: the long side is truncated, the short side exact.
-    let long = |long_side: u32, short_side: u32| short * u64::from(long_side) / u64::from(short_side);
-    let (width, height) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
-    // Only the crop is computed: a picture of 1 x 10,000 pixels would otherwise grow without bound.
-    let offset = |side: u64| (side - u64::from(res)) as f64 / 2.0;
-    let (left, top) = (offset(width).round_ties_even(), offset(height).round_ties_even());
-    // Start and length in the picture's own pixels. The minimum takes away what rounding may add beyond the last one.
-    let span = |offset: f64, resized: u64, side: u32| {
-        let scale = f64::from(side) / resized as f64;
-        (offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale))
-    };
-    let ((left, part_width), (top, part_height)) = (span(left, width, w), span(top, height, h));
-    [left, top, part_width, part_height]
 }
 
 /// Packs a picture's pixels as RGBA, red in the lowest byte.
@@ -116,7 +277,7 @@ mod tests {
             let bytes = std::fs::read(golden.join(format!("preprocess_{model}.safetensors"))).unwrap();
             let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             let want: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor("pixels").unwrap().data());
-            let crop = evaluation_crop(&picture, res, crop_pct);
+            let crop = evaluation_crop(&picture, res, View::center(crop_pct));
             let side = (res as usize).div_ceil(4);
             let mut close = 0;
             for (i, &w) in want.iter().enumerate() {
@@ -126,6 +287,35 @@ mod tests {
             }
             let share = close as f64 / want.len() as f64;
             assert!(share >= 0.999, "{model}: {share} of the pixels agree");
+        }
+    }
+
+    /// timm's crops by every filter and in every mode, of pictures that are smaller than the square, larger, and tall.
+    #[test]
+    fn every_view_equals_timms() {
+        let bytes = include_bytes!("../../tests/golden/crops.safetensors");
+        let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        assert_eq!(file.len(), 3 * 6 * 3);
+        for (name, want) in file.tensors() {
+            let parts: Vec<&str> = name.split(' ').collect();
+            let &[size, res, crop_pct, interpolation, crop_mode] = &parts[..] else { panic!("{name}") };
+            let (w, h) = size.split_once('x').unwrap();
+            let colour = |c: u32, x: u32, y: u32| ((3 * x * x + 5 * y * y + (2 + c) * x * y + 40 * c) % 256) as u8;
+            let pixel = |x, y| image::Rgb([0u32, 1, 2].map(|c| colour(c, x, y)));
+            let picture = RgbImage::from_fn(w.parse().unwrap(), h.parse().unwrap(), pixel);
+            let quoted = |name: &str| format!("\"{name}\"");
+            let view = View {
+                crop_pct: crop_pct.parse().unwrap(),
+                interpolation: serde_json::from_str(&quoted(interpolation)).unwrap(),
+                crop_mode: serde_json::from_str(&quoted(crop_mode)).unwrap(),
+                border: [124, 116, 104],
+            };
+            assert_eq!((view.interpolation.name(), view.crop_mode.name()), (interpolation, crop_mode));
+            let crop = evaluation_crop(&picture, res.parse().unwrap(), view);
+            let off = crop.iter().zip(want.data()).map(|(&got, &want)| got.abs_diff(want)).max().unwrap();
+            // The weights of both have fixed points, at other places, and two passes round.
+            let allowed = if view.interpolation == Interpolation::Nearest { 0 } else { 2 };
+            assert!(off <= allowed, "{name}: off by {off} levels");
         }
     }
 
@@ -139,7 +329,7 @@ mod tests {
             for (w, h) in [(side, side), (side, 140), (140, side)] {
                 let picture = RgbImage::from_pixel(w, h, colour);
                 for (res, crop_pct) in [(37, 0.91), (49, 1.0), (160, 0.91), (224, 1.0)] {
-                    let crop = evaluation_crop(&picture, res, crop_pct);
+                    let crop = evaluation_crop(&picture, res, View::center(crop_pct));
                     assert!(crop.pixels().all(|&p| p == colour), "{w} x {h} to {res} with {crop_pct}");
                 }
             }
@@ -150,10 +340,10 @@ mod tests {
     fn extreme_pictures() {
         let colour = image::Rgb([10, 200, 30]);
         for (w, h) in [(1, 1), (1, 5000), (5000, 1), (33, 32), (1, 30_000_000), (30_000_000, 1)] {
-            let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), 32, 0.91);
+            let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), 32, View::center(0.91));
             assert_eq!(crop.dimensions(), (32, 32));
             assert!(crop.pixels().all(|&p| p == colour), "{w} x {h}");
         }
-        assert!(evaluation_crop(&RgbImage::new(0, 7), 32, 0.91).pixels().all(|p| p.0 == [0; 3]));
+        assert!(evaluation_crop(&RgbImage::new(0, 7), 32, View::center(0.91)).pixels().all(|p| p.0 == [0; 3]));
     }
 }

@@ -16,6 +16,12 @@ pub struct Crop {
     pub picture_height: u32,
     /// Side of the input.
     pub side: u32,
+    /// What the part becomes of the input: left, top, width, height. The rest is border.
+    pub target: [u32; 4],
+    /// Number of the filter that resizes, as `shaders/input/filters.wgsl` counts them.
+    pub filter: u32,
+    /// Colour of the border, red first.
+    pub border: [u8; 3],
 }
 
 /// The two passes of a crop.
@@ -35,15 +41,30 @@ pub fn kernels() -> [Kernel; 2] {
 impl Crop {
     /// The passes that write the crop as pixels `first_pixel`, ... of what the second binds. `is_linear` where the texture is read as linear light.
     pub(crate) fn passes(&self, is_linear: bool, first_pixel: u32) -> Passes {
-        let Self { part: [left, top, part_width, part_height], rows: Range { start, end }, picture_height, side } =
-            *self;
-        let scale = |length: f64| length / f64::from(side);
-        let (across, down) = (scale(part_width), scale(part_height));
+        let Self { rows: Range { start, end }, picture_height, side, filter, .. } = *self;
+        let ([left, top, part_width, part_height], [x, y, width, height]) = (self.part, self.target);
+        let (across, down) = (part_width / f64::from(width), part_height / f64::from(height));
+        let border = u32::from_le_bytes([self.border[0], self.border[1], self.border[2], 0]);
         let row_count = end - start;
-        let (row_pixels, pixels) = (row_count * side, side * side);
+        let (row_pixels, pixels) = (row_count * width, side * side);
         let workgroups = |pixels: u32| fold(pixels.div_ceil(64) as usize);
-        let rows = words![row_pixels, side, start, u32::from(is_linear), left as f32, across as f32];
-        let columns = words![pixels, side, start, row_count, picture_height, first_pixel, top as f32, down as f32];
+        let rows = words![row_pixels, width, start, u32::from(is_linear), filter, left as f32, across as f32];
+        let columns = words![
+            pixels,
+            side,
+            x,
+            y,
+            width,
+            height,
+            start,
+            row_count,
+            picture_height,
+            first_pixel,
+            filter,
+            border,
+            top as f32,
+            down as f32
+        ];
         Passes {
             rows_bytes: 4 * u64::from(row_pixels),
             rows: (rows, workgroups(row_pixels)),

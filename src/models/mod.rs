@@ -9,6 +9,7 @@ mod resnet;
 pub use config::{Config, Layers, MOST_PARTS, part_of};
 pub use efficientnet::EfficientNet;
 pub use network::{Input, Mode, Network, Training, TrainingEnds};
+pub(crate) use preset::current_name;
 pub use preset::{IMAGENET_MEAN_STD, PRESETS, Preset};
 pub use resnet::{ActivationChoice, DropPathSchedule, ResNet, Shortcut, Stem, StemDownsampling, WIDTHS};
 

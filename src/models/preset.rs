@@ -82,12 +82,29 @@ pub const PRESETS: [Preset; 36] = [
 ];
 
 impl Preset {
-    /// The preset of that name; timm's spellings (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`) are understood too.
+    /// The preset of that name; timm's names (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`, `gluon_resnet50_v1d`) are
+    /// understood too.
     pub fn find(name: &str) -> Result<&'static Preset, Error> {
         let plain = |s: &str| s.to_lowercase().replace(['-', '_'], "");
-        let wanted = plain(name);
-        let wanted = wanted.strip_prefix("tf").unwrap_or(&wanted);
-        PRESETS.iter().find(|p| plain(p.name) == wanted).ok_or_else(|| Error::UnknownModel { name: name.to_owned() })
+        let own = || PRESETS.iter().find(|p| plain(p.name) == plain(name));
+        Self::of_timm(name).or_else(own).ok_or_else(|| Error::UnknownModel { name: name.to_owned() })
+    }
+
+    /// The preset that computes what the network of that name does in timm, with or without the tag of its weights
+    /// (`resnet50.a1_in1k`). What timm does not have goes by the name here.
+    pub fn of_timm(architecture: &str) -> Option<&'static Preset> {
+        let wanted = current_name(architecture);
+        PRESETS.iter().find(|p| p.timm_name() == wanted)
+    }
+
+    /// The name of these layers in timm; that here if timm does not have them.
+    pub fn timm_name(&self) -> String {
+        match (&self.layers, self.name.strip_prefix("efficientnet-b")) {
+            (Layers::ResNet(_), _) => self.name.replace('-', ""),
+            // timm's efficientnet_b* pad their maps in another way.
+            (_, Some(size)) => format!("tf_efficientnet_b{size}"),
+            _ => self.name.to_owned(),
+        }
     }
 
     /// The first preset of these layers, if there is one.
@@ -99,6 +116,17 @@ impl Preset {
     pub fn config(&self, classes: usize) -> Config {
         Config::new(self.layers, classes)
     }
+}
+
+/// timm's name of a network today, without a tag of weights. It was once part of the name whose weights they are.
+pub(crate) fn current_name(architecture: &str) -> String {
+    let name = architecture.split('.').next().unwrap_or_default();
+    if let Some(version) = name.strip_prefix("gluon_") {
+        return version.replace("_v1b", "").replace("_v1c", "c").replace("_v1d", "d");
+    }
+    let name = ["tv_", "ssl_", "swsl_"].iter().find_map(|author| name.strip_prefix(author)).unwrap_or(name);
+    let of_efficientnet = |tag| name.strip_suffix(tag).filter(|name| name.starts_with("tf_efficientnet_"));
+    ["_ap", "_ns"].into_iter().find_map(of_efficientnet).unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]
@@ -113,6 +141,22 @@ mod tests {
         assert_eq!(Preset::find("seresnet101").unwrap().name, "se-resnet-101");
         assert_eq!(Preset::find("tf_efficientnet_b4").unwrap().res, 380);
         assert_eq!(Preset::find("efficientnet-rs-b4").unwrap().res, 256);
+        for (timms, name) in [
+            ("resnet50.a1_in1k", "resnet-50"),
+            ("tv_resnet152", "resnet-152"),
+            ("gluon_resnet50_v1b", "resnet-50"),
+            ("gluon_resnet101_v1d", "resnet-101-d"),
+            ("swsl_resnet50", "resnet-50"),
+            ("tf_efficientnet_b7_ns", "efficientnet-b7"),
+        ] {
+            assert_eq!(Preset::find(timms).unwrap().name, name, "{timms}");
+        }
+        for (preset, timms) in PRESETS.iter().map(|preset| (preset, preset.timm_name())) {
+            assert_eq!(Preset::of_timm(&timms), Some(preset));
+        }
+        for other in ["efficientnet_b0", "tf_resnet50", "resnetblur50", "gluon_resnet50_v1s", "resnet50_ap", ""] {
+            assert_eq!(Preset::of_timm(other), None, "{other}");
+        }
         assert!(Preset::find("resnet-rs-51").unwrap_err().to_string().contains("resnet-rs-50"));
     }
 

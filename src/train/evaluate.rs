@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::number_or_nan;
-use crate::data::{Batches, Broken, LoaderOptions, Source, Transform};
+use crate::data::{Batches, Broken, LoaderOptions, Source, Transform, View};
 use crate::inference::Inference;
 use crate::{Error, train};
 
@@ -65,7 +65,7 @@ pub struct Mistake {
 pub fn evaluate(
     network: &mut Inference,
     source: &Arc<dyn Source>,
-    shape: (usize, u32, f64),
+    shape: (usize, u32, View),
     classes: usize,
     progress: impl FnMut(usize, usize) -> bool,
 ) -> Result<Option<Evaluation>, Error> {
@@ -79,7 +79,7 @@ pub fn evaluate(
 pub fn inspect(
     network: &mut Inference,
     source: &Arc<dyn Source>,
-    shape: (usize, u32, f64),
+    shape: (usize, u32, View),
     classes: usize,
     keep: usize,
     progress: impl FnMut(usize, usize) -> bool,
@@ -94,13 +94,13 @@ pub fn inspect(
 fn pass(
     network: &mut Inference,
     source: &Arc<dyn Source>,
-    (batch, res, crop_pct): (usize, u32, f64),
+    (batch, res, view): (usize, u32, View),
     classes: usize,
     mut progress: impl FnMut(usize, usize) -> bool,
     mut picture: impl FnMut(usize, &[f32], usize),
 ) -> Result<Option<Evaluation>, Error> {
     let start = Instant::now();
-    let options = LoaderOptions { batch, at_once: 1, res, transform: Transform::Evaluate { crop_pct } };
+    let options = LoaderOptions { batch, at_once: 1, res, transform: Transform::Evaluate(view) };
     let (mut top1, mut top5, mut loss, mut images) = (0, 0, 0.0, 0);
     let mut broken = Vec::new();
     for batch in Batches::new(source.clone(), options, 0, 0) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::data::{CropMode, Interpolation, View};
 use crate::models::{Config, IMAGENET_MEAN_STD, Preset};
 
 /// Metadata key of the card, JSON.
@@ -31,6 +32,12 @@ pub struct ModelCard {
     pub mean: [f32; 3],
     /// Standard deviation of each colour.
     pub std: [f32; 3],
+    /// The filter that resizes pictures; bicubic in older cards.
+    #[serde(default)]
+    pub interpolation: Interpolation,
+    /// What is done to pictures that are no squares; the centre is cropped in older cards.
+    #[serde(default)]
+    pub crop_mode: CropMode,
     /// Names of the classes; empty if unknown.
     pub classes: Vec<String>,
 }
@@ -41,7 +48,16 @@ impl ModelCard {
     pub fn for_preset_of(config: Config) -> Self {
         let (res, crop_pct) = Preset::matching(&config.layers).map_or((160, 0.91), |p| (p.res, p.crop_pct));
         let (mean, std) = IMAGENET_MEAN_STD;
-        Self { config, res, crop_pct, mean, std, classes: Vec::new() }.with_class_names()
+        let (interpolation, crop_mode) = (Interpolation::default(), CropMode::default());
+        Self { config, res, crop_pct, mean, std, interpolation, crop_mode, classes: Vec::new() }.with_class_names()
+    }
+
+    /// How a picture becomes the network's `res` x `res` pixels. A border has the mean colour, which the network sees as
+    /// zeros.
+    pub fn view(&self) -> View {
+        let &Self { crop_pct, interpolation, crop_mode, mean, .. } = self;
+        let border = mean.map(|m| (255.0 * f64::from(m)).round_ties_even() as u8);
+        View { crop_pct, interpolation, crop_mode, border }
     }
 
     /// Names a thousand nameless classes as ImageNet's.

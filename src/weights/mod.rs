@@ -2,6 +2,7 @@
 //! whole networks out, as ONNX files.
 
 mod card;
+mod description;
 mod file;
 mod half;
 mod header;
@@ -18,6 +19,7 @@ pub use card::ModelCard;
 pub(crate) use file::write;
 pub use half::Rounding;
 pub use trained::TrainedNetwork;
+pub(crate) use trained::weight_file;
 
 use crate::files;
 
@@ -53,6 +55,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// A folder without weights in it.
+    #[error("{} holds no model.safetensors: give the path of a weight file{}", path.display(), among(found))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Other weight files that are in it.
+        found: Vec<String>,
     },
     /// One tensor's entry in the header contradicts the file.
     #[error("{}: tensor {tensor}: {problem}; fetch or export the file again", path.display())]
@@ -134,6 +144,31 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
+    /// timm's description makes no sense, or contradicts the weights.
+    #[error(
+        "{}: {problem}; if the weights are right all the same, copy them to a folder without this file", path.display()
+    )]
+    Description {
+        /// The description, config.json.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The weights are those of a network that has the tensors of another one, and may compute something else.
+    #[error(
+        "{}: this program has no {architecture}. Its tensors look like those of {like}, but paddings, filters and \
+         activations leave no trace in tensors, so the answers may be wrong. {advice}", path.display()
+    )]
+    Architecture {
+        /// The description, config.json.
+        path: PathBuf,
+        /// The network, as timm calls it.
+        architecture: String,
+        /// The network that its tensors look like.
+        like: String,
+        /// What to do about it.
+        advice: String,
+    },
     /// A file's tensors are not those of the network.
     #[error("{}: tensor {tensor} {problem}. Give the weights of this network, or the network of these weights", path.display())]
     Mismatch {
@@ -144,4 +179,9 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+}
+
+/// The weight files that a folder has instead.
+fn among(found: &[String]) -> String {
+    if found.is_empty() { String::new() } else { format!(", one of {}", found.join(", ")) }
 }

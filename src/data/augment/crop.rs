@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::super::evaluation_crop;
-use super::super::resize::{Region, resize};
+use super::super::resize::{Interpolation, Region, View, resize};
 
 /// Which part of a training picture is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,12 +31,12 @@ pub(super) fn training_crop(
     small: bool,
     rng: &mut Pcg64Mcg,
 ) -> RgbImage {
-    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, res, 1.0) };
+    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, res, View::center(1.0)) };
     let mut crop = if small {
-        shifted(&evaluation_crop(picture, res, 1.0), shift, rng)
+        shifted(&evaluation_crop(picture, res, View::center(1.0)), shift, rng)
     } else {
         let part = random_part(picture.width(), picture.height(), rng);
-        resize(picture, part, res, res)
+        resize(picture, part, res, res, Interpolation::Bicubic)
     };
     // The largest numbers flip, as they do where a half is drawn as one bit.
     if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {

@@ -178,8 +178,8 @@ impl Recipe {
         let res = self.res.or(dataset.native_res).unwrap_or(preset.res);
         // Small pictures are shown whole; photographs as timm crops them for this model.
         let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
-        let classes = dataset.classes.clone();
-        Ok(ModelCard { config, res, crop_pct, mean: dataset.mean, std: dataset.std, classes })
+        let (mean, std, classes) = (dataset.mean, dataset.std, dataset.classes.clone());
+        Ok(ModelCard { res, crop_pct, mean, std, classes, ..ModelCard::for_preset_of(config) })
     }
 
     /// The same with what the data decides where nothing else is set.

@@ -88,7 +88,7 @@ impl Trainer<'_> {
     /// One network over the validation pictures; `None` if it was stopped before it was through.
     fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Findings)>, Error> {
         let (observer, stop) = (self.observer, self.stop);
-        let shape = (self.loader.batch, self.card.res, self.card.crop_pct);
+        let shape = (self.loader.batch, self.card.res, self.card.view());
         let progress = |done, total| {
             observer.validating(done, total);
             !stop.load(Ordering::Relaxed)

@@ -107,27 +107,6 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// The repository's description makes no sense, or contradicts the weights.
-    #[error(
-        "{}: {problem}; if the weights are right all the same, download model.safetensors by hand and give its path",
-        path.display()
-    )]
-    Config {
-        /// The description, config.json.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The weights are those of a network that has the tensors of another one and computes something else.
-    #[error("{}: the network {architecture} {reason}", path.display())]
-    Architecture {
-        /// The description, config.json.
-        path: PathBuf,
-        /// The network, as timm calls it.
-        architecture: String,
-        /// Why it cannot be used, and what can.
-        reason: &'static str,
-    },
     /// What arrived are no usable weights.
     #[error(transparent)]
     Weights(#[from] weights::Error),

@@ -5,7 +5,6 @@
 //! after a broken one goes on from there.
 
 mod cache;
-mod config;
 mod download;
 mod environment;
 mod error;
@@ -16,10 +15,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{StateDict, TrainedNetwork};
+use super::TrainedNetwork;
 
 use cache::Cache;
-use config::Config;
 pub use error::Error;
 use repository::Repository;
 use server::Server;
@@ -89,6 +87,11 @@ impl fmt::Debug for HubOptions<'_> {
 /// cached, a download that broke off or is not what the hub announced, or weights that are not those of a network that
 /// this crate knows.
 pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<TrainedNetwork, Error> {
+    fetch_as(repository, options, false)
+}
+
+/// The same; `insisted` if the caller knows the architecture better than `config.json`.
+pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: bool) -> Result<TrainedNetwork, Error> {
     let repository = Repository::parse(repository)?;
     let cache = Cache::new(&repository, options.cache)?;
     let offline = options.offline || environment::offline();
@@ -104,10 +107,7 @@ pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<TrainedNetwor
             (folder, _) => folder?,
         },
     };
-    let path = folder.join(WEIGHTS);
-    let weights = StateDict::read(&path)?;
-    let card = Config::read(&folder.join(CONFIG))?.card(&path, &weights)?;
-    Ok(TrainedNetwork { path, weights, card })
+    Ok(TrainedNetwork::read_as(&folder.join(WEIGHTS), insisted)?)
 }
 
 /// Brings the cache up to date; the folder of the newest commit.

@@ -83,8 +83,9 @@ pub enum Error {
 ///
 /// Weights are named and shaped as in timm (OIHW); a folded batch norm is in those of its convolution, whose bias is
 /// then `CONVOLUTION.bias`. The file's metadata says how a picture becomes the input, all numbers and lists as JSON:
-/// `res` in pixels, `crop_pct` (the share of the resized picture, bicubic, that the central crop keeps), `mean` and
-/// `std` of red, green and blue on a scale from 0 to 1; besides `model`, and `classes` where their names are known.
+/// `res` in pixels, `crop_pct` (the share of the resized picture that the central crop keeps), `interpolation` and
+/// `crop_mode` (timm's names), `mean` and `std` of red, green and blue on a scale from 0 to 1; besides `model`, and
+/// `classes` where their names are known.
 ///
 /// ```no_run
 /// use resnet_rs::weights::{StateDict, onnx, timm};
@@ -162,11 +163,13 @@ fn model_name(layers: &Layers) -> &'static str {
 
 /// What an app must know to make the input and to name the answer.
 fn metadata(card: &ModelCard) -> Vec<StringStringEntryProto> {
-    let ModelCard { config, res, crop_pct, mean, std, classes } = card;
+    let ModelCard { config, res, crop_pct, mean, std, interpolation, crop_mode, classes } = card;
     let mut entries = vec![
         ("model", model_name(&config.layers).to_owned()),
         ("res", res.to_string()),
         ("crop_pct", crop_pct.to_string()),
+        ("interpolation", interpolation.name().to_owned()),
+        ("crop_mode", crop_mode.name().to_owned()),
         ("mean", json(mean)),
         ("std", json(std)),
     ];
@@ -198,6 +201,7 @@ mod tests {
         let entries = metadata(&ModelCard { classes: classes.clone(), ..ModelCard::for_preset_of(config) });
         let of = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap().value.as_str();
         assert_eq!((of("model"), of("res"), of("crop_pct")), ("efficientnet-b0", "224", "0.875"));
+        assert_eq!((of("interpolation"), of("crop_mode")), ("bicubic", "center"));
         assert_eq!((of("mean"), of("std")), ("[0.485,0.456,0.406]", "[0.229,0.224,0.225]"));
         assert_eq!(serde_json::from_str::<Vec<String>>(of("classes")).unwrap(), classes);
         let unnamed = metadata(&ModelCard::for_preset_of(Config::resnet_rs([1, 1, 1, 1], 0.25, 10)));
