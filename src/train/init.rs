@@ -6,7 +6,7 @@ use crate::Error;
 use crate::data::{ClassMatch, match_classes};
 use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
 use crate::train;
-use crate::weights::{HostTensor, ModelCard, StateDict, timm};
+use crate::weights::{HostTensor, ModelCard, timm};
 
 /// The file's values by the names of a card's network, in this crate's order. Classes of the file are found again by their names. The
 /// classifier's values are left out if the file's is for other classes.
@@ -14,7 +14,7 @@ use crate::weights::{HostTensor, ModelCard, StateDict, timm};
 /// # Errors
 /// A file that cannot be read, or weights of another network.
 pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32>)>, Error> {
-    let mut weights = StateDict::read(path)?;
+    let mut weights = timm::read(path)?;
     let theirs = timm::recognise(path, &weights).ok();
     if let Some(flags) = theirs.as_ref().and_then(|theirs| other_network(&theirs.config.layers, &card.config.layers)) {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());

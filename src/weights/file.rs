@@ -14,12 +14,14 @@ use half::{bf16, f16, vec::HalfFloatVecExt};
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::Serialize;
 
-use super::{Error, HostTensor, StateDict, half::stored_half, header::Header};
+use super::{Error, HostTensor, StateDict, foreign, half::stored_half, header::Header};
 use crate::{files, graph::Precision};
 
 /// PyTorch counts the batches each BatchNorm layer has seen. One number does for all layers: it is kept in the
 /// metadata under this name, and written for every layer, since loaders of PyTorch state dicts ask for it.
 const COUNTER: &str = "num_batches_tracked";
+/// The same of `torch.optim.swa_utils.AveragedModel`: how many weights an average is made of.
+const AVERAGED: &str = "n_averaged";
 /// The limit that the safetensors format sets on its header.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
@@ -27,11 +29,12 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 const _: () = assert!(cfg!(target_endian = "little"));
 
 impl StateDict {
-    /// Reads a safetensors file. F16, BF16 and F64 become f32; BatchNorm's integer batch counters are skipped.
+    /// Reads a safetensors file. F16, BF16 and F64 become f32; PyTorch's integer counters are skipped.
     ///
     /// # Errors
     /// Names the file, and the tensor if one is to blame: a file that cannot be read, is no safetensors file, is
-    /// truncated, contradicts itself, or holds a tensor of any other type. Never allocates for more than the file holds.
+    /// truncated, contradicts itself, or holds a NaN, an infinity, or a tensor of any other type. Never allocates for more
+    /// than the file holds.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let (mut file, file_bytes) = files::open(path)?;
         decode(path, &mut file, file_bytes)
@@ -60,10 +63,15 @@ fn decode(path: &Path, reader: &mut impl Read, file_bytes: u64) -> Result<StateD
     let header_bytes = u64::from_le_bytes(length);
     let rest_bytes = file_bytes - 8;
     if header_bytes > MAX_HEADER_BYTES || header_bytes > rest_bytes {
-        return Err(malformed(format!(
-            "its first 8 bytes announce a header of {header_bytes} bytes, but {rest_bytes} bytes follow and the format \
-             allows {MAX_HEADER_BYTES}"
-        )));
+        let mut start = length.to_vec();
+        reader.take(foreign::LOOKED_AT_BYTES).read_to_end(&mut start).map_err(failed)?;
+        return Err(match foreign::problem(path, &start) {
+            Some(problem) => Error::Foreign { path: path.to_owned(), problem },
+            None => malformed(format!(
+                "its first 8 bytes announce a header of {header_bytes} bytes, but {rest_bytes} bytes follow and the \
+                 format allows {MAX_HEADER_BYTES}"
+            )),
+        });
     }
     let mut header = vec![0; header_bytes as usize];
     reader.read_exact(&mut header).map_err(failed)?;
@@ -76,7 +84,7 @@ fn decode(path: &Path, reader: &mut impl Read, file_bytes: u64) -> Result<StateD
     for (name, info) in header.tensors {
         let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
         reader.read_exact(&mut bytes).map_err(failed)?;
-        if name.ends_with(COUNTER) && is_integer(info.dtype) {
+        if [COUNTER, AVERAGED].iter().any(|counter| name.ends_with(counter)) && is_integer(info.dtype) {
             continue;
         }
         let data = to_f32(info.dtype, &bytes).ok_or_else(|| Error::DType {
@@ -84,9 +92,21 @@ fn decode(path: &Path, reader: &mut impl Read, file_bytes: u64) -> Result<StateD
             tensor: name.clone(),
             dtype: format!("{:?}", info.dtype),
         })?;
+        if let Some(element) = first_not_finite(&data) {
+            return Err(Error::Value { path: path.to_owned(), tensor: name, element, value: data[element] });
+        }
         tensors.insert(name, HostTensor { shape: info.shape, data });
     }
     Ok(StateDict { tensors, metadata: header.metadata })
+}
+
+/// Index of the first NaN or infinity.
+fn first_not_finite(data: &[f32]) -> Option<usize> {
+    // A run of numbers is looked at without a branch for each, which compilers vectorise.
+    const RUN: usize = 4096;
+    let sound = |run: &[f32]| run.iter().fold(true, |sound, v| sound & v.is_finite());
+    let start = RUN * data.chunks(RUN).position(|run| !sound(run))?;
+    data[start..].iter().position(|v| !v.is_finite()).map(|element| start + element)
 }
 
 fn is_integer(dtype: Dtype) -> bool {
@@ -183,7 +203,7 @@ fn check(path: &Path, tensors: &BTreeMap<String, HostTensor>) -> Result<(), Erro
                 elements: data.len(),
             });
         }
-        if let Some(element) = data.iter().position(|v| !v.is_finite()) {
+        if let Some(element) = first_not_finite(data) {
             return Err(Error::NotFinite {
                 path: path.to_owned(),
                 tensor: name.clone(),
@@ -285,6 +305,7 @@ mod tests {
             let tensors = [
                 ("w", TensorView::new(dtype, vec![3], &bytes).unwrap()),
                 ("bn1.num_batches_tracked", TensorView::new(Dtype::I64, vec![], &zero).unwrap()),
+                ("n_averaged", TensorView::new(Dtype::I64, vec![], &zero).unwrap()),
             ];
             let dict = parse(&safetensors::serialize(tensors, None).unwrap()).unwrap();
             assert_eq!(dict.tensors, [("w".to_owned(), tensor(&[3], &[1.0, -0.5, last]))].into(), "{dtype:?}");
@@ -315,7 +336,6 @@ mod tests {
         for (bytes, expected) in [
             (vec![], "0 bytes long"),
             (vec![1, 2, 3], "3 bytes long"),
-            (b"PK\x03\x04 not this format at all".to_vec(), "announce a header of"),
             (huge.to_le_bytes().to_vec(), "announce a header of 18446744073709551615"),
             (good[..20].to_vec(), "announce a header of"),
             (good[..good.len() - 1].to_vec(), "tensor w: ends at byte 8 of the data, but the file holds 7"),
@@ -367,6 +387,23 @@ mod tests {
         short.tensors.get_mut("fc.weight").unwrap().data.pop();
         assert!(short.write(&path).unwrap_err().to_string().contains("fc.weight of shape [2, 3] holds 5 elements"));
         assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_refused() {
+        let file_of = |element: usize, value: f32| {
+            let mut data = vec![0.5f32; 9000];
+            data[element] = value;
+            let bytes: Vec<u8> = data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+            let tensors = [("bn1.running_var", TensorView::new(Dtype::F16, vec![9000], &bytes).unwrap())];
+            safetensors::serialize(tensors, None).unwrap()
+        };
+        parse(&file_of(3, 65_504.0)).unwrap();
+        for (element, value, name) in [(3, f32::NAN, "NaN"), (8999, 1e6, "inf"), (4096, f32::NEG_INFINITY, "-inf")] {
+            let error = parse(&file_of(element, value)).unwrap_err().to_string();
+            let expected = format!("tensor bn1.running_var holds {name} at element {element}");
+            assert!(error.contains(&expected), "{expected}: {error}");
+        }
     }
 
     #[test]

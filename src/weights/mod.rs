@@ -4,6 +4,7 @@
 mod card;
 mod description;
 mod file;
+mod foreign;
 mod half;
 mod header;
 #[cfg(feature = "hub")]
@@ -56,6 +57,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// The file is of another kind.
+    #[error("{} is not a safetensors file but {problem}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        problem: String,
+    },
     /// A folder without weights in it.
     #[error("{} holds no model.safetensors: give the path of a weight file{}", path.display(), among(found))]
     Folder {
@@ -83,6 +92,22 @@ pub enum Error {
         tensor: String,
         /// Its element type, as safetensors calls it.
         dtype: String,
+    },
+    /// A value that was read is NaN or infinite.
+    #[error(
+        "{}: tensor {tensor} holds {value} at element {element}: such weights answer nothing. They come from a training \
+         that diverged, from rounding to F16, which ends at 65504, or are damaged: take an earlier checkpoint, or fetch or \
+         export the file again", path.display()
+    )]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// Index of the first such element, row-major.
+        element: usize,
+        /// Its value.
+        value: f32,
     },
     /// A value to be written is NaN or infinite.
     #[error(

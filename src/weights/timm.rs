@@ -1,6 +1,6 @@
 //! timm's conventions: names, dimension order, and what a file's tensors tell of the network they belong to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -89,6 +89,31 @@ pub fn values_of(path: &Path, weights: &StateDict, wanted: &[&Tensor]) -> Result
         Ok((tensor.name.clone(), from_torch(&tensor.spec, found)))
     };
     wanted.par_iter().map(one).collect()
+}
+
+/// Reads a weight file. What wrappers put before the name of every tensor (`module.` of data-parallel training, `_orig_mod.`
+/// of `torch.compile`, the name of the part of a larger model) is taken off.
+///
+/// # Errors
+/// As [`StateDict::read`].
+pub fn read(path: &Path) -> Result<StateDict, Error> {
+    let mut weights = StateDict::read(path)?;
+    let prefix = common_prefix(&weights.tensors).to_owned();
+    if !prefix.is_empty() {
+        log::warn!("{}: every tensor's name begins with {prefix} and is read without that", path.display());
+        let bare = |(name, tensor): (String, HostTensor)| (name[prefix.len()..].to_owned(), tensor);
+        weights.tensors = weights.tensors.into_iter().map(bare).collect();
+    }
+    Ok(weights)
+}
+
+/// Parts of names, up to a dot, that all tensors have in common.
+fn common_prefix(tensors: &BTreeMap<String, HostTensor>) -> &str {
+    // The names are sorted: what the first and the last have in common, all have.
+    let (Some((first, _)), Some((last, _))) = (tensors.first_key_value(), tensors.last_key_value()) else { return "" };
+    let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+    let end = first.as_bytes()[..common].iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
+    &first[..end]
 }
 
 /// Whether the tensors of one of timm's networks that is no preset tell all of it. Each was held against timm 1.0.31, as
@@ -206,6 +231,28 @@ mod tests {
             weights.tensors.retain(|name, _| !name.contains("layer3.0") && !name.contains("blocks.3.0"));
             let refused = recognise(Path::new("w"), &weights).unwrap_err().to_string();
             assert!(refused.contains("these are not the weights of"), "{}: {refused}", preset.name);
+        }
+    }
+
+    #[test]
+    fn wrappers_leave_no_trace_in_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        for (prefix, names, read_as) in [
+            ("", ["conv1.weight", "fc.bias"], ["conv1.weight", "fc.bias"]),
+            ("module.", ["conv1.weight", "fc.bias"], ["conv1.weight", "fc.bias"]),
+            ("module._orig_mod.", ["bn1.weight", "bn2.bias"], ["bn1.weight", "bn2.bias"]),
+            ("_orig_mod.module.", ["conv1.weight", "layer1.0.bn1.bias"], ["conv1.weight", "layer1.0.bn1.bias"]),
+            (
+                "state_dict.model.backbone.",
+                ["classifier.weight", "conv_stem.weight"],
+                ["classifier.weight", "conv_stem.weight"],
+            ),
+        ] {
+            let tensor = || HostTensor { shape: vec![1], data: vec![1.0] };
+            let tensors = names.map(|name| (format!("{prefix}{name}"), tensor())).into();
+            StateDict { tensors, ..StateDict::default() }.write(&path).unwrap();
+            assert_eq!(read(&path).unwrap().tensors.keys().collect::<Vec<_>>(), read_as, "{prefix}");
         }
     }
 

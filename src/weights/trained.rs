@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, ModelCard, StateDict, description};
+use super::{Error, ModelCard, StateDict, description, timm};
 use crate::files;
 
 /// A trained network, in memory: what [`crate::Classifier`] and [`crate::Features`] are made of.
@@ -38,7 +38,7 @@ impl TrainedNetwork {
     /// The same; `insisted` if the caller knows the architecture better than `config.json`.
     pub(crate) fn read_as(path: &Path, insisted: bool) -> Result<Self, Error> {
         let path = weight_file(path)?;
-        let weights = StateDict::read(&path)?;
+        let weights = timm::read(&path)?;
         let card = description::card(&path, &weights, insisted)?;
         Ok(Self { path, weights, card })
     }
