@@ -59,3 +59,12 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(said(&output), "");
     assert!(output.status.success());
 }
+
+/// As in a terminal that was closed: a message that nobody reads must not end the program.
+#[test]
+fn a_closed_stderr_changes_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = program(&words("info small --width 100")).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}

@@ -7,9 +7,10 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use program::{idx_folder, losses, metrics, program, said, succeed, words};
@@ -114,10 +115,9 @@ fn wait_for_lines(run: &Path, lines: usize, child: &mut Child) {
     }
 }
 
-fn interrupt(child: Child) -> Output {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    child.wait_with_output().unwrap()
+fn send(signal: &str, child: &Child) {
+    let (signal, pid) = (format!("-{signal}"), child.id().to_string());
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
 /// One test, since each part compares with the same undisturbed run and the machine trains one run at a time best.
@@ -140,8 +140,9 @@ fn a_disturbed_run_ends_in_the_same_bits() {
     let run = fixture.run("interrupted");
     let mut child = spawn(&fixture.train("interrupted"));
     wait_for_lines(&run, 10, &mut child);
-    let output = interrupt(child);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    send("INT", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     assert!(said(&output).contains("go on with: resnet-rs train --resume"), "{}", said(&output));
     assert!(losses(&run).len() < STEPS);
     succeed(&fixture.go_on("interrupted"));
@@ -149,6 +150,74 @@ fn a_disturbed_run_ends_in_the_same_bits() {
 
     kill_at_random(&fixture);
     fill_the_disk(&fixture);
+}
+
+/// A signal stops a run, which saves and says so by its exit status, unless the signal is ignored at the start.
+#[test]
+fn signals_stop_a_run_unless_they_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    idx_folder(&data, PICTURES[0], PICTURES[1]);
+    let cases = [
+        ("KILL", &["INT"][..], 130),
+        ("KILL", &["HUP"], 129),
+        // `timeout` signals the process and then its group, a terminal that closes signals twice as well.
+        ("KILL", &["TERM", "TERM", "HUP", "HUP"], 143),
+        ("INT", &["INT", "TERM"], 143),
+        ("HUP", &["HUP", "INT"], 130),
+    ];
+    for (case, (ignored, signals, status)) in cases.into_iter().enumerate() {
+        let run = folder.path().join(case.to_string());
+        let line = format!(
+            "train --data idx:{} --out {} --res 32 --width 0.125 --depths 1,1,1,1 --batch 8 --epochs 10000 --json",
+            data.display(),
+            run.display()
+        );
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("trap '' {ignored}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_resnet-rs")])
+            .args(words(&line))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for_lines(&run, 3, &mut child);
+        for signal in signals {
+            send(signal, &child);
+            if *signal == ignored {
+                let lines = fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count();
+                wait_for_lines(&run, lines + 20, &mut child);
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{signals:?}: {}", said(&output));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&answer["stopped"], &answer["ended"]), (&true.into(), &"interrupted".into()), "{signals:?}");
+        assert!(run.join("checkpoint/state.safetensors").exists() && unfinished(&run).is_empty(), "{signals:?}");
+    }
+}
+
+/// Whoever cannot wait for the step's end presses Ctrl-C again.
+#[test]
+fn the_second_interrupt_ends_a_run_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    idx_folder(&data, 256, PICTURES[1]);
+    let line = format!(
+        "train --data idx:{} --out {} --batch 256 --epochs 1 --res 128",
+        data.display(),
+        folder.path().join("run").display()
+    );
+    let mut child = spawn(&line);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(stderr.any(|line| line.contains("training at step 0")));
+    // By then the first step is under way, which takes many seconds on two cores.
+    for pause_ms in [1000, 300] {
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        send("INT", &child);
+    }
+    let rest: Vec<String> = stderr.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!rest.iter().any(|line| line.contains("go on with")), "{rest:?}");
 }
 
 /// Five disks that fill up while a run trains: it ends with a message, and goes on to the same bits once there is room.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::signals::stop_on_interrupt;
+use super::signals::Stop;
 use super::train::Display;
 use super::{Error, Global, output};
 use crate::files;
@@ -22,7 +22,7 @@ use crate::train::{Ended, Line, Recipe, RecipeFlags, Summary, Trainer, metrics};
 /// training, averaged weights, label smoothing, stochastic depth, RandAugment, dropout, less weight decay,
 /// squeeze-and-excitation, ResNet-D. The study of weight decay crosses it with regularisation. Flags and --recipe set the full
 /// recipe; what it leaves at zero is taken at its usual rate. Each row is a run of its own in --out, which goes on where it
-/// was if the command is given again.
+/// was if the command is given again. Signals stop it as they stop train, with the same exit status.
 #[derive(Args)]
 pub(super) struct Ablate {
     /// Pictures, as for train
@@ -88,18 +88,18 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
     let rows: Vec<(Study, usize, Row)> =
         studies.flat_map(|(study, rows)| rows.into_iter().enumerate().map(move |(i, row)| (study, i, row))).collect();
     let gpu = global.gpu()?;
-    let stop = stop_on_interrupt(global.quiet)?;
+    let stop = Stop::on_signal(global.quiet)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (n, (study, i, row)) in rows.iter().enumerate() {
         if !global.quiet {
             eprintln!("{} of {}: {}", n + 1, rows.len(), row.label);
         }
         let folder = args.out.join(folder_name(*study, *i, &row.label));
-        let Some((top1, stopped)) = train(&gpu, global, &folder, &args.data, &row.recipe, &stop)? else {
-            return Err(Error::failed(format!(
-                "stopped in {}: give the same command again to go on",
-                folder.display()
-            )));
+        let Some((top1, stopped)) = train(&gpu, global, &folder, &args.data, &row.recipe, stop.requested())? else {
+            if !global.quiet {
+                eprintln!("stopped in {}: give the same command again to go on", folder.display());
+            }
+            return Err(stop.error());
         };
         let (label, weight_decay) = (row.label.clone(), row.recipe.weight_decay);
         let paper_top1 = row.paper_top1;

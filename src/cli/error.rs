@@ -10,40 +10,43 @@ use crate::error::with_causes;
 /// the floors' errors name the file.
 #[derive(Debug)]
 pub(super) struct Error {
-    cause: Box<dyn Cause + Send + Sync>,
+    /// `None` if the command has said all there is to say.
+    cause: Option<Box<dyn Cause + Send + Sync>>,
     status: u8,
 }
 
 /// Not itself an error, or this conversion would collide with that of a type into itself.
 impl<E: Cause + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Self {
-        Self { cause: Box::new(cause), status: 1 }
+        Self { cause: Some(Box::new(cause)), status: 1 }
     }
 }
 
 impl Error {
     /// Wrong usage: exit status 2.
     pub(super) fn usage(message: String) -> Self {
-        Self { cause: message.into(), status: 2 }
+        Self { cause: Some(message.into()), status: 2 }
     }
 
     /// The command ran and its answer is no: exit status 1.
     pub(super) fn failed(message: String) -> Self {
-        Self { cause: message.into(), status: 1 }
+        Self { cause: Some(message.into()), status: 1 }
     }
 
-    /// Prints the message and returns the exit status. That whoever reads stdout has had enough is not an error.
+    /// A signal stopped the command, which has said so.
+    pub(super) fn stopped(status: u8) -> Self {
+        Self { cause: None, status }
+    }
+
+    /// Prints the message and its causes, and returns the exit status. That whoever reads stdout has had enough is not an error.
     pub(super) fn report(&self) -> ExitCode {
-        match self.cause.downcast_ref::<io::Error>() {
-            Some(e) if e.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            Some(e) => eprintln!("error: cannot write to stdout: {e}"),
-            None => eprintln!("error: {}", self.message()),
+        if let Some(cause) = &self.cause {
+            match cause.downcast_ref::<io::Error>() {
+                Some(e) if e.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+                Some(e) => eprintln!("error: cannot write to stdout: {e}"),
+                None => eprintln!("error: {}", with_causes(&**cause)),
+            }
         }
         ExitCode::from(self.status)
-    }
-
-    /// The message and its causes in a line.
-    fn message(&self) -> String {
-        with_causes(&*self.cause)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::signals::stop_on_interrupt;
+use super::signals::Stop;
 use super::weights::Source;
 use super::{Error, Global, output};
 use crate::train::{
@@ -17,6 +17,9 @@ use crate::train::{
 use crate::train::{curves, metrics};
 
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
+///
+/// SIGTERM and SIGHUP stop a run as Ctrl-C does. The exit status of a run that a signal stopped is 128 and the number of the
+/// signal, 130 after Ctrl-C; a run that --max-steps, --max-minutes or --patience ends has status 0.
 #[derive(Args)]
 pub(super) struct Train {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are now
@@ -55,9 +58,9 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     };
     let folder = run.folder.clone();
     let gpu = global.gpu()?;
-    let stop = stop_on_interrupt(global.quiet)?;
+    let stop = Stop::on_signal(global.quiet)?;
     let display = Display::new(global, checkpoint.as_ref());
-    let trainer = Trainer::new(&gpu, run, checkpoint, init.as_deref(), &display, &stop)?;
+    let trainer = Trainer::new(&gpu, run, checkpoint, init.as_deref(), &display, stop.requested())?;
     let result = trainer.train();
     display.finish();
     let summary = result?;
@@ -105,7 +108,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
             "best_top1": summary.best_top1, "skipped": skipped, "setbacks": summary.setbacks,
         }))?;
     }
-    Ok(())
+    if summary.ended == Ended::Interrupted { Err(stop.error()) } else { Ok(()) }
 }
 
 /// The bar on stderr: kernels, then steps with loss, rate and time left; a line for each epoch.
