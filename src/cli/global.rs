@@ -6,12 +6,12 @@ use clap::{ArgAction, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::Error;
-use crate::gpu::{Gpu, GpuOptions, Kept};
+use crate::gpu::{AdapterReport, Gpu, GpuOptions, Kept};
 
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Adapter: its number in `resnet-rs devices`, or a part of its name
+    /// Adapter: its number in `resnet-rs devices`, or a part of its name, of several the fastest kind
     #[arg(long, global = true, value_name = "SELECTOR")]
     device: Option<String>,
     /// Refuse to allocate more GPU memory than this
@@ -56,21 +56,27 @@ impl Global {
         self.gpu_with(&self.gpu_options())
     }
 
-    /// Opens the device with other options, and tells which it is.
+    /// Opens the device with other options, and says which it is.
     pub(super) fn gpu_with(&self, options: &GpuOptions) -> Result<Gpu, Error> {
         let gpu = Gpu::new(options)?;
-        let report = gpu.report();
-        if self.verbose > 0 {
-            eprintln!(
-                "using {} ({}, {}) with kernels of family {:?}",
-                report.name,
-                report.backend,
-                report.driver,
-                gpu.family()
-            );
+        if self.quiet {
+            return Ok(gpu);
         }
-        if report.device_type == "Cpu" && !self.quiet {
-            eprintln!("warning: {} runs on the CPU, not on a GPU: expect it to be slow", report.name);
+        let AdapterReport { name, backend, device_type, driver, .. } = gpu.report();
+        let kind = match device_type.as_str() {
+            "DiscreteGpu" => "discrete GPU",
+            "IntegratedGpu" => "integrated GPU",
+            "VirtualGpu" => "virtual GPU",
+            "Cpu" => "CPU",
+            other => other,
+        };
+        eprintln!("adapter: {name} ({backend}, {kind})");
+        if self.verbose > 0 {
+            eprintln!("driver: {driver}; kernels of family {:?}", gpu.family());
+        }
+        if device_type == "Cpu" {
+            let remedy = gpu.unused_gpu().map_or(String::new(), |remedy| format!("; {remedy}"));
+            eprintln!("warning: {name} runs on the CPU, not on a GPU: expect it to be slow{remedy}");
         }
         Ok(gpu)
     }

@@ -1,7 +1,7 @@
 //! Finding an adapter: what the machine has, and which one is meant.
 
 use super::Error;
-use super::hardware::Hardware;
+use super::hardware::{self, Hardware};
 
 /// One adapter, as a report shows it.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -97,29 +97,53 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     pollster::block_on(instance.enumerate_adapters(backends))
 }
 
-/// The adapter that `selector` names by index or part of its name; without one, `WGPU_ADAPTER_NAME`, else the fastest kind.
-pub(super) fn select(selector: Option<&str>) -> Result<(AdapterReport, wgpu::Adapter), Error> {
-    let adapters = enumerate();
-    if adapters.is_empty() {
-        return Err(Error::NoAdapter);
-    }
-    let from_env = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
-    let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-    let index = match selector.map(str::to_owned).or(from_env) {
-        Some(wanted) => find(&names, &wanted).ok_or_else(|| Error::NoSuchAdapter {
-            selector: wanted,
-            available: names.iter().enumerate().map(|(i, n)| format!("{i}: {n}")).collect::<Vec<_>>().join(", "),
-        })?,
-        None => (0..adapters.len()).min_by_key(|&i| rank(&adapters[i].get_info())).unwrap_or(0),
-    };
-    let report = AdapterReport::of(index, &adapters[index]);
-    adapters.into_iter().nth(index).map(|a| (report, a)).ok_or(Error::NoAdapter)
+/// The adapter that runs the networks.
+pub(super) struct Selected {
+    pub(super) report: AdapterReport,
+    pub(super) adapter: wgpu::Adapter,
+    /// As [`Gpu::unused_gpu`](super::Gpu::unused_gpu).
+    pub(super) unused_gpu: Option<String>,
 }
 
-fn find(names: &[String], wanted: &str) -> Option<usize> {
-    let by_index = wanted.parse::<usize>().ok().filter(|&i| i < names.len());
-    let by_name = || names.iter().position(|n| n.to_lowercase().contains(&wanted.to_lowercase()));
-    by_index.or_else(by_name)
+/// The adapter that `selector` names by its number or a part of its name; without one, the one that `WGPU_ADAPTER_NAME`
+/// names, else the fastest kind. Blank selectors are none.
+pub(super) fn select(selector: Option<&str>) -> Result<Selected, Error> {
+    let mut adapters = enumerate();
+    let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let variable = std::env::var_os("WGPU_ADAPTER_NAME").map(|name| name.to_string_lossy().into_owned());
+    let wanted = [selector, variable.as_deref()].into_iter().flatten().find(|wanted| !wanted.trim().is_empty());
+    let index = choose(&infos, wanted)?;
+    let is_software = infos[index].device_type == wgpu::DeviceType::Cpu;
+    let unused_gpu = if is_software { unused_gpu(&infos) } else { None };
+    let adapter = adapters.swap_remove(index);
+    Ok(Selected { report: AdapterReport::of(index, &adapter), adapter, unused_gpu })
+}
+
+fn choose(adapters: &[wgpu::AdapterInfo], wanted: Option<&str>) -> Result<usize, Error> {
+    let fastest = |among: &mut dyn Iterator<Item = usize>| among.min_by_key(|&i| rank(&adapters[i]));
+    let Some(wanted) = wanted else { return fastest(&mut (0..adapters.len())).ok_or(Error::NoAdapter) };
+    let name = wanted.trim().to_lowercase();
+    // Names have numbers in them: "1" must not find "LLVM 15" where there is no adapter 1.
+    let is_number = name.trim_start_matches(['+', '-']).chars().all(|c| c.is_ascii_digit());
+    let found = if is_number {
+        name.parse().ok().filter(|&i: &usize| i < adapters.len())
+    } else {
+        fastest(&mut (0..adapters.len()).filter(|&i| adapters[i].name.to_lowercase().contains(&name)))
+    };
+    found.ok_or_else(|| {
+        let available: Vec<String> = adapters.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect();
+        match &available[..] {
+            [] => Error::NoAdapter,
+            _ => Error::NoSuchAdapter { selector: wanted.to_owned(), available: available.join(", ") },
+        }
+    })
+}
+
+/// A GPU that could run instead of a software adapter, and how to use it.
+fn unused_gpu(adapters: &[wgpu::AdapterInfo]) -> Option<String> {
+    let is_software = |i: &usize| adapters[*i].device_type == wgpu::DeviceType::Cpu;
+    let listed = (0..adapters.len()).filter(|i| !is_software(i)).min_by_key(|&i| rank(&adapters[i]));
+    listed.map(|i| format!("--device {i} runs on {}", adapters[i].name)).or_else(hardware::gpu_without_driver)
 }
 
 /// Which kind of adapter is likely the fastest. Of two software adapters, lavapipe uses wider SIMD than SwiftShader.
@@ -135,15 +159,50 @@ fn rank(info: &wgpu::AdapterInfo) -> u8 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
+    fn info(name: &str, device_type: wgpu::DeviceType) -> wgpu::AdapterInfo {
+        let info = wgpu::AdapterInfo::new(device_type, wgpu::Backend::Vulkan);
+        wgpu::AdapterInfo { name: name.into(), ..info }
+    }
+
     #[test]
-    fn selectors_are_indices_or_parts_of_names() {
-        let names = ["AMD Radeon RX 6800".to_owned(), "llvmpipe (LLVM 15)".to_owned()];
-        assert_eq!(find(&names, "1"), Some(1));
-        assert_eq!(find(&names, "RADEON"), Some(0));
-        assert_eq!(find(&names, "6800"), Some(0), "a number that is no index may be part of a name");
-        assert_eq!(find(&names, "geforce"), None);
+    fn selectors_are_numbers_or_parts_of_names() {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu};
+        let adapters = [
+            info("llvmpipe (LLVM 15.0.6, 256 bits)", Cpu),
+            info("AMD Radeon Graphics (RADV RENOIR)", IntegratedGpu),
+            info("AMD Radeon RX 6800", DiscreteGpu),
+        ];
+        let chosen = |wanted| choose(&adapters, wanted).ok();
+        assert_eq!(chosen(None), Some(2), "the fastest kind");
+        for (wanted, index) in [
+            ("0", Some(0)),
+            (" 1 ", Some(1)),
+            ("01", Some(1)),
+            ("+1", Some(1)),
+            ("RADEON", Some(2)),
+            ("renoir", Some(1)),
+            ("LLVM 15", Some(0)),
+            ("geforce", None),
+            // Numbers, though there are names with them.
+            ("15", None),
+            ("6800", None),
+            ("-1", None),
+            ("99999999999999999999999", None),
+        ] {
+            assert_eq!(chosen(Some(wanted)), index, "{wanted:?}");
+        }
+        let error = choose(&adapters[..2], Some("6")).unwrap_err().to_string();
+        assert!(error.contains("\"6\"; there are 0: llvmpipe (LLVM 15.0.6, 256 bits), 1: AMD Radeon"), "{error}");
+        assert!(matches!(choose(&[], Some("0")), Err(Error::NoAdapter)));
+    }
+
+    #[test]
+    fn a_software_adapter_names_the_gpu_beside_it() {
+        let adapters = [info("llvmpipe", wgpu::DeviceType::Cpu), info("Arc A770", wgpu::DeviceType::DiscreteGpu)];
+        assert_eq!(unused_gpu(&adapters).unwrap(), "--device 1 runs on Arc A770");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adapter::{self, AdapterReport};
+use super::adapter::{self, AdapterReport, Selected};
 use super::cache::{Kept, PipelineCache};
 use super::pipeline::Pipeline;
 use super::staging::Staging;
@@ -71,7 +71,8 @@ const INTEGRATED_UNITS: usize = 16;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Index or part of the name of the adapter; without it `WGPU_ADAPTER_NAME`, else the fastest kind.
+    /// Number of the adapter in [`adapters`](super::adapters), or a part of its name; of several, the fastest kind. If it
+    /// is `None` or blank, `WGPU_ADAPTER_NAME` takes its place, else the fastest kind of all adapters.
     pub device: Option<String>,
     /// Kernel family; by default chosen by the adapter's type.
     pub family: Option<Family>,
@@ -107,6 +108,7 @@ pub(super) struct Shared {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) report: AdapterReport,
+    unused_gpu: Option<String>,
     pub(super) limits: wgpu::Limits,
     pub(super) target: Target,
     pub(super) timestamps: bool,
@@ -138,7 +140,7 @@ impl Gpu {
     /// If there is none, none matches, the driver refuses, the family asked for does not work there, or a tuning was asked for by
     /// name and cannot be used.
     pub fn new(options: &GpuOptions) -> Result<Self, Error> {
-        let (report, adapter) = adapter::select(options.device.as_deref())?;
+        let Selected { report, adapter, unused_gpu } = adapter::select(options.device.as_deref())?;
         let tuning = Tuning::load(&options.tuning, &report)?;
         let cache_path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
         let mut wanted = Self::FEATURES | wgpu::Features::TIMESTAMP_QUERY;
@@ -156,7 +158,7 @@ impl Gpu {
             return Err(Error::NoSubgroups { adapter: report.name });
         }
         let cache = cache_path.map(|path| PipelineCache::open(&device, path));
-        let gpu = Self::from_parts(report, device, queue, Some(options), cache, tuning);
+        let gpu = Self::from_parts(report, device, queue, Some(options), cache, tuning, unused_gpu);
         gpu.watch();
         Ok(gpu)
     }
@@ -204,7 +206,7 @@ impl Gpu {
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
         let report = AdapterReport::of(0, adapter);
         check_limits(&report.name, &device.limits())?;
-        Ok(Self::from_parts(report, device, queue, None, None, None))
+        Ok(Self::from_parts(report, device, queue, None, None, None, None))
     }
 
     /// Features that make networks faster where an adapter has them, for whoever opens a device for [`Self::from_wgpu`]; none is needed.
@@ -223,6 +225,7 @@ impl Gpu {
         opened_with: Option<&GpuOptions>,
         pipeline_cache: Option<PipelineCache>,
         tuning: Option<Tuning>,
+        unused_gpu: Option<String>,
     ) -> Self {
         let options = opened_with.cloned().unwrap_or_default();
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP);
@@ -253,6 +256,7 @@ impl Gpu {
             watcher: Watcher::default(),
             failure: Arc::default(),
             report,
+            unused_gpu,
             device,
             queue,
         };
@@ -305,6 +309,11 @@ impl Gpu {
     /// Everything known of the adapter.
     pub fn report(&self) -> &AdapterReport {
         &self.shared.report
+    }
+
+    /// Where networks run on a software adapter though the machine has a GPU: which one, and how to use it.
+    pub fn unused_gpu(&self) -> Option<&str> {
+        self.shared.unused_gpu.as_deref()
     }
 
     /// Kernel family in use.

@@ -1,4 +1,7 @@
-//! What wgpu does not tell of an adapter, asked of Vulkan itself.
+//! What wgpu does not tell of the hardware, asked of Vulkan itself and of Linux.
+
+use std::fs;
+use std::path::Path;
 
 /// Of an adapter's hardware, what its driver tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,5 +46,60 @@ impl Hardware {
 impl Hardware {
     pub(super) fn of(_adapter: &wgpu::Adapter) -> Self {
         Self::default()
+    }
+}
+
+/// A GPU that Linux knows while no Vulkan driver offers it, and what to do about it.
+pub(super) fn gpu_without_driver() -> Option<String> {
+    let (vendor, remedy) = kernel_gpu(Path::new("/"))?;
+    let remedy = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some())
+        .map_or(remedy.to_owned(), |name| format!("unset {name}, which names the drivers to use"));
+    Some(format!("the machine has a GPU by {vendor}, but no Vulkan driver offers it: {remedy}"))
+}
+
+/// Vendor of a GPU that the kernel knows, and where its Vulkan driver comes from. Display chips of servers and virtual
+/// machines are left out, since they compute nothing.
+fn kernel_gpu(root: &Path) -> Option<(&'static str, &'static str)> {
+    const NVIDIA: &str = "install the Vulkan part of NVIDIA's driver (Debian: nvidia-vulkan-icd, Ubuntu: libnvidia-gl-VERSION; \
+                          in a container set NVIDIA_DRIVER_CAPABILITIES=all)";
+    const MESA: &str = "install Mesa's Vulkan drivers (Debian, Fedora: mesa-vulkan-drivers) and join the group of \
+                        /dev/dri/renderD* (in a container: --device /dev/dri)";
+    // PCI's numbers of vendors.
+    let known = [("0x10de", "NVIDIA", NVIDIA), ("0x1002", "AMD", MESA), ("0x8086", "Intel", MESA)];
+    let cards = fs::read_dir(root.join("sys/class/drm")).into_iter().flatten().flatten();
+    let ids: Vec<String> =
+        cards.filter_map(|card| fs::read_to_string(card.path().join("device/vendor")).ok()).collect();
+    // NVIDIA's own driver need not appear among those.
+    let by_nvidia = root.join("dev/nvidia0").exists();
+    let is_there = |id: &str| ids.iter().any(|found| found.trim() == id) || id == known[0].0 && by_nvidia;
+    known.iter().find(|(id, ..)| is_there(id)).map(|&(_, vendor, remedy)| (vendor, remedy))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_gpus_are_told_from_display_chips() {
+        let root = tempfile::tempdir().unwrap();
+        let vendor = || kernel_gpu(root.path()).map(|(vendor, _)| vendor);
+        let card = |name: &str, id: &str| {
+            let device = root.path().join("sys/class/drm").join(name).join("device");
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("vendor"), format!("{id}\n")).unwrap();
+        };
+        assert_eq!(vendor(), None);
+        // A connector, and a server's display chip.
+        fs::create_dir_all(root.path().join("sys/class/drm/card0-HDMI-A-1/device")).unwrap();
+        card("card0", "0x1a03");
+        assert_eq!(vendor(), None);
+        card("card1", "0x8086");
+        assert_eq!(vendor(), Some("Intel"));
+        fs::create_dir_all(root.path().join("dev")).unwrap();
+        fs::write(root.path().join("dev/nvidia0"), "").unwrap();
+        assert_eq!(vendor(), Some("NVIDIA"));
     }
 }

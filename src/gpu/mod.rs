@@ -31,12 +31,13 @@ use std::path::PathBuf;
 pub enum Error {
     /// The machine has no adapter that wgpu can use.
     #[error(
-        "no GPU adapter answers. Install a Vulkan driver (Debian: apt install libvulkan1 mesa-vulkan-drivers, which also \
-         brings a software adapter), or check WGPU_BACKEND if it is set"
+        "no GPU adapter answers: {}", hardware::gpu_without_driver().unwrap_or_else(|| "install a Vulkan driver (Debian: apt \
+         install libvulkan1 mesa-vulkan-drivers, which also brings a software adapter), or check WGPU_BACKEND if it is \
+         set".to_owned())
     )]
     NoAdapter,
     /// No adapter matches what was asked for.
-    #[error("no adapter matches {selector:?}; there are: {available}. Give an index or a part of the name")]
+    #[error("no adapter matches {selector:?}; there are {available}. Give the number of one or a part of its name")]
     NoSuchAdapter {
         /// What was asked for.
         selector: String,
