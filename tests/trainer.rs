@@ -45,7 +45,7 @@ fn weights_are_fine_tuned_to_other_classes() {
     assert!(said(&refused).contains("another network than the run trains: add --model small"), "{}", said(&refused));
     assert!(!path("deeper").exists());
     let told = said(&succeed(&train(&path("two"), &path("probe"), &format!("{from} --freeze layer4"))));
-    assert!(told.contains("has 10 classes and the data 2: the classifier starts anew"), "{told}");
+    assert!(told.contains("the network tells 10 classes apart, the data has 2: the classifier starts anew"), "{told}");
     let probe = StateDict::read(&path("probe/last.safetensors")).unwrap();
     for (name, tensor) in &probe.tensors {
         if name.starts_with("fc.") {

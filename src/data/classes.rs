@@ -16,14 +16,10 @@ pub enum ClassMatch {
 
 /// Compares the names of a network's `count` classes, if it has any, with those of a data set.
 ///
-/// Names that only number the classes say nothing, nor do ImageNet's WordNet numbers beside its names: then the numbers of classes are
-/// compared alone.
+/// Names that only number the classes say nothing beside words, nor do ImageNet's WordNet numbers beside its names: then the numbers of
+/// classes are compared alone.
 pub fn match_classes(network: &[String], count: usize, data: &[String]) -> ClassMatch {
-    let numbered = is_numbered(network) || is_numbered(data) || (data.len() == count && is_wordnet(data, network));
-    if numbered && data.len() != count {
-        return ClassMatch::Different(format!("the network tells {count} classes apart, the data has {}", data.len()));
-    }
-    if numbered || network == data {
+    if network == data {
         return ClassMatch::Same;
     }
     let at: HashMap<&str, u32> = network.iter().map(String::as_str).zip(0..).collect();
@@ -31,9 +27,17 @@ pub fn match_classes(network: &[String], count: usize, data: &[String]) -> Class
     if let Some(labels) = found.iter().copied().collect() {
         return ClassMatch::ByName(labels);
     }
+    if is_numbered(network) || is_numbered(data) || is_wordnet(data, network) {
+        return match data.len() == count {
+            true => ClassMatch::Same,
+            false => {
+                ClassMatch::Different(format!("the network tells {count} classes apart, the data has {}", data.len()))
+            }
+        };
+    }
     let unknown: Vec<&str> = data.iter().zip(&found).filter(|(_, at)| at.is_none()).map(|(name, _)| &**name).collect();
     ClassMatch::Different(format!(
-        "the data's classes {} are none of the network's, which are {}",
+        "the network does not know the data's classes {}; its own are {}",
         some_of(&unknown),
         some_of(&network.iter().map(String::as_str).collect::<Vec<_>>())
     ))
@@ -113,7 +117,7 @@ mod tests {
             assert!(matches!(matched("cat dog", 2, other), ClassMatch::Different(_)), "{other}");
         }
         let ClassMatch::Different(why) = matched("cat dog", 2, "dog wolf") else { unreachable!("asserted above") };
-        assert_eq!(why, "the data's classes wolf are none of the network's, which are cat, dog");
+        assert_eq!(why, "the network does not know the data's classes wolf; its own are cat, dog");
     }
 
     #[test]
@@ -123,7 +127,8 @@ mod tests {
         assert_eq!(matched("0 1", 2, "cat dog"), ClassMatch::Same);
         assert!(matches!(matched("", 3, "cat dog"), ClassMatch::Different(_)));
         assert!(matches!(matched("1 0", 2, "a b"), ClassMatch::Different(_)), "names that happen to be numbers");
-        assert_eq!(matched("1 0", 2, "0 1"), ClassMatch::Same);
+        assert_eq!(matched("0 1 10 2", 4, "0 1 2 10"), ClassMatch::ByName(vec![0, 1, 3, 2]), "numbers sorted as words");
+        assert_eq!(matched("0 1 2 3", 4, "1 3"), ClassMatch::ByName(vec![1, 3]));
         assert_eq!(matched("tench goldfish", 2, "n01440764 n01443537"), ClassMatch::Same);
         assert!(matches!(matched("n01440764 n01443537", 2, "n01443537 n01629819"), ClassMatch::Different(_)));
     }

@@ -18,7 +18,7 @@ pub(super) fn open(
     checkpoint: Option<&Checkpoint>,
     observer: &dyn Observer,
 ) -> Result<Dataset, crate::Error> {
-    let mut dataset = Dataset::open(&run.data)?;
+    let mut dataset = Dataset::open(&locate(&run.data, run.data_from.as_deref(), &run.folder)?)?;
     let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
     observer.note(&format!("{train} training and {val} validation pictures in {classes} classes"));
     if !dataset.passed_over.is_empty() {
@@ -146,7 +146,7 @@ fn read_names(run: &Path) -> Result<Option<Vec<String>>, Error> {
 
 /// Where data is that a run was given as `data`, from the working folder `from` if that is known: there, or beside the run's folder, or below
 /// the working folder of now.
-pub(super) fn locate(data: &str, from: Option<&Path>, run: &Path) -> Result<String, Error> {
+fn locate(data: &str, from: Option<&Path>, run: &Path) -> Result<String, Error> {
     let Some((kind, directory)) = data.split_once(':') else { return Ok(data.to_owned()) };
     let path = Path::new(directory);
     if path.is_absolute() || path.starts_with("~") || from.is_some_and(is_working_folder) {

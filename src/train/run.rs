@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint, data};
+use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
 
 /// Settings that only say when to stop, what to keep, and how much memory to take.
@@ -21,6 +21,8 @@ pub struct Run {
     pub folder: PathBuf,
     /// The data, as given to `--data`.
     pub data: String,
+    /// The working folder that its path counts from, if that is known.
+    pub data_from: Option<PathBuf>,
     /// Its settings.
     pub recipe: Recipe,
 }
@@ -37,7 +39,8 @@ impl Run {
         if let Some(found) = products.into_iter().find(|name| holds(name)) {
             return Err(Error::RunExists { found: folder.join(found), folder: folder.to_owned() });
         }
-        Ok(Self { folder: folder.to_owned(), data: data.to_owned(), recipe })
+        let data_from = std::env::current_dir().ok();
+        Ok(Self { folder: folder.to_owned(), data: data.to_owned(), data_from, recipe })
     }
 
     /// Goes on with the run of a folder, with `flags` over its settings, and `data` where its data is now. What only says when
@@ -64,9 +67,9 @@ impl Run {
             ..stored
         };
         let recipe = stored.with(flags)?;
-        let data = match data {
-            Some(data) => data.to_owned(),
-            None => data::locate(&checkpoint.data, checkpoint.data_from.as_deref(), folder)?,
+        let (data, data_from) = match data {
+            Some(data) => (data.to_owned(), std::env::current_dir().ok()),
+            None => (checkpoint.data.clone(), checkpoint.data_from.clone()),
         };
         let changes = stored.differences(&recipe);
         let among = |names: &[&str]| -> Vec<String> {
@@ -92,7 +95,7 @@ impl Run {
         if names.contains(&"lr") {
             checkpoint.setbacks = 0;
         }
-        Ok((Self { folder: folder.to_owned(), data, recipe }, checkpoint))
+        Ok((Self { folder: folder.to_owned(), data, data_from, recipe }, checkpoint))
     }
 
     /// Keeps other processes from training in the folder, which is created, until what is returned is dropped.

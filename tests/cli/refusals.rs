@@ -132,8 +132,12 @@ fn bad_data_is_refused() {
     fs::remove_file(f.path("cut-gzip/train-images-idx3-ubyte")).unwrap();
     fs::write(f.path("cut-gzip/train-images-idx3-ubyte.gz"), &gzip[..gzip.len() - 9]).unwrap();
 
+    f.refuses("train --data folder:@folder --out @new", "@folder/train/dog: no pictures here");
+    f.refuses(
+        "eval --data folder:@folder --weights @run/last.safetensors",
+        "does not know the data's classes cat, dog",
+    );
     for (data, expected) in [
-        ("folder:@folder", "@folder/train/dog"),
         ("folder:@nowhere", "@nowhere"),
         ("idx:@label", "@label/t10k-labels-idx1-ubyte"),
         ("idx:@cut", "@cut/train-images-idx3-ubyte"),

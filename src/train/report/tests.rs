@@ -50,7 +50,8 @@ fn run(epochs: u64) -> tempfile::TempDir {
 
 /// A resumed run may have lost its `run.toml`.
 fn settings(folder: &Path) -> Run {
-    Run { folder: folder.to_owned(), data: "a<b>".into(), recipe: Recipe { epochs: 3, ..Recipe::default() } }
+    let recipe = Recipe { epochs: 3, ..Recipe::default() };
+    Run { folder: folder.to_owned(), data: "a<b>".into(), data_from: None, recipe }
 }
 
 fn page(folder: &Path, classes: usize) -> String {

@@ -122,7 +122,7 @@ impl Trainer<'_> {
             setbacks: self.setbacks,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
-            data_from: std::env::current_dir().ok(),
+            data_from: self.run.data_from.clone(),
             out_of_time: self.is_out_of_time(),
             classes: self.card.config.classes,
             class_names: self.card.classes.clone(),
