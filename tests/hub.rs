@@ -316,6 +316,60 @@ fn cached_weights_need_no_hub() {
     f.refuses("acme/small", "does not exist");
 }
 
+/// As in a container whose file system is read-only.
+#[test]
+fn what_is_cached_is_not_written_again() {
+    let f = Fixture::new(Some("{}"));
+    let fetched = f.fetch("acme/small").unwrap();
+    let noted = f.cache().join("models--acme--small/refs/main");
+    let past = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(&noted).unwrap().set_modified(past).unwrap();
+    assert_eq!(f.fetch("acme/small").unwrap().path, fetched.path);
+    assert_eq!(fs::metadata(&noted).unwrap().modified().unwrap(), past);
+}
+
+/// A newer commit cannot be cached where nobody may write, /sys here, even for root.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_brought_up_to_date_serves_as_it_is() {
+    let f = Fixture::new(None);
+    f.fetch("acme/small").unwrap();
+    let old = f.snapshot().with_file_name("f".repeat(40));
+    fs::rename(f.snapshot(), &old).unwrap();
+    std::os::unix::fs::symlink("/sys/kernel", f.snapshot()).unwrap();
+    fs::write(f.cache().join("models--acme--small/refs/main"), "f".repeat(40)).unwrap();
+    assert_eq!(f.fetch("acme/small").unwrap().path, old.join("model.safetensors"));
+    fs::remove_dir_all(old).unwrap();
+    f.refuses("acme/small", "set HF_HUB_CACHE to a folder where you may write");
+}
+
+#[test]
+fn private_authorities_are_trusted_if_the_environment_says_so() {
+    let f = Fixture::new(None);
+    let url = f.hub.secure_url();
+    let error = f.fetch_with("acme/small", |options| options.endpoint = Some(&url)).unwrap_err();
+    assert!(matches!(error, Error::Untrusted { .. }) && error.to_string().contains("SSL_CERT_FILE"), "{error}");
+
+    let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+    let ca = format!("{tls}/ca.pem");
+    let fetch = |name: &str, value: &str| {
+        fs::remove_dir_all(f.folder.path().join("hub")).ok();
+        let export = format!("export {} --weights hf:acme/small", f.folder.path().join("out.safetensors").display());
+        run(&f, &export, &[("HF_ENDPOINT", &url), (name, value)])
+    };
+    for (name, value) in
+        [("SSL_CERT_FILE", &*ca), ("SSL_CERT_DIR", tls), ("REQUESTS_CA_BUNDLE", &*ca), ("CURL_CA_BUNDLE", &*ca)]
+    {
+        let output = fetch(name, value);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", said(&output));
+    }
+    for (value, expected) in [("", "cannot be trusted"), ("/missing.pem", "cannot read certificates from /missing.pem")]
+    {
+        let output = fetch("SSL_CERT_FILE", value);
+        assert!(output.status.code() == Some(1) && said(&output).contains(expected), "{value}: {}", said(&output));
+    }
+}
+
 #[test]
 fn the_description_completes_the_card() {
     let (mean, std) = ([0.5, 0.25, 0.125], [0.25, 0.5, 1.0]);
@@ -361,7 +415,10 @@ fn descriptions_that_cannot_be() {
 fn run(f: &Fixture, line: &str, environment: &[(&str, &str)]) -> std::process::Output {
     let mut command = program(&words(line));
     command.env("HF_ENDPOINT", f.hub.url()).env("HF_HOME", f.folder.path()).env_remove("HF_HUB_CACHE");
-    command.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN").envs(environment.iter().copied()).output().unwrap()
+    let others =
+        ["HF_HUB_OFFLINE", "HF_TOKEN", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+    others.iter().for_each(|name| _ = command.env_remove(name));
+    command.envs(environment.iter().copied()).output().unwrap()
 }
 
 #[test]

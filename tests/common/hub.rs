@@ -1,11 +1,14 @@
 //! A Hugging Face hub with one repository, on this machine: it answers as the real one does, or fails as it is told.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 
 /// The one repository's newest commit.
@@ -82,6 +85,27 @@ impl Hub {
 
     pub(crate) fn url(&self) -> &str {
         &self.0.url
+    }
+
+    /// Address of the same hub over HTTPS, whose certificate an authority has signed that nobody knows.
+    pub(crate) fn secure_url(&self) -> String {
+        let pem = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+        let certificate = CertificateDer::from_pem_file(pem("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(pem("server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let hub = self.url().trim_start_matches("http://").to_owned();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (config, hub) = (config.clone(), hub.clone());
+                // Clients that do not trust the certificate hang up.
+                thread::spawn(move || drop(hand_on(config, stream.unwrap(), &hub)));
+            }
+        });
+        url
     }
 
     /// From now on this goes wrong.
@@ -184,6 +208,22 @@ impl State {
         self.wait(fault);
         stream.write_all(&bytes[sent..])
     }
+}
+
+/// Hands one request on to the hub, and its answer back.
+fn hand_on(config: Arc<ServerConfig>, stream: TcpStream, hub: &str) -> std::io::Result<()> {
+    let mut client = StreamOwned::new(ServerConnection::new(config).map_err(std::io::Error::other)?, stream);
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        request.push(byte[0]);
+    }
+    let mut hub = TcpStream::connect(hub)?;
+    hub.write_all(&request)?;
+    std::io::copy(&mut hub, &mut client)?;
+    client.conn.send_close_notify();
+    client.flush()
 }
 
 fn head(mut stream: &TcpStream, status: u16, headers: &str) -> std::io::Result<()> {

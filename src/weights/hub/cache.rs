@@ -22,6 +22,8 @@ pub(super) struct Cache {
     pub(super) folder: PathBuf,
     /// Where the contents of the repository's files lie.
     blobs: PathBuf,
+    /// Where the commits of its branches are noted.
+    refs: PathBuf,
     layout: CacheRepo,
 }
 
@@ -29,9 +31,10 @@ impl Cache {
     pub(super) fn new(repository: &Repository<'_>, folder: Option<&Path>) -> Result<Self, Error> {
         let folder = folder.map(Path::to_owned).or_else(environment::cache).ok_or(Error::NoFolder)?;
         let repo = Repo::with_revision(repository.name.to_owned(), RepoType::Model, repository.revision.to_owned());
-        let blobs = folder.join(repo.folder_name()).join("blobs");
+        let of_repository = folder.join(repo.folder_name());
+        let (blobs, refs) = (of_repository.join("blobs"), of_repository.join("refs"));
         let layout = hf_hub::Cache::new(folder.clone()).repo(repo);
-        Ok(Self { folder, blobs, layout })
+        Ok(Self { folder, blobs, refs, layout })
     }
 
     /// Folder of a commit's files.
@@ -51,12 +54,16 @@ impl Cache {
         own.or_else(|| self.layout.get(WEIGHTS))?.parent().map(Path::to_owned)
     }
 
-    /// Notes the commit that the revision is at.
-    pub(super) fn remember(&self, repository: &Repository<'_>, commit: &str) -> Result<(), Error> {
-        if repository.is_commit() {
-            return Ok(());
+    /// Notes the commit that the revision is at, unless it is noted already. Where that cannot be written, the weights are
+    /// there all the same.
+    pub(super) fn remember(&self, repository: &Repository<'_>, commit: &str) {
+        let noted = fs::read_to_string(self.refs.join(repository.revision)).is_ok_and(|noted| noted.trim() == commit);
+        if !noted
+            && !repository.is_commit()
+            && let Err(e) = self.layout.create_ref(commit)
+        {
+            log::warn!("{}: while offline, {repository} is not known", unwritable(&self.refs, e));
         }
-        self.layout.create_ref(commit).map_err(|e| unwritable(&self.folder, e))
     }
 
     /// Adds a commit's file, from the server unless another commit has the same.

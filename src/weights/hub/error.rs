@@ -1,6 +1,6 @@
 //! What can go wrong with weights from the hub.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use crate::weights;
@@ -28,6 +28,28 @@ pub enum Error {
         url: String,
         /// The reason.
         source: io::Error,
+    },
+    /// The hub, or whoever stands between, shows a certificate that nobody trusted has signed.
+    #[error(
+        "{url} cannot be trusted: {problem}; if your network has its own authority, set SSL_CERT_FILE to the file of its \
+         certificate"
+    )]
+    Untrusted {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with the certificate.
+        problem: String,
+    },
+    /// A variable of the environment names certificates that cannot be read.
+    #[error(
+        "cannot read certificates from {}: {problem}; set SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE and \
+         CURL_CA_BUNDLE to files in the format PEM, or to nothing", path.display()
+    )]
+    Certificates {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// The hub answers, and its answer is an error.
     #[error("{url} answers with status {status}; try again later, or another HF_ENDPOINT")]
@@ -113,8 +135,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the hub was silent or out of order, so that what is cached may serve.
+    /// Whether what is cached may serve: the hub was silent or out of order, or its news may not be written here.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Status { status: 429 | 500.., .. })
+        match self {
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Status { status: 429 | 500.., .. } => true,
+            Self::Cache { source, .. } => {
+                matches!(source.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+            }
+            _ => false,
+        }
     }
 }

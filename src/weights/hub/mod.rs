@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod repository;
 mod server;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -107,12 +108,17 @@ pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: boo
             (folder, _) => folder?,
         },
     };
+    if offline && !folder.join(CONFIG).exists() {
+        log::warn!(
+            "{CONFIG} of {repository} is not in the cache: how pictures are prepared is guessed from the tensors"
+        );
+    }
     Ok(TrainedNetwork::read_as(&folder.join(WEIGHTS), insisted)?)
 }
 
 /// Brings the cache up to date; the folder of the newest commit.
 fn update(repository: &Repository<'_>, cache: &Cache, options: &HubOptions<'_>) -> Result<PathBuf, Error> {
-    let server = Server::new(repository, options);
+    let server = Server::new(repository, options)?;
     let weights = server.about(repository.revision, WEIGHTS)?;
     let commit = &weights.commit;
     let path = cache.path(commit, WEIGHTS);
@@ -131,6 +137,6 @@ fn update(repository: &Repository<'_>, cache: &Cache, options: &HubOptions<'_>) 
         }
         cache.add(&server, &weights, WEIGHTS, options.progress.unwrap_or(&|_, _| ()))?;
     }
-    cache.remember(repository, commit)?;
+    cache.remember(repository, commit);
     Ok(cache.folder_of(commit))
 }

@@ -4,11 +4,12 @@ use std::io::{self, Read};
 
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::TlsConfig;
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
 use super::repository::is_hex;
-use super::{Error, HubOptions, Repository, environment};
+use super::{Error, HubOptions, Repository, environment, trust};
 
 /// The hub redirects once for another spelling of a name and once to where a file lies.
 const MAX_REDIRECTS: usize = 5;
@@ -41,11 +42,12 @@ impl Remote {
 }
 
 impl Server {
-    pub(super) fn new(repository: &Repository<'_>, options: &HubOptions<'_>) -> Self {
+    pub(super) fn new(repository: &Repository<'_>, options: &HubOptions<'_>) -> Result<Self, Error> {
         let patience = Some(options.patience);
         // A file is large and its line may be slow, so what is bounded is each silence, and not the whole. A token is
         // for the hub alone, and not for the stores that it redirects to.
         let agent = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(trust::roots()?).build())
             .timeout_resolve(patience)
             .timeout_connect(patience)
             .timeout_recv_response(patience)
@@ -57,7 +59,7 @@ impl Server {
             .new_agent();
         let endpoint = options.endpoint.map_or_else(environment::endpoint, str::to_owned);
         let token = options.token.map(str::to_owned).or_else(environment::token);
-        Self { agent, url: format!("{}/{}", endpoint.trim_end_matches('/'), repository.name), token }
+        Ok(Self { agent, url: format!("{}/{}", endpoint.trim_end_matches('/'), repository.name), token })
     }
 
     /// Address of a file.
@@ -147,7 +149,12 @@ fn odd(url: &str, problem: &str) -> Error {
 }
 
 fn unreachable(url: &str, error: ureq::Error) -> Error {
-    Error::Unreachable { url: url.to_owned(), source: in_words(error) }
+    let (url, source) = (url.to_owned(), in_words(error));
+    // rustls has no other mark, by the time that its error comes through ureq.
+    match source.to_string().split_once("invalid peer certificate: ") {
+        Some((_, problem)) => Error::Untrusted { url, problem: format!("its certificate is not valid ({problem})") },
+        None => Error::Unreachable { url, source },
+    }
 }
 
 /// The reason of a failure, in words where ureq has only a name for it.
