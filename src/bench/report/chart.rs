@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::drawing::{DrawError, GRID, INK, PALE_INK, anchored, load_font, png, text};
+use crate::drawing::{DrawError, GRID, INK, PALE_INK, letters, png, width};
 
 /// Size of a chart, px, and of the room around the points.
 const WIDTH: u32 = 620;
@@ -143,7 +143,6 @@ impl Chart {
     }
 
     fn paint<B: DrawingBackend>(&self, backend: B) -> Result<(), DrawError<B>> {
-        load_font();
         let page = backend.into_drawing_area();
         page.fill(&WHITE)?;
         let (right, bottom) = (WIDTH as i32 - RIGHT, HEIGHT as i32 - BOTTOM);
@@ -153,16 +152,16 @@ impl Chart {
         for tick in x.ticks() {
             let at = x.px(tick);
             page.draw(&PathElement::new([(at, TOP), (at, bottom)], GRID))?;
-            page.draw_text(&short(tick), &anchored(14, PALE_INK, HPos::Center, VPos::Top), (at, bottom + 6))?;
+            letters(14, PALE_INK).at(HPos::Center, VPos::Top).write(&page, &short(tick), (at, bottom + 6))?;
         }
         for tick in y.ticks() {
             let at = y.px(tick);
             page.draw(&PathElement::new([(LEFT, at), (right, at)], GRID))?;
-            page.draw_text(&short(tick), &anchored(14, PALE_INK, HPos::Right, VPos::Center), (LEFT - 8, at))?;
+            letters(14, PALE_INK).at(HPos::Right, VPos::Center).write(&page, &short(tick), (LEFT - 8, at))?;
         }
-        let middle = (LEFT + right) / 2;
-        page.draw_text(self.x.name, &anchored(14, PALE_INK, HPos::Center, VPos::Bottom), (middle, HEIGHT as i32 - 4))?;
-        page.draw_text(self.y.name, &text(14, PALE_INK), (LEFT + 6, TOP - 8))?;
+        let (below, middle) = (letters(14, PALE_INK).at(HPos::Center, VPos::Bottom), (LEFT + right) / 2);
+        below.write(&page, self.x.name, (middle, HEIGHT as i32 - 4))?;
+        letters(14, PALE_INK).write(&page, self.y.name, (LEFT + 6, TOP - 8))?;
         for roof in &self.roofs {
             roof.paint(&page, &x, &y)?;
         }
@@ -174,7 +173,7 @@ impl Chart {
         }
         for point in &self.points {
             let at = (x.px(point.x), y.px(point.y));
-            let width = 7 * point.label.chars().count() as i32;
+            let width = width(&point.label, 12) as i32;
             // Right of the point, left of it, above, below: where nothing stands yet, else nowhere.
             let places = [(8, -7), (-8 - width, -7), (-width / 2, -21), (-width / 2, 7)];
             let free = places.map(|(dx, dy)| (at.0 + dx, at.1 + dy)).into_iter().find(|&(left, top)| {
@@ -183,7 +182,7 @@ impl Chart {
                 within && taken.iter().all(|t| own[0] > t[2] || own[2] < t[0] || own[1] > t[3] || own[3] < t[1])
             });
             if let Some((left, top)) = free.filter(|_| !point.label.is_empty()) {
-                page.draw_text(&point.label, &text(12, INK), (left, top))?;
+                letters(12, INK).write(&page, &point.label, (left, top))?;
                 taken.push([left, top, left + width, top + 13]);
             }
         }
@@ -255,6 +254,10 @@ mod tests {
         assert!(svg.contains("#D55E00"), "the roof");
         let picture = image::load_from_memory(&chart.png().unwrap()).unwrap().to_rgb8();
         assert!(picture.pixels().filter(|p| p.0 == [0x00, 0x72, 0xb2]).count() > 60);
+        let long = "resnet-of-sixty-letters@224".repeat(2);
+        let corners = [(1.0, 1.0), (1.0, 1e4), (1e4, 1.0), (1e4, 1e4)].map(|(x, y)| point(x, y, &long)).to_vec();
+        let picture = Chart { points: corners, ..chart.clone() }.png().unwrap();
+        assert!(crate::drawing::has_margins(&image::load_from_memory(&picture).unwrap().to_rgb8()));
         let nothing = Chart { points: vec![], roofs: vec![], ..chart };
         assert!(nothing.svg().unwrap().contains("GFLOPs"));
     }

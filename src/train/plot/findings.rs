@@ -3,21 +3,26 @@
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
 use plotters::prelude::*;
-use plotters::style::FontTransform;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{DrawError, GRID, INK, PALE_INK, load_font, png, text};
+use super::{DrawError, GRID, INK, PALE_INK, png};
+use crate::drawing::{fitted, letters, width, wrapped};
 use crate::train::Error;
 
-/// Side of a cell of the matrix, px.
+/// Size of the letters of names and numbers, and of notes, px.
+const LETTERS: u32 = 14;
+const NOTES: u32 = 12;
+/// Least side of a cell of the matrix, and room around what is written in it, px.
 const CELL: u32 = 40;
-/// Width of a letter of a heading on average, px, and the most letters of one.
-const LETTER: u32 = 8;
-const MOST_LETTERS: usize = 20;
-/// Side of a picture on the sheet and room around it, px; lines of words below each, px; pictures in a row.
+const ROOM: u32 = 4;
+/// Longest heading of the matrix, px: about sixty letters.
+const HEADING: u32 = 480;
+/// Side of a picture on the sheet and room around it, px; lines of words below each, px, the most of them that a text takes; pictures in a
+/// row.
 const SIDE: u32 = 96;
 const GAP: u32 = 24;
 const LINE: u32 = 16;
+const LINES: usize = 5;
 const COLUMNS: usize = 8;
 
 /// A cell of a matrix.
@@ -32,55 +37,66 @@ pub(in crate::train) struct Shade {
 
 /// A square matrix whose rows and columns have the same names, as PNG.
 pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>]) -> Result<Vec<u8>, Error> {
-    let names: Vec<String> = names.iter().map(|name| shortened(name)).collect();
-    let letters = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as u32;
-    let head = 2 * GAP + letters * LETTER;
-    let side = head + CELL * names.len() as u32 + GAP;
+    let names: Vec<String> = names.iter().map(|name| fitted(name, LETTERS, HEADING)).collect();
+    let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| width(text, LETTERS)).max().unwrap_or(0);
+    let cell = CELL.max(widest(&mut rows.iter().flatten().map(|shade| &shade.text)) + 2 * ROOM);
+    let names_side = GAP / 2 + widest(&mut names.iter()) + 2 * ROOM;
+    let note = "rows: what pictures are; columns: what they are taken for";
+    let (left, top) = (names_side, names_side + 2 * NOTES);
+    let matrix_side = cell * names.len() as u32 + GAP;
+    let size = (left + matrix_side).max(width(note, NOTES) + GAP);
     let paint = |page: &Page<'_>| {
-        let at = |cell: usize| (head + CELL * cell as u32) as i32;
-        let (middle, cell_side, edge) = (CELL as i32 / 2, CELL as i32, head as i32 - 8);
+        let at = |x: usize, y: usize| ((left + cell * x as u32) as i32, (top + cell * y as u32) as i32);
+        let (middle, room) = (cell as i32 / 2, 2 * ROOM as i32);
+        let heading = letters(LETTERS, INK);
+        let centred = heading.at(HPos::Center, VPos::Center);
         for (i, name) in names.iter().enumerate() {
-            let right = text(14, INK).pos(Pos::new(HPos::Right, VPos::Center));
-            page.draw_text(name, &right, (edge, at(i) + middle))?;
-            let upright = ("sans-serif", 14).into_font().transform(FontTransform::Rotate270).color(&INK);
-            page.draw_text(name, &upright.pos(Pos::new(HPos::Left, VPos::Center)), (at(i) + middle, edge))?;
+            let ((x, above), (before, y)) = (at(i, 0), at(0, i));
+            heading.at(HPos::Right, VPos::Center).write(page, name, (before - room, y + middle))?;
+            heading.upwards().write(page, name, (x + middle, above - room))?;
         }
-        let centred = text(14, INK).pos(Pos::new(HPos::Center, VPos::Center));
         for (y, row) in rows.iter().enumerate() {
-            for (x, shade) in row.iter().enumerate() {
-                let corners = [(at(x), at(y)), (at(x) + cell_side, at(y) + cell_side)];
+            for (x, Shade { text, color, strength }) in row.iter().enumerate() {
+                let ((left, top), (right, bottom)) = (at(x, y), at(x + 1, y + 1));
+                let corners = [(left, top), (right, bottom)];
                 // Letters stay readable on the strongest.
-                page.draw(&Rectangle::new(corners, shade.color.mix(0.7 * shade.strength).filled()))?;
+                page.draw(&Rectangle::new(corners, color.mix(0.7 * strength).filled()))?;
                 page.draw(&Rectangle::new(corners, GRID.stroke_width(1)))?;
-                page.draw_text(&shade.text, &centred, (at(x) + middle, at(y) + middle))?;
+                centred.write(page, text, (left + middle, top + middle))?;
             }
         }
-        let note = "rows: what pictures are; columns: what they are taken for";
-        page.draw_text(note, &text(12, PALE_INK), (8, 6))
+        letters(NOTES, PALE_INK).write(page, note, (GAP as i32 / 2, ROOM as i32))
     };
-    png(&painted(side.max(head + 2 * GAP), side, paint)?).map_err(Error::draw)
+    png(&painted(size, top + matrix_side, paint)?).map_err(Error::draw)
 }
 
-/// Pictures in rows, each with lines of words below it, the first of them in colour; as PNG.
+/// Pictures in rows, each with words below it, the first text of them in colour; as PNG.
 pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Vec<u8>, Error> {
-    let lines = pictures.first().map_or(0, |(_, words)| words.len() as u32);
-    let (tile_width, tile_height) = (SIDE + GAP, SIDE + GAP + lines * LINE);
-    let rows = pictures.len().div_ceil(COLUMNS) as u32;
-    let corner = |i: usize| {
-        [GAP / 2 + (i % COLUMNS) as u32 * tile_width, GAP / 2 + (i / COLUMNS) as u32 * tile_height].map(|at| at as i32)
+    let tile = SIDE + GAP;
+    let lines = |words: &[String; 3]| -> Vec<(String, RGBColor)> {
+        let colored = words.iter().zip([super::PALETTE[1], INK, INK]);
+        let broken = colored.map(|(text, color)| (wrapped(text, NOTES, SIDE + GAP / 2 - ROOM, LINES), color));
+        broken.flat_map(|(lines, color)| lines.into_iter().map(move |line| (line, color))).collect()
     };
+    let words: Vec<Vec<(String, RGBColor)>> = pictures.iter().map(|(_, words)| lines(words)).collect();
+    // Where each row begins, and the page ends.
+    let mut tops = vec![GAP / 2];
+    for row in words.chunks(COLUMNS) {
+        let lines = row.iter().map(Vec::len).max().unwrap_or(0) as u32;
+        tops.push(tops[tops.len() - 1] + tile + LINE * lines);
+    }
+    let corner = |i: usize| [GAP / 2 + (i % COLUMNS) as u32 * tile, tops[i / COLUMNS]].map(|at| at as i32);
     let paint = |page: &Page<'_>| {
-        for (i, (_, words)) in pictures.iter().enumerate() {
+        for (i, words) in words.iter().enumerate() {
             let [x, y] = corner(i);
-            for (line, words) in words.iter().enumerate() {
-                let color = if line == 0 { super::PALETTE[1] } else { INK };
-                let below = (SIDE + 4 + LINE * line as u32) as i32;
-                page.draw_text(&shortened(words), &text(12, color), (x, y + below))?;
+            for (line, (text, color)) in words.iter().enumerate() {
+                let below = (SIDE + 2 * ROOM + LINE * line as u32) as i32;
+                letters(NOTES, *color).write(page, text, (x, y + below))?;
             }
         }
         Ok(())
     };
-    let mut page = painted(COLUMNS as u32 * tile_width, rows * tile_height, paint)?;
+    let mut page = painted(COLUMNS as u32 * tile, tops[tops.len() - 1] - GAP / 2, paint)?;
     for (i, (picture, _)) in pictures.iter().enumerate() {
         let [x, y] = corner(i);
         // Small ones are shown pixel by pixel.
@@ -98,7 +114,6 @@ fn painted(
     height: u32,
     paint: impl FnOnce(&Page<'_>) -> Result<(), DrawError<BitMapBackend<'static>>>,
 ) -> Result<RgbImage, Error> {
-    load_font();
     let mut picture = RgbImage::from_pixel(width, height, Rgb([255; 3]));
     let page = BitMapBackend::with_buffer(&mut picture, (width, height)).into_drawing_area();
     paint(&page).and_then(|()| page.present()).map_err(Error::draw)?;
@@ -106,17 +121,11 @@ fn painted(
     Ok(picture)
 }
 
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= MOST_LETTERS {
-        return name.to_owned();
-    }
-    name.chars().take(MOST_LETTERS - 2).chain("..".chars()).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::drawing::has_margins;
 
     fn pixels(png: &[u8]) -> RgbImage {
         image::load_from_memory(png).unwrap().to_rgb8()
@@ -129,9 +138,11 @@ mod tests {
         let (blue, orange) = (super::super::PALETTE[0], super::super::PALETTE[1]);
         let rows = [[blue, orange], [orange, blue]].map(|row| vec![shade("", row[0], 1.0), shade("7", row[1], 0.0)]);
         let picture = pixels(&matrix(&names, &rows).unwrap());
-        let head = 2 * GAP + MOST_LETTERS as u32 * LETTER;
-        assert_eq!(picture.dimensions(), (head + 2 * CELL + GAP, head + 2 * CELL + GAP));
-        let inside = |x: u32, y: u32| picture.get_pixel(head + CELL * x + 5, head + CELL * y + 5).0;
+        let left = GAP / 2 + width(&names[1], LETTERS) + 2 * ROOM;
+        let top = left + 2 * NOTES;
+        assert!(left > 200, "room for the whole name");
+        assert_eq!(picture.dimensions(), (left + 2 * CELL + GAP, top + 2 * CELL + GAP));
+        let inside = |x: u32, y: u32| picture.get_pixel(left + CELL * x + 5, top + CELL * y + 5).0;
         let mixed =
             |color: RGBColor| [color.0, color.1, color.2].map(|c| (0.7 * f64::from(c) + 0.3 * 255.0).round() as i32);
         for (y, color) in [(0, blue), (1, orange)] {
@@ -143,8 +154,49 @@ mod tests {
             let cell = (0..CELL).flat_map(|y| (0..CELL).map(move |x| (x0 + x, y0 + y)));
             cell.filter(|&(x, y)| picture.get_pixel(x, y).0[0] < 0x80).count()
         };
-        assert!(dark(head + CELL, head) > 10, "a number is written in it");
-        assert!(dark(head + 1, head - CELL) > 10 && dark(head - CELL, head + 1) > 10, "rows and columns have names");
+        assert!(dark(left + CELL, top) > 10, "a number is written in it");
+        assert!(dark(left + 1, top - CELL) > 10 && dark(left - CELL, top + 1) > 10, "rows and columns have names");
+    }
+
+    /// With few classes and many, short names and long ones, small counts and large ones.
+    #[test]
+    fn a_matrix_cuts_no_text() {
+        let long = "W".repeat(30) + &"i".repeat(30);
+        for (classes, name, count) in [(1, "a", "1"), (2, "a", "99"), (3, &*long, "50000"), (12, &long, "1234567")] {
+            let shade = || Shade { text: count.into(), color: super::super::PALETTE[0], strength: 0.0 };
+            let rows: Vec<Vec<Shade>> = (0..classes).map(|_| (0..classes).map(|_| shade()).collect()).collect();
+            let picture = pixels(&matrix(&vec![name.to_owned(); classes], &rows).unwrap());
+            assert!(has_margins(&picture), "{classes} classes");
+            let written = width(count, LETTERS);
+            let cell = CELL.max(written + 2 * ROOM);
+            let left = picture.width() - GAP - cell * classes as u32;
+            if classes > 2 {
+                // The lines between cells stay free.
+                let (x, top) = (left + cell, picture.height() - GAP - cell * classes as u32);
+                assert!((top..top + cell).all(|y| picture.get_pixel(x, y).0 == [GRID.0, GRID.1, GRID.2]), "{classes}");
+                // The longest name fills its room, as nothing else is cut off.
+                let dark = |x| (top..picture.height()).any(|y| picture.get_pixel(x, y).0[0] < 0x80);
+                assert!((GAP / 2..GAP).any(dark) && !(0..GAP / 2 - 1).any(dark), "{classes} classes: {left}");
+            }
+        }
+    }
+
+    /// A text keeps to its tile, however long it is.
+    #[test]
+    fn a_sheet_cuts_no_text() {
+        let long = "W".repeat(60);
+        let words = [format!("{long} 75 %"), format!("is {long}"), "#12345678".to_owned()];
+        let white = RgbImage::from_pixel(4, 4, Rgb([255; 3]));
+        let page = pixels(&sheet(&vec![(white, words); COLUMNS + 1]).unwrap());
+        assert!(has_margins(&page));
+        for column in 0..COLUMNS as u32 {
+            // Nothing on the lines between tiles, between the rows and below the last.
+            let x = (GAP / 2 + column * (SIDE + GAP)).saturating_sub(2);
+            assert!((0..page.height()).all(|y| page.get_pixel(x, y).0 == [255; 3]), "column {column}");
+        }
+        let tile = SIDE + GAP + (2 * LINES as u32 + 1) * LINE;
+        assert_eq!(page.height(), 2 * tile);
+        assert!((tile + 3..tile + 10).all(|y| (0..page.width()).all(|x| page.get_pixel(x, y).0 == [255; 3])));
     }
 
     #[test]

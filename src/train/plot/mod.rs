@@ -13,7 +13,7 @@ use plotters::{
 pub(super) use findings::{Shade, matrix, sheet};
 
 use super::Error;
-use crate::drawing::{DrawError, GRID, INK, PALE_INK, load_font, text};
+use crate::drawing::{CARRIED, DrawError, GRID, INK, PALE_INK, drawable, fitted, letters, width, wrapped};
 pub(super) use crate::drawing::{PALETTE, png};
 
 /// Points over the steps.
@@ -22,6 +22,8 @@ pub(super) type Points = Vec<(f64, f64)>;
 /// Heights of the heading and of a line of the legend, px.
 const HEADING: u32 = 40;
 const LEGEND_LINE: u32 = 22;
+/// Room beside texts, px.
+const MARGIN: u32 = 24;
 /// Columns that a long series is reduced to: about two pixels each on a page 960 px wide.
 const COLUMNS: usize = 440;
 
@@ -72,14 +74,15 @@ pub(super) struct Picture {
 impl Picture {
     pub(super) fn svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
-        self.paint(SVGBackend::with_string(&mut svg, self.size())).map_err(Error::draw)?;
+        // A browser has fonts of its own.
+        self.paint(SVGBackend::with_string(&mut svg, self.size()), str::to_owned).map_err(Error::draw)?;
         Ok(svg)
     }
 
     pub(super) fn png(&self) -> Result<Vec<u8>, Error> {
         let (width, height) = self.size();
         let mut picture = RgbImage::new(width, height);
-        self.paint(BitMapBackend::with_buffer(&mut picture, (width, height))).map_err(Error::draw)?;
+        self.paint(BitMapBackend::with_buffer(&mut picture, (width, height)), drawable).map_err(Error::draw)?;
         png(&picture).map_err(Error::draw)
     }
 
@@ -89,8 +92,8 @@ impl Picture {
         (self.width, heading + self.legend.len() as u32 * LEGEND_LINE + panels)
     }
 
-    fn paint<B: DrawingBackend>(&self, backend: B) -> Result<(), DrawError<B>> {
-        load_font();
+    /// `shown` is what the backend can show of a text.
+    fn paint<B: DrawingBackend>(&self, backend: B, shown: fn(&str) -> String) -> Result<(), DrawError<B>> {
         let page = backend.into_drawing_area();
         page.fill(&WHITE)?;
         let mut rest = page.clone();
@@ -100,12 +103,14 @@ impl Picture {
             above
         };
         if let Some(title) = &self.title {
-            below(HEADING).draw_text(title, &text(20, INK), (24, 14))?;
+            let title = fitted(&shown(title), 20, self.width - 2 * MARGIN);
+            letters(20, INK).write(&below(HEADING), &title, (MARGIN as i32, 14))?;
         }
         for (name, color) in &self.legend {
             let line = below(LEGEND_LINE);
             line.draw(&Rectangle::new([(24, 8), (44, 12)], color.filled()))?;
-            line.draw_text(name, &text(14, INK), (54, 3))?;
+            let name = fitted(&shown(name), 14, self.width - 54 - MARGIN);
+            letters(14, INK).write(&line, &name, (54, 3))?;
         }
         for panel in &self.panels {
             panel.paint(&below(panel.height), self.title.is_some())?;
@@ -116,14 +121,22 @@ impl Picture {
 
 impl Panel {
     fn paint<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, named: bool) -> Result<(), DrawError<B>> {
+        let (width_px, height_px) = area.dim_in_pixel();
+        let mut heading = 8;
         if named {
-            area.draw_text(&self.name, &text(16, self.color), (24, 6))?;
-            area.draw_text(&self.note, &text(14, PALE_INK), (200, 7))?;
+            letters(16, self.color).write(area, &self.name, (MARGIN as i32, 6))?;
+            let note_x = 200.max(2 * MARGIN + width(&self.name, 16));
+            let note = wrapped(&self.note, 14, width_px - note_x - MARGIN, 3);
+            for (line, y) in note.iter().zip((7..).step_by(18)) {
+                letters(14, PALE_INK).write(area, line, (note_x as i32, y))?;
+            }
+            heading = 12 + 18 * note.len() as u32;
         }
-        let (width, height) = area.dim_in_pixel();
+        // The last number may stand in the middle below the right edge.
+        let beyond = width(&format!("{:.0}", self.steps), 14) / 2;
         let mut chart: ChartContext<'_, B, Cartesian2d<RangedCoordf64, RangedCoordf64>> = ChartBuilder::on(area)
-            .margin_top(if named { 30 } else { 8 })
-            .margin_right(24)
+            .margin_top(heading)
+            .margin_right(MARGIN.max(beyond + 4))
             .margin_left(if named { 16 } else { 0 })
             .x_label_area_size(40)
             .y_label_area_size(52)
@@ -134,12 +147,13 @@ impl Panel {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(PALE_INK)
-            .label_style(text(14, PALE_INK))
+            .label_style(letters(14, PALE_INK).style(CARRIED))
             .x_desc("step")
-            .axis_desc_style(text(14, PALE_INK))
-            .x_labels(width as usize / 96)
+            .axis_desc_style(letters(14, PALE_INK).style(CARRIED))
+            .x_labels(width_px as usize / 96)
             .x_label_formatter(&|step| format!("{step:.0}"))
-            .y_labels(height as usize / 48)
+            .y_label_formatter(&|value| number(*value, self.values.end - self.values.start))
+            .y_labels(height_px as usize / 48)
             .draw()?;
         for Curve { points, color, pale, marked, ringed } in &self.curves {
             let style = if *pale { color.mix(0.3).stroke_width(1) } else { color.stroke_width(2) };
@@ -153,6 +167,13 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// A value on an axis that spans that much, with the digits that tell the values apart. Those with many zeros after the point
+/// would need more room than there is.
+fn number(value: f64, span: f64) -> String {
+    let decimals = (1.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
+    if decimals < 5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
 /// The highest of the points, the first of equal ones.
@@ -215,12 +236,45 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_an_axis_differ_and_are_short() {
+        for (span, values, expected) in [
+            (60.0, [0.0, 20.0], ["0", "20"]),
+            (1.5, [0.5, 1.0], ["0.5", "1.0"]),
+            (0.6, [60.1, 60.2], ["60.10", "60.20"]),
+            (2e-5, [1e-5, 1.5e-5], ["1.0e-5", "1.5e-5"]),
+        ] {
+            assert_eq!(values.map(|value| number(value, span)), expected);
+        }
+    }
+
+    #[test]
     fn thinning_keeps_the_extremes_in_order() {
         let mut points: Points = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
         (points[5_000].1, points[5_001].1) = (9.0, -9.0);
         let thin = thinned(&points);
         assert!(thin.len() <= 2 * COLUMNS && thin.is_sorted_by(|a, b| a.0 <= b.0));
         assert!(thin.contains(&(5_000.0, 9.0)) && thin.contains(&(5_001.0, -9.0)));
+    }
+
+    /// Long names, long notes and many digits.
+    #[test]
+    fn a_chart_cuts_no_text() {
+        let name = "W".repeat(200);
+        for width in [400, 960] {
+            let panel = Panel {
+                name: "Validation top-1, %".into(),
+                note: name.clone(),
+                color: INK,
+                height: 200,
+                steps: 1e9,
+                values: 1e-7..2e-7,
+                curves: vec![],
+            };
+            let legend = vec![(name.clone(), INK)];
+            let picture = Picture { width, title: Some(name.clone()), legend, panels: vec![panel] };
+            let picture = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
+            assert!(crate::drawing::has_margins(&picture), "{width} px");
+        }
     }
 
     /// Letters, grid and curve are there without any font of the machine's.

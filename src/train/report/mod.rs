@@ -4,6 +4,7 @@
 mod compare;
 mod overview;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ use super::broken::BrokenPictures;
 use super::plot::{PALETTE, Panel, Picture, Shade, matrix, png, sheet};
 use super::{Error, Findings, Line, Mistake, Run, curves, metrics};
 use crate::data::{Broken, Source, evaluation_crop};
+use crate::drawing::is_drawable;
 use crate::files;
 use crate::weights::ModelCard;
 
@@ -123,6 +125,8 @@ struct Page {
     /// Pictures that cannot be read: how many, and the first of them.
     broken_count: usize,
     broken: Vec<(String, String)>,
+    /// Classes that stand by number in the PNG drawings, since no font has the letters of their names.
+    numbered: BTreeMap<usize, String>,
     settings: Vec<(String, String)>,
     commands: Vec<(&'static str, String)>,
 }
@@ -162,6 +166,8 @@ struct Pair {
 #[derive(Serialize)]
 struct Card {
     picture: String,
+    #[serde(skip)]
+    classes: [usize; 2],
     index: usize,
     label: String,
     predicted: String,
@@ -204,12 +210,14 @@ impl Page {
         let card = |(mistake, thumbnail): (&Mistake, &RgbImage)| {
             Ok(Card {
                 picture: data_uri(&png(thumbnail).map_err(Error::draw)?),
+                classes: [mistake.label, mistake.predicted],
                 index: mistake.index,
                 label: name(mistake.label),
                 predicted: name(mistake.predicted),
                 probability: percent(mistake.probability.into(), 0),
             })
         };
+        let drawn = (0..rows).chain(mistakes.iter().flat_map(|mistake| [mistake.label, mistake.predicted]));
         Ok(Self {
             title,
             figures: figures(overview, lines),
@@ -222,6 +230,7 @@ impl Page {
             mistakes: mistakes.iter().zip(thumbnails).map(card).collect::<Result<_, Error>>()?,
             broken_count: 0,
             broken: Vec::new(),
+            numbered: drawn.map(|class| (class, name(class))).filter(|(_, name)| !is_drawable(name)).collect(),
             settings: overview.settings.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
             commands: commands(overview),
         })
@@ -238,6 +247,10 @@ impl Page {
     /// The confusion matrix and the mistakes as pictures of their own, where there are any.
     fn draw(&self, folder: &Path, thumbnails: Vec<RgbImage>) -> Result<(), Error> {
         let write = |name, png: Vec<u8>| files::write_atomic(&folder.join(name), |file| file.write_all(&png));
+        let drawable = |class: usize, name: &String| match self.numbered.contains_key(&class) {
+            true => format!("class {class}"),
+            false => name.clone(),
+        };
         if !self.table.is_empty() {
             let shade = |cell: &Cell| Shade {
                 text: if cell.count > 0 { cell.count.to_string() } else { String::new() },
@@ -245,11 +258,13 @@ impl Page {
                 strength: f64::from(cell.heat) / 100.0,
             };
             let rows: Vec<Vec<Shade>> = self.table.iter().map(|(_, row)| row.iter().map(shade).collect()).collect();
-            write("confusion.png", matrix(&self.classes, &rows)?)?;
+            let names: Vec<String> = self.classes.iter().enumerate().map(|(i, name)| drawable(i, name)).collect();
+            write("confusion.png", matrix(&names, &rows)?)?;
         }
         if !self.mistakes.is_empty() {
             let words = |card: &Card| {
-                let Card { index, label, predicted, probability, .. } = card;
+                let Card { index, classes, label, predicted, probability, .. } = card;
+                let [label, predicted] = [drawable(classes[0], label), drawable(classes[1], predicted)];
                 [format!("{predicted} {probability}"), format!("is {label}"), format!("#{index}")]
             };
             let pictures: Vec<_> = thumbnails.into_iter().zip(self.mistakes.iter().map(words)).collect();

@@ -108,6 +108,24 @@ fn the_page_of_a_run_at_its_beginning() {
     assert!(!html.contains("What is taken for what") && !html.contains("worst mistakes"), "{html}");
 }
 
+/// No font is to be had for right-to-left scripts, since nothing here sets them.
+#[test]
+fn names_without_a_font_stand_by_number_in_drawings() {
+    let folder = run(2);
+    found(folder.path(), 3);
+    let source: Arc<dyn Source> = Arc::new(Plain);
+    let drawn = |names: [&str; 3]| {
+        let card = ModelCard { classes: names.map(String::from).to_vec(), ..card(3) };
+        write(&settings(folder.path()), &card, &*source).unwrap();
+        ["confusion.png", "mistakes.png"].map(|name| fs::read(folder.path().join(name)).unwrap())
+    };
+    let by_number = drawn(["class 0", "cat", "class 2"]);
+    let html = || fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(!html().contains("stand by number"));
+    assert!(drawn(["قط", "cat", "כלב"]) == by_number);
+    assert!(html().contains("class 0 is قط,") && html().contains("class 2 is כלב."), "{}", html());
+}
+
 #[test]
 fn many_classes_are_a_list() {
     let folder = run(2);
