@@ -1,30 +1,35 @@
 //! Picture files.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Cursor, Read};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
+use std::sync::Once;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::Error;
+use super::jpeg::{Colours, Jpeg};
+use super::orientation::Notes;
+use super::{Error, content};
 
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
+/// A picture larger than this has a file of a thousandth of its size at least. Photographs are compressed to a hundredth at best; a page of
+/// text in fax coding may reach a thousandth, and stays below this.
+const FREE_BYTES: u64 = 128 << 20;
+const MAX_RATIO: u64 = 1000;
 
-/// Decodes a JPEG, PNG or WebP file, whatever its name, to 8-bit RGB: upright as its EXIF says, alpha left out.
+/// Decodes a picture file, whatever its name, to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, of moving ones the first picture; upright
+/// as its EXIF data or XMP say, alpha left out.
 ///
 /// # Errors
 /// [`Error::Read`] if the file cannot be read; [`Error::Picture`] if it is no such picture, is damaged, has more than
 /// 32,768 pixels a side or takes more than 512 MiB decoded.
 pub fn decode(path: &Path) -> Result<RgbImage, Error> {
     let unusable = |problem: String| Error::Picture { path: path.to_owned(), problem };
-    let bytes = read(path)?;
-    // What is damaged may make a decoder panic, and must not end more than its own reading.
-    let decoded = catch_unwind(|| decode_bytes(&bytes)).unwrap_or_else(|_| Err("its decoder fails on it".to_owned()));
-    decoded.map_err(unusable)
+    decode_bytes(&read(path)?).map_err(unusable)
 }
 
 /// The bytes of a picture's file.
@@ -39,39 +44,132 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-pub(super) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-    match reader.format() {
-        None => return Err("neither JPEG nor PNG nor WebP by its content".to_owned()),
-        Some(ImageFormat::Jpeg) if is_cut_short(bytes) => return Err("cut short: a JPEG without an end".to_owned()),
-        Some(_) => {}
+/// What a picture file held before it became RGB of 8 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The format's name.
+    pub format: &'static str,
+    /// It has brightness and no colours.
+    pub grey: bool,
+    /// It has four inks.
+    pub cmyk: bool,
+    /// It has more than 8 bits a channel.
+    pub deep: bool,
+    /// It has an alpha channel, or one colour that is transparent.
+    pub alpha: bool,
+}
+
+/// As [`decode`], of a file's content.
+pub(crate) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
+    Ok(decode_bytes_with_facts(bytes)?.0)
+}
+
+/// As [`decode_bytes`], with what the file held.
+pub(crate) fn decode_bytes_with_facts(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
+    let format = image::guess_format(bytes).ok();
+    match format.and_then(|format| Some((format, name(format)?))) {
+        Some((ImageFormat::Jpeg, _)) => without_panics(|| decode_jpeg(bytes)),
+        Some((format, name)) => without_panics(|| decode_with_image(bytes, format, name)),
+        None => Err(content::name(bytes)),
     }
+}
+
+/// The name of a format that is decoded.
+fn name(format: ImageFormat) -> Option<&'static str> {
+    Some(match format {
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::WebP => "WebP",
+        _ => return None,
+    })
+}
+
+fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
+    let jpeg = Jpeg::new(bytes)?;
+    let facts = Facts {
+        format: "JPEG",
+        grey: jpeg.colours == Colours::Grey,
+        cmyk: matches!(jpeg.colours, Colours::Cmyk | Colours::Ycck),
+        deep: false,
+        alpha: false,
+    };
+    let (width, height) = jpeg.size();
+    check_size(width, height, 3 * u64::from(width) * u64::from(height), bytes)?;
+    let notes = Notes { exif: jpeg.exif.map(Into::into), xmp: jpeg.xmp.map(Into::into) };
+    let mut picture = DynamicImage::from(jpeg.decode()?);
+    picture.apply_orientation(notes.orientation());
+    Ok((picture.into_rgb8(), facts))
+}
+
+fn decode_with_image(bytes: &[u8], format: ImageFormat, name: &'static str) -> Result<(RgbImage, Facts), String> {
+    let damaged = |error: image::ImageError| format!("a {name} that cannot be decoded: {error}");
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
-    if width.max(height) > MAX_SIDE || decoder.total_bytes() > MAX_BYTES {
-        let (size, limit) = (decoder.total_bytes() >> 20, MAX_BYTES >> 20);
+    check_size(width, height, decoder.total_bytes(), bytes)?;
+    let (colours, stored) = (decoder.color_type(), decoder.original_color_type());
+    let facts = Facts {
+        format: name,
+        grey: !colours.has_color(),
+        cmyk: matches!(stored, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16),
+        deep: colours.bytes_per_pixel() > colours.channel_count(),
+        alpha: colours.has_alpha(),
+    };
+    let notes = match format {
+        ImageFormat::Png => Notes::of_png(bytes),
+        ImageFormat::WebP => Notes::of_webp(bytes),
+        ImageFormat::Tiff => Notes { exif: Some(bytes.into()), xmp: None },
+        _ => Notes::default(),
+    };
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    picture.apply_orientation(notes.orientation());
+    Ok((picture.into_rgb8(), facts))
+}
+
+/// Refuses a picture that is too large, decoded and as RGB, or larger than a file of so many bytes plausibly holds.
+fn check_size(width: u32, height: u32, decoded_bytes: u64, file: &[u8]) -> Result<(), String> {
+    let rgb_bytes = 3 * u64::from(width) * u64::from(height);
+    let bytes = decoded_bytes.max(rgb_bytes);
+    let size = bytes >> 20;
+    if width.max(height) > MAX_SIDE || bytes > MAX_BYTES {
+        let limit = MAX_BYTES >> 20;
         return Err(format!(
             "{width} x {height} pixels, {size} MiB decoded; at most {MAX_SIDE} a side and {limit} MiB are"
         ));
     }
-    // A damaged note on orientation does not spoil the picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    picture.apply_orientation(orientation);
-    Ok(picture.into_rgb8())
+    let file_bytes = file.len() as u64;
+    if bytes > FREE_BYTES && bytes / MAX_RATIO > file_bytes {
+        return Err(format!(
+            "{width} x {height} pixels, {size} MiB decoded, out of a file of {file_bytes} bytes: no photograph is so small"
+        ));
+    }
+    Ok(())
 }
 
-/// Whether a JPEG's scans break off. The decoder would fill what is missing with grey and say nothing.
-fn is_cut_short(jpeg: &[u8]) -> bool {
-    let mut at = 2;
-    // Past the segments before the first scan (FF, kind, length): a thumbnail in one of them has an end of its own.
-    while let Some(&[0xFF, 0x00..=0xD9 | 0xDB..=0xFE, high, low]) = jpeg.get(at..at + 4) {
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+/// What is damaged may make a decoder panic. That ends no more than its own reading, and leaves no trace on the terminal.
+fn without_panics<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    thread_local! {
+        static DECODING: Cell<bool> = const { Cell::new(false) };
     }
-    !jpeg.get(at..).unwrap_or_default().windows(2).rev().any(|pair| pair == [0xFF, 0xD9])
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !DECODING.get() {
+                before(panic);
+            }
+        }));
+    });
+    DECODING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    DECODING.set(false);
+    result.unwrap_or_else(|_| Err("damaged: its decoder fails on it".to_owned()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod augment;
 mod broken;
 #[cfg(feature = "train")]
 mod cifar;
+#[cfg(feature = "pictures")]
+mod content;
 #[cfg(feature = "train")]
 mod classes;
 #[cfg(feature = "train")]
@@ -19,12 +21,16 @@ mod error;
 mod folder;
 #[cfg(feature = "train")]
 mod idx;
+#[cfg(feature = "pictures")]
+mod jpeg;
 #[cfg(feature = "train")]
 mod inspect;
 #[cfg(feature = "train")]
 mod loader;
 #[cfg(feature = "train")]
 mod order;
+#[cfg(feature = "pictures")]
+mod orientation;
 #[cfg(feature = "train")]
 mod random;
 mod resize;

@@ -1,0 +1,175 @@
+//! JPEG files: sequential and progressive, Huffman-coded, 8 bits a sample, of any sampling, in scans of any order. Pixels are those of
+//! libjpeg, which data sets are prepared and other libraries are trained with: the same transform, upsampling and colours. What does
+//! not yield a whole picture is refused.
+//!
+//! The standard is ITU-T T.81.
+
+mod huffman;
+mod markers;
+mod mjpeg;
+mod pixels;
+mod scan;
+mod transform;
+
+use image::RgbImage;
+
+use markers::{Frame, Scan, Tables};
+use mjpeg::MJPEG_TABLES;
+use pixels::Painter;
+
+const DAMAGED: &str = "a damaged JPEG";
+const CUT_SHORT: &str = "cut short: a JPEG whose data end before the picture does";
+
+/// What a JPEG's components are. Inks are stored as what they let through, as Adobe's programs do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colours {
+    Grey,
+    Rgb,
+    YCbCr,
+    Cmyk,
+    /// CMYK of which the first three are YCbCr.
+    Ycck,
+}
+
+/// A JPEG that is read up to its first scan.
+pub(super) struct Jpeg<'a> {
+    bytes: &'a [u8],
+    /// What is read next.
+    at: usize,
+    frame: Frame,
+    tables: Tables,
+    scan: Scan,
+    pub colours: Colours,
+    /// EXIF data without their head.
+    pub exif: Option<&'a [u8]>,
+    /// XMP data without their head.
+    pub xmp: Option<&'a [u8]>,
+}
+
+/// What comes before a scan.
+#[derive(Default)]
+struct Heads<'a> {
+    frame: Option<Frame>,
+    jfif: bool,
+    /// The kind of colours that Adobe's marker names.
+    adobe: Option<u8>,
+    exif: Option<&'a [u8]>,
+    xmp: Option<&'a [u8]>,
+}
+
+impl<'a> Jpeg<'a> {
+    /// Reads up to the first scan.
+    ///
+    /// # Errors
+    /// What the file is instead of a JPEG that can be decoded.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, String> {
+        let (mut at, mut heads, mut tables) = (2, Heads::default(), Tables::new());
+        let scan = heads.read(bytes, &mut at, &mut tables)?.ok_or(CUT_SHORT)?;
+        let Heads { frame: Some(frame), jfif, adobe, exif, xmp } = heads else { return Err(DAMAGED.to_owned()) };
+        // As libjpeg tells them.
+        let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
+        let colours = match (ids.len(), adobe) {
+            (1, _) => Colours::Grey,
+            (3, Some(0)) if !jfif => Colours::Rgb,
+            (3, None) if !jfif && ids == *b"RGB" => Colours::Rgb,
+            (3, _) => Colours::YCbCr,
+            (_, None | Some(0)) => Colours::Cmyk,
+            _ => Colours::Ycck,
+        };
+        Ok(Self { bytes, at, frame, tables, scan, colours, exif, xmp })
+    }
+
+    /// Width and height in pixels, as stored.
+    pub(super) fn size(&self) -> (u32, u32) {
+        (self.frame.width as u32, self.frame.height as u32)
+    }
+
+    /// Decodes the picture.
+    ///
+    /// # Errors
+    /// If it is damaged, or not all there.
+    pub(super) fn decode(mut self) -> Result<RgbImage, String> {
+        // Each block takes a bit at least, so that a small file cannot ask for much memory.
+        if self.frame.blocks() / 8 > self.bytes.len() {
+            return Err(CUT_SHORT.to_owned());
+        }
+        let mut painter = Painter::new(&self.frame, self.colours);
+        let mut heads = Heads { frame: Some(self.frame), ..Heads::default() };
+        let mut scan = Some(self.scan);
+        while let Some(next) = scan {
+            let frame = heads.frame.as_mut().ok_or(DAMAGED)?;
+            if !frame.progressive {
+                self.tables.complete()?;
+            }
+            self.at = scan::decode((self.bytes, self.at), frame, &next, &self.tables, &mut painter)?;
+            if frame.is_complete() {
+                if frame.progressive {
+                    frame.components.iter_mut().for_each(|component| transform::rows(component, 0, component.high));
+                }
+                return Ok(painter.finish(frame));
+            }
+            scan = heads.read(self.bytes, &mut self.at, &mut self.tables)?;
+        }
+        Err("a JPEG that lacks a part: not all of its scans are there".to_owned())
+    }
+}
+
+impl<'a> Heads<'a> {
+    /// Reads up to the next scan; None if there is no other.
+    fn read(&mut self, bytes: &'a [u8], at: &mut usize, tables: &mut Tables) -> Result<Option<Scan>, String> {
+        while let Some(code) = markers::next(bytes, at) {
+            // Markers without content.
+            if matches!(code, 0x01 | 0xD0..=0xD8) {
+                continue;
+            }
+            if code == 0xD9 {
+                break;
+            }
+            let content = markers::segment(bytes, at)?;
+            match code {
+                0xC0..=0xC2 => {
+                    if self.frame.is_some() {
+                        return Err("a damaged JPEG: it begins a second time".to_owned());
+                    }
+                    self.frame = Some(Frame::new(code == 0xC2, content)?);
+                }
+                0xC4 => tables.huffman(content)?,
+                0xC3 => return Err("a lossless JPEG, which is not read".to_owned()),
+                0xC5..=0xC7 | 0xCD..=0xCF => return Err("a hierarchical JPEG, which is not read".to_owned()),
+                0xC9..=0xCC => return Err("an arithmetic-coded JPEG, which is not read".to_owned()),
+                0xDA => return Ok(Some(Scan::new(self.frame.as_ref().ok_or(DAMAGED)?, content)?)),
+                0xDB => tables.quantisation(content)?,
+                0xDD => {
+                    let interval = content.first_chunk().ok_or(DAMAGED)?;
+                    tables.restart_interval = u16::from_be_bytes(*interval).into();
+                }
+                0xE0 if content.len() >= 14 && content.starts_with(b"JFIF\0") => self.jfif = true,
+                0xE1 => {
+                    self.exif = self.exif.or(content.strip_prefix(b"Exif\0\0"));
+                    self.xmp = self.xmp.or(content.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0"));
+                }
+                0xEE if content.len() >= 12 && content.starts_with(b"Adobe") => self.adobe = Some(content[11]),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Does work that the compiler puts into vectors, in the widest that the processor has.
+#[inline(always)]
+fn wide(work: impl FnOnce()) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn with_avx2(work: impl FnOnce()) {
+            work();
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what the function is compiled for.
+            #[allow(unsafe_code)]
+            return unsafe { with_avx2(work) };
+        }
+    }
+    work();
+}

@@ -1,0 +1,185 @@
+//! From samples to pixels: the coarser components to full size, then colours to RGB, both as libjpeg does by default.
+
+use image::RgbImage;
+
+use super::Colours;
+use super::markers::{Component, Frame};
+
+/// How a component gets the size of the finest.
+#[derive(Clone, Copy)]
+enum Upsampling {
+    /// It has it already.
+    None,
+    /// Each sample that many times across and down.
+    Repeated(usize, usize),
+    /// Twice as many across, each 3/4 of the nearer sample and 1/4 of the other.
+    Across,
+    /// Twice as many down, likewise.
+    Down,
+    /// Both, one after the other.
+    Both,
+}
+
+impl Upsampling {
+    fn of(component: &Component, frame: &Frame) -> Self {
+        match (frame.across / component.across, frame.down / component.down) {
+            (1, 1) => Self::None,
+            (1, 2) => Self::Down,
+            (2, 1) if component.width > 2 => Self::Across,
+            (2, 2) if component.width > 2 => Self::Both,
+            (across, down) => Self::Repeated(across, down),
+        }
+    }
+}
+
+/// A component's row `y` of the picture, at least as wide; `row` and `sums` are room for it.
+#[inline(always)]
+fn full_row<'r>(component: &'r Component, how: Upsampling, y: usize, row: &'r mut [u8], sums: &mut [u16]) -> &'r [u8] {
+    let source = |y: usize| &component.samples[(y % component.kept) * component.stride * 8..][..component.width];
+    // The nearer row, and the other; at the edges there is none.
+    let pair = || {
+        let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(component.height - 1) };
+        source(y / 2).iter().zip(source(other)).map(|(near, far)| 3 * u16::from(*near) + u16::from(*far))
+    };
+    match how {
+        Upsampling::None => return source(y),
+        Upsampling::Repeated(across, down) => {
+            for (few, one) in row.chunks_exact_mut(across).zip(source(y / down)) {
+                few.fill(*one);
+            }
+        }
+        Upsampling::Down => {
+            let rounding = 1 + (y % 2) as u16;
+            row.iter_mut().zip(pair()).for_each(|(v, sum)| *v = ((sum + rounding) >> 2) as u8);
+        }
+        Upsampling::Across => {
+            sums.iter_mut().zip(source(y)).for_each(|(sum, v)| *sum = (*v).into());
+            across(&sums[..component.width], row, [1, 2], 2);
+        }
+        Upsampling::Both => {
+            sums.iter_mut().zip(pair()).for_each(|(sum, v)| *sum = v);
+            across(&sums[..component.width], row, [8, 7], 4);
+        }
+    }
+    row
+}
+
+/// Twice as many values, each 3/4 of the nearer and 1/4 of the other, rounded to the left and right of the nearer one by so much.
+#[inline(always)]
+fn across(values: &[u16], out: &mut [u8], [left, right]: [u16; 2], bits: u32) {
+    let last = values.len() - 1;
+    let out = &mut out.as_chunks_mut::<2>().0[..=last];
+    for ((pair, near), [before, after]) in out[1..last]
+        .iter_mut()
+        .zip(&values[1..last])
+        .zip(values[..last - 1].iter().zip(&values[2..]).map(|(before, after)| [before, after]))
+    {
+        *pair = [((3 * near + before + left) >> bits) as u8, ((3 * near + after + right) >> bits) as u8];
+    }
+    let edge = |near: u16, rounding: u16| ((4 * near + rounding) >> bits) as u8;
+    out[0] = [edge(values[0], left), ((3 * values[0] + values[1] + right) >> bits) as u8];
+    out[last] = [((3 * values[last] + values[last - 1] + left) >> bits) as u8, edge(values[last], right)];
+}
+
+/// Pixels as they are known, from the first row to the last.
+pub(super) struct Painter {
+    colours: Colours,
+    picture: RgbImage,
+    /// Rows that are there.
+    done: usize,
+    how: Vec<Upsampling>,
+    /// Room for a row of each component, before and after its colours are those of the picture.
+    rows: Vec<Vec<u8>>,
+    planes: [Vec<u8>; 3],
+    sums: Vec<u16>,
+}
+
+impl Painter {
+    pub(super) fn new(frame: &Frame, colours: Colours) -> Self {
+        let room = frame.units * frame.across * 8;
+        let how: Vec<_> = frame.components.iter().map(|component| Upsampling::of(component, frame)).collect();
+        Self {
+            colours,
+            picture: RgbImage::new(frame.width as u32, frame.height as u32),
+            done: 0,
+            rows: vec![vec![0; room]; how.len()],
+            how,
+            planes: std::array::from_fn(|_| vec![0; frame.width]),
+            sums: vec![0; room],
+        }
+    }
+
+    /// Goes on up to the row before `end`, for which the samples are there.
+    pub(super) fn paint(&mut self, frame: &Frame, end: usize) {
+        super::wide(
+            #[inline(always)]
+            || self.rows(frame, end),
+        );
+    }
+
+    /// The picture, once its last row is there.
+    pub(super) fn finish(mut self, frame: &Frame) -> RgbImage {
+        self.paint(frame, frame.height);
+        self.picture
+    }
+
+    #[inline(always)]
+    fn rows(&mut self, frame: &Frame, end: usize) {
+        let Self { colours, picture, done, how, rows, planes, sums } = self;
+        for (y, pixels) in picture.chunks_exact_mut(3 * frame.width).enumerate().take(end).skip(*done) {
+            let mut full = [&[][..]; 4];
+            for (((full, component), how), row) in full.iter_mut().zip(&frame.components).zip(&*how).zip(&mut *rows) {
+                *full = &full_row(component, *how, y, row, sums)[..frame.width];
+            }
+            fill(*colours, full, planes, pixels.as_chunks_mut().0);
+        }
+        *done = end;
+    }
+}
+
+/// A row of pixels of the components' full rows.
+#[inline(always)]
+fn fill(colours: Colours, [a, b, c, k]: [&[u8]; 4], planes: &mut [Vec<u8>; 3], pixels: &mut [[u8; 3]]) {
+    match colours {
+        Colours::Grey => pixels.iter_mut().zip(a).for_each(|(pixel, v)| *pixel = [*v; 3]),
+        Colours::Rgb | Colours::Cmyk => interleave([a, b, c], pixels),
+        Colours::YCbCr | Colours::Ycck => {
+            from_ycc([a, b, c], planes);
+            let [red, green, blue] = &*planes;
+            interleave([red, green, blue], pixels);
+        }
+    }
+    // Adobe's YCCK are the inks themselves.
+    let ink = if colours == Colours::Ycck { 255 } else { 0 };
+    pixels.iter_mut().zip(k).for_each(|(pixel, k)| *pixel = pixel.map(|v| product(v ^ ink, *k)));
+}
+
+#[inline(always)]
+fn interleave([a, b, c]: [&[u8]; 3], pixels: &mut [[u8; 3]]) {
+    for (((pixel, a), b), c) in pixels.iter_mut().zip(a).zip(b).zip(c) {
+        *pixel = [*a, *b, *c];
+    }
+}
+
+/// Colours from brightness and two differences (JFIF 1.02, page 3), with 16 fractional bits.
+#[inline(always)]
+fn from_ycc([y, blue, red]: [&[u8]; 3], [r, g, b]: &mut [Vec<u8>; 3]) {
+    const fn fixed(value: f64) -> i32 {
+        (value * 65_536.0 + 0.5) as i32
+    }
+    const HALF: i32 = 1 << 15;
+    let byte = |v: i32| v.clamp(0, 255) as u8;
+    for (((((y, blue), red), r), g), b) in y.iter().zip(blue).zip(red).zip(r).zip(g).zip(b) {
+        let (y, blue, red) = (i32::from(*y), i32::from(*blue) - 128, i32::from(*red) - 128);
+        *r = byte(y + ((fixed(1.402) * red + HALF) >> 16));
+        *g = byte(y + ((-fixed(0.344_14) * blue - fixed(0.714_14) * red + HALF) >> 16));
+        *b = byte(y + ((fixed(1.772) * blue + HALF) >> 16));
+    }
+}
+
+/// `a * b / 255`, rounded: what ink of one colour and black let through, each stored as what it lets through.
+#[inline(always)]
+fn product(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    ((product + (product >> 8)) >> 8) as u8
+}
