@@ -11,7 +11,7 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageRea
 
 use super::jpeg::{Colours, Jpeg};
 use super::orientation::Notes;
-use super::{Error, content};
+use super::{Error, content, gif, tiff};
 
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
@@ -66,24 +66,19 @@ pub(crate) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
 
 /// As [`decode_bytes`], with what the file held.
 pub(crate) fn decode_bytes_with_facts(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
-    let format = image::guess_format(bytes).ok();
-    match format.and_then(|format| Some((format, name(format)?))) {
-        Some((ImageFormat::Jpeg, _)) => without_panics(|| decode_jpeg(bytes)),
-        Some((format, name)) => without_panics(|| decode_with_image(bytes, format, name)),
-        None => Err(content::name(bytes)),
-    }
-}
-
-/// The name of a format that is decoded.
-fn name(format: ImageFormat) -> Option<&'static str> {
-    Some(match format {
-        ImageFormat::Bmp => "BMP",
-        ImageFormat::Gif => "GIF",
-        ImageFormat::Jpeg => "JPEG",
-        ImageFormat::Png => "PNG",
-        ImageFormat::Tiff => "TIFF",
-        ImageFormat::WebP => "WebP",
-        _ => return None,
+    let format = match bytes {
+        // BigTIFF, which `image` decodes and does not recognise.
+        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Some(ImageFormat::Tiff),
+        _ => image::guess_format(bytes).ok(),
+    };
+    without_panics(|| match format {
+        Some(ImageFormat::Jpeg) => decode_jpeg(bytes),
+        Some(ImageFormat::Gif) => gif::decode(bytes),
+        Some(ImageFormat::Png) => decode_with_image(bytes, ImageFormat::Png, "PNG", &Notes::of_png(bytes)),
+        Some(ImageFormat::WebP) => decode_with_image(bytes, ImageFormat::WebP, "WebP", &Notes::of_webp(bytes)),
+        Some(ImageFormat::Bmp) => decode_with_image(bytes, ImageFormat::Bmp, "BMP", &Notes::default()),
+        Some(ImageFormat::Tiff) => tiff::decode(bytes),
+        _ => Err(content::name(bytes)),
     })
 }
 
@@ -96,23 +91,38 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
         deep: false,
         alpha: false,
     };
-    let (width, height) = jpeg.size();
-    check_size(width, height, 3 * u64::from(width) * u64::from(height), bytes)?;
+    check_size(jpeg.size(), 0, bytes)?;
     let notes = Notes { exif: jpeg.exif.map(Into::into), xmp: jpeg.xmp.map(Into::into) };
     let mut picture = DynamicImage::from(jpeg.decode()?);
     picture.apply_orientation(notes.orientation());
     Ok((picture.into_rgb8(), facts))
 }
 
-fn decode_with_image(bytes: &[u8], format: ImageFormat, name: &'static str) -> Result<(RgbImage, Facts), String> {
+/// Decodes a file by `image`.
+fn decode_with_image(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    notes: &Notes,
+) -> Result<(RgbImage, Facts), String> {
+    let (mut picture, facts) = stored_by_image(bytes, format, name)?;
+    picture.apply_orientation(notes.orientation());
+    Ok((rgb(picture), facts))
+}
+
+/// The picture as it is stored, in a file that `image` decodes.
+pub(super) fn stored_by_image(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+) -> Result<(DynamicImage, Facts), String> {
     let damaged = |error: image::ImageError| format!("a {name} that cannot be decoded: {error}");
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    check_size(width, height, decoder.total_bytes(), bytes)?;
+    check_size(decoder.dimensions().into(), decoder.total_bytes(), bytes)?;
     let (colours, stored) = (decoder.color_type(), decoder.original_color_type());
     let facts = Facts {
         format: name,
@@ -121,21 +131,24 @@ fn decode_with_image(bytes: &[u8], format: ImageFormat, name: &'static str) -> R
         deep: colours.bytes_per_pixel() > colours.channel_count(),
         alpha: colours.has_alpha(),
     };
-    let notes = match format {
-        ImageFormat::Png => Notes::of_png(bytes),
-        ImageFormat::WebP => Notes::of_webp(bytes),
-        ImageFormat::Tiff => Notes { exif: Some(bytes.into()), xmp: None },
-        _ => Notes::default(),
-    };
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    picture.apply_orientation(notes.orientation());
-    Ok((picture.into_rgb8(), facts))
+    Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, facts))
 }
 
-/// Refuses a picture that is too large, decoded and as RGB, or larger than a file of so many bytes plausibly holds.
-fn check_size(width: u32, height: u32, decoded_bytes: u64, file: &[u8]) -> Result<(), String> {
-    let rgb_bytes = 3 * u64::from(width) * u64::from(height);
-    let bytes = decoded_bytes.max(rgb_bytes);
+/// Of 16 bits the upper 8, as Pillow takes them; alpha left out.
+pub(super) fn rgb(picture: DynamicImage) -> RgbImage {
+    match picture.color().bytes_per_pixel() / picture.color().channel_count() {
+        1 => picture.into_rgb8(),
+        _ => {
+            let deep = picture.into_rgb16();
+            let pixels = deep.pixels().flat_map(|pixel| pixel.0.map(|v| (v >> 8) as u8)).collect();
+            RgbImage::from_raw(deep.width(), deep.height(), pixels).unwrap_or_default()
+        }
+    }
+}
+
+/// Refuses a picture that is too large, as it is decoded or as RGB, or larger than such a file plausibly holds.
+pub(super) fn check_size([width, height]: [u32; 2], decoded_bytes: u64, file: &[u8]) -> Result<(), String> {
+    let bytes = decoded_bytes.max(3 * u64::from(width) * u64::from(height));
     let size = bytes >> 20;
     if width.max(height) > MAX_SIDE || bytes > MAX_BYTES {
         let limit = MAX_BYTES >> 20;

@@ -19,6 +19,8 @@ mod decode;
 mod error;
 #[cfg(feature = "train")]
 mod folder;
+#[cfg(feature = "pictures")]
+mod gif;
 #[cfg(feature = "train")]
 mod idx;
 #[cfg(feature = "pictures")]
@@ -44,6 +46,8 @@ mod shards;
 mod split;
 #[cfg(feature = "pictures")]
 mod walk;
+#[cfg(feature = "pictures")]
+mod tiff;
 
 #[cfg(feature = "train")]
 pub use self::{

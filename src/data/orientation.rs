@@ -6,6 +6,8 @@ use std::io::Read;
 use flate2::read::ZlibDecoder;
 use image::metadata::Orientation;
 
+use super::tiff::Directory;
+
 /// The tag of TIFF and EXIF.
 const TAG: u16 = 0x0112;
 /// The longest profile that is inflated, in bytes; JPEG's EXIF data have at most 64 KiB.
@@ -109,46 +111,11 @@ fn xmp(xmp: &[u8]) -> Option<u8> {
     })
 }
 
-/// The orientation that the first directory of a TIFF file, or of EXIF data, names; 0 for one that is none.
+/// The orientation that a TIFF file, or EXIF data, name; 0 for one that is none.
 fn tiff(bytes: &[u8]) -> Option<u8> {
-    let little = match bytes.get(..2)? {
-        b"II" => true,
-        b"MM" => false,
-        _ => return None,
-    };
-    // An unsigned number of up to 8 bytes.
-    let number = |at: u64, count: usize| -> Option<u64> {
-        let at = usize::try_from(at).ok()?;
-        let bytes = bytes.get(at..at.checked_add(count)?)?.iter();
-        let shifted = |number, byte: &u8| number << 8 | u64::from(*byte);
-        Some(if little { bytes.rev().fold(0, shifted) } else { bytes.fold(0, shifted) })
-    };
-    // BigTIFF has 8 bytes where TIFF has 4, and where it counts entries 2.
-    let (wide, first, count_bytes) = match number(2, 2)? {
-        43 => (8, number(8, 8)?, 8),
-        _ => (4, number(4, 4)?, 2),
-    };
-    let entry_bytes = 4 + 2 * wide as u64;
-    let entries = (0..number(first, count_bytes)?).map(|i| first + count_bytes as u64 + i * entry_bytes);
-    let found = entries.map_while(|entry| Some((entry, number(entry, 2)?))).filter(|(_, tag)| *tag == u64::from(TAG));
-    let (entry, _) = found.last()?;
-    let (kind, count, mut at) = (number(entry + 2, 2)?, number(entry + 4, wide)?, entry + 4 + wide as u64);
-    // By the kinds of TIFF: bytes, and a number of that kind.
-    let size = match kind {
-        6 => 1,
-        3 | 8 => 2,
-        4 | 9 | 11 | 13 => 4,
-        5 | 10 | 12 | 16 => 8,
-        _ => return Some(0),
-    };
-    if size > wide {
-        at = number(at, wide)?;
+    let directory = Directory::new(bytes)?;
+    match directory.values(TAG)[..] {
+        [value] if (1.0..=8.0).contains(&value) && value.fract() == 0.0 => Some(value as u8),
+        _ => directory.has(TAG).then_some(0),
     }
-    let value = match kind {
-        11 => f64::from(f32::from_bits(number(at, 4)? as u32)),
-        12 => f64::from_bits(number(at, 8)?),
-        5 | 10 => number(at, 4)? as f64 / number(at + 4, 4)? as f64,
-        _ => number(at, size)? as f64,
-    };
-    Some(if count == 1 && (1.0..=8.0).contains(&value) && value.fract() == 0.0 { value as u8 } else { 0 })
 }

@@ -80,8 +80,8 @@ impl<'a> Jpeg<'a> {
     }
 
     /// Width and height in pixels, as stored.
-    pub(super) fn size(&self) -> (u32, u32) {
-        (self.frame.width as u32, self.frame.height as u32)
+    pub(super) fn size(&self) -> [u32; 2] {
+        [self.frame.width as u32, self.frame.height as u32]
     }
 
     /// Decodes the picture.

@@ -1,0 +1,42 @@
+//! GIF files: the first picture on its canvas, with the colours that Pillow gives it.
+
+use gif::{ColorOutput, DecodeOptions, MemoryLimit};
+use image::RgbImage;
+
+use super::decode::{Facts, check_size};
+
+/// Decodes the first picture.
+///
+/// # Errors
+/// If it is damaged or too large.
+pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
+    let damaged = |error: gif::DecodingError| format!("a damaged GIF: {error}");
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    options.set_memory_limit(MemoryLimit::Unlimited);
+    let mut decoder = options.read_info(bytes).map_err(damaged)?;
+    let frame = decoder.next_frame_info().map_err(damaged)?.ok_or("a GIF without a picture")?.clone();
+    let (left, top) = (u32::from(frame.left), u32::from(frame.top));
+    let (wide, high) = (u32::from(frame.width), u32::from(frame.height));
+    // The canvas grows where the picture goes beyond it.
+    let width = u32::from(decoder.width()).max(left + wide);
+    let height = u32::from(decoder.height()).max(top + high);
+    check_size([width, height], 0, bytes)?;
+    let mut indices = vec![0; wide as usize * high as usize];
+    decoder.read_into_buffer(&mut indices).map_err(damaged)?;
+
+    // Without a palette a colour is as bright as its number.
+    let palette = frame.palette.as_deref().or(decoder.global_palette()).map(|palette| palette.as_chunks::<3>().0);
+    let colour = |index: u8| match palette {
+        Some(palette) => palette.get(usize::from(index)).copied().unwrap_or_default(),
+        None => [index; 3],
+    };
+    let mut picture = RgbImage::from_pixel(width, height, colour(frame.transparent.unwrap_or(0)).into());
+    for (y, row) in indices.chunks_exact(wide.max(1) as usize).enumerate() {
+        for (x, index) in row.iter().enumerate() {
+            picture.put_pixel(left + x as u32, top + y as u32, colour(*index).into());
+        }
+    }
+    let grey = palette.is_none_or(|palette| palette.iter().all(|[r, g, b]| r == g && g == b));
+    Ok((picture, Facts { format: "GIF", grey, cmyk: false, deep: false, alpha: frame.transparent.is_some() }))
+}

@@ -1,0 +1,161 @@
+//! TIFF files, and EXIF data, which begin like one.
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+
+use super::decode::{Facts, rgb, stored_by_image};
+use super::orientation::Notes;
+
+/// Tags.
+const BITS: u16 = 258;
+const COMPRESSION: u16 = 259;
+const INTERPRETATION: u16 = 262;
+const CHANNELS: u16 = 277;
+const PALETTE: u16 = 320;
+const EXTRA: u16 = 338;
+const FORMAT: u16 = 339;
+
+/// Decodes the first picture.
+///
+/// # Errors
+/// If it is damaged, too large, or of a kind that is not read.
+pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
+    let directory = Directory::new(bytes).ok_or("a damaged TIFF")?;
+    let first = |tag| directory.values(tag).first().map(|value| *value as u32);
+    let described = |problem: String| {
+        let [channels, bits, interpretation, compression] =
+            [CHANNELS, BITS, INTERPRETATION, COMPRESSION].map(|tag| first(tag).unwrap_or(1));
+        format!(
+            "{problem} (channels: {channels}, bits each: {bits}, photometric interpretation: {interpretation}, \
+             compression: {compression})"
+        )
+    };
+    if first(FORMAT) == Some(3) {
+        return Err(described("a TIFF of floating-point numbers, which is not read".to_owned()));
+    }
+    let indexed = first(INTERPRETATION) == Some(3);
+    let stored =
+        if indexed { with_palette(bytes, &directory) } else { stored_by_image(bytes, ImageFormat::Tiff, "TIFF") };
+    let (mut picture, facts) = stored.map_err(described)?;
+    if first(EXTRA) == Some(1) {
+        divide_by_alpha(&mut picture);
+    }
+    picture.apply_orientation(Notes { exif: Some(bytes.into()), xmp: None }.orientation());
+    Ok((rgb(picture), facts))
+}
+
+/// A picture of indices into a palette. To `image`, which reads no palettes, they are brightnesses.
+fn with_palette(bytes: &[u8], directory: &Directory) -> Result<(DynamicImage, Facts), String> {
+    let place = directory.place_of_short(INTERPRETATION).filter(|_| directory.values(BITS) == [8.0]);
+    let place = place.ok_or("a TIFF with a palette of other than 8 bits, which is not read")?;
+    let mut bytes = bytes.to_vec();
+    bytes[place..place + 2].copy_from_slice(if directory.little { &[1, 0] } else { &[0, 1] });
+    let (picture, facts) = stored_by_image(&bytes, ImageFormat::Tiff, "TIFF")?;
+    // All reds, then all greens, then all blues, of 16 bits.
+    let palette: Vec<u8> = directory.values(PALETTE).iter().map(|value| (*value / 256.0) as u8).collect();
+    let [reds, greens, blues] = [0, 1, 2].map(|i| palette.get(i * 256..(i + 1) * 256));
+    let (Some(reds), Some(greens), Some(blues)) = (reds, greens, blues) else {
+        return Err("a damaged TIFF: its palette is not all there".to_owned());
+    };
+    let indices = picture.into_luma8();
+    let coloured = indices.pixels().map(|index| usize::from(index.0[0])).flat_map(|i| [reds[i], greens[i], blues[i]]);
+    let coloured = RgbImage::from_raw(indices.width(), indices.height(), coloured.collect()).unwrap_or_default();
+    Ok((coloured.into(), Facts { grey: false, ..facts }))
+}
+
+/// Colours as they were before they were multiplied by alpha.
+fn divide_by_alpha(picture: &mut DynamicImage) {
+    if let DynamicImage::ImageRgba8(picture) = picture {
+        for pixel in picture.pixels_mut() {
+            let [colours @ .., alpha] = &mut pixel.0;
+            *colours = colours.map(|v| (255 * u32::from(v)).checked_div((*alpha).into()).unwrap_or(0).min(255) as u8);
+        }
+    }
+}
+
+/// A TIFF's first directory.
+pub(super) struct Directory<'a> {
+    bytes: &'a [u8],
+    little: bool,
+    /// Bytes of an offset: 4, or 8 in a BigTIFF.
+    wide: usize,
+    /// Where its entries are.
+    first: usize,
+    count: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// The directory, if `bytes` are a TIFF.
+    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let little = match bytes.get(..2)? {
+            b"II" => true,
+            b"MM" => false,
+            _ => return None,
+        };
+        let mut directory = Self { bytes, little, wide: 4, first: 0, count: 0 };
+        let (at, count_bytes) = match directory.number(2, 2)? {
+            42 => (4, 2),
+            43 => (8, 8),
+            _ => return None,
+        };
+        directory.wide = at;
+        let start = usize::try_from(directory.number(at, at)?).ok()?;
+        directory.count = usize::try_from(directory.number(start, count_bytes)?).ok()?;
+        directory.first = start.checked_add(count_bytes)?;
+        Some(directory)
+    }
+
+    /// An unsigned number of up to 8 bytes.
+    fn number(&self, at: usize, bytes: usize) -> Option<u64> {
+        let bytes = self.bytes.get(at..at.checked_add(bytes)?)?.iter();
+        let longer = |number, byte: &u8| number << 8 | u64::from(*byte);
+        Some(if self.little { bytes.rev().fold(0, longer) } else { bytes.fold(0, longer) })
+    }
+
+    /// Where the entry of that tag is; the last one counts.
+    fn entry(&self, tag: u16) -> Option<usize> {
+        let entries = (0..self.count).map_while(|i| self.first.checked_add(i.checked_mul(4 + 2 * self.wide)?));
+        let tags = entries.map_while(|at| Some((at, self.number(at, 2)?)));
+        tags.filter(|(_, found)| *found == u64::from(tag)).last().map(|(at, _)| at)
+    }
+
+    /// Whether there is an entry of that tag.
+    pub(super) fn has(&self, tag: u16) -> bool {
+        self.entry(tag).is_some()
+    }
+
+    /// Where the value of an entry is that holds one of two bytes.
+    pub(super) fn place_of_short(&self, tag: u16) -> Option<usize> {
+        let entry = self.entry(tag)?;
+        (self.number(entry + 2, 2)? == 3).then_some(entry + 4 + self.wide)
+    }
+
+    /// The numbers of an entry, of whatever kind; empty if they are none.
+    pub(super) fn values(&self, tag: u16) -> Vec<f64> {
+        self.entry(tag).and_then(|entry| self.values_at(entry)).unwrap_or_default()
+    }
+
+    fn values_at(&self, entry: usize) -> Option<Vec<f64>> {
+        let (kind, count) = (self.number(entry + 2, 2)?, self.number(entry + 4, self.wide)?);
+        let count = usize::try_from(count).ok()?;
+        // Bytes, texts and what is not defined are no numbers.
+        let size: usize = match kind {
+            6 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16 => 8,
+            _ => return None,
+        };
+        let mut at = entry + 4 + self.wide;
+        let total = size.checked_mul(count).filter(|total| *total <= self.bytes.len())?;
+        if total > self.wide {
+            at = usize::try_from(self.number(at, self.wide)?).ok()?;
+        }
+        let value = |at| match kind {
+            11 => Some(f64::from(f32::from_bits(self.number(at, 4)? as u32))),
+            12 => Some(f64::from_bits(self.number(at, 8)?)),
+            5 | 10 => Some(self.number(at, 4)? as f64 / self.number(at + 4, 4)? as f64),
+            _ => Some(self.number(at, size)? as f64),
+        };
+        (0..count).map(|i| value(at.checked_add(i * size)?)).collect()
+    }
+}
