@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Precision};
+use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture, Precision};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut batches = paths.chunks(8);
     let mut submit = || -> Result<_, Box<dyn Error>> {
         let Some(paths) = batches.next() else { return Ok(None) };
-        let pictures = paths.iter().map(image::open).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some((paths, net.submit_all(&pictures)?)))
+        let pictures = paths.iter().map(Picture::open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((paths, net.submit_all(pictures)?)))
     };
     let mut waiting = submit()?;
     while let Some((paths, answers)) = waiting {

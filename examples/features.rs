@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use resnet_rs::{Features, Gpu, GpuOptions};
+use resnet_rs::{Features, Gpu, GpuOptions, Picture};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let gpu = Gpu::new(&GpuOptions::default())?;
     let backbone = Features::load(&gpu, weights)?;
-    for map in backbone.extract(&image::open(picture)?)? {
+    for map in backbone.extract(Picture::open(picture)?)? {
         let [height, width, channels] = map.shape;
         let mean = map.data.iter().sum::<f32>() / map.data.len() as f32;
         println!("stride {:2}: {height} x {width} x {channels}, mean {mean:.4}", map.stride);

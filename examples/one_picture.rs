@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use resnet_rs::{Classifier, Gpu, GpuOptions};
+use resnet_rs::{Classifier, Gpu, GpuOptions, Picture};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let gpu = Gpu::new(&GpuOptions::default())?;
     let net = Classifier::load(&gpu, weights)?;
-    for guess in net.classify(&image::open(picture)?)?.top(5) {
+    for guess in net.classify(Picture::open(picture)?)?.top(5) {
         println!("{:6.2} %  {}", 100.0 * guess.probability, guess.label);
     }
     Ok(())

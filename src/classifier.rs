@@ -13,8 +13,8 @@ use crate::{Error, Picture};
 /// use resnet_rs::{Classifier, Gpu, GpuOptions};
 ///
 /// let net = Classifier::load(&Gpu::new(&GpuOptions::default())?, "resnetrs50.safetensors")?;
-/// println!("{}", net.classify(&image::open("cat.jpg")?)?.top(1)[0].label);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// println!("{}", net.classify(resnet_rs::Picture::open("cat.jpg")?)?.top(1)[0].label);
+/// # Ok::<(), resnet_rs::Error>(())
 /// ```
 pub type Classifier = Predictor<Prediction>;
 
@@ -22,8 +22,8 @@ impl Classifier {
     /// Classifies one picture of any size.
     ///
     /// ```no_run
-    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), Box<dyn std::error::Error>> {
-    /// for guess in net.classify(&image::open("cat.jpg")?)?.top(5) {
+    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
+    /// for guess in net.classify(resnet_rs::Picture::open("cat.jpg")?)?.top(5) {
     ///     println!("{:.1} % {}", 100.0 * guess.probability, guess.label);
     /// }
     /// # Ok(())
@@ -39,9 +39,11 @@ impl Classifier {
     /// Classifies several pictures, as many at a time as the classifier was made for.
     ///
     /// ```no_run
-    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), Box<dyn std::error::Error>> {
-    /// let pictures = [image::open("cat.jpg")?, image::open("dog.jpg")?];
-    /// for prediction in net.classify_all(&pictures)? {
+    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
+    /// use resnet_rs::Picture;
+    ///
+    /// let pictures = [Picture::open("cat.jpg")?, Picture::open("dog.jpg")?];
+    /// for prediction in net.classify_all(pictures)? {
     ///     println!("{}", prediction.top(1)[0].label);
     /// }
     /// # Ok(())

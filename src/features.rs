@@ -11,9 +11,9 @@ use crate::{Error, Picture};
 /// use resnet_rs::{Features, Gpu, GpuOptions};
 ///
 /// let backbone = Features::load(&Gpu::new(&GpuOptions::default())?, "resnetrs50.safetensors")?;
-/// let [stem, .., last] = backbone.extract(&image::open("street.jpg")?)?;
+/// let [stem, .., last] = backbone.extract(resnet_rs::Picture::open("street.jpg")?)?;
 /// assert_eq!((stem.stride, last.stride), (2, 32));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), resnet_rs::Error>(())
 /// ```
 pub type Features = Predictor<[FeatureMap; 5]>;
 
@@ -42,10 +42,10 @@ impl Features {
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
     /// let backbone = resnet_rs::Features::load(&gpu, "resnetrs50.safetensors")?;
-    /// for map in backbone.extract(&image::open("street.jpg")?)? {
+    /// for map in backbone.extract(resnet_rs::Picture::open("street.jpg")?)? {
     ///     println!("stride {}: {:?}", map.stride, map.shape);
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), resnet_rs::Error>(())
     /// ```
     ///
     /// # Errors
@@ -57,9 +57,11 @@ impl Features {
     /// Those of several pictures, as many at a time as the features were made for.
     ///
     /// ```no_run
-    /// # fn example(backbone: &resnet_rs::Features) -> Result<(), Box<dyn std::error::Error>> {
-    /// let pictures = [image::open("street.jpg")?, image::open("square.jpg")?];
-    /// for [.., coarsest] in backbone.extract_all(&pictures)? {
+    /// # fn example(backbone: &resnet_rs::Features) -> Result<(), resnet_rs::Error> {
+    /// use resnet_rs::Picture;
+    ///
+    /// let pictures = [Picture::open("street.jpg")?, Picture::open("square.jpg")?];
+    /// for [.., coarsest] in backbone.extract_all(pictures)? {
     ///     println!("{:?}", coarsest.shape);
     /// }
     /// # Ok(())

@@ -6,10 +6,10 @@
 //! ```no_run
 //! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
 //! let net = resnet_rs::Classifier::load(&gpu, "resnetrs50.safetensors")?;
-//! for guess in net.classify(&image::open("cat.jpg")?)?.top(5) {
+//! for guess in net.classify(resnet_rs::Picture::open("cat.jpg")?)?.top(5) {
 //!     println!("{:5.1} % {}", 100.0 * guess.probability, guess.label);
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), resnet_rs::Error>(())
 //! ```
 //!
 //! The modules below are the floors that it stands on, for those who train, measure, or build networks of their own. They change more often.

@@ -7,8 +7,8 @@ use image::{DynamicImage, RgbImage};
 use crate::data::View;
 use crate::gpu::Frame;
 
-/// A picture to be looked at, of any size: an [`image::DynamicImage`], an [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a
-/// texture ([`Frame`]). Alpha is ignored.
+/// A picture to be looked at, of any size: a file (`Picture::open`, with the feature `pictures`), an [`image::DynamicImage`], an
+/// [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a texture ([`Frame`]). Alpha is ignored.
 ///
 /// ```
 /// use resnet_rs::Picture;
@@ -68,6 +68,13 @@ pub enum Error {
         /// Bytes given.
         got: usize,
     },
+    /// It is a file's content that cannot be decoded.
+    #[cfg(feature = "pictures")]
+    #[error("not a usable picture: {problem}")]
+    Undecodable {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// It was prepared for a network that sees pictures otherwise.
     #[error("a picture was prepared for a network of another size or crop: let this one prepare it")]
     Prepared,
@@ -82,6 +89,39 @@ pub enum Error {
 }
 
 impl Picture<'_> {
+    /// Opens a file: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say, as the program's `predict` does.
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
+    /// let best = &net.classify(resnet_rs::Picture::open("cat.jpg")?)?.top(1)[0];
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`data::decode`](crate::data::decode).
+    #[cfg(feature = "pictures")]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Picture<'static>, crate::Error> {
+        Ok(crate::data::decode(path.as_ref())?.into())
+    }
+
+    /// Decodes a file's content likewise.
+    ///
+    /// ```no_run
+    /// # fn example(upload: &[u8]) -> Result<(), resnet_rs::Error> {
+    /// let picture = resnet_rs::Picture::decode(upload)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If it is no picture, is damaged, has more than 32,768 pixels a side or takes more than 512 MiB decoded.
+    #[cfg(feature = "pictures")]
+    pub fn decode(content: &[u8]) -> Result<Picture<'static>, crate::Error> {
+        let picture = crate::data::decode_bytes(content).map_err(|problem| Error::Undecodable { problem })?;
+        Ok(picture.into())
+    }
+
     /// Copies 8-bit RGBA pixels, whose rows start `stride_bytes` apart, of a picture of `[width, height]`.
     ///
     /// ```

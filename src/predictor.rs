@@ -50,10 +50,10 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
     /// let net = resnet_rs::Classifier::load(&gpu, "resnetrs50.safetensors")?;
-    /// for guess in net.classify(&image::open("cat.jpg")?)?.top(5) {
+    /// for guess in net.classify(resnet_rs::Picture::open("cat.jpg")?)?.top(5) {
     ///     println!("{:.1} % {}", 100.0 * guess.probability, guess.label);
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), resnet_rs::Error>(())
     /// ```
     ///
     /// # Errors
@@ -128,14 +128,11 @@ impl<A: FromOutputs> Predictor<A> {
     /// prepared already, stay as they are.
     ///
     /// ```no_run
-    /// # fn example(net: &resnet_rs::Classifier, paths: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn example(net: &resnet_rs::Classifier, paths: &[&str]) -> Result<(), resnet_rs::Error> {
     /// use rayon::prelude::*;
+    /// use resnet_rs::Picture;
     ///
-    /// let prepared: Vec<_> = paths
-    ///     .par_iter()
-    ///     .map(|path| Ok(net.prepare(image::open(path)?)?))
-    ///     .collect::<Result<_, Box<dyn std::error::Error + Send + Sync>>>()
-    ///     .map_err(|e| e.to_string())?;
+    /// let prepared = paths.par_iter().map(|path| net.prepare(Picture::open(path)?)).collect::<Result<Vec<_>, _>>()?;
     /// let predictions = net.classify_all(prepared)?;
     /// # Ok(())
     /// # }

@@ -63,6 +63,8 @@ pub use self::{
 #[cfg(feature = "pictures")]
 pub use decode::decode;
 #[cfg(feature = "pictures")]
+pub(crate) use decode::decode_bytes;
+#[cfg(feature = "pictures")]
 pub use error::Error;
 pub(crate) use resize::pack;
 pub use resize::{CropMode, Interpolation, Placement, Region, View, evaluation_crop, rows_read};

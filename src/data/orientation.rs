@@ -104,9 +104,8 @@ fn unhex(profile: &[u8]) -> Vec<u8> {
 
 /// The orientation that XMP name.
 fn xmp(xmp: &[u8]) -> Option<u8> {
-    let name = b"tiff:Orientation";
-    xmp.windows(name.len() + 3).find_map(|part| match part.strip_prefix(name)? {
-        [b'=', b'"', digit @ b'0'..=b'9'] | [b'>', digit @ b'0'..=b'9', _] => Some(digit - b'0'),
+    (0..xmp.len()).find_map(|at| match xmp[at..].strip_prefix(b"tiff:Orientation")? {
+        [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => Some(digit - b'0'),
         _ => None,
     })
 }
@@ -115,7 +114,7 @@ fn xmp(xmp: &[u8]) -> Option<u8> {
 fn tiff(bytes: &[u8]) -> Option<u8> {
     let directory = Directory::new(bytes)?;
     match directory.values(TAG)[..] {
-        [value] if (1.0..=8.0).contains(&value) && value.fract() == 0.0 => Some(value as u8),
+        [value, ..] if (1.0..=8.0).contains(&value) && value.fract() == 0.0 => Some(value as u8),
         _ => directory.has(TAG).then_some(0),
     }
 }

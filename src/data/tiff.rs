@@ -13,6 +13,7 @@ const CHANNELS: u16 = 277;
 const PALETTE: u16 = 320;
 const EXTRA: u16 = 338;
 const FORMAT: u16 = 339;
+const XMP: u16 = 700;
 
 /// Decodes the first picture.
 ///
@@ -39,7 +40,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     if first(EXTRA) == Some(1) {
         divide_by_alpha(&mut picture);
     }
-    picture.apply_orientation(Notes { exif: Some(bytes.into()), xmp: None }.orientation());
+    let notes = Notes { exif: Some(bytes.into()), xmp: directory.content(XMP).map(|(_, xmp)| xmp.into()) };
+    picture.apply_orientation(notes.orientation());
     Ok((rgb(picture), facts))
 }
 
@@ -104,18 +106,20 @@ impl<'a> Directory<'a> {
         Some(directory)
     }
 
-    /// An unsigned number of up to 8 bytes.
+    /// The unsigned number of up to 8 bytes at that place.
     fn number(&self, at: usize, bytes: usize) -> Option<u64> {
-        let bytes = self.bytes.get(at..at.checked_add(bytes)?)?.iter();
-        let longer = |number, byte: &u8| number << 8 | u64::from(*byte);
-        Some(if self.little { bytes.rev().fold(0, longer) } else { bytes.fold(0, longer) })
+        Some(self.number_of(self.bytes.get(at..at.checked_add(bytes)?)?))
     }
 
-    /// Where the entry of that tag is; the last one counts.
+    fn number_of(&self, bytes: &[u8]) -> u64 {
+        let longer = |number, byte: &u8| number << 8 | u64::from(*byte);
+        if self.little { bytes.iter().rev().fold(0, longer) } else { bytes.iter().fold(0, longer) }
+    }
+
+    /// Where the entry of that tag is.
     fn entry(&self, tag: u16) -> Option<usize> {
-        let entries = (0..self.count).map_while(|i| self.first.checked_add(i.checked_mul(4 + 2 * self.wide)?));
-        let tags = entries.map_while(|at| Some((at, self.number(at, 2)?)));
-        tags.filter(|(_, found)| *found == u64::from(tag)).last().map(|(at, _)| at)
+        let mut entries = (0..self.count).map_while(|i| self.first.checked_add(i.checked_mul(4 + 2 * self.wide)?));
+        entries.find(|at| self.number(*at, 2).is_none_or(|found| found == u64::from(tag)))
     }
 
     /// Whether there is an entry of that tag.
@@ -131,31 +135,43 @@ impl<'a> Directory<'a> {
 
     /// The numbers of an entry, of whatever kind; empty if they are none.
     pub(super) fn values(&self, tag: u16) -> Vec<f64> {
-        self.entry(tag).and_then(|entry| self.values_at(entry)).unwrap_or_default()
+        let Some((kind, content)) = self.content(tag) else { return Vec::new() };
+        let value = |bytes: &[u8]| {
+            let number = |bytes| self.number_of(bytes);
+            match kind {
+                11 => f64::from(f32::from_bits(number(bytes) as u32)),
+                12 => f64::from_bits(number(bytes)),
+                5 | 10 => number(&bytes[..4]) as f64 / number(&bytes[4..]) as f64,
+                _ => number(bytes) as f64,
+            }
+        };
+        match kind {
+            // Bytes, texts and what is not defined are no numbers.
+            1 | 2 | 7 => Vec::new(),
+            _ => content.chunks_exact(size(kind).unwrap_or(1)).map(value).collect(),
+        }
     }
 
-    fn values_at(&self, entry: usize) -> Option<Vec<f64>> {
+    /// The kind of an entry and its content.
+    pub(super) fn content(&self, tag: u16) -> Option<(u64, &'a [u8])> {
+        let entry = self.entry(tag)?;
         let (kind, count) = (self.number(entry + 2, 2)?, self.number(entry + 4, self.wide)?);
-        let count = usize::try_from(count).ok()?;
-        // Bytes, texts and what is not defined are no numbers.
-        let size: usize = match kind {
-            6 => 1,
-            3 | 8 => 2,
-            4 | 9 | 11 | 13 => 4,
-            5 | 10 | 12 | 16 => 8,
-            _ => return None,
-        };
+        let length = size(kind)?.checked_mul(usize::try_from(count).ok()?)?;
         let mut at = entry + 4 + self.wide;
-        let total = size.checked_mul(count).filter(|total| *total <= self.bytes.len())?;
-        if total > self.wide {
+        if length > self.wide {
             at = usize::try_from(self.number(at, self.wide)?).ok()?;
         }
-        let value = |at| match kind {
-            11 => Some(f64::from(f32::from_bits(self.number(at, 4)? as u32))),
-            12 => Some(f64::from_bits(self.number(at, 8)?)),
-            5 | 10 => Some(self.number(at, 4)? as f64 / self.number(at + 4, 4)? as f64),
-            _ => Some(self.number(at, size)? as f64),
-        };
-        (0..count).map(|i| value(at.checked_add(i * size)?)).collect()
+        Some((kind, self.bytes.get(at..at.checked_add(length)?)?))
+    }
+}
+
+/// The bytes of a number of that kind.
+fn size(kind: u64) -> Option<usize> {
+    match kind {
+        1 | 2 | 6 | 7 => Some(1),
+        3 | 8 => Some(2),
+        4 | 9 | 11 | 13 => Some(4),
+        5 | 10 | 12 | 16 => Some(8),
+        _ => None,
     }
 }
