@@ -59,6 +59,12 @@ class _Predictor:
     def crop_pct(self) -> float:
         """Share of the resized picture that the central crop keeps."""
     @property
+    def interpolation(self) -> str:
+        """The filter that resizes pictures, by timm's name: "bicubic" for example."""
+    @property
+    def crop_mode(self) -> str:
+        """What is done to pictures that are no squares, by timm's name: "center", "squash" or "border"."""
+    @property
     def mean(self) -> tuple[float, float, float]:
         """Mean of red, green and blue, on a scale from 0 to 1."""
     @property

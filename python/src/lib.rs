@@ -107,6 +107,16 @@ macro_rules! predictor {
             }
 
             #[getter]
+            fn interpolation(&self) -> &'static str {
+                self.net.card().interpolation.name()
+            }
+
+            #[getter]
+            fn crop_mode(&self) -> &'static str {
+                self.net.card().crop_mode.name()
+            }
+
+            #[getter]
             fn mean(&self) -> (f32, f32, f32) {
                 self.net.card().mean.into()
             }

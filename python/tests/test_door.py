@@ -78,6 +78,7 @@ def test_every_form_of_a_picture(small):
 
 def test_what_a_network_says_of_itself(small):
     assert small.classes == CLASSES and small.res == 48 and small.crop_pct == 0.9
+    assert (small.interpolation, small.crop_mode) == ("bicubic", "center")
     assert small.mean == pytest.approx((0.5, 0.4, 0.3)) and small.std == pytest.approx((0.2, 0.3, 0.25))
     assert small.device in resnet_rs.devices() and resnet_rs.__version__
 

@@ -93,6 +93,7 @@ def test_own_logits(tmp_path, name, switches, res):
 
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     told = {key: json.loads(metadata[key]) for key in ("res", "crop_pct", "mean", "std", "classes")}
+    assert (metadata["interpolation"], metadata["crop_mode"]) == ("bicubic", "center")
     assert told == {key: card[key] for key in told} | dict(res=res)
     assert (model.producer_name, model.ir_version, model.opset_import[0].version) == ("resnet-rs", 8, 17)
 

@@ -32,7 +32,7 @@ def test_features_are_timms(tmp_path, name):
     missing, _ = theirs.load_state_dict(tensors, strict=False)
     assert not [key for key in missing if not key.endswith("num_batches_tracked")]
     transform = timm.data.create_transform(
-        (3, ours.res, ours.res), mean=ours.mean, std=ours.std, crop_pct=ours.crop_pct, interpolation="bicubic"
+        (3, ours.res, ours.res), mean=ours.mean, std=ours.std, crop_pct=ours.crop_pct, interpolation=ours.interpolation
     )
 
     # As large as pictures are resized to, so that all values are exact until they reach the network.

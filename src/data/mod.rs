@@ -7,10 +7,10 @@ mod augment;
 mod broken;
 #[cfg(feature = "train")]
 mod cifar;
-#[cfg(feature = "pictures")]
-mod content;
 #[cfg(feature = "train")]
 mod classes;
+#[cfg(feature = "pictures")]
+mod content;
 #[cfg(feature = "train")]
 mod dataset;
 #[cfg(feature = "pictures")]
@@ -23,10 +23,10 @@ mod folder;
 mod gif;
 #[cfg(feature = "train")]
 mod idx;
-#[cfg(feature = "pictures")]
-mod jpeg;
 #[cfg(feature = "train")]
 mod inspect;
+#[cfg(feature = "pictures")]
+mod jpeg;
 #[cfg(feature = "train")]
 mod loader;
 #[cfg(feature = "train")]
@@ -45,9 +45,9 @@ mod shards;
 #[cfg(feature = "train")]
 mod split;
 #[cfg(feature = "pictures")]
-mod walk;
-#[cfg(feature = "pictures")]
 mod tiff;
+#[cfg(feature = "pictures")]
+mod walk;
 
 #[cfg(feature = "train")]
 pub use self::{

@@ -116,7 +116,7 @@ fn names_without_a_font_stand_by_number_in_drawings() {
     let source: Arc<dyn Source> = Arc::new(Plain);
     let drawn = |names: [&str; 3]| {
         let card = ModelCard { classes: names.map(String::from).to_vec(), ..card(3) };
-        write(&settings(folder.path()), &card, &*source).unwrap();
+        write(&settings(folder.path()), &card, &*source, &BrokenPictures::default()).unwrap();
         ["confusion.png", "mistakes.png"].map(|name| fs::read(folder.path().join(name)).unwrap())
     };
     let by_number = drawn(["class 0", "cat", "class 2"]);
