@@ -118,3 +118,86 @@ fn tiff(bytes: &[u8]) -> Option<u8> {
         _ => directory.has(TAG).then_some(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TIFF of one entry: orientation, as `count` values of that kind.
+    fn exif(kind: u8, count: u8, value: &[u8]) -> Vec<u8> {
+        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01".to_vec();
+        exif.extend([kind, 0, count, 0, 0, 0]);
+        match value.len() {
+            0..=4 => exif.extend([value, &[0; 4][value.len()..]].concat()),
+            _ => exif.extend([&[22, 0, 0, 0], value].concat()),
+        }
+        exif
+    }
+
+    fn of(exif: Vec<u8>, xmp: &[u8]) -> Orientation {
+        Notes { exif: Some(exif.into()), xmp: Some(xmp.into()) }.orientation()
+    }
+
+    #[test]
+    fn numbers_of_all_kinds_are_read() {
+        let (turned, kept) = (Orientation::Rotate90, Orientation::NoTransforms);
+        for (kind, value, want) in [
+            (3, &[6, 0][..], turned),
+            (4, &[6, 0, 0, 0], turned),
+            (6, &[6], turned),
+            (9, &[6, 0, 0, 0], turned),
+            (11, &6f32.to_le_bytes(), turned),
+            (12, &6f64.to_le_bytes(), turned),
+            (5, &[12, 0, 0, 0, 2, 0, 0, 0], turned),
+            (16, &[6, 0, 0, 0, 0, 0, 0, 0], turned),
+            (1, &[6], kept),
+            (2, b"6", kept),
+            (11, &6.5f32.to_le_bytes(), kept),
+            (3, &[9, 0], kept),
+            (99, &[6, 0], kept),
+        ] {
+            assert_eq!(of(exif(kind, 1, value), b""), want, "kind {kind}, {value:?}");
+        }
+        let long = exif(4, 1, &[6, 0, 0, 0]);
+        (0..long.len()).for_each(|length| assert_eq!(of(long[..length].to_vec(), b""), kept, "{length} bytes"));
+    }
+
+    #[test]
+    fn xmp_count_where_exif_say_nothing() {
+        let (turned, kept) = (Orientation::Rotate90, Orientation::NoTransforms);
+        let xmp = b"<rdf:Description tiff:Orientation=\"6\"/>";
+        assert_eq!(of(b"II*\0\x08\0\0\0\0\0".to_vec(), xmp), turned);
+        assert_eq!(of(exif(3, 1, &[1, 0]), xmp), kept);
+        assert_eq!(of(Vec::new(), b"<tiff:Orientation>6</tiff:Orientation>"), turned);
+        assert_eq!(of(Vec::new(), b"tiff:Orientation='6'"), kept);
+    }
+
+    /// A PNG's chunk, or a WebP's; nobody here looks at the checksum.
+    fn chunk(png: bool, kind: &[u8], content: &[u8]) -> Vec<u8> {
+        let length = content.len() as u32;
+        match png {
+            true => [&length.to_be_bytes(), kind, content, &[0; 4]].concat(),
+            false => [kind, &length.to_le_bytes(), content, &[0][..content.len() % 2]].concat(),
+        }
+    }
+
+    #[test]
+    fn notes_are_found_wherever_they_are() {
+        let exif = exif(3, 1, &[6, 0]);
+        let digits: String = exif.iter().map(|byte| format!("{byte:02x}")).collect();
+        let raw = format!("Raw profile type exif\0\nexif\n      26\n{digits}\n");
+        for content in [
+            chunk(true, b"eXIf", &exif),
+            chunk(true, b"tEXt", raw.as_bytes()),
+            chunk(true, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation=\"6\"/>"),
+        ] {
+            let pixels = chunk(true, b"IDAT", &[1, 2, 3]);
+            for png in [[&[0; 8], &content[..], &pixels].concat(), [&[0; 8], &pixels[..], &content].concat()] {
+                assert_eq!(Notes::of_png(&png).orientation(), Orientation::Rotate90);
+            }
+        }
+        let pixels = chunk(false, b"VP8L", &[1, 2, 3]);
+        let webp = [&[0; 12], &pixels[..], &chunk(false, b"EXIF", &exif)].concat();
+        assert_eq!(Notes::of_webp(&webp).orientation(), Orientation::Rotate90);
+    }
+}

@@ -118,11 +118,11 @@ pub(super) fn decode(
 }
 
 /// Whether blocks were read from zeros in which a file without an end fades away, as a disk leaves them where a download broke off.
-/// A whole file's last block may well hold a few.
 fn ends_in_zeros(bytes: &[u8], bits: &Bits) -> bool {
-    const FEW_BYTES: usize = 8;
-    let rest = &bytes[bits.used().saturating_sub(FEW_BYTES)..];
-    rest.len() >= FEW_BYTES && rest.iter().all(|byte| *byte == 0)
+    // A whole file's last block may well hold one.
+    const ENOUGH_BYTES: usize = 2;
+    let rest = &bytes[bits.used().saturating_sub(ENOUGH_BYTES)..];
+    rest.len() >= ENOUGH_BYTES && rest.iter().all(|byte| *byte == 0)
 }
 
 impl Part<'_> {
