@@ -16,6 +16,9 @@ class Error(Exception):
 def devices() -> list[str]:
     """Names of all adapters, in the order of the numbers that `device` takes."""
 
+def open_picture(path: str | PathLike[str]) -> NDArray[np.uint8]:
+    """Pixels [H, W, 3] of a file: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say."""
+
 @type_check_only
 class _Predictor:
     """What Classifier and Features have in common."""

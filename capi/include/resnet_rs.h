@@ -88,6 +88,17 @@ resnet_rs_status resnet_rs_classify(const resnet_rs_network *network,
                                     resnet_rs_guess *guesses,
                                     size_t count);
 
+// Classifies a picture file likewise: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say.
+//
+// `path` is in UTF-8.
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has room for `count`.
+resnet_rs_status resnet_rs_classify_file(const resnet_rs_network *network,
+                                         const char *path,
+                                         resnet_rs_guess *guesses,
+                                         size_t count);
+
 // Logits of `count` standardised pictures, `[count, 3, height, width]` floats as PyTorch has them: `[count, classes]` floats.
 //
 // # Safety

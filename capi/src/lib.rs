@@ -1,4 +1,4 @@
-//! The C interface: load a network, classify RGBA pixels, free it. The header is `include/resnet_rs.h`.
+//! The C interface: load a network, classify RGBA pixels or a file, free it. The header is `include/resnet_rs.h`.
 
 mod last_error;
 
@@ -143,11 +143,7 @@ pub unsafe extern "C" fn resnet_rs_classify(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        let classifier = &unsafe { borrow(network) }?.classifier;
-        let classes = classifier.card().config.classes;
-        if count == 0 || count > classes {
-            return Err(Failure::Count { count, classes });
-        }
+        let network = unsafe { borrow(network) }?;
         // What the caller promises to be there; where that is not even a number, no memory is.
         let rows = (height as usize).saturating_sub(1);
         let bytes =
@@ -156,13 +152,52 @@ pub unsafe extern "C" fn resnet_rs_classify(
             bytes.filter(|&bytes| bytes <= isize::MAX as usize).ok_or(Failure::Size { width, height, stride_bytes })?;
         // SAFETY: the caller promises so many bytes.
         let rgba = unsafe { slice("rgba", rgba, bytes) }?;
-        check("guesses", guesses)?;
-        let prediction = classifier.classify(Picture::rgba(rgba, [width, height], stride_bytes)?)?;
-        let found =
-            prediction.top(count).into_iter().map(|g| Guess { class_index: g.class, probability: g.probability });
         // SAFETY: the caller promises room for so many.
-        unsafe { write("guesses", guesses, &found.collect::<Vec<_>>()) }
+        unsafe { classify(network, || Picture::rgba(rgba, [width, height], stride_bytes), guesses, count) }
     }))
+}
+
+/// Classifies a picture file likewise: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say.
+///
+/// `path` is in UTF-8.
+///
+/// # Safety
+/// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has room for `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn resnet_rs_classify_file(
+    network: *const Network,
+    path: *const c_char,
+    guesses: *mut Guess,
+    count: usize,
+) -> Status {
+    status(guard(|| {
+        // SAFETY: as the caller promises.
+        let (network, path) = unsafe { (borrow(network)?, text("path", path)?) };
+        let path = path.ok_or(Failure::Null("path"))?;
+        // SAFETY: the caller promises room for so many.
+        unsafe { classify(network, || Picture::open(path), guesses, count) }
+    }))
+}
+
+/// Writes the likeliest classes of a picture.
+///
+/// # Safety
+/// `guesses` is NULL, or points to room for `count`, which nobody else uses meanwhile.
+unsafe fn classify(
+    network: &Network,
+    picture: impl FnOnce() -> Result<Picture<'static>, resnet_rs::Error>,
+    guesses: *mut Guess,
+    count: usize,
+) -> Result<(), Failure> {
+    let classes = network.classifier.card().config.classes;
+    if count == 0 || count > classes {
+        return Err(Failure::Count { count, classes });
+    }
+    check("guesses", guesses)?;
+    let prediction = network.classifier.classify(picture()?)?;
+    let found = prediction.top(count).into_iter().map(|g| Guess { class_index: g.class, probability: g.probability });
+    // SAFETY: as the caller promises.
+    unsafe { write("guesses", guesses, &found.collect::<Vec<_>>()) }
 }
 
 /// Logits of `count` standardised pictures, `[count, 3, height, width]` floats as PyTorch has them: `[count, classes]` floats.

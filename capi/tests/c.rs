@@ -107,16 +107,17 @@ fn the_example_classifies() {
     let mut weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
     weights.metadata = card.to_metadata();
     weights.write(&at("small.safetensors")).unwrap();
-    let bytes: Vec<u8> = synth::value("picture", 3 * 60 * 50, 1).iter().map(|v| (127.5 * (v + 1.0)) as u8).collect();
-    fs::write(at("picture.ppm"), [b"P6 60 50 255\n", &bytes[..]].concat()).unwrap();
+    // One that EXIF data turn.
+    let turned = fs::read(here().join("../tests/golden/pictures/deep.tif")).unwrap();
+    fs::write(at("picture.tif"), &turned).unwrap();
 
     let example = compile("examples/classify.c", folder.path(), &SHARED);
     let run = |picture: &str| Command::new(&example).args([at("small.safetensors"), at(picture)]).output().unwrap();
-    let output = run("picture.ppm");
+    let output = run("picture.tif");
     succeeded(&output);
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let net = Classifier::load(&gpu, at("small.safetensors")).unwrap();
-    let picture = resnet_rs::Picture::rgb(&bytes, [60, 50], 180).unwrap();
+    let picture = resnet_rs::Picture::decode(&turned).unwrap();
     let line = |g: &resnet_rs::Guess| format!("{:6.2} %  {} {}\n", 100.0 * g.probability, g.class, g.label);
     let want: String = net.classify(picture).unwrap().top(5).iter().map(line).collect();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
@@ -127,13 +128,9 @@ fn the_example_classifies() {
     };
     let mut without_adapter = Command::new(&example);
     without_adapter.envs([("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")]);
-    without_adapter.args([at("small.safetensors"), at("picture.ppm")]);
+    without_adapter.args([at("small.safetensors"), at("picture.tif")]);
     refused(without_adapter.output().unwrap(), "no GPU adapter answers. Install a Vulkan driver");
     let refuses = |picture: &str, expected: &str| refused(run(picture), expected);
-    refuses("no such picture.ppm", "No such file");
-    refuses("small.safetensors", "is no binary PPM");
-    for header in ["P3 1 1 255\n", "P6 1 1 65535\n", "P6 0 5 255\n", "P6 99 99 255\n", "P6 999999999 999999999 255\n"] {
-        fs::write(at("header.ppm"), header).unwrap();
-        refuses("header.ppm", "is no binary PPM");
-    }
+    refuses("no such picture.jpg", "No such file");
+    refuses("small.safetensors", "not a usable picture: no picture by its content");
 }

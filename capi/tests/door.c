@@ -96,6 +96,7 @@ int main(int argc, char **argv) {
     assert(guesses[0].class_index == best.class_index && guesses[0].probability == best.probability);
     assert(guesses[0].probability >= guesses[1].probability && guesses[1].probability > 0);
     refused(classify(NULL, &best), "network is NULL");
+    refused(resnet_rs_classify_file(network, NULL, guesses, 1), "path is NULL");
     refused(resnet_rs_classify(network, NULL, WIDTH, HEIGHT, STRIDE, guesses, 1), "rgba is NULL");
     refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, STRIDE, NULL, 1), "guesses is NULL");
     refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, 4 * WIDTH - 1, guesses, 1), "more than the stride of 119");

@@ -49,6 +49,12 @@ fn picture_of(view: ArrayView3<'_, u8>) -> PyResult<Picture<'static>> {
     }
 }
 
+/// A file's pixels, `[H, W, 3]`.
+pub(crate) fn pixels(py: Python<'_>, size: (u32, u32), rgb: Vec<u8>) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let array = Array3::from_shape_vec([size.1 as usize, size.0 as usize, 3], rgb);
+    Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
+}
+
 /// Rows of so many values, `[N, width]`.
 pub(crate) fn rows(py: Python<'_>, values: Vec<f32>, width: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let array = Array2::from_shape_vec((values.len() / width, width), values);

@@ -50,6 +50,12 @@ fn devices() -> Vec<String> {
     adapters().into_iter().map(|adapter| adapter.name).collect()
 }
 
+#[pyfunction]
+fn open_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let picture = py.detach(|| resnet_rs::data::decode(&path)).map_err(failed)?;
+    arrays::pixels(py, picture.dimensions(), picture.into_raw())
+}
+
 /// A Python class over the front door's predictor of the same name. `$own` is what it alone has.
 macro_rules! predictor {
     ($name:ident { $($own:tt)* }) => {
@@ -186,6 +192,7 @@ fn python_module(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add("Error", m.py().get_type::<Error>())?;
     m.add_function(wrap_pyfunction!(devices, m)?)?;
+    m.add_function(wrap_pyfunction!(open_picture, m)?)?;
     m.add_class::<Classifier>()?;
     m.add_class::<Features>()
 }

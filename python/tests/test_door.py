@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -107,6 +108,15 @@ def test_half_precision(small_weights, small):
     one = picture(60, 50)
     off = np.abs(half.classify(one) - small.classify(one)).max()
     assert 0 < off < 0.01
+
+
+def test_a_file_is_opened_upright():
+    folder = pathlib.Path(__file__).parents[2] / "tests" / "golden" / "pictures"
+    turned, seen = (resnet_rs.open_picture(folder / name) for name in ("deep.tif", "deep.tif.png"))
+    assert turned.dtype == np.uint8 and turned.shape == (21, 19, 3)
+    assert np.array_equal(turned, seen)
+    with pytest.raises(resnet_rs.Error, match="not a usable picture: a text file"):
+        resnet_rs.open_picture(__file__)
 
 
 def test_what_is_refused(small, small_weights, tmp_path):

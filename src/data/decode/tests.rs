@@ -89,9 +89,7 @@ fn huge_pictures_are_refused_by_size() {
 
 #[test]
 fn a_small_file_is_no_large_picture() {
-    // A WebP of one colour may be as small as this.
-    let flat = encoded(RgbImage::new(8_000, 8_000), ImageFormat::Png);
-    let message = check_size([8_000, 8_000], 0, &flat[..1_000]).unwrap_err();
+    let message = check_size([8_000, 8_000], 0, &[0; 1_000]).unwrap_err();
     assert_eq!(message, "8000 x 8000 pixels, 183 MiB decoded, out of a file of 1000 bytes: no photograph is so small");
     assert!(check_size([8_000, 8_000], 0, &vec![0; 200_000]).is_ok());
     assert!(check_size([4_960, 7_016], 0, &[0; 9_000]).is_ok(), "a page of text");

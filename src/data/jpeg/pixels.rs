@@ -38,7 +38,7 @@ fn full_row<'r>(component: &'r Component, how: Upsampling, y: usize, row: &'r mu
     let source = |y: usize| &component.samples[(y % component.kept) * component.stride * 8..][..component.width];
     // The nearer row, and the other; at the edges there is none.
     let pair = || {
-        let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(component.height - 1) };
+        let other = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(component.height - 1) };
         source(y / 2).iter().zip(source(other)).map(|(near, far)| 3 * u16::from(*near) + u16::from(*far))
     };
     match how {
