@@ -11,8 +11,10 @@ use std::fs;
 use std::path::Path;
 
 use fixture::{Fixture, write};
+use image::RgbImage;
 use program::{idx_folder, json, json_lines, losses, metrics, program, said, succeed, words};
-use resnet_rs::weights::{HostTensor, ModelCard, StateDict, onnx, timm};
+use resnet_rs::data::{CropMode, Interpolation};
+use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, onnx, timm};
 use serde_json::Value;
 
 /// The released models at the resolutions they were trained at: parameters with 1000 classes, and 10^9
@@ -173,6 +175,63 @@ fn every_command_answers() {
     let shown = succeed(&format!("quantize --weights {weights} {small}"));
     assert!(String::from_utf8_lossy(&shown.stdout).contains("largest rounding error"));
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
+}
+
+/// A folder as it is downloaded from the hub: weights without a card, behind a wrapper's prefix, and timm's config.json.
+#[test]
+fn a_folder_answers_as_timm_describes_it() {
+    let f = Fixture::new();
+    RgbImage::from_fn(60, 40, |x, y| image::Rgb([4 * x as u8, 6 * y as u8, 90])).save(f.path("picture.png")).unwrap();
+    let trained = TrainedNetwork::read(f.path("run/last.safetensors")).unwrap();
+    let classes = trained.card.config.classes;
+    let names: Vec<String> = (0..classes).map(|class| format!("kind {class}")).collect();
+    fs::create_dir(f.path("net")).unwrap();
+    let tensors =
+        trained.weights.tensors.into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor)).collect();
+    let wrapped = StateDict { tensors, ..StateDict::default() };
+    wrapped.write(&f.path("net/model.safetensors")).unwrap();
+    let describe = |architecture: &str| {
+        let pretrained = serde_json::json!({
+            "input_size": [3, 48, 48], "crop_pct": 1.0, "interpolation": "bilinear", "crop_mode": "border",
+            "mean": [0.5, 0.25, 0.5], "std": [0.5, 0.5, 0.5],
+        });
+        let config = serde_json::json!({
+            "architecture": architecture, "num_classes": classes, "label_names": names, "pretrained_cfg": pretrained,
+        });
+        fs::write(f.path("net/config.json"), config.to_string()).unwrap();
+    };
+
+    describe("small");
+    let predict = |weights: &str| json(&f.line(&format!("predict @picture.png --weights @{weights}")))["top"].clone();
+    let answer = predict("net");
+    assert!(answer[0]["label"].as_str().unwrap().starts_with("kind "), "{answer}");
+    assert_eq!(predict("net/model.safetensors"), answer);
+    // What is exported carries all of it.
+    succeed(&f.line("export --weights @net @carded.safetensors"));
+    assert_eq!(predict("carded.safetensors"), answer);
+    let card = TrainedNetwork::read(f.path("carded.safetensors")).unwrap().card;
+    let (interpolation, crop_mode) = (Interpolation::Bilinear, CropMode::Border);
+    let (mean, std) = ([0.5, 0.25, 0.5], [0.5; 3]);
+    let described = ModelCard {
+        res: 48,
+        crop_pct: 1.0,
+        mean,
+        std,
+        interpolation,
+        crop_mode,
+        classes: names.clone(),
+        ..card.clone()
+    };
+    assert_eq!(card, described);
+    // The names of a list are clean, whatever its editor.
+    fs::write(f.path("names.txt"), format!("\u{FEFF}{}\r\n\r\n", names.join("\r\n"))).unwrap();
+    let named = json(&f.line("predict @picture.png --weights @net --labels @names.txt"));
+    assert_eq!(named["top"], answer);
+
+    describe("smallblur");
+    f.refuses("predict @picture.png --weights @net", "@net/config.json: this program has no smallblur");
+    let insisted = json(&f.line("predict @picture.png --weights @net --model small"));
+    assert_eq!(insisted["top"], answer);
 }
 
 /// What a run leaves to look at, and several runs side by side.

@@ -36,6 +36,7 @@ fn hostile_weights_are_refused() {
         w.tensors.insert("layer9.weight".into(), HostTensor { shape: vec![1], data: vec![0.0] });
     });
     write(&f.path("no-network"), [("a", HostTensor { shape: vec![1], data: vec![0.0] })]);
+    fs::write(f.path("pickle.pth"), b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl").unwrap();
     fs::create_dir(f.path("a-folder")).unwrap();
     for (file, expected) in [
         ("header-missing", "too short for a header"),
@@ -50,7 +51,8 @@ fn hostile_weights_are_refused() {
         ("tensor-missing", "layer2.0.bn1.weight is missing"),
         ("tensor-surplus", "layer9.weight belongs to no part"),
         ("no-network", "not the weights of a ResNet"),
-        ("a-folder", "not a regular file"),
+        ("a-folder", "holds no model.safetensors"),
+        ("pickle.pth", "a PyTorch file: convert it with Python"),
         ("nowhere", "cannot read"),
     ] {
         for command in ["predict @picture.png --weights", "eval --data shapes --weights"] {
