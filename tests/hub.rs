@@ -357,13 +357,18 @@ fn private_authorities_are_trusted_if_the_environment_says_so() {
         let export = format!("export {} --weights hf:acme/small", f.folder.path().join("out.safetensors").display());
         run(&f, &export, &[("HF_ENDPOINT", &url), (name, value)])
     };
-    for (name, value) in
-        [("SSL_CERT_FILE", &*ca), ("SSL_CERT_DIR", tls), ("REQUESTS_CA_BUNDLE", &*ca), ("CURL_CA_BUNDLE", &*ca)]
-    {
+    let missing_first = std::env::join_paths(["/missing", tls]).unwrap().into_string().unwrap();
+    for (name, value) in [
+        ("SSL_CERT_FILE", &*ca),
+        ("SSL_CERT_DIR", &*missing_first),
+        ("REQUESTS_CA_BUNDLE", &*ca),
+        ("CURL_CA_BUNDLE", &*ca),
+    ] {
         let output = fetch(name, value);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", said(&output));
     }
-    for (value, expected) in [("", "cannot be trusted"), ("/missing.pem", "cannot read certificates from /missing.pem")]
+    for (value, expected) in
+        [("", "cannot be trusted"), ("/missing.pem", "cannot read certificates from [\"/missing.pem\"]")]
     {
         let output = fetch("SSL_CERT_FILE", value);
         assert!(output.status.code() == Some(1) && said(&output).contains(expected), "{value}: {}", said(&output));
@@ -446,12 +451,16 @@ fn the_program_takes_names_for_files() {
     let train = format!("train --data shapes --max-steps 1 --batch 8 --out {}", path("run").display());
     succeed(&format!("{train} --init hf:acme/small"), &[]);
 
+    let home = f.folder.path().to_str().unwrap();
+    let in_home = path("weights/hub").display().to_string();
     for (name, environment, expected) in [
-        ("hf:small", None, "OWNER/NAME"),
-        ("hf:acme/large", None, "does not exist"),
-        ("hf:acme/large", Some(("HF_HUB_OFFLINE", "1")), "while offline"),
+        ("hf:small", &[][..], "OWNER/NAME"),
+        ("hf:acme/large", &[], "does not exist"),
+        ("hf:acme/large", &[("HF_HUB_OFFLINE", "1")], "while offline"),
+        ("hf:acme/large", &[("TRANSFORMERS_OFFLINE", "1")], "while offline"),
+        ("hf:acme/large", &[("HF_HUB_OFFLINE", "1"), ("HOME", home), ("HF_HOME", "~/weights")], &in_home),
     ] {
-        let output = run(&f, &format!("{predict} {name}"), environment.as_slice());
+        let output = run(&f, &format!("{predict} {name}"), environment);
         assert!(output.status.code() == Some(1) && said(&output).contains(expected), "{name}: {}", said(&output));
     }
 }

@@ -8,20 +8,30 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
+/// The first variable that names a folder. No shell has replaced `~` where a file of settings sets it.
+fn folder(names: &[&str]) -> Option<PathBuf> {
+    let path = PathBuf::from(names.iter().find_map(|name| variable(name))?);
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(rest), Some(home)) => Some(home.join(rest)),
+        _ => Some(path),
+    }
+}
+
 /// Where everything of the hub lies.
 fn home() -> Option<PathBuf> {
-    let caches = || variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
-    variable("HF_HOME").map(PathBuf::from).or_else(|| Some(caches()?.join("huggingface")))
+    let caches = || folder(&["XDG_CACHE_HOME"]).or_else(|| Some(env::home_dir()?.join(".cache")));
+    folder(&["HF_HOME"]).or_else(|| Some(caches()?.join("huggingface")))
 }
 
 /// The folder of the cache, unless this user has no home.
 pub(super) fn cache() -> Option<PathBuf> {
-    variable("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(home()?.join("hub")))
+    folder(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).or_else(|| Some(home()?.join("hub")))
 }
 
 /// The user's token: from the variable, else from the file that `hf auth login` writes.
 pub(super) fn token() -> Option<String> {
-    variable("HF_TOKEN").or_else(|| hf_hub::Cache::new(home()?.join("hub")).token())
+    let named = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN"));
+    named.or_else(|| hf_hub::Cache::new(home()?.join("hub")).token())
 }
 
 /// Address of the hub.
@@ -31,7 +41,8 @@ pub(super) fn endpoint() -> String {
 
 /// Whether nobody is to be asked.
 pub(super) fn offline() -> bool {
-    variable("HF_HUB_OFFLINE").is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()))
+    let said = variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE"));
+    said.is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()))
 }
 
 /// Files and folders of the certificates that alone are trusted, as a company's network wants it; none for the system's.

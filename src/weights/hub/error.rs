@@ -42,13 +42,13 @@ pub enum Error {
     },
     /// A variable of the environment names certificates that cannot be read.
     #[error(
-        "cannot read certificates from {}: {problem}; set SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE and \
-         CURL_CA_BUNDLE to files in the format PEM, or to nothing", path.display()
+        "cannot read certificates from {paths:?}: {problem}; set SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE and \
+         CURL_CA_BUNDLE to files in the format PEM, or to nothing"
     )]
     Certificates {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong.
+        /// The files and folders.
+        paths: Vec<PathBuf>,
+        /// What is wrong with the first.
         problem: String,
     },
     /// The hub answers, and its answer is an error.

@@ -1,6 +1,6 @@
 //! Who may vouch for the hub.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
@@ -13,24 +13,21 @@ use super::{Error, environment};
 /// have none of their own, and Windows fetches its when it needs them.
 pub(super) fn roots() -> Result<RootCerts, Error> {
     let named = environment::certificates();
-    let certificates: Vec<Certificate<'static>> = if named.is_empty() {
-        let CertificateResult { certs, errors, .. } = load_native_certs();
-        errors.iter().for_each(|error| log::debug!("certificates of the system: {error}"));
-        let mozillas = TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der).to_owned());
-        certs.iter().map(|der| Certificate::from_der(der).to_owned()).chain(mozillas).collect()
-    } else {
-        named.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?.concat()
-    };
+    let mozillas: &[_] = if named.is_empty() { TLS_SERVER_ROOT_CERTS } else { &[] };
+    let results =
+        if named.is_empty() { vec![load_native_certs()] } else { named.iter().map(|path| read(path)).collect() };
+    let errors: Vec<_> = results.iter().flat_map(|result| &result.errors).collect();
+    errors.iter().for_each(|error| log::debug!("certificates: {error}"));
+    let found = results.iter().flat_map(|result| &result.certs).chain(mozillas);
+    let certificates: Vec<_> = found.map(|der| Certificate::from_der(der).to_owned()).collect();
+    if certificates.is_empty() {
+        let problem = errors.first().map_or("there are none".to_owned(), ToString::to_string);
+        return Err(Error::Certificates { paths: named, problem });
+    }
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
 /// The certificates of a file in the format PEM, or of a folder of such files.
-fn read(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let (file, folder) = if path.is_dir() { (None, Some(path)) } else { (Some(path), None) };
-    let CertificateResult { certs, errors, .. } = load_certs_from_paths(file, folder);
-    if !certs.is_empty() {
-        return Ok(certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect());
-    }
-    let problem = errors.first().map_or("there is none in it".to_owned(), ToString::to_string);
-    Err(Error::Certificates { path: PathBuf::from(path), problem })
+fn read(path: &Path) -> CertificateResult {
+    if path.is_dir() { load_certs_from_paths(None, Some(path)) } else { load_certs_from_paths(Some(path), None) }
 }
