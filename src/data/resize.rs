@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
 pub type Region = [f64; 4];
 
-/// The filter that resizes a picture, one of Pillow's. All but the first widen when shrinking, so that they do not alias.
-/// `shaders/input/filters.wgsl` numbers them in this order.
+/// The filter that resizes a picture, one of Pillow's. All but [`Self::Nearest`] widen when shrinking, so that they do not
+/// alias. `shaders/input/filters.wgsl` numbers the filters in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -72,12 +72,12 @@ impl Interpolation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CropMode {
-    /// The short side is resized, and what the long side has too much is cut off.
+    /// The short side is resized to fit, and the ends of the long side are cut off.
     #[default]
     Center,
-    /// Both sides are resized, each by a factor of its own.
+    /// Both sides are resized to fit, each by a factor of its own.
     Squash,
-    /// The long side is resized, and the short side is filled up with a border.
+    /// The long side is resized to fit, and a border fills up the short side.
     Border,
 }
 
@@ -110,7 +110,7 @@ pub struct View {
 pub struct Placement {
     /// The part of the picture that is seen, in the picture's pixels.
     pub part: Region,
-    /// What it becomes of the square: left, top, width, height. The rest is border.
+    /// The part of the square that it fills: left, top, width, height. The rest is border.
     pub target: [u32; 4],
 }
 

@@ -16,7 +16,7 @@ pub struct Crop {
     pub picture_height: u32,
     /// Side of the input.
     pub side: u32,
-    /// What the part becomes of the input: left, top, width, height. The rest is border.
+    /// The part of the input that it fills: left, top, width, height. The rest is border.
     pub target: [u32; 4],
     /// Number of the filter that resizes, as `shaders/input/filters.wgsl` counts them.
     pub filter: u32,

@@ -278,7 +278,7 @@ mod tests {
             ("efficientnet-b0", "efficientnet_blur_b0", "tf_efficientnet_b0"),
         ] {
             let refused = accepts(model, &named(architecture)).unwrap_err();
-            assert!(refused.contains(&format!("no {architecture}")) && refused.contains(like), "{refused}");
+            assert!(refused.contains(&format!("no network {architecture}")) && refused.contains(like), "{refused}");
             described_as(&preset(model, 2), &named(architecture), true).unwrap();
         }
         let refused = accepts("resnet-50", &named("resnet101")).unwrap_err();
@@ -287,7 +287,7 @@ mod tests {
         let with = |arguments: Value| json!({ "architecture": "resnet50", "model_args": arguments });
         accepts("resnet-50", &with(json!({ "num_classes": 2, "drop_rate": 0.1 }))).unwrap();
         let refused = accepts("resnet-50", &with(json!({ "num_classes": 2, "output_stride": 16 }))).unwrap_err();
-        assert!(refused.contains("no resnet50, output_stride = 16"), "{refused}");
+        assert!(refused.contains("no network resnet50, output_stride = 16"), "{refused}");
 
         // timm's ResNets between the presets: their tensors tell all.
         let resnet26 = Config::new(ResNet::plain([2; 4]), 2);

@@ -42,7 +42,7 @@ pub(super) fn problem(path: &Path, start: &[u8]) -> Option<String> {
         _ if text.starts_with(b"version https://git-lfs") => {
             format!("a pointer of Git LFS, not the file that it stands for: run git lfs pull, or {DOWNLOAD}")
         }
-        _ if text.starts_with(b"<") => format!("a page of the web: {DOWNLOAD}"),
+        _ if text.starts_with(b"<") => format!("an HTML page: {DOWNLOAD}"),
         _ if text.starts_with(b"{") => "JSON text: give the path of the weights".into(),
         _ if is_tensorflow(path, &ending, &text) => format!("a part of a TensorFlow checkpoint: {EXPORT}"),
         _ if is_pytorch(&ending) => pytorch(),
@@ -95,7 +95,7 @@ mod tests {
             ("checkpoint", b"model_checkpoint_path: \"ckpt-1\"".to_vec(), "a TensorFlow checkpoint"),
             ("ckpt-1.index", b"\0\0\x02\x01\xff\xff\xff\xff".to_vec(), "a TensorFlow checkpoint"),
             ("ckpt-1.data-00000-of-00001", vec![0xC3; 20], "a TensorFlow checkpoint"),
-            ("a.safetensors", b"\n <!DOCTYPE html><html>".to_vec(), "a page of the web"),
+            ("a.safetensors", b"\n <!DOCTYPE html><html>".to_vec(), "an HTML page"),
             ("a.safetensors", b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "git lfs pull"),
             ("a.json", b"{\"architecture\": \"resnet50\"}".to_vec(), "JSON text"),
             ("a.safetensors.gz", b"\x1f\x8b\x08\0\0\0\0\0".to_vec(), "compressed with gzip"),

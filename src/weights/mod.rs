@@ -95,9 +95,9 @@ pub enum Error {
     },
     /// A value that was read is NaN or infinite.
     #[error(
-        "{}: tensor {tensor} holds {value} at element {element}: such weights answer nothing. They come from a training \
-         that diverged, from rounding to F16, which ends at 65504, or are damaged: take an earlier checkpoint, or fetch or \
-         export the file again", path.display()
+        "{}: tensor {tensor} holds {value} at element {element}, so every answer would be wrong. The training has diverged, \
+         or the file was rounded to F16, which ends at 65504, or is damaged: take an earlier checkpoint, or fetch or export \
+         the file again", path.display()
     )]
     Value {
         /// The file.
@@ -181,8 +181,8 @@ pub enum Error {
     },
     /// The weights are those of a network that has the tensors of another one, and may compute something else.
     #[error(
-        "{}: this program has no {architecture}. Its tensors look like those of {like}, but paddings, filters and \
-         activations leave no trace in tensors, so the answers may be wrong. {advice}", path.display()
+        "{}: this program has no network {architecture}. The tensors look like those of {like}, but they do not tell \
+         paddings, filters and activations, so the answers may be wrong. {advice}", path.display()
     )]
     Architecture {
         /// The description, config.json.

@@ -229,7 +229,7 @@ fn a_folder_answers_as_timm_describes_it() {
     assert_eq!(named["top"], answer);
 
     describe("smallblur");
-    f.refuses("predict @picture.png --weights @net", "@net/config.json: this program has no smallblur");
+    f.refuses("predict @picture.png --weights @net", "@net/config.json: this program has no network smallblur");
     let insisted = json(&f.line("predict @picture.png --weights @net --model small"));
     assert_eq!(insisted["top"], answer);
 }
