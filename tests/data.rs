@@ -224,6 +224,21 @@ fn classes_are_compared_by_name() {
     assert!(anew.tensors["conv1.0.weight"] == begun.tensors["conv1.0.weight"]);
 }
 
+/// timm's antialiased networks have the tensors of plain ones.
+#[test]
+fn a_run_does_not_start_from_a_network_that_only_looks_alike() {
+    let p = Place::new();
+    folder(&p.path("pets"), &["cat", "dog"]);
+    succeed(&p.line(&format!("train --data folder:@pets --out @run {QUICK} --max-steps 1")));
+    let mut weights = StateDict::read(&p.path("run/last.safetensors")).unwrap();
+    weights.metadata.clear();
+    fs::create_dir(p.path("timm")).unwrap();
+    weights.write(&p.path("timm/model.safetensors")).unwrap();
+    fs::write(p.path("timm/config.json"), r#"{"architecture": "resnetblur50", "num_classes": 2}"#).unwrap();
+    let refused = p.refused(&format!("train --data folder:@pets --init @timm/model.safetensors --out @new {QUICK}"));
+    assert!(refused.contains("resnetblur50"), "{refused}");
+}
+
 /// Numbers used to be sorted as words: a run that began so goes on with the numbers that its classes had.
 #[test]
 fn a_run_keeps_the_numbers_of_its_classes() {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 /// Prints one line of JSON.
 pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
@@ -16,16 +17,18 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     let header = header.map(str::to_owned);
     let titled = header.iter().any(|title| !title.is_empty());
     let lines = || titled.then_some(&header).into_iter().chain(rows);
-    let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| lines().map(|line| line[column].width()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut out = io::stdout().lock();
     for line in lines() {
         let mut text = String::new();
         for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            // What a cell takes in a terminal: names in Chinese, say, are two columns a letter.
+            let room = " ".repeat(width - cell.width());
             text += &match column {
-                0 => format!("{cell:width$}"),
+                0 => format!("{cell}{room}"),
                 c if c == N - 1 => format!("  {cell}"),
-                _ => format!("  {cell:>width$}"),
+                _ => format!("  {room}{cell}"),
             };
         }
         writeln!(out, "{}", text.trim_end())?;

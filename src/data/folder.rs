@@ -37,7 +37,8 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     if wanted != Wanted::Everything {
         val.check_validation(&names)?;
     }
-    let mut passed_over = train.passed_over.clone();
+    let mut passed_over = beside(directory, &[&train.split, &val.split])?;
+    passed_over.extend(&train.passed_over);
     passed_over.extend(&val.passed_over);
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {
@@ -50,6 +51,21 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         mirrored: true,
         passed_over,
     })
+}
+
+/// What lies beside the splits, such as a third one.
+fn beside(directory: &Path, splits: &[&Path]) -> Result<PassedOver, Error> {
+    let mut passed_over = PassedOver::default();
+    if splits.contains(&directory) {
+        return Ok(passed_over);
+    }
+    for path in visible(directory)?.iter().filter(|path| !splits.contains(&path.as_path())) {
+        match path.is_dir() {
+            true => passed_over.add(&format!("folder {}", path.file_name().unwrap_or_default().display()), 1),
+            false => passed_over.add_file(path),
+        }
+    }
+    Ok(passed_over)
 }
 
 fn missing_split(directory: &Path, split: Split) -> Error {
@@ -243,7 +259,8 @@ mod tests {
         }
         // Roboflow has all three.
         let folder = tree(&["train/a/1.png", "train/b/1.png", "test/a/2.png", "valid/b/3.png"]);
-        assert_eq!(open(folder.path(), Wanted::Training).unwrap().val.name(0), "b/3.png");
+        let data = open(folder.path(), Wanted::Training).unwrap();
+        assert_eq!((&*data.val.name(0), &*data.passed_over.to_string()), ("b/3.png", "1 folder test"));
     }
 
     #[test]

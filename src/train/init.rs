@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::Error;
 use crate::data::{ClassMatch, match_classes};
 use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
-use crate::train;
-use crate::weights::{HostTensor, ModelCard, timm};
+use crate::weights::{HostTensor, ModelCard, TrainedNetwork, timm};
+use crate::{train, weights};
 
 /// The file's values by the names of a card's network, in this crate's order. Classes of the file are found again by their names. The
 /// classifier's values are left out if the file's is for other classes.
@@ -14,8 +14,12 @@ use crate::weights::{HostTensor, ModelCard, timm};
 /// # Errors
 /// A file that cannot be read, or weights of another network.
 pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32>)>, Error> {
-    let mut weights = timm::read(path)?;
-    let theirs = timm::recognise(path, &weights).ok();
+    let (mut weights, theirs) = match TrainedNetwork::read(path) {
+        Ok(TrainedNetwork { weights, card, .. }) => (weights, Some(card)),
+        // Networks of one's own making are not recognised, and may fit all the same.
+        Err(weights::Error::Mismatch { .. }) => (timm::read(path)?, None),
+        Err(error) => return Err(error.into()),
+    };
     if let Some(flags) = theirs.as_ref().and_then(|theirs| other_network(&theirs.config.layers, &card.config.layers)) {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());
     }
