@@ -133,6 +133,8 @@ fn a_jpeg_that_is_not_all_there_is_an_error() {
     let [_, second, third] = scans[..] else { panic!("{scans:?}") };
     let message = decode_bytes(&[&three[..second], &three[third..]].concat()).unwrap_err();
     assert_eq!(message, "a JPEG that lacks a part: not all of its scans are there");
+    let again = [&three[..second], &three[scans[0]..second].repeat(500)].concat();
+    assert_eq!(decode_bytes(&again).unwrap_err(), "a JPEG of more than 500 scans, which is not read");
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl Component {
         Ok(())
     }
 
-    /// Notes what a scan has told of it.
+    /// Notes which bits are known after a scan.
     pub(super) fn finish(&mut self, coding: Coding) {
         match coding {
             Coding::Sequential => self.known = [0; 64],
@@ -247,7 +247,7 @@ pub(super) enum Way {
     AtOnce,
     /// Component by component, in several scans.
     Sequential,
-    /// From coefficients that all scans together tell.
+    /// From its coefficients, once all scans are decoded.
     Progressive,
 }
 

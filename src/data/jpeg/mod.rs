@@ -17,6 +17,9 @@ use markers::{Frame, Scan, Tables};
 use mjpeg::MJPEG_TABLES;
 use pixels::Painter;
 
+/// Scans of a picture at most. A small file of many scans could keep the decoder busy for hours; honest ones have about ten.
+const MAX_SCANS: usize = 500;
+
 const DAMAGED: &str = "a damaged JPEG";
 const CUT_SHORT: &str = "cut short: a JPEG whose data end before the picture does";
 
@@ -66,7 +69,7 @@ impl<'a> Jpeg<'a> {
         let (mut at, mut heads, mut tables) = (2, Heads::default(), Tables::new());
         let scan = heads.read(bytes, &mut at, &mut tables)?.ok_or(CUT_SHORT)?;
         let Heads { frame: Some(frame), jfif, adobe, exif, xmp } = heads else { return Err(DAMAGED.to_owned()) };
-        // As libjpeg tells them.
+        // libjpeg's rules (default_decompress_parms).
         let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
         let colours = match (ids.len(), adobe) {
             (1, _) => Colours::Grey,
@@ -96,7 +99,10 @@ impl<'a> Jpeg<'a> {
         let mut painter = Painter::new(&self.frame, self.colours);
         let mut heads = Heads { frame: Some(self.frame), ..Heads::default() };
         let mut scan = Some(self.scan);
-        while let Some(next) = scan {
+        for _ in 0..MAX_SCANS {
+            let Some(next) = scan else {
+                return Err("a JPEG that lacks a part: not all of its scans are there".to_owned());
+            };
             let frame = heads.frame.as_mut().ok_or(DAMAGED)?;
             if !frame.progressive {
                 self.tables.complete()?;
@@ -110,7 +116,7 @@ impl<'a> Jpeg<'a> {
             }
             scan = heads.read(self.bytes, &mut self.at, &mut self.tables)?;
         }
-        Err("a JPEG that lacks a part: not all of its scans are there".to_owned())
+        Err(format!("a JPEG of more than {MAX_SCANS} scans, which is not read"))
     }
 }
 
