@@ -56,6 +56,8 @@ pub mod picture;
 mod predictor;
 #[cfg(feature = "pictures")]
 mod stream;
+#[cfg(feature = "pictures")]
+mod words;
 
 pub use classifier::{Classifier, Guess, Prediction};
 pub use error::Error;

@@ -7,8 +7,9 @@ use image::{DynamicImage, RgbImage};
 use crate::data::View;
 use crate::gpu::Frame;
 
-/// A picture to be looked at, of any size: a file (`Picture::open`, with the feature `pictures`), an [`image::DynamicImage`], an
-/// [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a texture ([`Frame`]). Alpha is ignored.
+/// A picture to be looked at, of any size: a file (`Picture::open`, with the feature `pictures`), an
+/// [`image::DynamicImage`], an [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a texture ([`Frame`]).
+/// Alpha is ignored.
 ///
 /// ```
 /// use resnet_rs::Picture;
@@ -89,7 +90,8 @@ pub enum Error {
 }
 
 impl Picture<'_> {
-    /// Opens a file: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say, as the program's `predict` does.
+    /// Opens a file: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say, as the program's `predict`
+    /// does.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {

@@ -162,7 +162,8 @@ pub unsafe extern "C" fn resnet_rs_classify(
 /// `path` is in UTF-8.
 ///
 /// # Safety
-/// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has room for `count`.
+/// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has
+/// room for `count`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_classify_file(
     network: *const Network,

@@ -9,8 +9,9 @@ const LANCZOS = 5u;
 
 const PI = 3.14159265;
 
-// What pixel `at` of the result is made of: the weighted mean of the pixels first .. end. The part of the picture that is resized begins at
-// `start`, and a pixel of the result covers `scale` of its pixels. Taps reach beyond the part, but not beyond the picture.
+// What pixel `at` of the result is made of: the weighted mean of the pixels first .. end. The part of the picture that
+// is resized begins at `start`, and a pixel of the result covers `scale` of its pixels. Taps reach beyond the part, but
+// not beyond the picture.
 struct Taps {
     filter_number: u32,
     first: i32,

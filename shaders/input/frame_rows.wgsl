@@ -1,5 +1,5 @@
-// The rows of a texture, resized to the target's width: the first of the two passes that data/resize.rs makes on the CPU.
-// rows: [rows, width], RGBA with red in the lowest byte. frame: 8-bit colours. i: a pixel of rows.
+// The rows of a texture, resized to the target's width: the first of the two passes that data/resize.rs makes on the
+// CPU. rows: [rows, width], RGBA with red in the lowest byte. frame: 8-bit colours. i: a pixel of rows.
 #include "input/filters.wgsl"
 #include "shared/each.wgsl"
 

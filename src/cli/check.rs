@@ -86,7 +86,11 @@ fn print(found: &Inspection, faults: &[String], remarks: &[String], most: usize)
         ("in several classes", found.duplicates.iter().filter(|d| d.across_classes && !d.across_splits).collect()),
         ("repeated", found.duplicates.iter().filter(|d| !d.across_classes && !d.across_splits).collect()),
     ] {
-        list(&mut out, heading, &first(of.into_iter().map(|group| group.pictures.join(" = ")), most))?;
+        list(
+            &mut out,
+            heading,
+            &first(of.into_iter().map(|group| first(group.pictures.iter().cloned(), most).join(" = ")), most),
+        )?;
     }
     list(&mut out, "of odd shape", &first(found.odd_shapes.iter().map(named), most))?;
     list(&mut out, "worth knowing", remarks)

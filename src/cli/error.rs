@@ -38,7 +38,8 @@ impl Error {
         Self { cause: None, status }
     }
 
-    /// Prints the message and its causes, and returns the exit status. That whoever reads stdout has had enough is not an error.
+    /// Prints the message and its causes, and returns the exit status. That whoever reads stdout has had enough is not
+    /// an error.
     pub(super) fn report(&self) -> ExitCode {
         if let Some(cause) = &self.cause {
             match cause.downcast_ref::<io::Error>() {

@@ -56,11 +56,19 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
             log::warn!("the {classes} classes of --data {} are matched with the network's by name", args.data);
             dataset.relabelled(&labels, card.classes.clone())
         }
+        ClassMatch::ByNumber(how) => {
+            log::warn!("{how}");
+            dataset
+        }
         ClassMatch::Different(why) => {
             let (weights, data) = (trained.path.display(), &args.data);
             return Err(Error::failed(format!("{weights} is for other classes than --data {data}: {why}")));
         }
     };
+    // The network may know more classes than the data has.
+    let name = |class: usize| card.classes.get(class).or(dataset.classes.get(class)).cloned();
+    let classes: Vec<String> =
+        (0..card.config.classes).map(|class| name(class).unwrap_or_else(|| class.to_string())).collect();
     if !dataset.passed_over.is_empty() {
         log::warn!("--data {}: passed over {}", args.data, dataset.passed_over);
     }
@@ -79,10 +87,10 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
         evaluating(done, total);
         true
     };
-    let (source, classes) = (&dataset.val, card.config.classes);
+    let (source, count) = (&dataset.val, card.config.classes);
     let answer = match args.mistakes {
-        None => evaluate(&mut network, source, shape, classes, go_on)?.map(|evaluation| (evaluation, None)),
-        Some(keep) => inspect(&mut network, source, shape, classes, keep, go_on)?.map(|(e, found)| (e, Some(found))),
+        None => evaluate(&mut network, source, shape, count, go_on)?.map(|evaluation| (evaluation, None)),
+        Some(keep) => inspect(&mut network, source, shape, count, keep, go_on)?.map(|(e, found)| (e, Some(found))),
     };
     drop(evaluating);
     let Some((evaluation, findings)) = answer else { return Ok(()) };
@@ -90,7 +98,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     if global.json {
         output::json(&Answer { evaluation, findings })?;
     } else {
-        print(&evaluation, findings.as_ref(), &dataset.classes)?;
+        print(&evaluation, findings.as_ref(), &classes)?;
     }
     if broken.is_empty() {
         return Ok(());

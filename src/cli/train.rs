@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
@@ -15,11 +15,12 @@ use crate::train::{
     Checkpoint, Ended, EpochLine, Line, Observer, Recipe, RecipeFlags, Run, StepLine, Summary, Trainer,
 };
 use crate::train::{curves, metrics};
+use crate::words;
 
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 ///
-/// SIGTERM and SIGHUP stop a run as Ctrl-C does. The exit status of a run that a signal stopped is 128 and the number of the
-/// signal, 130 after Ctrl-C; a run that --max-steps, --max-minutes or --patience ends has status 0.
+/// SIGTERM and SIGHUP stop a run as Ctrl-C does. The exit status of a run that a signal stopped is 128 and the number
+/// of the signal, 130 after Ctrl-C; a run that --max-steps, --max-minutes or --patience ends has status 0.
 #[derive(Args)]
 pub(super) struct Train {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are now
@@ -86,6 +87,10 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
                 "returned to an earlier checkpoint {times} times: the learning rate is 1/{part} of the schedule's"
             );
         }
+        if summary.broken > 0 {
+            let (pictures, list) = (words::count(summary.broken, "picture"), folder.join("broken.json"));
+            eprintln!("{pictures} could not be read: {}", list.display());
+        }
         let why = match summary.ended {
             Ended::Schedule => None,
             Ended::Patience => Some("as the last epochs brought nothing better (--patience)"),
@@ -105,7 +110,7 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         output::json(&serde_json::json!({
             "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
             "stopped": matches!(summary.ended, Ended::Time | Ended::Interrupted), "ended": summary.ended,
-            "best_top1": summary.best_top1, "skipped": skipped, "setbacks": summary.setbacks,
+            "best_top1": summary.best_top1, "skipped": skipped, "setbacks": summary.setbacks, "broken": summary.broken,
         }))?;
     }
     if summary.ended == Ended::Interrupted { Err(stop.error()) } else { Ok(()) }
@@ -124,6 +129,9 @@ pub(super) struct Display {
     skipped: AtomicU64,
     /// Pictures that cannot be read.
     broken: AtomicUsize,
+    /// What the bar shows first, and then.
+    checking: Once,
+    compiling: Once,
 }
 
 /// What a step counts for in the bar's top-1: about the last 20 are seen, since one of few pictures says little.
@@ -142,6 +150,8 @@ impl Display {
             top1: Mutex::default(),
             skipped: AtomicU64::new(0),
             broken: AtomicUsize::new(0),
+            checking: Once::new(),
+            compiling: Once::new(),
         }
     }
 
@@ -175,7 +185,9 @@ impl Observer for Display {
     }
 
     fn checking(&self, done: usize, total: usize) {
-        self.bar.set_style(style("checking pictures {wide_bar} {pos}/{len} {per_sec} eta {eta}"));
+        self.checking.call_once(|| {
+            self.bar.set_style(style("checking pictures {wide_bar} {pos}/{len} {per_sec} eta {eta}"));
+        });
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }
@@ -185,7 +197,7 @@ impl Observer for Display {
     }
 
     fn compiling(&self, done: usize, total: usize) {
-        self.bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
+        self.compiling.call_once(|| self.bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}")));
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }

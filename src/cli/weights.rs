@@ -7,7 +7,8 @@ use super::{Error, Global};
 use crate::weights::hub::{self, HubOptions};
 use crate::weights::{TrainedNetwork, weight_file};
 
-/// A file or folder, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as `./hf:...`.
+/// A file or folder, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as
+/// `./hf:...`.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     File(PathBuf),

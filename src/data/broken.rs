@@ -1,6 +1,8 @@
 //! Pictures that cannot be read, and what takes their place.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rand::RngExt;
 use rayon::prelude::*;
@@ -9,8 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::random::{Purpose, generator};
 use super::{Error, Sample, Source};
 
-/// How many pictures are tried for one place. If even half of all were broken, so many in a row would be a chance of 2^-64: then the disk is gone.
+/// How many pictures are tried for one place. Were half of all broken, the chance of so many in a row would be 2^-64:
+/// more likely the disk is gone.
 const MOST_TRIES: u64 = 64;
+
+/// Waits before another attempt, since network file systems fail for a moment now and then.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
 
 /// A picture that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,14 +48,14 @@ pub(super) struct Read {
 
 /// Reads a picture, if it can be read.
 pub(super) fn read(source: &dyn Source, index: usize) -> Read {
-    match source.sample(index) {
+    match patiently(source, index) {
         Ok(sample) => Read { sample: Some((index, sample)), broken: Vec::new() },
-        Err(error) => Read { sample: None, broken: vec![Broken::new(source, index, &error)] },
+        Err(error) => Read { sample: None, broken: note(source, index, &error).into_iter().collect() },
     }
 }
 
-/// Reads a picture, or another in its place, which depends on the number of the first alone: so training goes on, to bits that depend on
-/// nothing but the files.
+/// Reads a picture, or another in its place, which depends on the number of the first alone: so training goes on, to
+/// bits that depend on nothing but the files.
 ///
 /// # Errors
 /// The last picture's, if none of many can be read.
@@ -57,18 +63,41 @@ pub(super) fn read_or_replace(source: &dyn Source, index: usize) -> Result<Read,
     let mut broken = Vec::new();
     let mut at = index;
     for attempt in 1.. {
-        match source.sample(at) {
+        match patiently(source, at) {
             Ok(sample) => return Ok(Read { sample: Some((at, sample)), broken }),
             Err(error) if attempt == MOST_TRIES => return Err(error),
-            Err(error) => broken.push(Broken::new(source, at, &error)),
+            Err(error) => broken.extend(note(source, at, &error)),
         }
         at = generator(0, Purpose::Replace, attempt, index as u64).random_range(0..source.len() as u64) as usize;
     }
     unreachable!("the last attempt returns")
 }
 
-/// Reads every picture of a source once, on all cores, and gives those that cannot be read. `progress` learns how many are done, and answers
-/// whether to go on; `None` is returned if not.
+/// Reads a picture, again after a while where the file system fails in a way that may pass.
+fn patiently(source: &dyn Source, index: usize) -> Result<Sample, Error> {
+    for pause in PAUSES {
+        match source.sample(index) {
+            Err(Error::Read { source, .. }) if may_pass(source.kind()) => std::thread::sleep(pause),
+            result => return result,
+        }
+    }
+    source.sample(index)
+}
+
+fn may_pass(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof | ErrorKind::IsADirectory
+    )
+}
+
+/// What to note of a picture that cannot be read. One that is gone has been noted when the run was resumed.
+fn note(source: &dyn Source, index: usize, error: &Error) -> Option<Broken> {
+    (!matches!(error, Error::Gone { .. })).then(|| Broken::new(source, index, error))
+}
+
+/// Reads every picture of a source once, on all cores, and gives those that cannot be read. `progress` learns how many
+/// are done, and answers whether to go on; `None` is returned if not.
 pub fn find_broken(source: &dyn Source, progress: &(dyn Fn(usize) -> bool + Sync)) -> Option<Vec<Broken>> {
     let (done, wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
     let check = |index: usize| {

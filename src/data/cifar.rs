@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::{Rgb, RgbImage};
 
 use super::dataset::Nothing;
-use super::split::Wanted;
+use super::split::{Wanted, plain_names};
 use super::walk::{PassedOver, contents};
 use super::{Dataset, Error, Sample, Source};
 use crate::files;
@@ -84,6 +84,7 @@ pub(super) fn open(directory: &Path, variant: Variant, wanted: Wanted) -> Result
         native_res: Some(SIDE),
         mirrored: true,
         passed_over: PassedOver::default(),
+        split_names: plain_names(),
     })
 }
 

@@ -3,69 +3,87 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crate::words::listed;
+
 /// How the classes of a data set go with those that a network tells apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassMatch {
-    /// Class k is class k of the network, by name, or by number where one side has no names.
+    /// Class k is class k of the network, by name; or the network's classes have no names.
     Same,
     /// The names are the network's in another order, or some of them: the network's class of each class of the data.
     ByName(Vec<u32>),
+    /// One side has words and the other only numbers: class k may be class k of the network. What that means, in words.
+    ByNumber(String),
     /// The names differ; the reason, in words.
     Different(String),
 }
 
+/// The first and the last of ImageNet's 1,000 classes by name, in the order of their WordNet numbers.
+const IMAGENET_ENDS: [&str; 2] = ["tench", "toilet tissue"];
+
 /// Compares the names of a network's `count` classes, if it has any, with those of a data set.
-///
-/// Names that only number the classes say nothing beside words, nor do ImageNet's WordNet numbers beside its names: then the numbers of
-/// classes are compared alone.
 pub fn match_classes(network: &[String], count: usize, data: &[String]) -> ClassMatch {
-    if network == data {
+    let different =
+        || ClassMatch::Different(format!("the network tells {count} classes apart, the data has {}", data.len()));
+    if network.is_empty() {
+        let fits = data.len() == count || (is_numbered(data) && data.len() < count);
+        return if fits { ClassMatch::Same } else { different() };
+    }
+    if network == data || (is_wordnet(data) && is_imagenet(network) && network.len() == data.len()) {
         return ClassMatch::Same;
     }
     let at: HashMap<&str, u32> = network.iter().map(String::as_str).zip(0..).collect();
     let found: Vec<Option<u32>> = data.iter().map(|name| at.get(name.as_str()).copied()).collect();
-    if let Some(labels) = found.iter().copied().collect() {
-        return ClassMatch::ByName(labels);
-    }
-    if is_numbered(network) || is_numbered(data) || is_wordnet(data, network) {
-        return match data.len() == count {
-            true => ClassMatch::Same,
-            false => {
-                ClassMatch::Different(format!("the network tells {count} classes apart, the data has {}", data.len()))
-            }
+    if let Some(labels) = found.iter().copied().collect::<Option<Vec<u32>>>() {
+        // A name that two classes have maps to the later one.
+        let twice = network.iter().zip(0..).find(|(name, class)| at[name.as_str()] != *class && data.contains(name));
+        return match twice {
+            Some((name, _)) => ClassMatch::Different(format!("the network has two classes called {name}")),
+            None => ClassMatch::ByName(labels),
         };
     }
-    let unknown: Vec<&str> = data.iter().zip(&found).filter(|(_, at)| at.is_none()).map(|(name, _)| &**name).collect();
+    if is_numbered(network) || is_numbered(data) {
+        let fits = if is_numbered(data) { data.len() <= count } else { data.len() == count };
+        let pair = |(of_data, of_network): (&String, &String)| format!("{of_data} for {of_network}");
+        return match fits {
+            true => {
+                let pairs: Vec<String> = data.iter().zip(network).take(3).map(pair).collect();
+                ClassMatch::ByNumber(format!("classes are matched by number, the data's {}, ..", pairs.join(", ")))
+            }
+            false => different(),
+        };
+    }
+    let unknown: Vec<&String> = data.iter().zip(&found).filter(|(_, at)| at.is_none()).map(|(name, _)| name).collect();
     ClassMatch::Different(format!(
         "the network does not know the data's classes {}; its own are {}",
-        some_of(&unknown),
-        some_of(&network.iter().map(String::as_str).collect::<Vec<_>>())
+        listed(unknown.into_iter(), MOST_NAMES),
+        listed(network.iter(), MOST_NAMES)
     ))
 }
 
-/// Whether names only number the classes, or there are none.
+/// Whether names only number the classes.
 fn is_numbered(names: &[String]) -> bool {
     names.iter().enumerate().all(|(class, name)| *name == class.to_string())
 }
 
-/// Whether one side has the numbers that WordNet gives ImageNet's classes, such as n01440764, and the other has words.
-fn is_wordnet(data: &[String], network: &[String]) -> bool {
+/// Whether names are the numbers that WordNet gives ImageNet's classes, such as n01440764.
+fn is_wordnet(names: &[String]) -> bool {
     let is_number = |name: &String| {
         name.strip_prefix('n').is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
     };
-    data.iter().all(is_number) != network.iter().all(is_number)
+    names.iter().all(is_number)
 }
 
-/// The first few names.
-fn some_of(names: &[&str]) -> String {
-    const MOST: usize = 5;
-    match names.len().checked_sub(MOST) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
-    }
+fn is_imagenet(names: &[String]) -> bool {
+    let ends = [names.first(), names.last()].map(|name| name.map(String::as_str));
+    names.len() == 1000 && ends == IMAGENET_ENDS.map(Some)
 }
 
-/// The order of classes: numbers by their value if all names are numbers, else by their bytes, as torchvision's ImageFolder has it.
+/// The names of classes that a message lists.
+const MOST_NAMES: usize = 5;
+
+/// The order of classes: numbers by their value if all names are numbers, else by their bytes, as torchvision's
+/// ImageFolder has it.
 pub(super) fn sort(names: &mut [String]) {
     let is_number = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     if names.iter().all(is_number) {
@@ -121,15 +139,35 @@ mod tests {
     }
 
     #[test]
-    fn without_names_the_number_of_classes_decides() {
+    fn without_words_on_both_sides_numbers_decide() {
         assert_eq!(matched("", 2, "cat dog"), ClassMatch::Same);
-        assert_eq!(matched("cat dog", 2, "0 1"), ClassMatch::Same);
-        assert_eq!(matched("0 1", 2, "cat dog"), ClassMatch::Same);
         assert!(matches!(matched("", 3, "cat dog"), ClassMatch::Different(_)));
+        assert_eq!(matched("", 3, "0 1"), ClassMatch::Same, "the last class has no pictures");
+        let ClassMatch::ByNumber(how) = matched("cat dog", 2, "0 1") else { panic!("words and numbers") };
+        assert_eq!(how, "classes are matched by number, the data's 0 for cat, 1 for dog, ..");
+        assert!(matches!(matched("0 1", 2, "cat dog"), ClassMatch::ByNumber(_)));
+        assert!(matches!(matched("cat dog owl", 3, "0 1"), ClassMatch::ByNumber(_)), "the last class has no pictures");
+        assert!(matches!(matched("0 1 2", 3, "cat dog"), ClassMatch::Different(_)));
         assert!(matches!(matched("1 0", 2, "a b"), ClassMatch::Different(_)), "names that happen to be numbers");
         assert_eq!(matched("0 1 10 2", 4, "0 1 2 10"), ClassMatch::ByName(vec![0, 1, 3, 2]), "numbers sorted as words");
         assert_eq!(matched("0 1 2 3", 4, "1 3"), ClassMatch::ByName(vec![1, 3]));
-        assert_eq!(matched("tench goldfish", 2, "n01440764 n01443537"), ClassMatch::Same);
-        assert!(matches!(matched("n01440764 n01443537", 2, "n01443537 n01629819"), ClassMatch::Different(_)));
+    }
+
+    #[test]
+    fn a_name_that_two_classes_have_is_no_match() {
+        assert_eq!(matched("crane dog crane", 3, "dog"), ClassMatch::ByName(vec![1]));
+        let twice = ClassMatch::Different("the network has two classes called crane".into());
+        assert_eq!(matched("crane dog crane", 3, "crane dog"), twice);
+    }
+
+    #[test]
+    fn wordnets_numbers_are_imagenets_classes_and_no_others() {
+        let ids: Vec<String> = (0..1000).map(|n| format!("n{:08}", 1_440_764 + n)).collect();
+        let mut words: Vec<String> = (0..1000).map(|n| format!("class {n}")).collect();
+        assert!(matches!(match_classes(&words, 1000, &ids), ClassMatch::Different(_)));
+        (words[0], words[999]) = ("tench".into(), "toilet tissue".into());
+        assert_eq!(match_classes(&words, 1000, &ids), ClassMatch::Same);
+        assert!(matches!(match_classes(&words, 1000, &ids[..200]), ClassMatch::Different(_)));
+        assert!(matches!(matched("tench goldfish", 2, "n01440764 n01443537"), ClassMatch::Different(_)));
     }
 }

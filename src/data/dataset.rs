@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::random::shuffling;
+use super::random::{Purpose, generator};
 use super::split::{Split, Wanted};
 use super::walk::PassedOver;
 use super::{Error, cifar, folder, idx, order, shapes, shards};
@@ -45,6 +45,11 @@ pub trait Source: Send + Sync {
         format!("picture {index}")
     }
 
+    /// The same of many pictures at once.
+    fn names_of(&self, indices: &[usize]) -> Vec<String> {
+        indices.iter().map(|&index| self.name(index)).collect()
+    }
+
     /// The names of all pictures, where they are at hand, to find the pictures again in another process.
     fn names(&self) -> Option<Vec<String>> {
         None
@@ -63,7 +68,7 @@ pub trait Source: Send + Sync {
     /// In which order a shuffled epoch reads the pictures, each of them once: a function of seed and epoch alone, so that a
     /// resumed run enters in the middle. A full shuffle, unless pictures are dear to read from just anywhere.
     fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
-        order::shuffled(self.len(), &mut shuffling(seed, epoch))
+        order::shuffled(self.len(), &mut generator(seed, Purpose::Shuffle, epoch, 0))
     }
 }
 
@@ -82,14 +87,18 @@ pub struct Dataset {
     pub std: [f32; 3],
     /// Side of every picture in pixels, where all have the same.
     pub native_res: Option<u32>,
-    /// Whether a picture mirrored left to right is still one of its class, as those of objects are and those of digits are not.
+    /// Whether a picture mirrored left to right is still one of its class, as those of objects are and those of digits
+    /// are not.
     pub mirrored: bool,
     /// Files in its folders that are no pictures.
     pub passed_over: PassedOver,
+    /// What the data calls its training and its validation pictures, such as the names of their folders.
+    pub split_names: [String; 2],
 }
 
 impl Dataset {
-    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR` for training. `~` stands for the home folder.
+    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR` for training. `~` stands
+    /// for the home folder.
     ///
     /// # Errors
     /// An unknown kind; missing, truncated or contradictory files, named.
@@ -97,7 +106,8 @@ impl Dataset {
         Self::open_parts(spec, Wanted::Training)
     }
 
-    /// The same for validation alone: training pictures need not be there. A `folder:DIR` may also hold the folders of the classes itself.
+    /// The same for validation alone: training pictures need not be there. A `folder:DIR` may also hold the folders of
+    /// the classes itself.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -140,6 +150,11 @@ impl Dataset {
         }
     }
 
+    /// What the data calls a split.
+    pub fn split_name(&self, split: Split) -> &str {
+        &self.split_names[split as usize]
+    }
+
     /// The same pictures with other numbers and names of their classes: `labels[k]` is the new number of class k.
     pub(crate) fn relabelled(self, labels: &[u32], classes: Vec<String>) -> Self {
         let relabel = |source| Arc::new(Relabelled { source, labels: labels.to_owned() });
@@ -163,11 +178,11 @@ fn existing(text: &str) -> Result<PathBuf, Error> {
 
 /// What to say of a folder that does not exist: what there is in its place.
 fn missing(directory: &Path) -> String {
-    let above = directory.ancestors().skip(1).find(|above| above.is_dir());
-    let Some(above) = above.filter(|above| !above.as_os_str().is_empty()) else {
-        return "there is no such folder".to_owned();
-    };
-    format!("there is no such folder; in {} {}", above.display(), super::walk::contents(above))
+    let here = |above: &'_ Path| if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() };
+    match directory.ancestors().skip(1).map(here).find(|above| above.is_dir()) {
+        Some(above) => format!("there is no such folder; in {} {}", above.display(), super::walk::contents(&above)),
+        None => "there is no such folder".to_owned(),
+    }
 }
 
 impl std::fmt::Debug for Dataset {
@@ -213,6 +228,10 @@ impl Source for Relabelled {
 
     fn name(&self, index: usize) -> String {
         self.source.name(index)
+    }
+
+    fn names_of(&self, indices: &[usize]) -> Vec<String> {
+        self.source.names_of(indices)
     }
 
     fn names(&self) -> Option<Vec<String>> {

@@ -16,13 +16,13 @@ use super::{Error, content, gif, tiff};
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
-/// A picture larger than this has a file of a thousandth of its size at least. Photographs are compressed to a hundredth at best; a page of
-/// text in fax coding may reach a thousandth, and stays below this.
+/// A picture larger than this has a file of a thousandth of its size at least. Photographs are compressed to a
+/// hundredth at best; a page of text in fax coding may reach a thousandth, and stays below this.
 const FREE_BYTES: u64 = 128 << 20;
 const MAX_RATIO: u64 = 1000;
 
-/// Decodes a picture file, whatever its name, to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, of moving ones the first picture; upright
-/// as its EXIF data or XMP say, alpha left out.
+/// Decodes a picture file, whatever its name, to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, of moving ones the first
+/// picture; upright as its EXIF data or XMP say, alpha left out.
 ///
 /// # Errors
 /// [`Error::Read`] if the file cannot be read; [`Error::Picture`] if it is no such picture, is damaged, has more than
@@ -165,7 +165,8 @@ pub(super) fn check_size([width, height]: [u32; 2], decoded_bytes: u64, file: &[
     Ok(())
 }
 
-/// What is damaged may make a decoder panic. That ends no more than its own reading, and leaves no trace on the terminal.
+/// What is damaged may make a decoder panic. That ends no more than its own reading, and leaves no trace on the
+/// terminal.
 fn without_panics<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     thread_local! {
         static DECODING: Cell<bool> = const { Cell::new(false) };

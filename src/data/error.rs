@@ -32,6 +32,12 @@ pub enum Error {
         /// What is wrong, and the way out.
         problem: String,
     },
+    /// A picture that a run began with is not there any more.
+    #[error("{name} is gone")]
+    Gone {
+        /// Its name.
+        name: String,
+    },
     /// A file is no picture, or one that cannot be decoded.
     #[error("{}: not a usable picture: {problem}", path.display())]
     Picture {

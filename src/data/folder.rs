@@ -1,45 +1,40 @@
-//! `folder:DIR`: `DIR/train/CLASS/...` and `DIR/val/CLASS/...`, pictures at any depth below their class, decoded when asked for.
+//! `folder:DIR`: `DIR/train/CLASS/...` and `DIR/val/CLASS/...`, pictures at any depth below their class, decoded when
+//! asked for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::split::{Split, Wanted};
-use super::walk::{ENDINGS, Found, PassedOver, contents, is_picture, pictures_in, visible};
+use unicode_normalization::UnicodeNormalization;
+
+use super::split::{Split, Wanted, holds_folders};
+use super::walk::{ENDINGS, Found, Item, Kind, PassedOver, contents, folders, items, pictures_in};
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, decode};
 
-/// Opens a folder of folders. Classes are the folders of the training split, of the validation split where there is no other; the validation
-/// split may lack some of them. Only to validate, the folder may also hold the classes itself.
+/// Opens a folder of folders. Classes are the folders of the training split, of the validation split where there is no
+/// other; the validation split may lack some of them. Only to validate, the folder may also hold the classes itself,
+/// and training pictures are not looked at.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
-    let [train, val] = [Split::Train, Split::Val].map(|split| split.folder(directory));
-    let (train, val) = match (train?, val?) {
-        (Some(train), Some(val)) => (Some(Folders::of(&train)?), Folders::of(&val)?),
-        (Some(train), None) if wanted == Wanted::Everything => (Some(Folders::of(&train)?), Folders::default()),
-        (None, Some(val)) if wanted != Wanted::Training => (None, Folders::of(&val)?),
-        (None, None) if wanted != Wanted::Training && Folders::of(directory)?.has_pictures() => {
-            (None, Folders::of(directory)?)
-        }
-        (train, _) => {
-            let missing = if train.is_none() && wanted == Wanted::Training { Split::Train } else { Split::Val };
-            return Err(missing_split(directory, missing));
-        }
-    };
+    let (train, val) = splits(directory, wanted)?;
     let mut names = train.as_ref().map_or_else(|| val.names(), Folders::names);
-    if wanted == Wanted::Everything {
+    if wanted != Wanted::Training {
         names.extend(val.names());
     }
     classes::sort(&mut names);
     names.dedup();
     let train = train.unwrap_or_default();
-    if wanted == Wanted::Training {
-        train.check_training()?;
-    }
-    if wanted != Wanted::Everything {
-        val.check_validation(&names)?;
+    match wanted {
+        Wanted::Training => {
+            train.check_training()?;
+            val.check_validation(&names)?;
+        }
+        Wanted::Validation => val.check_validation(&names)?,
+        Wanted::Everything => {}
     }
     let mut passed_over = beside(directory, &[&train.split, &val.split])?;
     passed_over.extend(&train.passed_over);
     passed_over.extend(&val.passed_over);
+    let split_names = [(&train, Split::Train), (&val, Split::Val)].map(|(folders, split)| folders.name(split));
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {
         train: Arc::new(train.list(&names)),
@@ -50,7 +45,29 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         native_res: None,
         mirrored: true,
         passed_over,
+        split_names,
     })
+}
+
+/// The folders of the training split, if there is one, and of the validation split.
+fn splits(directory: &Path, wanted: Wanted) -> Result<(Option<Folders>, Folders), Error> {
+    let (train, val) = (Split::Train.folder(directory)?, Split::Val.folder(directory)?);
+    let in_splits = |split: &Option<PathBuf>| split.as_deref().map_or(Ok(false), holds_folders);
+    if wanted != Wanted::Training && !in_splits(&train)? && !in_splits(&val)? {
+        // The classes themselves, one of which may be called train.
+        let classes = Folders::of(directory)?;
+        if classes.has_pictures() {
+            return Ok((None, classes));
+        }
+    }
+    match (train, val, wanted) {
+        (Some(train), Some(val), Wanted::Validation) => Ok((Some(Folders::named(&train)?), Folders::of(&val)?)),
+        (Some(train), Some(val), _) => Ok((Some(Folders::of(&train)?), Folders::of(&val)?)),
+        (Some(train), None, Wanted::Everything) => Ok((Some(Folders::of(&train)?), Folders::default())),
+        (None, Some(val), Wanted::Validation | Wanted::Everything) => Ok((None, Folders::of(&val)?)),
+        (None, _, Wanted::Training) => Err(missing_split(directory, Split::Train)),
+        (_, None, _) => Err(missing_split(directory, Split::Val)),
+    }
 }
 
 /// What lies beside the splits, such as a third one.
@@ -59,10 +76,10 @@ fn beside(directory: &Path, splits: &[&Path]) -> Result<PassedOver, Error> {
     if splits.contains(&directory) {
         return Ok(passed_over);
     }
-    for path in visible(directory)?.iter().filter(|path| !splits.contains(&path.as_path())) {
-        match path.is_dir() {
-            true => passed_over.add(&format!("folder {}", path.file_name().unwrap_or_default().display()), 1),
-            false => passed_over.add_file(path),
+    for Item { path, kind } in items(directory)?.iter().filter(|item| !splits.contains(&item.path.as_path())) {
+        match kind {
+            Kind::Folder => passed_over.add(&format!("folder {}", path.file_name().unwrap_or_default().display()), 1),
+            _ => passed_over.add_file(path),
         }
     }
     Ok(passed_over)
@@ -91,20 +108,42 @@ struct Folders {
 impl Folders {
     fn of(split: &Path) -> Result<Self, Error> {
         let mut folders = Self { split: split.to_owned(), ..Self::default() };
-        for path in visible(split)? {
-            if !path.is_dir() {
-                match is_picture(&path) {
-                    true => folders.passed_over.add("pictures outside of the folders of classes", 1),
-                    false => folders.passed_over.add_file(&path),
+        for Item { path, kind } in items(split)? {
+            match kind {
+                Kind::Folder => {
+                    let found = pictures_in(&path)?;
+                    folders.passed_over.extend(&found.passed_over);
+                    folders.add(&path, found)?;
                 }
-                continue;
+                Kind::Picture => folders.passed_over.add("pictures outside of the folders of classes", 1),
+                Kind::Other => folders.passed_over.add_file(&path),
             }
-            let found = pictures_in(&path)?;
-            folders.passed_over.extend(&found.passed_over);
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            folders.classes.insert(name, found);
         }
         Ok(folders)
+    }
+
+    /// The names alone.
+    fn named(split: &Path) -> Result<Self, Error> {
+        let mut named = Self { split: split.to_owned(), ..Self::default() };
+        folders(split)?.iter().try_for_each(|path| named.add(path, Found::default()))?;
+        Ok(named)
+    }
+
+    /// Adds a class. Its name is the folder's in composed Unicode, since macOS takes letters with accents apart.
+    fn add(&mut self, path: &Path, found: Found) -> Result<(), Error> {
+        let name: String = path.file_name().unwrap_or_default().to_string_lossy().nfc().collect();
+        let problem = format!(
+            "another folder here is called {name} as well, once its name is read as Unicode: rename one of them"
+        );
+        match self.classes.insert(name, found) {
+            Some(_) => Err(Error::invalid(path, problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the data calls the split.
+    fn name(&self, split: Split) -> String {
+        self.split.file_name().map_or_else(|| split.name().to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     fn has_pictures(&self) -> bool {
@@ -141,7 +180,9 @@ impl Folders {
             let problem = format!("no pictures in folders of classes here: {}", contents(&self.split));
             return Err(Error::invalid(&self.split, problem));
         }
-        if let Some(unknown) = self.classes.keys().find(|name| !names.contains(name)) {
+        if let Some(unknown) =
+            self.classes.keys().find(|name| names.binary_search(name).is_err() && !names.contains(name))
+        {
             let problem = "is no class of the training pictures: add a folder of this name to train, or remove it here";
             return Err(Error::invalid(self.split.join(unknown), problem));
         }
@@ -261,6 +302,7 @@ mod tests {
         let folder = tree(&["train/a/1.png", "train/b/1.png", "test/a/2.png", "valid/b/3.png"]);
         let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!((&*data.val.name(0), &*data.passed_over.to_string()), ("b/3.png", "1 folder test"));
+        assert_eq!(data.split_names, ["train", "valid"]);
     }
 
     #[test]
@@ -275,6 +317,34 @@ mod tests {
         // The classes are still those of the training pictures, if these are there.
         let folder = tree(&["train/a/1.png", "train/b/1.png", "val/b/1.png"]);
         assert_eq!(open(folder.path(), Wanted::Validation).unwrap().classes, ["a", "b"]);
+    }
+
+    /// Names that old archives have in Latin-1 may become the same text, and the pictures of one class those of
+    /// another.
+    #[cfg(unix)]
+    #[test]
+    fn two_folders_are_two_classes_or_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tree(&["train/a/1.png", "val/a/1.png"]);
+        let class = |name: &[u8]| folder.path().join("train").join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(class(b"caf\xe9")).unwrap();
+        std::fs::copy(folder.path().join("train/a/1.png"), class(b"caf\xe9").join("1.png")).unwrap();
+        assert_eq!(open(folder.path(), Wanted::Training).unwrap().classes.len(), 2);
+        std::fs::create_dir(class(b"caf\xe8")).unwrap();
+        assert!(message(&folder).contains("rename one of them"), "{}", message(&folder));
+    }
+
+    #[test]
+    fn names_are_the_same_however_their_accents_are_stored() {
+        let folder = tree(&["train/caf\u{e9}/1.png", "train/b/1.png", "val/cafe\u{301}/1.png"]);
+        let data = open(folder.path(), Wanted::Training).unwrap();
+        assert_eq!((data.classes, data.val.label(0)), (vec!["b".into(), "caf\u{e9}".into()], Some(1)));
+    }
+
+    #[test]
+    fn a_class_may_be_called_train() {
+        let folder = tree(&["bus/1.png", "car/1.png", "train/1.png"]);
+        assert_eq!(open(folder.path(), Wanted::Validation).unwrap().classes, ["bus", "car", "train"]);
     }
 
     #[test]
@@ -300,7 +370,7 @@ mod tests {
         let cases: [(&[&str], &str); 5] = [
             (&["val/a/1.png"], "no folder for the training pictures here (train, training): there is only val"),
             (&["train/a/1.png", "val/a/1.png"], "train: fewer than 2 folders of classes here: there is only a"),
-            (&["train/a/1.png", "train/b/1.png", "vals/a/1.png"], "testing): there are train and vals."),
+            (&["train/a/1.png", "train/b/1.png", "vals/a/1.png"], "evaluation): there are train, vals."),
             (
                 &["train/a/1.png", "train/b/1.png", "val/1.png"],
                 "val: no pictures in folders of classes here: there is only 1.png",

@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use image::{Rgb, RgbImage};
 
 use super::dataset::Nothing;
-use super::split::{Split, Wanted};
+use super::split::{Split, Wanted, plain_names};
 use super::walk::{PassedOver, contents, visible};
 use super::{Dataset, Error, Sample, Source};
 
@@ -30,8 +30,8 @@ const MOST_CLASSES: usize = 100;
 const FASHION: [&str; 10] =
     ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without `.gz`. Only to validate,
-/// those of `t10k` are enough.
+/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without
+/// `.gz`. Only to validate, those of `t10k` are enough.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let (val, val_labels) = Idx::read(directory, Split::Val)?;
     // Without "." and "..", so that the folder's own name is seen.
@@ -52,6 +52,7 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         // A mirrored digit or letter is none.
         mirrored: fashion,
         passed_over: PassedOver::default(),
+        split_names: plain_names(),
     };
     if wanted == Wanted::Validation && find(directory, Split::Train, "images-idx3")?.is_none() {
         let classes = val.labels.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
@@ -79,8 +80,10 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
             format!("all pictures are of class {largest}; there is nothing to tell apart with fewer than 2 classes");
         return Err(Error::invalid(train_labels, problem));
     }
-    let count = usize::from(largest) + 1;
-    if let Some(at) = val.labels.iter().position(|label| !train.labels.contains(label)) {
+    let count = usize::from(largest.max(val.labels.iter().copied().max().unwrap_or(0))) + 1;
+    if let Some(at) = val.labels.iter().position(|label| !train.labels.contains(label))
+        && wanted != Wanted::Everything
+    {
         let problem = format!(
             "label {at} is {}, a class of which there are no training pictures; take both from the same data set",
             val.labels[at]
@@ -160,8 +163,8 @@ fn split_names(split: Split) -> &'static [&'static str] {
     }
 }
 
-/// A split's file of a kind, `images-idx3` or `labels-idx1`. Some tools write a dot before `idx` or put each file into a folder of its own name,
-/// and EMNIST's have a prefix.
+/// A split's file of a kind, `images-idx3` or `labels-idx1`. Some tools write a dot before `idx` or put each file into
+/// a folder of its own name, and EMNIST's have a prefix.
 fn find(directory: &Path, split: Split, kind: &str) -> Result<Option<PathBuf>, Error> {
     // What stands before the split's name in that of a file.
     let prefix = |path: &Path| -> Option<String> {
@@ -406,7 +409,7 @@ mod tests {
             std::fs::remove_file(folder.path().join(name)).unwrap();
         }
         assert!(message(&folder).contains("no train-images-idx3-ubyte here"));
-        assert!(message(&folder).contains("there are t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"));
+        assert!(message(&folder).contains("there are t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte"));
         let data = open(folder.path(), Wanted::Validation).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (0, 2, 10));
     }

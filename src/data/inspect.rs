@@ -12,9 +12,14 @@ use super::broken::Broken;
 use super::decode::{Facts, decode_bytes_with_facts};
 use super::walk::PassedOver;
 use super::{Dataset, Error, Source, Split};
+use crate::words::{self, listed};
 
-/// Pictures more than this many times as long as wide, or the other way round, lose most of themselves to a square crop.
+/// Pictures more than this many times as long as wide, or the other way round, lose most of themselves to a square
+/// crop.
 const ODD_RATIO: f64 = 4.0;
+
+/// Names of classes that a line lists.
+const MOST_NAMES: usize = 10;
 
 /// What [`inspect`] found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,29 +119,34 @@ pub fn inspect(dataset: &Dataset, progress: &(dyn Fn(usize, usize) + Sync)) -> I
         for picture in of_split(split) {
             match picture {
                 Ok(picture) => seen.push(picture),
-                Err(b) => broken.push(Named { picture: format!("{}/{}", split.name(), b.picture), note: b.problem }),
+                Err(b) => broken.push(Named { picture: within(dataset, split, &b.picture), note: b.problem }),
             }
         }
     }
     let count = |is: fn(&Facts) -> bool| seen.iter().filter(|s| s.facts.as_ref().is_some_and(is)).count();
     let mut formats = BTreeMap::new();
     seen.iter().filter_map(|s| s.facts).for_each(|facts| *formats.entry(facts.format).or_default() += 1);
-    let name = |seen: &Seen| name(dataset, seen);
-    let odd = |s: &&Seen| {
-        let [long, short] = [s.size[0].max(s.size[1]), s.size[0].min(s.size[1])].map(f64::from);
-        long > ODD_RATIO * short
-    };
+    let by_size = by_size(&seen);
+    let groups = groups(&seen);
+    let odd: Vec<&Seen> = seen.iter().filter(|seen| is_odd(seen.size)).collect();
+    let ends = [by_size.first(), by_size.last()].into_iter().flatten();
+    let names = names(dataset, groups.iter().flatten().chain(&odd).chain(ends).copied());
+    let name = |seen: &Seen| names[&(seen.split, seen.index)].clone();
     Inspection {
         classes: class_counts(dataset),
         formats,
-        sizes: sizes(&seen, name),
+        sizes: by_size.first().zip(by_size.last()).map(|(smallest, largest)| Sizes {
+            smallest: (name(smallest), smallest.size),
+            median: by_size[by_size.len() / 2].size,
+            largest: (name(largest), largest.size),
+        }),
         grey: count(|facts| facts.grey),
         cmyk: count(|facts| facts.cmyk),
         alpha: count(|facts| facts.alpha),
         deep: count(|facts| facts.deep),
-        odd_shapes: seen.iter().filter(odd).map(|s| Named { picture: name(s), note: size(s.size) }).collect(),
+        odd_shapes: odd.iter().map(|s| Named { picture: name(s), note: size(s.size) }).collect(),
         broken,
-        duplicates: duplicates(&seen, name),
+        duplicates: groups.iter().map(|group| Duplicates::of(group, group.iter().map(|s| name(s)).collect())).collect(),
         passed_over: dataset.passed_over.clone(),
     }
 }
@@ -157,8 +167,21 @@ fn look(source: &dyn Source, split: Split, index: usize) -> Result<Seen, Error> 
     Ok(Seen { split, index, label, size, hash: hasher.finish(), facts })
 }
 
-fn name(dataset: &Dataset, seen: &Seen) -> String {
-    format!("{}/{}", seen.split.name(), dataset.split(seen.split).name(seen.index))
+/// A picture's name with that of its split.
+fn within(dataset: &Dataset, split: Split, picture: &str) -> String {
+    format!("{}/{picture}", dataset.split_name(split))
+}
+
+/// The names of these pictures: shards are searched for all of theirs at once.
+fn names<'s>(dataset: &Dataset, seen: impl Iterator<Item = &'s Seen>) -> HashMap<(Split, usize), String> {
+    let wanted: BTreeSet<(Split, usize)> = seen.map(|seen| (seen.split, seen.index)).collect();
+    let of_split = |split: Split| {
+        let indices: Vec<usize> = wanted.iter().filter(|(of, _)| *of == split).map(|&(_, index)| index).collect();
+        let names = dataset.split(split).names_of(&indices);
+        let named = move |(index, name): (usize, String)| ((split, index), within(dataset, split, &name));
+        indices.into_iter().zip(names).map(named).collect::<Vec<_>>()
+    };
+    [Split::Train, Split::Val].into_iter().flat_map(of_split).collect()
 }
 
 fn class_counts(dataset: &Dataset) -> Vec<ClassCounts> {
@@ -174,31 +197,35 @@ fn class_counts(dataset: &Dataset) -> Vec<ClassCounts> {
     counts
 }
 
-fn sizes(seen: &[Seen], name: impl Fn(&Seen) -> String) -> Option<Sizes> {
+/// The pictures by the number of their pixels.
+fn by_size(seen: &[Seen]) -> Vec<&Seen> {
     let mut by_size: Vec<&Seen> = seen.iter().collect();
     by_size.sort_by_key(|seen| u64::from(seen.size[0]) * u64::from(seen.size[1]));
-    let (smallest, largest) = (by_size.first()?, by_size.last()?);
-    Some(Sizes {
-        smallest: (name(smallest), smallest.size),
-        median: by_size[by_size.len() / 2].size,
-        largest: (name(largest), largest.size),
-    })
+    by_size
 }
 
-fn duplicates(seen: &[Seen], name: impl Fn(&Seen) -> String) -> Vec<Duplicates> {
+/// Pictures that are equal, in groups.
+fn groups(seen: &[Seen]) -> Vec<Vec<&Seen>> {
     let mut by_hash: HashMap<u64, Vec<&Seen>> = HashMap::with_capacity(seen.len());
     seen.iter().for_each(|seen| by_hash.entry(seen.hash).or_default().push(seen));
     let mut groups: Vec<Vec<&Seen>> = by_hash.into_values().filter(|group| group.len() > 1).collect();
     groups.sort_by_key(|group| (group[0].split, group[0].index));
-    let described = |group: Vec<&Seen>| {
-        let distinct = |of: fn(&Seen) -> u32| group.iter().map(|seen| of(seen)).collect::<BTreeSet<_>>().len() > 1;
-        Duplicates {
-            across_splits: distinct(|seen| seen.split as u32),
-            across_classes: distinct(|seen| seen.label),
-            pictures: group.iter().map(|seen| name(seen)).collect(),
+    groups
+}
+
+impl Duplicates {
+    fn of(group: &[&Seen], pictures: Vec<String>) -> Self {
+        let first = group[0];
+        Self {
+            pictures,
+            across_splits: group.iter().any(|seen| seen.split != first.split),
+            across_classes: group.iter().any(|seen| seen.label != first.label),
         }
-    };
-    groups.into_iter().map(described).collect()
+    }
+}
+
+fn is_odd([width, height]: [u32; 2]) -> bool {
+    f64::from(width.max(height)) > ODD_RATIO * f64::from(width.min(height))
 }
 
 /// A size in words.
@@ -213,6 +240,11 @@ impl Inspection {
         self.classes.iter().map(of_class).sum()
     }
 
+    /// Names of some classes.
+    fn names(&self, which: impl Fn(&ClassCounts) -> bool) -> Vec<&str> {
+        self.classes.iter().filter(|class| which(class)).map(|class| class.name.as_str()).collect()
+    }
+
     /// What must be mended before training on these pictures makes sense, a line each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -221,11 +253,10 @@ impl Inspection {
                 faults.push(fault)
             }
         };
-        let listed = |of: &dyn Fn(&ClassCounts) -> bool| -> Vec<&str> {
-            self.classes.iter().filter(|class| of(class)).map(|class| class.name.as_str()).collect()
-        };
-        let untrained = listed(&|class| class.train == 0);
-        add(untrained.len(), format!("no training pictures of {}", some_of(&untrained)));
+        // A number without any picture, as EMNIST's 0, is no class that somebody has named.
+        let is_nothing = |class: &ClassCounts| class.val == 0 && class.name.parse::<u32>().is_ok();
+        let untrained: Vec<&str> = self.names(|class| class.train == 0 && !is_nothing(class));
+        add(untrained.len(), format!("no training pictures of {}", listed(untrained.iter(), MOST_NAMES)));
         add(usize::from(self.classes.len() < 2), "fewer than 2 classes: there is nothing to tell apart".to_owned());
         add(usize::from(self.pictures(Split::Val) == 0), "no validation pictures".to_owned());
         add(self.broken.len(), format!("{} cannot be read", pictures(self.broken.len())));
@@ -244,10 +275,9 @@ impl Inspection {
                 remarks.push(remark)
             }
         };
-        let unvalidated: Vec<&str> =
-            self.classes.iter().filter(|c| c.val == 0 && c.train > 0).map(|c| c.name.as_str()).collect();
+        let unvalidated = self.names(|class| class.val == 0 && class.train > 0);
         if self.pictures(Split::Val) > 0 {
-            add(unvalidated.len(), format!("no validation pictures of {}", some_of(&unvalidated)));
+            add(unvalidated.len(), format!("no validation pictures of {}", listed(unvalidated.iter(), MOST_NAMES)));
         }
         let counts = || self.classes.iter().map(|class| class.train).filter(|&train| train > 0);
         if let (Some(fewest), Some(most)) = (counts().min(), counts().max()) {
@@ -272,17 +302,8 @@ impl Inspection {
     }
 }
 
-fn pictures(count: usize) -> String {
-    if count == 1 { "1 picture".to_owned() } else { format!("{count} pictures") }
-}
-
-/// The first of some names.
-fn some_of(names: &[&str]) -> String {
-    const MOST: usize = 10;
-    match names.len().checked_sub(MOST) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more classes", names[..MOST].join(", ")),
-    }
+fn pictures(number: usize) -> String {
+    words::count(number, "picture")
 }
 
 #[cfg(test)]

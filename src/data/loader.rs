@@ -28,7 +28,8 @@ pub struct LoaderOptions {
 /// What is done to a picture, and in which order they come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transform {
-    /// In file order, evaluation crop; pictures that cannot be read are left out, and short batches are filled up with black ones.
+    /// In file order, evaluation crop; pictures that cannot be read are left out, and short batches are filled up with
+    /// black ones.
     Evaluate(View),
     /// Augmented; other pictures take the places of those that cannot be read, and a last short batch is left out.
     Train {
@@ -72,9 +73,10 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Starts loading an epoch at batch number `start`, so that a resumed run can enter in the middle.
-    /// Order and content do not depend on the threads' timing. Dropping the iterator ends the loading. An error, which is the last
-    /// item, means that no picture can be read any more; a panic on the loading threads goes on in [`Iterator::next`].
+    /// Starts loading an epoch at batch number `start`, so that a resumed run can enter in the middle. Order and
+    /// content do not depend on the threads' timing. Dropping the iterator ends the loading. An error, which is the
+    /// last item, means that no picture can be read any more; a panic on the loading threads goes on in
+    /// [`Iterator::next`].
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions, epoch: u64, start: usize) -> Self {
         let (sender, receiver) = sync_channel(options.at_once + 1);
         let wanted = Arc::new(AtomicBool::new(true));

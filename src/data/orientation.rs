@@ -1,4 +1,5 @@
-//! Which way up a picture is, as its EXIF data or XMP say. Both are searched as Pillow's `ImageOps.exif_transpose` searches them.
+//! Which way up a picture is, as its EXIF data or XMP say. Both are searched as Pillow's `ImageOps.exif_transpose`
+//! searches them.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -71,7 +72,8 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The content of the chunk at the start of `rest`, whose length stands before its kind or behind it, and what follows it.
+/// The content of the chunk at the start of `rest`, whose length stands before its kind or behind it, and what follows
+/// it.
 fn chunk(rest: &[u8], length: fn([u8; 4]) -> u32, kind_at: usize) -> Option<(&[u8], &[u8])> {
     let length = length(*rest.get(4 - kind_at..)?.first_chunk()?);
     rest.get(8..)?.split_at_checked(length as usize)

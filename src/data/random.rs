@@ -32,11 +32,6 @@ pub(super) fn generator(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> 
     Pcg64Mcg::seed_from_u64(mixed)
 }
 
-/// What a full shuffle of an epoch's pictures is drawn from.
-pub(super) fn shuffling(seed: u64, epoch: u64) -> Pcg64Mcg {
-    generator(seed, Purpose::Shuffle, epoch, 0)
-}
-
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.
 fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

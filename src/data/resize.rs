@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
 pub type Region = [f64; 4];
 
-/// The filter that resizes a picture, one of Pillow's. All but [`Self::Nearest`] widen when shrinking, so that they do not
-/// alias. `shaders/input/filters.wgsl` numbers the filters in this order.
+/// The filter that resizes a picture, one of Pillow's. All but [`Self::Nearest`] widen when shrinking, so that they do
+/// not alias. `shaders/input/filters.wgsl` numbers the filters in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -141,8 +141,8 @@ impl View {
     }
 }
 
-/// Along one axis, resized to `resized` pixels of which the central `res` are seen: start and length in the picture's own
-/// pixels, and start and length in the square. Only what is seen is computed: a picture of 1 x 10,000 pixels would
+/// Along one axis, resized to `resized` pixels of which the central `res` are seen: start and length in the picture's
+/// own pixels, and start and length in the square. Only what is seen is computed: a picture of 1 x 10,000 pixels would
 /// otherwise grow without bound.
 fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     if resized < u64::from(res) {
@@ -205,7 +205,8 @@ fn nearest(picture: &RgbImage, [left, top, part_width, part_height]: Region, wid
 }
 
 /// Along one axis, the pixels of `side` that `count` are taken from, which stand for `length` pixels from `start` on.
-/// Pillow walks along the whole axis and adds up steps: where a sum falls between two pixels, its rounding errors choose.
+/// Pillow walks along the whole axis and adds up steps: where a sum falls between two pixels, its rounding errors
+/// choose.
 fn nearest_of(start: f64, length: f64, count: u32, side: u32) -> Vec<u32> {
     let scale = length / f64::from(count);
     let (resized, skipped) = ((f64::from(side) / scale).round(), (start / scale).round() as usize);
@@ -214,9 +215,9 @@ fn nearest_of(start: f64, length: f64, count: u32, side: u32) -> Vec<u32> {
     positions.skip(skipped).take(count as usize).map(|at| (at as u32).min(side - 1)).collect()
 }
 
-/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of, with one or two more at
-/// either end in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be read for the few
-/// that are seen.
+/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of, with one or two more
+/// at either end in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be read for the
+/// few that are seen.
 pub fn rows_read(
     [_, top, _, part_height]: Region,
     picture_height: u32,

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::random::{Purpose, generator};
+use super::split::plain_names;
 use super::walk::PassedOver;
 use super::{Dataset, Error, Sample, Source};
 
@@ -98,6 +99,7 @@ pub(super) fn open(seed: u64) -> Dataset {
         native_res: Some(SIDE),
         mirrored: true,
         passed_over: PassedOver::default(),
+        split_names: plain_names(),
     }
 }
 

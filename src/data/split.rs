@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::walk::visible;
+use super::walk::folders;
 
 /// A part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
     /// Pictures to learn from.
     Train,
@@ -25,13 +25,18 @@ pub(super) enum Wanted {
     Everything,
 }
 
+/// The short names of both.
+pub(super) fn plain_names() -> [String; 2] {
+    [Split::Train, Split::Val].map(|split| split.name().to_owned())
+}
+
 impl Split {
-    /// Names of the split's folder or shards, in any case; the first that is there counts. Keras and Hugging Face say `validation`, Roboflow
-    /// `valid`; a test set serves where there is no other.
+    /// Names of the split's folder or shards, in any case; the first that is there counts. Keras and Hugging Face say
+    /// `validation`, Roboflow `valid`; a test set serves where there is no other.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train", "training"],
-            Self::Val => &["val", "valid", "validation", "test", "testing"],
+            Self::Val => &["val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"],
         }
     }
 
@@ -40,13 +45,22 @@ impl Split {
         self.names()[0]
     }
 
-    /// The split's folder in a data set's.
+    /// The split's folder in a data set's: of several the first that holds folders, or else the first.
     pub(super) fn folder(self, directory: &Path) -> Result<Option<PathBuf>, Error> {
-        let folders: Vec<PathBuf> = visible(directory)?.into_iter().filter(|path| path.is_dir()).collect();
-        let named = |wanted: &&str| {
-            let is_it = |path: &&PathBuf| path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-            folders.iter().find(is_it).cloned()
-        };
-        Ok(self.names().iter().find_map(|name| named(&name)))
+        let folders = folders(directory)?;
+        let is_named = |path: &Path, name: &str| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        let named = self.names().iter().flat_map(|name| folders.iter().filter(|path| is_named(path, name)));
+        let named: Vec<&PathBuf> = named.collect();
+        for path in &named {
+            if holds_folders(path)? {
+                return Ok(Some((*path).clone()));
+            }
+        }
+        Ok(named.first().map(|path| (*path).clone()))
     }
+}
+
+/// Whether there are folders in a folder, as there are in a split's.
+pub(super) fn holds_folders(folder: &Path) -> Result<bool, Error> {
+    Ok(!folders(folder)?.is_empty())
 }

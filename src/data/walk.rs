@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::Error;
+use crate::words::listed;
 
 /// Endings of files that count as pictures, in any case.
 pub(super) const ENDINGS: [&str; 10] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
-/// What file managers, archives and file systems leave in folders, besides hidden files. Compared without regard to case.
+/// What file managers, archives and file systems leave in folders, besides hidden files. Compared without regard to
+/// case.
 const JUNK: [&str; 10] = [
     "__macosx",                  // archives made on macOS
     "thumbs.db",                 // Windows
@@ -54,7 +57,7 @@ impl PassedOver {
     /// Counts a file by its ending.
     pub(super) fn add_file(&mut self, path: &Path) {
         if !path.exists() {
-            return self.add("broken links", 1);
+            return self.add("links to nowhere", 1);
         }
         match path.extension() {
             Some(ending) => self.add(&format!(".{}", ending.to_string_lossy().to_lowercase()), 1),
@@ -78,8 +81,8 @@ impl fmt::Display for PassedOver {
     }
 }
 
-/// The pictures in a folder and in all folders below it, through links as well. Hidden files and the leftovers of file managers and archives
-/// are ignored.
+/// The pictures in a folder and in all folders below it, through links as well. Hidden files and the leftovers of file
+/// managers and archives are ignored.
 ///
 /// # Errors
 /// If a folder cannot be read.
@@ -96,37 +99,68 @@ fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Found) -> Result<()
         return Ok(());
     }
     above.push(real);
-    for path in visible(folder)? {
-        if path.is_dir() {
-            walk(&path, above, found)?;
-        } else if is_picture(&path) {
-            found.pictures.push(path);
-        } else {
-            found.passed_over.add_file(&path);
+    for Item { path, kind } in items(folder)? {
+        match kind {
+            Kind::Folder => walk(&path, above, found)?,
+            Kind::Picture => found.pictures.push(path),
+            Kind::Other => found.passed_over.add_file(&path),
         }
     }
     above.pop();
     Ok(())
 }
 
-/// The paths in a folder, sorted, without hidden files and junk.
-pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+/// Something in a folder.
+pub(super) struct Item {
+    pub(super) path: PathBuf,
+    pub(super) kind: Kind,
+}
+
+/// What it is; of a link, what it leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Folder,
+    /// A file with the ending of a picture.
+    Picture,
+    Other,
+}
+
+/// What is in a folder, sorted by name, without hidden files and junk. The folder itself says what is a file, so that
+/// millions of files are not asked one by one.
+pub(super) fn items(folder: &Path) -> Result<Vec<Item>, Error> {
+    let item = |entry: std::io::Result<DirEntry>| -> std::io::Result<Item> {
+        let entry = entry?;
+        let (path, of_entry) = (entry.path(), entry.file_type()?);
+        let target =
+            if of_entry.is_symlink() { path.metadata().ok().map(|about| about.file_type()) } else { Some(of_entry) };
+        let kind = match target {
+            Some(kind) if kind.is_dir() => Kind::Folder,
+            Some(kind) if kind.is_file() && path.extension().is_some_and(is_ending) => Kind::Picture,
+            _ => Kind::Other,
+        };
+        Ok(Item { path, kind })
+    };
     let entries = std::fs::read_dir(folder).map_err(Error::read(folder))?;
-    let names = entries.map(|entry| entry.map(|e| e.file_name())).collect::<Result<Vec<_>, _>>();
-    let mut names = names.map_err(Error::read(folder))?;
-    names.retain(|name| !is_junk(name));
-    names.sort_unstable();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let mut items = entries.map(item).collect::<Result<Vec<_>, _>>().map_err(Error::read(folder))?;
+    items.retain(|item| !item.path.file_name().is_some_and(is_junk));
+    items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(items)
+}
+
+/// The paths of [`items`].
+pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(items(folder)?.into_iter().map(|item| item.path).collect())
+}
+
+/// The folders in a folder.
+pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let folders = items(folder)?.into_iter().filter(|item| item.kind == Kind::Folder);
+    Ok(folders.map(|item| item.path).collect())
 }
 
 /// Whether a name is that of a hidden file or of something that nobody put there on purpose.
 pub(super) fn is_junk(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") || JUNK.iter().any(|junk| name.eq_ignore_ascii_case(junk))
-}
-
-/// Whether a path leads to a file with the ending of a picture.
-pub(super) fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(is_ending) && path.is_file()
 }
 
 /// Whether files with this ending are pictures.
@@ -138,13 +172,11 @@ pub(super) fn is_ending(ending: &OsStr) -> bool {
 pub(super) fn contents(folder: &Path) -> String {
     const MOST: usize = 8;
     let Ok(paths) = visible(folder) else { return "it cannot be read".to_owned() };
-    let names: Vec<String> =
-        paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    let names: Vec<_> = paths.iter().filter_map(|path| Some(path.file_name()?.display())).collect();
     match names.as_slice() {
         [] => "it is empty".to_owned(),
         [name] => format!("there is only {name}"),
-        [names @ .., last] if names.len() < MOST => format!("there are {} and {last}", names.join(", ")),
-        names => format!("there are {} and {} more", names[..MOST].join(", "), names.len() - MOST),
+        names => format!("there are {}", listed(names.iter(), MOST)),
     }
 }
 
@@ -201,14 +233,14 @@ mod tests {
         symlink("/nowhere/4.png", at("a/4.png")).unwrap();
         let found = pictures_in(folder.path()).unwrap();
         assert_eq!(found.pictures, ["a/1.png", "a/3.png", "linked/2.png"].map(at));
-        assert_eq!(found.passed_over.to_string(), "1 broken links");
+        assert_eq!(found.passed_over.to_string(), "1 links to nowhere");
     }
 
     #[test]
     fn a_message_names_what_is_there() {
         assert_eq!(contents(tree(&[]).path()), "it is empty");
         assert_eq!(contents(tree(&["x/1"]).path()), "there is only x");
-        assert_eq!(contents(tree(&["x/1", "y", ".z"]).path()), "there are x and y");
+        assert_eq!(contents(tree(&["x/1", "y", ".z"]).path()), "there are x, y");
         let many: Vec<String> = (0..20).map(|n| format!("n{n:02}")).collect();
         let many = contents(tree(&many.iter().map(String::as_str).collect::<Vec<_>>()).path());
         assert_eq!(many, "there are n00, n01, n02, n03, n04, n05, n06, n07 and 12 more");

@@ -104,8 +104,8 @@ fn run_width(family: &'static str, run: &str, size: u32) -> u32 {
     drawn + size * missing
 }
 
-/// A text that is at most that wide, in pixels. In a wider one ".." stands for its middle, since the beginning and the end
-/// tell names apart.
+/// A text that is at most that wide, in pixels. In a wider one ".." stands for its middle, since the beginning and the
+/// end tell names apart.
 pub(crate) fn fitted(text: &str, size: u32, most: u32) -> String {
     let letters: Vec<char> = text.chars().collect();
     let with = |kept: usize| -> String {
@@ -118,8 +118,8 @@ pub(crate) fn fitted(text: &str, size: u32, most: u32) -> String {
     (0..letters.len()).rev().map(with).find(|shorter| width(shorter, size) <= most).unwrap_or_default()
 }
 
-/// A text in lines that are at most that wide, in pixels. They break after spaces, underscores and hyphens, or anywhere in
-/// a word that is wider. More than that many lines lose their middle.
+/// A text in lines that are at most that wide, in pixels. They break after spaces, underscores and hyphens, or anywhere
+/// in a word that is wider. More than that many lines lose their middle.
 pub(crate) fn wrapped(text: &str, size: u32, most: u32, lines: usize) -> Vec<String> {
     let mut broken = vec![];
     let mut line = String::new();

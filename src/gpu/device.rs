@@ -71,8 +71,8 @@ const INTEGRATED_UNITS: usize = 16;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Number of the adapter in [`adapters`](super::adapters), or a part of its name; of several, the fastest kind. If it
-    /// is `None` or blank, `WGPU_ADAPTER_NAME` takes its place, else the fastest kind of all adapters.
+    /// Number of the adapter in [`adapters`](super::adapters), or a part of its name; of several, the fastest kind. If
+    /// it is `None` or blank, `WGPU_ADAPTER_NAME` takes its place, else the fastest kind of all adapters.
     pub device: Option<String>,
     /// Kernel family; by default chosen by the adapter's type.
     pub family: Option<Family>,

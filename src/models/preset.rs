@@ -82,8 +82,8 @@ pub const PRESETS: [Preset; 36] = [
 ];
 
 impl Preset {
-    /// The preset of that name; timm's names (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`, `gluon_resnet50_v1d`) are
-    /// understood too.
+    /// The preset of that name; timm's names (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`, `gluon_resnet50_v1d`)
+    /// are understood too.
     pub fn find(name: &str) -> Result<&'static Preset, Error> {
         let plain = |s: &str| s.to_lowercase().replace(['-', '_'], "");
         let own = || PRESETS.iter().find(|p| plain(p.name) == plain(name));

@@ -1,28 +1,38 @@
 //! `RUN/broken.json`: the pictures of a run that cannot be read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Observer, data};
-use crate::data::{Broken, Dataset, Split};
+use super::Observer;
+use crate::data::{Broken, Dataset, Error, Split};
 use crate::files;
+use crate::words::{self, listed};
 
-/// How many broken pictures are told of one by one while a run goes on; the file and the report have all.
+/// How many broken pictures have a message of their own; the file and the report have all.
 const MOST_NOTICES: usize = 20;
+/// Names that a message lists.
+const MOST_NAMES: usize = 10;
 
-/// A run's broken pictures.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// A run's broken pictures by their numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct BrokenPictures {
-    pub(super) train: BTreeSet<Broken>,
-    pub(super) val: BTreeSet<Broken>,
+    pub(super) train: BTreeMap<usize, Broken>,
+    pub(super) val: BTreeMap<usize, Broken>,
+}
+
+/// The same in the file.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Lists {
+    train: Vec<Broken>,
+    val: Vec<Broken>,
 }
 
 impl BrokenPictures {
-    fn of(&mut self, split: Split) -> &mut BTreeSet<Broken> {
+    fn of(&mut self, split: Split) -> &mut BTreeMap<usize, Broken> {
         match split {
             Split::Train => &mut self.train,
             Split::Val => &mut self.val,
@@ -34,13 +44,13 @@ impl BrokenPictures {
         self.train.len() + self.val.len()
     }
 
-    /// Notes a picture, and says so if it is new. Whether it is.
-    pub(super) fn add(&mut self, split: Split, broken: &Broken, observer: &dyn Observer) -> bool {
-        if !self.of(split).insert(broken.clone()) {
+    /// Adds a picture, with a message if it is new. Whether it is.
+    pub(super) fn add(&mut self, dataset: &Dataset, split: Split, broken: &Broken, observer: &dyn Observer) -> bool {
+        if self.of(split).insert(broken.index, broken.clone()).is_some() {
             return false;
         }
+        let (total, folder) = (self.len(), dataset.split_name(split));
         let Broken { picture, problem, .. } = broken;
-        let total = self.len();
         observer.broken(total);
         if total <= MOST_NOTICES {
             let effect = match split {
@@ -48,50 +58,55 @@ impl BrokenPictures {
                 Split::Val => "it is left out",
             };
             let last = if total == MOST_NOTICES { ". Further ones are in broken.json alone" } else { "" };
-            observer.notice(&format!("{}/{picture} cannot be read ({problem}): {effect}{last}", split.name()));
+            observer.notice(&format!("{folder}/{picture} cannot be read ({problem}): {effect}{last}"));
         }
         true
     }
 
-    /// Forgets the pictures that can be read again, and says so.
+    /// Forgets the pictures that can be read again, or are gone, and says which are mended.
     pub(super) fn forget_mended(&mut self, dataset: &Dataset, observer: &dyn Observer) {
         for split in [Split::Train, Split::Val] {
             let source = dataset.split(split);
             let is_there = |b: &Broken| b.index < source.len() && source.name(b.index) == b.picture;
-            let (broken, mended): (BTreeSet<Broken>, BTreeSet<Broken>) = std::mem::take(self.of(split))
-                .into_iter()
-                .filter(is_there)
-                .partition(|broken| source.sample(broken.index).is_err());
-            *self.of(split) = broken;
+            let known = std::mem::take(self.of(split)).into_values().filter(is_there);
+            let mut mended = Vec::new();
+            for broken in known {
+                match source.sample(broken.index) {
+                    Ok(_) => mended.push(broken.picture),
+                    Err(Error::Gone { .. }) => {}
+                    Err(_) => drop(self.of(split).insert(broken.index, broken)),
+                }
+            }
             if !mended.is_empty() {
-                let names = data::listed(mended.iter().map(|broken| &*broken.picture));
-                observer.notice(&format!(
-                    "{} broken {} pictures can be read again: {names}",
-                    mended.len(),
-                    split.name()
-                ));
+                let (number, names) = (words::count(mended.len(), "broken picture"), listed(mended.iter(), MOST_NAMES));
+                observer.notice(&format!("{}: {number} can be read again: {names}", dataset.split_name(split)));
             }
         }
+        observer.broken(self.len());
     }
 
     /// Writes the file; none if nothing is broken.
-    pub(super) fn write(&self, run: &Path) -> Result<(), Error> {
+    pub(super) fn write(&self, run: &Path) -> Result<(), super::Error> {
         let path = path(run);
         if self.len() == 0 {
             return if path.exists() { Ok(files::remove(&path)?) } else { Ok(()) };
         }
-        let text = serde_json::to_vec_pretty(self).map_err(Error::draw)?;
+        let lists = Lists { train: self.train.values().cloned().collect(), val: self.val.values().cloned().collect() };
+        let text = serde_json::to_vec_pretty(&lists).map_err(super::Error::draw)?;
         Ok(files::write_atomic(&path, |file| file.write_all(&text))?)
     }
 
     /// What the folder of a run holds.
-    pub(super) fn read(run: &Path) -> Result<Self, Error> {
+    pub(super) fn read(run: &Path) -> Result<Self, super::Error> {
         let path = path(run);
         if !path.exists() {
             return Ok(Self::default());
         }
         let text = files::read_text(&path)?;
-        serde_json::from_str(&text).map_err(|e| Error::Findings { path, problem: e.to_string() })
+        let Lists { train, val } =
+            serde_json::from_str(&text).map_err(|e| super::Error::Findings { path, problem: e.to_string() })?;
+        let by_index = |list: Vec<Broken>| list.into_iter().map(|broken| (broken.index, broken)).collect();
+        Ok(Self { train: by_index(train), val: by_index(val) })
     }
 }
 

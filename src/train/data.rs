@@ -1,15 +1,21 @@
 //! A run's pictures: where they are, whether they are those that the run began with, and which of them cannot be read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::broken::BrokenPictures;
 use super::{Checkpoint, Error, Observer, Recipe, Run, checkpoint};
 use crate::data::{Changes, ClassMatch, Dataset, Source, Split, as_before, find_broken, match_classes};
 use crate::files;
+use crate::words::{self, listed};
 
-/// Opens a run's data, and says what is worth knowing of it. A run that goes on gets the pictures that it began with, with the numbers that
-/// their classes had.
+/// Names that a message lists.
+const MOST_NAMES: usize = 10;
+
+/// Opens a run's data, and says what is worth knowing of it. A run that goes on gets the pictures that it began with,
+/// and their classes the numbers that they had.
 ///
 /// # Errors
 /// Data that cannot be opened, or that is not what the run began with.
@@ -21,16 +27,17 @@ pub(super) fn open(
     let mut dataset = Dataset::open(&locate(&run.data, run.data_from.as_deref(), &run.folder)?)?;
     let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
     observer.note(&format!("{train} training and {val} validation pictures in {classes} classes"));
+    let folder = dataset.split_name(Split::Val);
+    if folder != Split::Val.name() {
+        observer.note(&format!("the validation pictures are those of {folder}"));
+    }
     if !dataset.passed_over.is_empty() {
-        observer.note(&format!("passed over in its folders: {}", dataset.passed_over));
+        observer.note(&format!("passed over: {}", dataset.passed_over));
     }
     if let Some(checkpoint) = checkpoint {
         dataset = with_classes_of(run, checkpoint, dataset)?;
-        let names = read_names(&run.folder)?;
-        let count = names.as_ref().map(Vec::len).or(checkpoint.pictures).unwrap_or(train);
-        let (source, changes) = as_before(dataset.train.clone(), names.as_deref(), count);
-        tell(&changes, count, run, observer)?;
-        dataset.train = source;
+        dataset.train = training_pictures(run, checkpoint, &dataset.train, observer)?;
+        compare_validation(run, &*dataset.val, observer)?;
     }
     Ok(dataset)
 }
@@ -46,44 +53,79 @@ fn with_classes_of(run: &Run, checkpoint: &Checkpoint, dataset: Dataset) -> Resu
     match match_classes(names, then, &dataset.classes) {
         ClassMatch::Same => Ok(dataset),
         ClassMatch::ByName(labels) => Ok(dataset.relabelled(&labels, names.clone())),
-        ClassMatch::Different(_) => {
-            let (was, is) = names.iter().zip(&dataset.classes).find(|(was, is)| was != is).unzip();
-            let name = |name: Option<&String>| name.cloned().unwrap_or_default();
-            let change = format!("class {} was there when the run began, and class {} was not", name(was), name(is));
-            Err(Error::OtherClasses { data, change })
+        ClassMatch::ByNumber(_) | ClassMatch::Different(_) => {
+            let gone = names.iter().filter(|name| !dataset.classes.contains(name)).collect::<Vec<_>>();
+            let new = dataset.classes.iter().filter(|name| !names.contains(name)).collect::<Vec<_>>();
+            let [gone, new] = [gone, new].map(|names| listed(names.into_iter(), MOST_NAMES));
+            Err(Error::OtherClasses { data, change: format!("the run began with {gone} in the place of {new}") })
         }
     }
 }
 
-/// Says what has become of the pictures that a run began with. Too many that are gone are other data.
-fn tell(changes: &Changes, count: usize, run: &Run, observer: &dyn Observer) -> Result<(), Error> {
-    let Changes { gone, new } = changes;
+/// The training pictures that a run began with, as far as they are still there.
+fn training_pictures(
+    run: &Run,
+    checkpoint: &Checkpoint,
+    source: &Arc<dyn Source>,
+    observer: &dyn Observer,
+) -> Result<Arc<dyn Source>, Error> {
+    let unknown = |then| Error::UnknownPictures { data: run.data.clone(), then, now: source.len() };
+    let names = match (read_names(&run.folder, Split::Train)?, source.names(), checkpoint.pictures) {
+        (Some(names), Some(_), _) => names,
+        // A program that kept no lists of names has begun the run.
+        (None, Some(names), Some(then)) if run.data.starts_with("folder:") => {
+            names_of_before(&names, then).ok_or_else(|| unknown(then))?
+        }
+        (.., Some(then)) if then != source.len() => return Err(unknown(then)),
+        _ => return Ok(source.clone()),
+    };
+    let count = names.len();
+    let (pictures, Changes { gone, new }) = as_before(source.clone(), names);
+    // Most of them gone are other pictures.
     if 2 * gone.len() > count {
-        let (gone, data) = (gone.len(), run.data.clone());
-        return Err(Error::OtherPictures { data, gone, count });
+        return Err(Error::OtherPictures { data: run.data.clone(), gone: gone.len(), count });
     }
     if !gone.is_empty() {
+        let (number, names) = (gone.len(), listed(gone.iter(), MOST_NAMES));
         observer.notice(&format!(
-            "{} of the {count} training pictures that the run began with are gone ({}): others take their places",
-            gone.len(),
-            listed(gone.iter().map(String::as_str))
+            "gone since the run began: {number} of {count} training pictures ({names}). Others take their places"
         ));
     }
-    if *new > 0 {
-        observer.notice(&format!("{new} training pictures are new: this run goes on without them"));
+    if new > 0 {
+        observer.notice(&format!("the run goes on without {}", words::count(new, "new training picture")));
+    }
+    Ok(pictures)
+}
+
+/// The pictures that programs without lists of names saw in a folder: those of four kinds that lie in their class's
+/// folder itself, with classes in the order of bytes. `None` if there are more or fewer than such a program has
+/// counted.
+fn names_of_before(names: &[String], count: usize) -> Option<Vec<String>> {
+    let seen = |name: &&String| {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_lowercase();
+        name.matches('/').count() == 1 && ["jpg", "jpeg", "png", "webp"].contains(&&*ending)
+    };
+    let mut seen: Vec<String> = names.iter().filter(seen).cloned().collect();
+    seen.sort_by_key(|name| name.split_once('/').map(|(class, file)| (class.to_owned(), file.to_owned())));
+    (seen.len() == count).then_some(seen)
+}
+
+/// Says what has become of the validation pictures, with which epochs are compared.
+fn compare_validation(run: &Run, source: &dyn Source, observer: &dyn Observer) -> Result<(), Error> {
+    let (Some(then), Some(now)) = (read_names(&run.folder, Split::Val)?, source.names()) else { return Ok(()) };
+    let [then, now] = [&then, &now].map(|names| names.iter().collect::<BTreeSet<_>>());
+    let (gone, new) = (then.difference(&now).count(), now.difference(&then).count());
+    if gone + new > 0 {
+        observer.notice(&format!(
+            "validation pictures since the run began: {gone} of {} gone, {new} new. Earlier figures are of other pictures",
+            then.len()
+        ));
     }
     Ok(())
 }
 
-/// The first few of a list.
-pub(super) fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const MOST: usize = 10;
-    let more = items.len().saturating_sub(MOST);
-    let first: Vec<&str> = items.take(MOST).collect();
-    if more > 0 { format!("{} and {more} more", first.join(", ")) } else { first.join(", ") }
-}
-
-/// Reads every picture once before a run's first step, and refuses the run if too many are broken. `None` if somebody stopped it.
+/// Reads every picture once before a run's first step, and refuses the run if too many are broken. `None` if somebody
+/// stopped it.
 ///
 /// # Errors
 /// More broken pictures in a split than the recipe allows.
@@ -106,7 +148,10 @@ pub(super) fn check(
         };
         let Some(broken) = find_broken(&**source, &progress) else { return Ok(found) };
         if broken.len() as f64 > at_most * source.len() as f64 {
-            let list = broken.iter().map(|b| format!("\n  {}/{}: {}", split.name(), b.picture, b.problem)).collect();
+            let list = broken
+                .iter()
+                .map(|b| format!("\n  {}/{}: {}", dataset.split_name(split), b.picture, b.problem))
+                .collect();
             return Err(Error::Broken {
                 split: split.name(),
                 broken: broken.len(),
@@ -116,26 +161,37 @@ pub(super) fn check(
             });
         }
         for picture in &broken {
-            found.add(split, picture, observer);
+            found.add(dataset, split, picture, observer);
         }
     }
     Ok(found)
 }
 
-/// A file with the names of the training pictures that a run began with, a line each as JSON.
-fn names_file(run: &Path) -> PathBuf {
-    checkpoint::folder(run).join("pictures.jsonl")
+/// A file with the names of the pictures that a run began with, a line each as JSON.
+fn names_file(run: &Path, split: Split) -> PathBuf {
+    checkpoint::folder(run).join(format!("pictures-{}.jsonl", split.name()))
 }
 
 /// Writes down the names of the pictures that a run begins with, where they have names.
-pub(super) fn write_names(run: &Path, source: &dyn Source) -> Result<(), Error> {
-    let Some(names) = source.names() else { return Ok(()) };
-    let lines: String = names.iter().map(|name| serde_json::Value::from(name.as_str()).to_string() + "\n").collect();
-    Ok(files::write_atomic(&names_file(run), |file| std::io::Write::write_all(file, lines.as_bytes()))?)
+pub(super) fn write_names(run: &Path, dataset: &Dataset) -> Result<(), Error> {
+    for split in [Split::Train, Split::Val] {
+        let path = names_file(run, split);
+        match dataset.split(split).names() {
+            Some(names) => {
+                let line = |name: &String| serde_json::Value::from(name.as_str()).to_string() + "\n";
+                let lines: String = names.iter().map(line).collect();
+                files::write_atomic(&path, |file| std::io::Write::write_all(file, lines.as_bytes()))?;
+            }
+            // Of a run that was killed before its first checkpoint.
+            None if path.exists() => files::remove(&path)?,
+            None => {}
+        }
+    }
+    Ok(())
 }
 
-fn read_names(run: &Path) -> Result<Option<Vec<String>>, Error> {
-    let path = names_file(run);
+fn read_names(run: &Path, split: Split) -> Result<Option<Vec<String>>, Error> {
+    let path = names_file(run, split);
     if !path.exists() {
         return Ok(None);
     }
@@ -144,27 +200,25 @@ fn read_names(run: &Path) -> Result<Option<Vec<String>>, Error> {
     names.map(Some).map_err(|e| Error::Findings { path, problem: e.to_string() })
 }
 
-/// Where data is that a run was given as `data`, from the working folder `from` if that is known: there, or beside the run's folder, or below
-/// the working folder of now.
+/// Where data is that a run was given as `data`: a relative path counts from the working folder `from` that it was
+/// given in, if that is known, else from the run's parent folder, else from the working folder of now.
 fn locate(data: &str, from: Option<&Path>, run: &Path) -> Result<String, Error> {
     let Some((kind, directory)) = data.split_once(':') else { return Ok(data.to_owned()) };
     let path = Path::new(directory);
-    if path.is_absolute() || path.starts_with("~") || from.is_some_and(is_working_folder) {
+    if path.is_absolute() || path.starts_with("~") {
         return Ok(data.to_owned());
     }
+    let here = std::env::current_dir().unwrap_or_default();
     let beside = run.canonicalize().ok().and_then(|run| Some(run.parent()?.to_owned()));
-    let places = from.into_iter().chain(beside.as_deref()).map(|place| place.join(path));
-    if let Some(place) = places.into_iter().find(|place| place.is_dir()) {
-        return Ok(format!("{kind}:{}", place.display()));
+    let places: Vec<&Path> = match from {
+        Some(from) => [Some(from), beside.as_deref(), Some(&here)].into_iter().flatten().collect(),
+        None => [Some(here.as_path()), beside.as_deref()].into_iter().flatten().collect(),
+    };
+    match places.iter().find(|place| place.join(path).is_dir()) {
+        Some(place) if *place == here => Ok(data.to_owned()),
+        Some(place) => Ok(format!("{kind}:{}", place.join(path).display())),
+        None => Err(Error::DataMoved { data: data.to_owned(), meant: places[0].join(path) }),
     }
-    match (path.is_dir(), from) {
-        (false, Some(from)) => Err(Error::DataMoved { data: data.to_owned(), meant: from.join(path) }),
-        _ => Ok(data.to_owned()),
-    }
-}
-
-fn is_working_folder(folder: &Path) -> bool {
-    std::env::current_dir().is_ok_and(|now| now == folder)
 }
 
 /// What a batch size leaves out of each epoch, in words; nothing if that is nothing.
@@ -192,19 +246,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_batch_leaves_out_is_told_with_a_better_one() {
+    fn a_better_batch_is_named() {
         let recipe = |batch, shuffle| Recipe { batch, shuffle, ..Recipe::default() };
         assert_eq!(left_out(128, &recipe(64, true)), None);
-        let told = left_out(100, &recipe(64, false)).unwrap();
+        let note = left_out(100, &recipe(64, false)).unwrap();
         assert_eq!(
-            told,
+            note,
             "36 of 100 pictures are left out of each epoch at --batch 64, always the same ones, since --shuffle is false; \
              --batch 50 leaves out none"
         );
-        let told = left_out(101, &recipe(64, true)).unwrap();
-        assert!(told.ends_with("at --batch 64, others each time; --batch 50 leaves out 1"), "{told}");
-        let told = left_out(100, &Recipe { accumulate: 8, ..recipe(64, true) }).unwrap();
-        assert!(told.ends_with("--batch 48 leaves out 4"), "{told}");
+        let note = left_out(101, &recipe(64, true)).unwrap();
+        assert!(note.ends_with("at --batch 64, others each time; --batch 50 leaves out 1"), "{note}");
+        let note = left_out(100, &Recipe { accumulate: 8, ..recipe(64, true) }).unwrap();
+        assert!(note.ends_with("--batch 48 leaves out 4"), "{note}");
     }
 
     #[test]
@@ -214,7 +268,7 @@ mod tests {
         for name in ["began/pets", "elsewhere/run", "elsewhere/pets"] {
             std::fs::create_dir_all(at(name)).unwrap();
         }
-        let locate = |data: &str, from: &str| locate(data, Some(&at(from)), &at("elsewhere/run"));
+        let locate = |data: &str, from: &str| super::locate(data, Some(&at(from)), &at("elsewhere/run"));
         assert_eq!(locate("folder:pets", "began").unwrap(), format!("folder:{}", at("began/pets").display()));
         assert_eq!(locate("folder:pets", "gone").unwrap(), format!("folder:{}", at("elsewhere/pets").display()));
         for unchanged in ["shapes", "folder:/data/pets", "folder:~/pets"] {
@@ -222,5 +276,13 @@ mod tests {
         }
         let lost = locate("folder:birds", "began").unwrap_err().to_string();
         assert!(lost.contains(&at("began/birds").display().to_string()), "{lost}");
+    }
+
+    #[test]
+    fn runs_from_before_lists_of_names_get_the_pictures_that_they_saw() {
+        let names = |words: &str| words.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let now = names("2/a.jpg 2/b.tif 2/more/c.jpg 10/a.PNG 10/b.webp");
+        assert_eq!(names_of_before(&now, 3).unwrap(), names("10/a.PNG 10/b.webp 2/a.jpg"));
+        assert_eq!(names_of_before(&now, 5), None);
     }
 }

@@ -153,6 +153,18 @@ pub enum Error {
         /// Pictures at the start.
         count: usize,
     },
+    /// Nobody knows which pictures a run began with.
+    #[error(
+        "--data {data}: the run began with {then} training pictures and there are {now} now; which they were is not known. Restore them, or start a new run from its weights with --init"
+    )]
+    UnknownPictures {
+        /// The data.
+        data: String,
+        /// Pictures at the start.
+        then: usize,
+        /// Pictures now.
+        now: usize,
+    },
     /// A relative path leads nowhere any more.
     #[error("--data {data} is not there any more: {} was meant. Say where it is now: --data KIND:DIR", meant.display())]
     DataMoved {

@@ -167,7 +167,8 @@ pub struct RecipeFlags {
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
     #[arg(long, value_name = "K")]
     pub keep: Option<u32>,
-    /// Share of a split's pictures that may be broken; more refuse the run. 1 starts without reading all of them first [default: 0.01]
+    /// Share of a split's pictures that may be broken; more refuse the run. 1 starts without reading all of them first
+    /// [default: 0.01]
     #[arg(long, value_name = "SHARE")]
     pub broken_at_most: Option<f64>,
 }

@@ -8,8 +8,8 @@ use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
 use crate::weights::{HostTensor, ModelCard, TrainedNetwork, timm};
 use crate::{train, weights};
 
-/// The file's values by the names of a card's network, in this crate's order. Classes of the file are found again by their names. The
-/// classifier's values are left out if the file's is for other classes.
+/// The file's values by the names of a card's network, in this crate's order. Classes of the file are found again by
+/// their names. The classifier's values are left out if the file's is for other classes.
 ///
 /// # Errors
 /// A file that cannot be read, or weights of another network.
@@ -30,11 +30,15 @@ pub(super) fn read(path: &Path, card: &ModelCard) -> Result<Vec<(String, Vec<f32
     let count = weights.tensors.get(&format!("{classifier}.weight")).and_then(|t| t.shape.first().copied());
     let names = theirs.map_or(Vec::new(), |theirs| theirs.classes);
     match count.map(|count| (count, match_classes(&names, count, &card.classes))) {
-        None | Some((_, ClassMatch::Same)) => {}
+        None => {}
+        Some((count, ClassMatch::Same)) if card.classes.len() == count => {}
         Some((count, ClassMatch::ByName(rows))) if rows.len() == count => {
             log::warn!("{} has the data's classes in another order: they are matched by name", path.display());
             let of_classifier = weights.tensors.iter_mut().filter(|(name, _)| in_classifier(name));
             of_classifier.for_each(|(_, tensor)| take_rows(tensor, &rows));
+        }
+        Some((count, ClassMatch::ByNumber(how))) if card.classes.len() == count => {
+            log::warn!("{}: {how}", path.display());
         }
         Some((count, other)) => {
             let why = match other {

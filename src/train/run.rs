@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
+use super::{Augment, Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
 
 /// Settings that only say when to stop, what to keep, and how much memory to take.
@@ -43,10 +43,10 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), data_from, recipe })
     }
 
-    /// Goes on with the run of a folder, with `flags` over its settings, and `data` where its data is now. What only says when
-    /// to stop, what to keep, or how much memory to take may change at will; with other changes the run no longer ends in the
-    /// bits of one left alone, so they need `force`. A new learning rate is taken as it is, however often the run has halved the
-    /// old one.
+    /// Goes on with the run of a folder, with `flags` over its settings, and `data` where its data is now. What only
+    /// says when to stop, what to keep, or how much memory to take may change at will; with other changes the run no
+    /// longer ends in the bits of one left alone, so they need `force`. A new learning rate is taken as it is, however
+    /// often the run has halved the old one.
     ///
     /// # Errors
     /// If there is no checkpoint, or `flags` ask for other settings without `force`, or for what the checkpoint has not the tensors for.
@@ -63,7 +63,7 @@ impl Run {
             max_steps: stored.max_steps.filter(|&steps| checkpoint.step < steps),
             max_minutes: stored.max_minutes.filter(|_| !checkpoint.out_of_time),
             // Runs from before this was a setting mirrored every other picture.
-            hflip: stored.hflip.or(Some(0.5)),
+            hflip: stored.hflip.or(Some(if stored.augment == Augment::None { 0.0 } else { 0.5 })),
             ..stored
         };
         let recipe = stored.with(flags)?;

@@ -52,8 +52,8 @@ impl ModelCard {
         Self { config, res, crop_pct, mean, std, interpolation, crop_mode, classes: Vec::new() }.with_class_names()
     }
 
-    /// How a picture becomes the network's `res` x `res` pixels. A border has the mean colour, which the network sees as
-    /// zeros.
+    /// How a picture becomes the network's `res` x `res` pixels. A border has the mean colour, which the network sees
+    /// as zeros.
     pub fn view(&self) -> View {
         let &Self { crop_pct, interpolation, crop_mode, mean, .. } = self;
         let border = mean.map(|m| (255.0 * f64::from(m)).round_ties_even() as u8);

@@ -54,8 +54,8 @@ enum Texts {
     Map(BTreeMap<String, String>),
 }
 
-/// The network that a file's tensors belong to, and how its pictures are prepared: from the card that this program writes
-/// into its files, else from the tensors and timm's description beside them, else from the tensors alone. Of an
+/// The network that a file's tensors belong to, and how its pictures are prepared: from the card that this program
+/// writes into its files, else from the tensors and timm's description beside them, else from the tensors alone. Of an
 /// architecture that is `insisted` on, the description need not agree.
 pub(super) fn card(path: &Path, weights: &StateDict, insisted: bool) -> Result<ModelCard, Error> {
     if let Some(own) = ModelCard::from_metadata(path, &weights.metadata)? {

@@ -33,8 +33,8 @@ impl StateDict {
     ///
     /// # Errors
     /// Names the file, and the tensor if one is to blame: a file that cannot be read, is no safetensors file, is
-    /// truncated, contradicts itself, or holds a NaN, an infinity, or a tensor of any other type. Never allocates for more
-    /// than the file holds.
+    /// truncated, contradicts itself, or holds a NaN, an infinity, or a tensor of any other type. Never allocates for
+    /// more than the file holds.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let (mut file, file_bytes) = files::open(path)?;
         decode(path, &mut file, file_bytes)

@@ -6,8 +6,8 @@ use std::path::Path;
 /// Bytes that are looked at after the first 8.
 pub(super) const LOOKED_AT_BYTES: u64 = 512;
 
-/// What to do about PyTorch's formats: a line for the shell that also finds the tensors inside of a training checkpoint,
-/// and takes off what wrappers add to their names.
+/// What to do about PyTorch's formats: a line for the shell that also finds the tensors inside of a training
+/// checkpoint, and takes off what wrappers add to their names.
 const CONVERT: &str = r#"convert it with Python, where torch and safetensors are installed: python -c "import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu'); d = next((d[k] for k in ('state_dict_ema', 'state_dict', 'model_state_dict', 'model', 'net') if isinstance(d.get(k), dict)), d); save_file({k.replace('module.', '').replace('_orig_mod.', ''): v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])""#;
 
 const EXPORT: &str = "export the network's tensors to safetensors under timm's names with the tool that wrote it";

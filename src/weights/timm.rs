@@ -91,8 +91,8 @@ pub fn values_of(path: &Path, weights: &StateDict, wanted: &[&Tensor]) -> Result
     wanted.par_iter().map(one).collect()
 }
 
-/// Reads a weight file. What wrappers put before the name of every tensor (`module.` of data-parallel training, `_orig_mod.`
-/// of `torch.compile`, the name of the part of a larger model) is taken off.
+/// Reads a weight file. What wrappers put before the name of every tensor (`module.` of data-parallel training,
+/// `_orig_mod.` of `torch.compile`, the name of the part of a larger model) is taken off.
 ///
 /// # Errors
 /// As [`StateDict::read`].
@@ -116,8 +116,8 @@ fn common_prefix(tensors: &BTreeMap<String, HostTensor>) -> &str {
     &first[..end]
 }
 
-/// Whether the tensors of one of timm's networks that is no preset tell all of it. Each was held against timm 1.0.31, as
-/// the presets were; of the others whose tensors look alike, each gives other answers.
+/// Whether the tensors of one of timm's networks that is no preset tell all of it. Each was held against timm 1.0.31,
+/// as the presets were; of the others whose tensors look alike, each gives other answers.
 pub(super) fn tensors_tell(architecture: &str) -> bool {
     const TOLD: [&str; 8] = [
         "resnet101c",

@@ -177,7 +177,8 @@ fn every_command_answers() {
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
 }
 
-/// A folder as it is downloaded from the hub: weights without a card, behind a wrapper's prefix, and timm's config.json.
+/// A folder as it is downloaded from the hub: weights without a card, behind a wrapper's prefix, and timm's
+/// config.json.
 #[test]
 fn a_folder_answers_as_timm_describes_it() {
     let f = Fixture::new();

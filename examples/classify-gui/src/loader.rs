@@ -85,7 +85,7 @@ where
 /// that cannot be read.
 fn pictures(place: PathBuf) -> Vec<PathBuf> {
     let found = if place.is_dir() { data::pictures_in(&place).ok() } else { None };
-    found.unwrap_or_else(|| vec![place])
+    found.map_or_else(|| vec![place], |found| found.pictures)
 }
 
 /// Decodes a picture as `resnet-rs predict` does, upright for one, so that both answer the same.

@@ -1,6 +1,7 @@
 //! Huffman codes, and the bits they are read from.
 
-/// Codes of at most this many bits are found by one look-up. 10 hold nearly all that occur, and the tables stay in the cache.
+/// Codes of at most this many bits are found by one look-up. 10 hold nearly all that occur, and the tables stay in the
+/// cache.
 const LOOKUP_BITS: u32 = 10;
 
 /// One table of a JPEG.

@@ -4,7 +4,8 @@ use super::huffman::Table;
 use super::scan::NATURAL;
 use super::{DAMAGED, MJPEG_TABLES};
 
-/// The code of the next marker, which `at` is moved behind; what lies before it is skipped, as libjpeg does. None if there is no other.
+/// The code of the next marker, which `at` is moved behind; what lies before it is skipped, as libjpeg does. None if
+/// there is no other.
 pub(super) fn next(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         *at += bytes.get(*at..)?.iter().position(|byte| *byte == 0xFF)?;
@@ -120,8 +121,8 @@ pub(super) struct Component {
     pub high: usize,
     /// Blocks in a row, with those.
     pub stride: usize,
-    /// All coefficients of a progressive frame; of a sequential one those of a row of units. A row of blocks is stored as eight rows of
-    /// `8 * stride` values, as the samples are.
+    /// All coefficients of a progressive frame; of a sequential one those of a row of units. A row of blocks is stored
+    /// as eight rows of `8 * stride` values, as the samples are.
     pub coefficients: Vec<i16>,
     /// By their place in the zigzag: where a block's coefficients are.
     pub places: [usize; 64],

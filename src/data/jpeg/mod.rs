@@ -1,6 +1,6 @@
-//! JPEG files: sequential and progressive, Huffman-coded, 8 bits a sample, of any sampling, in scans of any order. Pixels are those of
-//! libjpeg, which data sets are prepared and other libraries are trained with: the same transform, upsampling and colours. What does
-//! not yield a whole picture is refused.
+//! JPEG files: sequential and progressive, Huffman-coded, 8 bits a sample, of any sampling, in scans of any order.
+//! Pixels are those of libjpeg, which data sets are prepared and other libraries are trained with: the same transform,
+//! upsampling and colours. What does not yield a whole picture is refused.
 //!
 //! The standard is ITU-T T.81.
 
@@ -17,7 +17,8 @@ use markers::{Frame, Scan, Tables};
 use mjpeg::MJPEG_TABLES;
 use pixels::Painter;
 
-/// Scans of a picture at most. A small file of many scans could keep the decoder busy for hours; honest ones have about ten.
+/// Scans of a picture at most. A small file of many scans could keep the decoder busy for hours; honest ones have about
+/// ten.
 const MAX_SCANS: usize = 500;
 
 const DAMAGED: &str = "a damaged JPEG";

@@ -64,7 +64,8 @@ fn full_row<'r>(component: &'r Component, how: Upsampling, y: usize, row: &'r mu
     row
 }
 
-/// Twice as many values, each 3/4 of the nearer and 1/4 of the other, rounded to the left and right of the nearer one by so much.
+/// Twice as many values, each 3/4 of the nearer and 1/4 of the other, rounded to the left and right of the nearer one
+/// by so much.
 #[inline(always)]
 fn across(values: &[u16], out: &mut [u8], [left, right]: [u16; 2], bits: u32) {
     let last = values.len() - 1;

@@ -42,8 +42,8 @@ struct Part<'t> {
     previous: i32,
 }
 
-/// Decodes the scan whose data begin at `at`; returns where the next marker is looked for. The samples of a sequential frame are
-/// computed row by row; those of a progressive one when all its scans are known.
+/// Decodes the scan whose data begin at `at`; returns where the next marker is looked for. The samples of a sequential
+/// frame are computed row by row; those of a progressive one when all its scans are known.
 pub(super) fn decode(
     (bytes, at): (&[u8], usize),
     frame: &mut Frame,
@@ -117,7 +117,8 @@ pub(super) fn decode(
     if ends_in_zeros(bytes, &bits) { Err(CUT_SHORT.to_owned()) } else { Ok(bits.at()) }
 }
 
-/// Whether blocks were read from zeros in which a file without an end fades away, as a disk leaves them where a download broke off.
+/// Whether blocks were read from zeros in which a file without an end fades away, as a disk leaves them where a
+/// download broke off.
 fn ends_in_zeros(bytes: &[u8], bits: &Bits) -> bool {
     // A whole file's last block may well hold one.
     const ENOUGH_BYTES: usize = 2;
@@ -126,7 +127,8 @@ fn ends_in_zeros(bytes: &[u8], bits: &Bits) -> bool {
 }
 
 impl Part<'_> {
-    /// One block; `zeros` is the number of blocks to come, this one included, that have no further coefficient in this scan.
+    /// One block; `zeros` is the number of blocks to come, this one included, that have no further coefficient in this
+    /// scan.
     #[inline(always)]
     fn block(
         &mut self,

@@ -1,5 +1,6 @@
-//! From coefficients to samples: the inverse cosine transform in integers, after C. Loeffler, A. Ligtenberg and G. Moschytz, "Practical
-//! fast 1-D DCT algorithms with 11 multiplications" (1989), rounded where libjpeg's accurate one rounds, so that samples are the same.
+//! From coefficients to samples: the inverse cosine transform in integers, after C. Loeffler, A. Ligtenberg and G.
+//! Moschytz, "Practical fast 1-D DCT algorithms with 11 multiplications" (1989), rounded where libjpeg's accurate one
+//! rounds, so that samples are the same.
 
 use super::markers::Component;
 
@@ -48,7 +49,8 @@ fn inverse(f: [i32; 8], bits: u32) -> [i32; 8] {
     samples
 }
 
-/// Computes the samples of `count` rows of blocks from `first` on, of which the coefficients begin at 0 and are set to zero.
+/// Computes the samples of `count` rows of blocks from `first` on, of which the coefficients begin at 0 and are set to
+/// zero.
 pub(super) fn rows(component: &mut Component, first: usize, count: usize) {
     let Component { coefficients, samples, stride, kept, steps: Some(steps), .. } = component else { return };
     let length = 64 * *stride;

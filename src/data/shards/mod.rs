@@ -6,7 +6,7 @@
 
 mod scan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -17,8 +17,8 @@ use rayon::prelude::*;
 
 use super::dataset::Nothing;
 use super::decode::decode_bytes;
-use super::random::shuffling;
-use super::split::{Split, Wanted};
+use super::random::{Purpose, generator};
+use super::split::{Split, Wanted, plain_names};
 use super::walk::{PassedOver, contents, visible};
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, order};
 use crate::files;
@@ -38,24 +38,33 @@ const COMPRESSED: [(&str, &str); 7] = [
     (".tar.z", "uncompress"),
 ];
 
-/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`; what [`Split::names`] has besides counts as well, also in
-/// the middle of a name (`imagenet1k-validation-00.tar`). Classes are numbers, or names: the lines of `classes.txt`, else those that the
-/// training samples give. Only to validate, the validation shards are enough.
+/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`; what [`Split::names`] has
+/// besides counts as well, also in the middle of a name (`imagenet1k-validation-00.tar`). Classes are numbers, or
+/// names: the lines of `classes.txt`, else those that the training samples give. Only to validate, the validation
+/// shards are enough.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let listed = directory.join("classes.txt");
     let listed = if listed.exists() { Some(files::lines(&listed)?) } else { None };
-    let train = match (wanted, list(directory, Split::Train)?) {
-        (Wanted::Validation, paths) if paths.is_empty() => None,
-        (_, paths) => Some(Shards::open(directory, Split::Train, paths, listed.as_deref())?),
+    let train_paths = list(directory, Split::Train, &[])?;
+    // A name with words of both, speed-test-train-0.tar, is that of training pictures.
+    let val_paths = list(directory, Split::Val, &train_paths)?;
+    let train = match wanted {
+        Wanted::Validation if train_paths.is_empty() => None,
+        _ => Some(Shards::open(directory, Split::Train, train_paths, listed.as_deref())?),
     };
-    let val = Shards::open(directory, Split::Val, list(directory, Split::Val)?, listed.as_deref())?;
+    let val = match wanted {
+        Wanted::Everything if val_paths.is_empty() => Shards::default(),
+        _ => Shards::open(directory, Split::Val, val_paths, listed.as_deref())?,
+    };
 
     let mut given: Vec<String> = train.as_ref().unwrap_or(&val).names.clone();
     if wanted == Wanted::Everything {
-        given.extend(val.names.iter().filter(|name| !train.iter().any(|train| train.names.contains(name))).cloned());
+        given.extend(val.names.iter().cloned());
     }
     classes::sort(&mut given);
-    let numbered = [train.as_ref(), Some(&val)].into_iter().flatten().any(|shards| shards.names.is_empty());
+    given.dedup();
+    let splits = [train.as_ref(), Some(&val)].into_iter().flatten();
+    let numbered = splits.filter(|shards| !shards.is_empty()).any(|shards| shards.names.is_empty());
     if numbered && listed.is_none() && !given.is_empty() {
         let problem = "classes are numbers in some shards and names in others: write all of them alike";
         return Err(Error::invalid(directory, problem));
@@ -90,10 +99,12 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         native_res: None,
         mirrored: true,
         passed_over,
+        split_names: plain_names(),
     })
 }
 
 /// One split.
+#[derive(Default)]
 struct Shards {
     /// The files, sorted, with the numbers of their samples.
     shards: Vec<(PathBuf, Range<usize>)>,
@@ -119,7 +130,7 @@ impl Shards {
         let scanned: Vec<Result<Scan, Error>> =
             paths.par_iter().map(|path| scan::scan(path, listed.as_ref())).collect();
         let (mut shards, mut entries) = (Vec::new(), Vec::new());
-        let (mut names, mut passed_over): (Vec<String>, _) = (Vec::new(), PassedOver::default());
+        let (mut names, mut passed_over): (HashMap<String, u32>, _) = (HashMap::new(), PassedOver::default());
         let mut numbered = false;
         for (path, scanned) in paths.into_iter().zip(scanned) {
             let scanned = scanned?;
@@ -131,10 +142,8 @@ impl Shards {
             }
             // The shard's numbers of its names become those of the split.
             let of_name = |name: String| {
-                names.iter().position(|known| *known == name).unwrap_or_else(|| {
-                    names.push(name);
-                    names.len() - 1
-                }) as u32
+                let next = names.len() as u32;
+                *names.entry(name).or_insert(next)
             };
             let renumbered: Vec<u32> = scanned.names.into_iter().map(of_name).collect();
             let start = entries.len();
@@ -149,13 +158,13 @@ impl Shards {
             return Err(Error::invalid(directory, problem));
         }
         entries.shrink_to_fit();
-        Ok(Self { shards, entries, names, passed_over })
+        Ok(Self { shards, entries, names: scan::in_order(names), passed_over })
     }
 
     /// The same with labels that are indices into these names, if the classes have any.
     fn numbered_by(mut self, names: &[String]) -> Result<Self, Error> {
-        let at: Vec<Option<usize>> =
-            self.names.iter().map(|name| names.iter().position(|known| known == name)).collect();
+        let numbers: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        let at: Vec<Option<u32>> = self.names.iter().map(|name| numbers.get(name.as_str()).copied()).collect();
         if let Some(unknown) = at.iter().position(Option::is_none) {
             let index = self.entries.iter().position(|entry| entry.label as usize == unknown).unwrap_or(0);
             let problem = format!(
@@ -165,7 +174,7 @@ impl Shards {
             return Err(Error::invalid(self.member(index), problem));
         }
         if !self.names.is_empty() {
-            let at: Vec<u32> = at.into_iter().flatten().map(|at| at as u32).collect();
+            let at: Vec<u32> = at.into_iter().flatten().collect();
             self.entries.iter_mut().for_each(|entry| entry.label = at[entry.label as usize]);
         }
         Ok(self)
@@ -199,7 +208,8 @@ impl Shards {
     /// What a sample's picture is called, for messages: names are not kept, so the shard is searched.
     fn member(&self, index: usize) -> PathBuf {
         let shard = self.shard(index);
-        scan::member_at(shard, self.entries[index].offset).unwrap_or_else(|| shard.to_owned())
+        let offset = self.entries[index].offset;
+        scan::members_at(shard, &[offset]).remove(&offset).unwrap_or_else(|| shard.to_owned())
     }
 }
 
@@ -218,10 +228,30 @@ impl Source for Shards {
         Some(self.entries[index].label)
     }
 
+    /// Its path below the folder that the shard is in.
     fn name(&self, index: usize) -> String {
-        let (shard, member) = (self.shard(index), self.member(index));
-        let folder = shard.parent().unwrap_or(Path::new(""));
-        member.strip_prefix(folder).unwrap_or(&member).to_string_lossy().into_owned()
+        self.names_of(&[index]).swap_remove(0)
+    }
+
+    /// Each shard is searched once.
+    fn names_of(&self, indices: &[usize]) -> Vec<String> {
+        let mut by_shard: BTreeMap<&Path, Vec<u64>> = BTreeMap::new();
+        for &index in indices {
+            by_shard.entry(self.shard(index)).or_default().push(self.entries[index].offset);
+        }
+        let members = by_shard.into_iter().map(|(shard, offsets)| (shard, scan::members_at(shard, &offsets)));
+        let members: HashMap<&Path, HashMap<u64, PathBuf>> = members.collect();
+        let name = |&index: &usize| {
+            let shard = self.shard(index);
+            let member = members[shard].get(&self.entries[index].offset).map_or(shard, PathBuf::as_path);
+            let folder = shard.parent().unwrap_or(Path::new(""));
+            member.strip_prefix(folder).unwrap_or(member).to_string_lossy().into_owned()
+        };
+        indices.iter().map(name).collect()
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some(self.names_of(&(0..self.len()).collect::<Vec<_>>()))
     }
 
     fn are_files(&self) -> bool {
@@ -234,13 +264,13 @@ impl Source for Shards {
 
     fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
         let samples: Vec<Range<usize>> = self.shards.iter().map(|(_, samples)| samples.clone()).collect();
-        order::buffered(&samples, BUFFER_SAMPLES, &mut shuffling(seed, epoch))
+        order::buffered(&samples, BUFFER_SAMPLES, &mut generator(seed, Purpose::Shuffle, epoch, 0))
     }
 }
 
-/// A split's shards, sorted by name: those whose names say the split, and all in a folder of its name. Of a split's several names the first with
-/// shards counts.
-fn list(directory: &Path, split: Split) -> Result<Vec<PathBuf>, Error> {
+/// A split's shards, sorted by name: those whose names say the split, and all in a folder of its name, but for those of
+/// another split. Of a split's several names the first with shards counts.
+fn list(directory: &Path, split: Split, others: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let beside = visible(directory)?;
     for wanted in split.names() {
         let is_it = |path: &&PathBuf| {
@@ -261,7 +291,8 @@ fn list(directory: &Path, split: Split) -> Result<Vec<PathBuf>, Error> {
             );
             return Err(Error::invalid(path, problem));
         }
-        paths.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar")));
+        let is_tar = |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar"));
+        paths.retain(|path| is_tar(path) && !others.contains(path));
         if !paths.is_empty() {
             return Ok(paths);
         }

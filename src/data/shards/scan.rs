@@ -1,6 +1,6 @@
 //! What a shard holds, from one pass over its headers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -149,10 +149,17 @@ pub(super) fn scan(shard: &Path, listed: Option<&HashMap<&str, u32>>) -> Result<
         return Err(Error::invalid(shard, problem));
     }
     check_tail(shard, end.next_multiple_of(BLOCK_BYTES))?;
+    // What has neither is no sample: a README, an index.
+    samples.retain(|sample| sample.picture.is_some() || sample.label.is_some());
     let entries = samples.into_iter().map(|sample| sample.complete(shard)).collect::<Result<_, _>>()?;
-    let mut names: Vec<(String, u32)> = labels.names.into_iter().collect();
-    names.sort_by_key(|&(_, label)| label);
-    Ok(Scan { entries, names: names.into_iter().map(|(name, _)| name).collect(), passed_over })
+    Ok(Scan { entries, names: in_order(labels.names), passed_over })
+}
+
+/// Names in the order of their numbers.
+pub(super) fn in_order(names: HashMap<String, u32>) -> Vec<String> {
+    let mut names: Vec<(String, u32)> = names.into_iter().collect();
+    names.sort_by_key(|&(_, number)| number);
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 /// How likely a dotted ending is what it looks like: plain ones come first, then usual ones.
@@ -223,11 +230,17 @@ impl Found {
     }
 }
 
-/// Name of the member whose content starts at `offset`, as a path into the shard.
-pub(super) fn member_at(shard: &Path, offset: u64) -> Option<PathBuf> {
-    let mut archive = tar::Archive::new(File::open(shard).ok()?);
-    let mut members = archive.entries_with_seek().ok()?.map_while(Result::ok);
-    members.find(|member| member.raw_file_position() == offset).map(|member| within(shard, &name_of(&member)))
+/// Names of the members whose contents start at these places, as paths into the shard.
+pub(super) fn members_at(shard: &Path, offsets: &[u64]) -> HashMap<u64, PathBuf> {
+    let wanted: HashSet<u64> = offsets.iter().copied().collect();
+    let named = |file: File| -> std::io::Result<HashMap<u64, PathBuf>> {
+        let mut archive = tar::Archive::new(file);
+        let members = archive.entries_with_seek()?.map_while(Result::ok);
+        let wanted = members.filter(|member| wanted.contains(&member.raw_file_position())).take(wanted.len());
+        Ok(wanted.map(|member| (member.raw_file_position(), within(shard, &name_of(&member)))).collect())
+    };
+    // Without a shard there are no names, and whoever reads it has an error to show.
+    File::open(shard).and_then(named).unwrap_or_default()
 }
 
 fn name_of(member: &tar::Entry<'_, impl Read>) -> String {
@@ -249,7 +262,8 @@ fn split(name: &str) -> Option<(&str, String)> {
     Some((&name[..dot], name[dot + 1..].to_lowercase()))
 }
 
-/// The class that a member holds: as its text, or as "label" of its JSON. `None` if it is of another kind, or JSON without a label.
+/// The class that a member holds: as its text, or as "label" of its JSON. `None` if it is of another kind, or JSON
+/// without a label.
 fn class(member: &mut tar::Entry<'_, impl Read>, kind: &str, labels: &mut Labels<'_>) -> Result<Option<u32>, String> {
     if !matches!(kind, "cls" | "json") {
         return Ok(None);

@@ -166,7 +166,6 @@ fn contradictory_samples_are_refused_and_named() {
         (&[("k/a.jpg", &a[..])][..], "train-1.tar/k/a: a picture without a class: add k/a.cls"),
         (&[("a.jpg", &a), ("a.json", b"{}")], "train-1.tar/a: a picture without a class"),
         (&[("a.cls", b"1")], "train-1.tar/a: a class without a picture: add a.jpg"),
-        (&[("a.txt", b"1")], "train-1.tar/a: a class without a picture: add a.jpg"),
         (
             &[("a.jpg", &a), ("a.cls", b"1"), ("a.jpg", &a), ("a.cls", b"1")],
             "train-1.tar/a.jpg: a second picture for a:",
@@ -207,15 +206,52 @@ fn shards_are_found_as_other_tools_name_them() {
         let folder = tempfile::tempdir().unwrap();
         put(&folder, train, &whole);
         put(&folder, val, &whole);
-        // Neither name stands for a split.
+        // This name stands for no split.
         put(&folder, "retrained-0.tar", &[1; 600]);
         let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.val.len()), (2, 2), "{train}, {val}");
     }
+    // No shard is in both.
+    let folder = tempfile::tempdir().unwrap();
+    put(&folder, "speed-test-train-0.tar", &whole);
+    put(&folder, "speed-test-dev-0.tar", &whole);
+    let data = open(folder.path(), Wanted::Training).unwrap();
+    assert_eq!([data.train.name(0), data.val.name(1)], ["speed-test-train-0.tar/a.jpg", "speed-test-dev-0.tar/b.jpg"]);
+    assert_eq!((data.train.len(), data.val.len()), (2, 2));
     let folder = small();
     std::fs::remove_file(folder.path().join("train-0.tar")).unwrap();
     let data = open(folder.path(), Wanted::Validation).unwrap();
     assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (0, 2, 2));
+}
+
+#[test]
+fn what_is_no_sample_is_passed_over() {
+    let folder = small();
+    let a = picture(3);
+    put(
+        &folder,
+        "train-1.tar",
+        &tar(&[
+            ("README.md", b"text"),
+            ("index.json", b"{\"shards\": 1}"),
+            ("a.jpg", &a),
+            ("a.cls", b"1"),
+            ("a.txt", b"c"),
+        ]),
+    );
+    let data = open(folder.path(), Wanted::Training).unwrap();
+    assert_eq!((data.train.len(), &*data.passed_over.to_string()), (3, "1 .json, 1 .md, 1 .txt"));
+    assert_eq!(data.train.names_of(&[2, 0]), ["train-1.tar/a.jpg", "train-0.tar/a.jpg"]);
+}
+
+#[test]
+fn what_is_unfit_for_training_is_open_for_inspection() {
+    let folder = small();
+    std::fs::remove_file(folder.path().join("val-0.tar")).unwrap();
+    assert_eq!(open(folder.path(), Wanted::Everything).unwrap().train.len(), 2);
+    put(&folder, "val-0.tar", &tar(&[("c.jpg", &picture(2)), ("c.cls", b"2")]));
+    assert!(message(&folder).contains("is in no training shard"));
+    assert_eq!(open(folder.path(), Wanted::Everything).unwrap().classes, ["0", "1", "2"]);
 }
 
 #[test]
@@ -310,6 +346,7 @@ fn folders_without_usable_shards_are_refused() {
     assert!(
         message(&folder).contains("val/0.tar.gz: is compressed") && message(&folder).contains("(gzip -d 0.tar.gz)")
     );
+    std::fs::remove_file(folder.path().join("val/0.tar.gz")).unwrap();
     put(&folder, "train-1.tar", &[1; 2000]);
     assert!(message(&folder).contains("train-1.tar: no tar, or cut short or damaged after its start"));
     std::fs::remove_dir_all(folder.path()).unwrap();

@@ -17,8 +17,8 @@ const CELL: u32 = 40;
 const ROOM: u32 = 4;
 /// Longest heading of the matrix, px: about sixty letters.
 const HEADING: u32 = 480;
-/// Side of a picture on the sheet and room around it, px; lines of words below each, px, the most of them that a text takes; pictures in a
-/// row.
+/// Side of a picture on the sheet and room around it, px; lines of words below each, px, the most of them that a text
+/// takes; pictures in a row.
 const SIDE: u32 = 96;
 const GAP: u32 = 24;
 const LINE: u32 = 16;

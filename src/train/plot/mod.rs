@@ -169,8 +169,8 @@ impl Panel {
     }
 }
 
-/// A value on an axis that spans that much, with the digits that tell the values apart. Those with many zeros after the point
-/// would need more room than there is.
+/// A value on an axis that spans that much, with the digits that tell the values apart. Those with many zeros after the
+/// point would need more room than there is.
 fn number(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
     if decimals < 5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }

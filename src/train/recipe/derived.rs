@@ -184,7 +184,8 @@ impl Recipe {
 
     /// The same with what the data decides where nothing else is set.
     pub(in crate::train) fn for_data(&self, dataset: &Dataset) -> Self {
-        let hflip = self.hflip.unwrap_or(if dataset.mirrored { 0.5 } else { 0.0 });
+        let mirrors = dataset.mirrored && self.augment != Augment::None;
+        let hflip = self.hflip.unwrap_or(if mirrors { 0.5 } else { 0.0 });
         Self { hflip: Some(hflip), ..self.clone() }
     }
 

@@ -1,6 +1,6 @@
 //! The range of every setting.
 
-use super::{Error, Recipe};
+use super::{Augment, Error, Recipe};
 use crate::models;
 
 impl Recipe {
@@ -82,6 +82,9 @@ impl Recipe {
         range("seed", self.seed.to_string(), "at most 2^63 - 1", self.seed <= MAX_INTEGER)?;
         if let Some(n) = self.max_steps {
             range("max-steps", n.to_string(), "from 1 to 2^63 - 1", (1..=MAX_INTEGER).contains(&n))?;
+        }
+        if self.augment == Augment::None && self.hflip.is_some_and(|hflip| hflip > 0.0) {
+            return Err(Error::Conflict { problem: "--hflip needs --augment standard or randaug: choose one of them" });
         }
         if self.warmup_epochs.is_some() && self.warmup_steps.is_some() {
             return Err(Error::Conflict { problem: "give --warmup-epochs or --warmup-steps, not both" });

@@ -239,7 +239,7 @@ impl Page {
     /// The page with the pictures that cannot be read.
     fn with_broken(self, broken: &BrokenPictures) -> Self {
         let named = [("train", &broken.train), ("val", &broken.val)];
-        let all = named.into_iter().flat_map(|(split, broken)| broken.iter().map(move |b| (split, b)));
+        let all = named.into_iter().flat_map(|(split, broken)| broken.values().map(move |b| (split, b)));
         let row = |(split, broken): (&str, &Broken)| (format!("{split}/{}", broken.picture), broken.problem.clone());
         Self { broken_count: broken.len(), broken: all.take(BROKEN).map(row).collect(), ..self }
     }

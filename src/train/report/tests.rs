@@ -139,7 +139,10 @@ fn broken_pictures_are_listed() {
     let folder = run(1);
     assert!(!page(folder.path(), 3).contains("Broken pictures"));
     let broken = |index: usize| Broken { index, picture: format!("cat/{index:03}.jpg"), problem: "cut <short>".into() };
-    let broken = BrokenPictures { train: (0..BROKEN + 1).map(broken).collect(), val: [broken(7)].into() };
+    let broken = BrokenPictures {
+        train: (0..BROKEN + 1).map(|index| (index, broken(index))).collect(),
+        val: [(7, broken(7))].into(),
+    };
     write(&settings(folder.path()), &card(3), &Plain, &broken).unwrap();
     let html = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(html.contains("52 pictures could not be read") && html.contains("The first 50 of them"), "{html}");

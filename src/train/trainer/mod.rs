@@ -71,6 +71,8 @@ pub struct Summary {
     pub best_top1: Option<f64>,
     /// Returns to an earlier checkpoint because training had diverged; each has halved the learning rate.
     pub setbacks: u32,
+    /// Pictures that cannot be read; `broken.json` has their list.
+    pub broken: usize,
 }
 
 /// Why a run ended.
@@ -198,7 +200,7 @@ impl<'a> Trainer<'a> {
         let lock = run.lock()?;
         let metrics = run.open(checkpoint)?;
         if checkpoint.is_none() {
-            data::write_names(&run.folder, &*dataset.train)?;
+            data::write_names(&run.folder, &dataset)?;
         }
         broken.write(&run.folder)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
@@ -265,7 +267,14 @@ impl<'a> Trainer<'a> {
             false if self.stop.load(Ordering::Relaxed) => Ended::Interrupted,
             false => Ended::Time,
         };
-        Ok(Summary { steps: self.step, total_steps: total, ended, best_top1: self.best_top1, setbacks: self.setbacks })
+        Ok(Summary {
+            steps: self.step,
+            total_steps: total,
+            ended,
+            best_top1: self.best_top1,
+            setbacks: self.setbacks,
+            broken: self.broken.len(),
+        })
     }
 
     /// Trains or validates an epoch, or what is left of it. False where the run ends, once all is saved.
@@ -365,8 +374,8 @@ impl<'a> Trainer<'a> {
 
     /// Writes down pictures that cannot be read, if they are new.
     fn note_broken<'b>(&mut self, split: Split, found: impl IntoIterator<Item = &'b Broken>) -> Result<(), Error> {
-        let (broken, observer) = (&mut self.broken, self.observer);
-        let new = found.into_iter().filter(|picture| broken.add(split, picture, observer)).count();
+        let (broken, dataset, observer) = (&mut self.broken, &self.dataset, self.observer);
+        let new = found.into_iter().filter(|picture| broken.add(dataset, split, picture, observer)).count();
         if new > 0 { Ok(self.broken.write(&self.run.folder)?) } else { Ok(()) }
     }
 

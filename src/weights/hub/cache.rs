@@ -54,8 +54,8 @@ impl Cache {
         own.or_else(|| self.layout.get(WEIGHTS))?.parent().map(Path::to_owned)
     }
 
-    /// Notes the commit that the revision is at, unless it is noted already. Where that cannot be written, the weights are
-    /// there all the same.
+    /// Notes the commit that the revision is at, unless it is noted already. Where that cannot be written, the weights
+    /// are there all the same.
     pub(super) fn remember(&self, repository: &Repository<'_>, commit: &str) {
         let noted = fs::read_to_string(self.refs.join(repository.revision)).is_ok_and(|noted| noted.trim() == commit);
         if !noted

@@ -45,8 +45,8 @@ pub(super) fn offline() -> bool {
     said.is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()))
 }
 
-/// Files and folders of the certificates that alone are trusted, as a company's network wants it; none for the system's.
-/// OpenSSL and httpx read the first two, requests and curl the others.
+/// Files and folders of the certificates that alone are trusted, as a company's network wants it; none for the
+/// system's. OpenSSL and httpx read the first two, requests and curl the others.
 pub(super) fn certificates() -> Vec<PathBuf> {
     let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
     names.into_iter().filter_map(variable).flat_map(|paths| env::split_paths(&paths).collect::<Vec<_>>()).collect()
