@@ -7,7 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
 use std::sync::Once;
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    ColorType, DynamicImage, ExtendedColorType, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel,
+    RgbImage,
+};
 
 use super::jpeg::{Colours, Jpeg};
 use super::orientation::Notes;
@@ -16,17 +19,19 @@ use super::{Error, content, gif, tiff};
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
-/// A picture larger than this has a file of a thousandth of its size at least. Photographs are compressed to a
-/// hundredth at best; a page of text in fax coding may reach a thousandth, and stays below this.
-const FREE_BYTES: u64 = 128 << 20;
-const MAX_RATIO: u64 = 1000;
+/// Decoding a picture may take this much memory, and this many times its file besides: files that a few bytes blow up are
+/// refused, photographs are not. The file itself counts, and so does [`SMALL_BYTES`].
+const FREE_MEMORY_BYTES: u64 = 256 << 20;
+const MEMORY_PER_FILE: u64 = 20;
+/// Rows, tables and colour profiles, which a decoder keeps whatever the picture's size.
+const SMALL_BYTES: u64 = 8 << 20;
 
 /// Decodes a picture file, whatever its name, to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, of moving ones the first
 /// picture; upright as its EXIF data or XMP say, alpha left out.
 ///
 /// # Errors
 /// [`Error::Read`] if the file cannot be read; [`Error::Picture`] if it is no such picture, is damaged, has more than
-/// 32,768 pixels a side or takes more than 512 MiB decoded.
+/// 32,768 pixels a side, takes more than 512 MiB decoded, or more memory meanwhile than 256 MiB and 20 times its file.
 pub fn decode(path: &Path) -> Result<RgbImage, Error> {
     let unusable = |problem: String| Error::Picture { path: path.to_owned(), problem };
     decode_bytes(&read(path)?).map_err(unusable)
@@ -91,11 +96,9 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
         deep: false,
         alpha: false,
     };
-    check_size(jpeg.size(), 0, bytes)?;
     let notes = Notes { exif: jpeg.exif.map(Into::into), xmp: jpeg.xmp.map(Into::into) };
-    let mut picture = DynamicImage::from(jpeg.decode()?);
-    picture.apply_orientation(notes.orientation());
-    Ok((picture.into_rgb8(), facts))
+    check_size(jpeg.size(), 0, jpeg.memory_bytes(), &notes, bytes)?;
+    Ok((upright(jpeg.decode()?, &notes), facts))
 }
 
 /// Decodes a file by `image`.
@@ -105,9 +108,8 @@ fn decode_with_image(
     name: &'static str,
     notes: &Notes,
 ) -> Result<(RgbImage, Facts), String> {
-    let (mut picture, facts) = stored_by_image(bytes, format, name)?;
-    picture.apply_orientation(notes.orientation());
-    Ok((rgb(picture), facts))
+    let (picture, facts) = stored_by_image(bytes, format, name, notes)?;
+    Ok((upright(rgb(picture), notes), facts))
 }
 
 /// The picture as it is stored, in a file that `image` decodes.
@@ -115,51 +117,112 @@ pub(super) fn stored_by_image(
     bytes: &[u8],
     format: ImageFormat,
     name: &'static str,
+    notes: &Notes,
 ) -> Result<(DynamicImage, Facts), String> {
     let damaged = |error: image::ImageError| format!("a {name} that cannot be decoded: {error}");
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(damaged)?;
-    check_size(decoder.dimensions().into(), decoder.total_bytes(), bytes)?;
-    let (colours, stored) = (decoder.color_type(), decoder.original_color_type());
+    limits.max_alloc = Some(SMALL_BYTES);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (size, stored_bytes) = (decoder.dimensions(), decoder.total_bytes());
+    let pixels = u64::from(size.0) * u64::from(size.1);
+    let memory_bytes = match format {
+        ImageFormat::WebP => stored_bytes + webp_working_bytes(bytes, pixels, stored_bytes == 4 * pixels),
+        // Stored bytes, in two orders, and what a strip of them, which may be all, takes to decompress.
+        ImageFormat::Tiff => 4 * stored_bytes + bytes.len() as u64,
+        _ => stored_bytes,
+    };
+    let colours = decoder.color_type();
+    let conversion_bytes = if colours == ColorType::Rgb8 { 0 } else { stored_bytes + 3 * pixels };
+    check_size(size.into(), stored_bytes, memory_bytes.max(conversion_bytes), notes, bytes)?;
+    limits.max_alloc = Some(memory_bytes + SMALL_BYTES);
+    decoder.set_limits(limits).map_err(damaged)?;
     let facts = Facts {
         format: name,
         grey: !colours.has_color(),
-        cmyk: matches!(stored, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16),
+        cmyk: matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16),
         deep: colours.bytes_per_pixel() > colours.channel_count(),
         alpha: colours.has_alpha(),
     };
     Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, facts))
 }
 
-/// Of 16 bits the upper 8, as Pillow takes them; alpha left out.
-pub(super) fn rgb(picture: DynamicImage) -> RgbImage {
-    match picture.color().bytes_per_pixel() / picture.color().channel_count() {
-        1 => picture.into_rgb8(),
-        _ => {
-            let deep = picture.into_rgb16();
-            let pixels = deep.pixels().flat_map(|pixel| pixel.0.map(|v| (v >> 8) as u8)).collect();
-            RgbImage::from_raw(deep.width(), deep.height(), pixels).unwrap_or_default()
-        }
+/// The bytes that the decoder of WebP takes besides those of the picture, which has an alpha channel or not.
+fn webp_working_bytes(webp: &[u8], pixels: u64, alpha: bool) -> u64 {
+    const ANIMATED_OR_ALPHA: u8 = 0x12;
+    let side = |low: u8, high: u8| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF).next_multiple_of(16);
+    // The decoder makes room for lossy pixels by the size in their own head, before it compares that with the picture's,
+    // and does not look at the name of the chunk that they are in.
+    let lossy = webp.windows(7).filter_map(|head| match head {
+        [0x9D, 0x01, 0x2A, w0, w1, h0, h1] => Some(side(*w0, *w1) * side(*h0, *h1)),
+        _ => None,
+    });
+    let lossy_bytes = lossy.max().unwrap_or(0) * 3 / 2;
+    match webp.get(12..16) {
+        Some(b"VP8 ") => lossy_bytes,
+        // A canvas and the picture on it; or alpha, in four channels at first, and the lossy pixels.
+        Some(b"VP8X") if webp.get(20).is_some_and(|flags| flags & ANIMATED_OR_ALPHA != 0) => 8 * pixels + lossy_bytes,
+        // It decodes four channels.
+        _ if alpha => lossy_bytes,
+        _ => 4 * pixels + lossy_bytes,
     }
 }
 
-/// Refuses a picture that is too large, as it is decoded or as RGB, or larger than such a file plausibly holds.
-pub(super) fn check_size([width, height]: [u32; 2], decoded_bytes: u64, file: &[u8]) -> Result<(), String> {
-    let bytes = decoded_bytes.max(3 * u64::from(width) * u64::from(height));
-    let size = bytes >> 20;
+/// Of 16 bits the upper 8, as Pillow takes them; alpha left out.
+pub(super) fn rgb(picture: DynamicImage) -> RgbImage {
+    fn upper<P: Pixel<Subpixel = u16>>(deep: &ImageBuffer<P, Vec<u16>>) -> RgbImage {
+        let mut picture = RgbImage::new(deep.width(), deep.height());
+        for (pixel, deep) in picture.pixels_mut().zip(deep.pixels()) {
+            pixel.0 = deep.to_rgb().0.map(|v| (v >> 8) as u8);
+        }
+        picture
+    }
+    match picture {
+        DynamicImage::ImageLuma16(deep) => upper(&deep),
+        DynamicImage::ImageLumaA16(deep) => upper(&deep),
+        DynamicImage::ImageRgb16(deep) => upper(&deep),
+        DynamicImage::ImageRgba16(deep) => upper(&deep),
+        picture => picture.into_rgb8(),
+    }
+}
+
+/// The picture turned as its notes say.
+pub(super) fn upright(picture: RgbImage, notes: &Notes) -> RgbImage {
+    let mut picture = DynamicImage::from(picture);
+    picture.apply_orientation(notes.orientation());
+    picture.into_rgb8()
+}
+
+/// Refuses a picture that is too large, as it is stored or as RGB, or takes too much memory for such a file: `memory_bytes`
+/// while it is decoded, later twice RGB if it is to be turned.
+pub(super) fn check_size(
+    [width, height]: [u32; 2],
+    stored_bytes: u64,
+    memory_bytes: u64,
+    notes: &Notes,
+    file: &[u8],
+) -> Result<(), String> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let rgb_bytes = 3 * u64::from(width) * u64::from(height);
+    let bytes = stored_bytes.max(rgb_bytes);
     if width.max(height) > MAX_SIDE || bytes > MAX_BYTES {
-        let limit = MAX_BYTES >> 20;
+        let (size, limit) = (bytes >> 20, MAX_BYTES >> 20);
         return Err(format!(
             "{width} x {height} pixels, {size} MiB decoded; at most {MAX_SIDE} a side and {limit} MiB are"
         ));
     }
     let file_bytes = file.len() as u64;
-    if bytes > FREE_BYTES && bytes / MAX_RATIO > file_bytes {
+    let final_bytes = if notes.turns_sideways() { 2 * rgb_bytes } else { rgb_bytes };
+    let memory_bytes = file_bytes + SMALL_BYTES + memory_bytes.max(final_bytes);
+    let most_bytes = FREE_MEMORY_BYTES + MEMORY_PER_FILE * file_bytes;
+    if memory_bytes > most_bytes {
         return Err(format!(
-            "{width} x {height} pixels, {size} MiB decoded, out of a file of {file_bytes} bytes: no photograph is so small"
+            "{width} x {height} pixels take {} MiB of memory to decode, and a file of {file_bytes} bytes may take {} MiB \
+             ({} MiB and {MEMORY_PER_FILE} times its size): save the picture smaller",
+            mib(memory_bytes),
+            most_bytes >> 20,
+            FREE_MEMORY_BYTES >> 20,
         ));
     }
     Ok(())

@@ -4,6 +4,7 @@ use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 use image::RgbImage;
 
 use super::decode::{Facts, check_size};
+use super::orientation::Notes;
 
 /// Decodes the first picture.
 ///
@@ -21,7 +22,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     // The canvas grows where the picture goes beyond it.
     let width = u32::from(decoder.width()).max(left + wide);
     let height = u32::from(decoder.height()).max(top + high);
-    check_size([width, height], 0, bytes)?;
+    let memory_bytes = u64::from(wide) * u64::from(high) + 3 * u64::from(width) * u64::from(height);
+    check_size([width, height], 0, memory_bytes, &Notes::default(), bytes)?;
     let mut indices = vec![0; wide as usize * high as usize];
     decoder.read_into_buffer(&mut indices).map_err(damaged)?;
 

@@ -70,6 +70,12 @@ impl<'a> Notes<'a> {
         let value = exif.or_else(|| xmp(self.xmp.as_deref()?));
         value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
     }
+
+    /// Whether width and height change places.
+    pub(super) fn turns_sideways(&self) -> bool {
+        use Orientation::*;
+        matches!(self.orientation(), Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+    }
 }
 
 /// The content of the chunk at the start of `rest`, whose length stands before its kind or behind it, and what follows

@@ -2,7 +2,7 @@
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 
-use super::decode::{Facts, rgb, stored_by_image};
+use super::decode::{Facts, rgb, stored_by_image, upright};
 use super::orientation::Notes;
 
 /// Tags.
@@ -34,24 +34,25 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
         return Err(described("a TIFF of floating-point numbers, which is not read".to_owned()));
     }
     let indexed = first(INTERPRETATION) == Some(3);
-    let stored =
-        if indexed { with_palette(bytes, &directory) } else { stored_by_image(bytes, ImageFormat::Tiff, "TIFF") };
+    let notes = Notes { exif: Some(bytes.into()), xmp: directory.content(XMP).map(|(_, xmp)| xmp.into()) };
+    let stored = match indexed {
+        true => with_palette(bytes, &directory, &notes),
+        false => stored_by_image(bytes, ImageFormat::Tiff, "TIFF", &notes),
+    };
     let (mut picture, facts) = stored.map_err(described)?;
     if first(EXTRA) == Some(1) {
         divide_by_alpha(&mut picture);
     }
-    let notes = Notes { exif: Some(bytes.into()), xmp: directory.content(XMP).map(|(_, xmp)| xmp.into()) };
-    picture.apply_orientation(notes.orientation());
-    Ok((rgb(picture), facts))
+    Ok((upright(rgb(picture), &notes), facts))
 }
 
 /// A picture of indices into a palette. To `image`, which reads no palettes, they are brightnesses.
-fn with_palette(bytes: &[u8], directory: &Directory) -> Result<(DynamicImage, Facts), String> {
+fn with_palette(bytes: &[u8], directory: &Directory, notes: &Notes) -> Result<(DynamicImage, Facts), String> {
     let place = directory.place_of_short(INTERPRETATION).filter(|_| directory.values(BITS) == [8.0]);
     let place = place.ok_or("a TIFF with a palette of other than 8 bits, which is not read")?;
     let mut bytes = bytes.to_vec();
     bytes[place..place + 2].copy_from_slice(if directory.little { &[1, 0] } else { &[0, 1] });
-    let (picture, facts) = stored_by_image(&bytes, ImageFormat::Tiff, "TIFF")?;
+    let (picture, facts) = stored_by_image(&bytes, ImageFormat::Tiff, "TIFF", notes)?;
     // All reds, then all greens, then all blues, of 16 bits.
     let palette: Vec<u8> = directory.values(PALETTE).iter().map(|value| (*value / 256.0) as u8).collect();
     let [reds, greens, blues] = [0, 1, 2].map(|i| palette.get(i * 256..(i + 1) * 256));

@@ -89,10 +89,6 @@ fn huge_pictures_are_refused_by_size() {
 
 #[test]
 fn a_small_file_is_no_large_picture() {
-    let message = check_size([8_000, 8_000], 0, &[0; 1_000]).unwrap_err();
-    assert_eq!(message, "8000 x 8000 pixels, 183 MiB decoded, out of a file of 1000 bytes: no photograph is so small");
-    assert!(check_size([8_000, 8_000], 0, &vec![0; 200_000]).is_ok());
-    assert!(check_size([4_960, 7_016], 0, &[0; 9_000]).is_ok(), "a page of text");
     let mut jpeg = odd_file("interleaved-420.jpg");
     let size = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap() + 5;
     jpeg[size..size + 4].copy_from_slice(&[0x10, 0, 0x10, 0]);

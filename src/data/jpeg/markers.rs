@@ -221,12 +221,28 @@ impl Component {
             let steps = *tables.steps.get(self.quantisation).ok_or(DAMAGED)?;
             self.steps = Some(steps.ok_or("a damaged JPEG: a component without its table of quantisation")?);
         }
-        let all = self.high.next_multiple_of(self.down);
-        // To go from coarse rows to fine ones takes a row of the unit before.
-        self.kept = 8 * if way == Way::AtOnce { all.min(2 * self.down) } else { all };
+        let (sample_rows, coefficient_rows) = self.block_rows(way);
+        self.kept = 8 * sample_rows;
         self.samples.resize(self.kept * self.stride * 8, 0);
-        self.coefficients.resize(if way == Way::Progressive { all } else { down } * self.stride * 64, 0);
+        self.coefficients.resize(if way == Way::Progressive { coefficient_rows } else { down } * self.stride * 64, 0);
         Ok(())
+    }
+
+    /// The rows of blocks of which samples are kept, and coefficients at most.
+    fn block_rows(&self, way: Way) -> (usize, usize) {
+        let all = self.high.next_multiple_of(self.down);
+        match way {
+            // To go from coarse rows to fine ones takes a row of the unit before.
+            Way::AtOnce => (all.min(2 * self.down), self.down),
+            Way::Sequential => (all, self.down),
+            Way::Progressive => (all, all),
+        }
+    }
+
+    /// The memory of samples and coefficients, of one and two bytes.
+    pub(super) fn memory_bytes(&self, way: Way) -> u64 {
+        let (sample_rows, coefficient_rows) = self.block_rows(way);
+        (sample_rows + 2 * coefficient_rows) as u64 * self.stride as u64 * 64
     }
 
     /// Notes which bits are known after a scan.

@@ -88,6 +88,13 @@ impl<'a> Jpeg<'a> {
         [self.frame.width as u32, self.frame.height as u32]
     }
 
+    /// The memory that decoding takes, the picture included, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let way = self.frame.way(&self.scan);
+        let parts = self.frame.components.iter().map(|component| component.memory_bytes(way));
+        3 * self.frame.width as u64 * self.frame.height as u64 + parts.sum::<u64>()
+    }
+
     /// Decodes the picture.
     ///
     /// # Errors
