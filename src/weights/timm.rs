@@ -186,7 +186,15 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
         shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
         ..ResNet::rs(depths, planes as f64 / 64.0)
     };
-    Ok(ModelCard::for_preset_of(Config::new(layers, first("fc.weight")?)))
+    valid(path, "fc.weight", Config::new(layers, first("fc.weight")?))
+}
+
+/// The card of a network, if it is one that can be built; else `tensor` is to blame.
+fn valid(path: &Path, tensor: &str, config: Config) -> Result<ModelCard, Error> {
+    let problem = |e| format!("and the others belong to no network that can be built: {e}");
+    let mismatch = |problem| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
+    config.validate().map_err(problem).map_err(mismatch)?;
+    Ok(ModelCard::for_preset_of(config))
 }
 
 /// The EfficientNet whose last convolution has so many channels and whose stages as many blocks.
@@ -201,7 +209,7 @@ fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCa
     let classes = weights.tensors.get("classifier.weight").and_then(|t| t.shape.first().copied());
     let layers = PRESETS.iter().map(|preset| preset.layers).find(fits);
     match (layers, classes) {
-        (Some(layers), Some(classes)) => Ok(ModelCard::for_preset_of(Config::new(layers, classes))),
+        (Some(layers), Some(classes)) => valid(path, "classifier.weight", Config::new(layers, classes)),
         _ => Err(Error::Mismatch {
             path: path.to_owned(),
             tensor: "conv_head.weight".into(),
@@ -232,6 +240,16 @@ mod tests {
             let refused = recognise(Path::new("w"), &weights).unwrap_err().to_string();
             assert!(refused.contains("these are not the weights of"), "{}: {refused}", preset.name);
         }
+    }
+
+    #[test]
+    fn tensors_of_no_network_are_refused_as_they_are_read() {
+        let tensor = |name: &str| (name.to_owned(), HostTensor { shape: vec![2, 1], data: vec![0.0; 2] });
+        let names = [1, 2, 3, 4].map(|stage| format!("layer{stage}.0.conv1.weight"));
+        let tensors = names.iter().map(String::as_str).chain(["fc.weight"]).map(tensor).collect();
+        let refused =
+            recognise(Path::new("w"), &StateDict { tensors, ..StateDict::default() }).unwrap_err().to_string();
+        assert!(refused.contains("no network that can be built: width must be from 0.125 to 8"), "{refused}");
     }
 
     #[test]
