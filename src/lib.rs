@@ -50,6 +50,9 @@ mod classifier;
 mod drawing;
 mod error;
 mod features;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inference;
 mod pending;
 pub mod picture;

@@ -22,6 +22,8 @@ use cache::Cache;
 pub use error::Error;
 use repository::Repository;
 use server::Server;
+#[cfg(fuzzing)]
+pub(crate) use server::read_headers;
 
 /// The weights' name in timm's repositories.
 const WEIGHTS: &str = "model.safetensors";

@@ -164,3 +164,28 @@ pub(super) fn in_words(error: impl Into<ureq::Error>) -> io::Error {
         error => error.into_io(),
     }
 }
+
+/// Reads the lines of `input` as headers of an answer.
+#[cfg(fuzzing)]
+pub(crate) fn read_headers(input: &[u8]) {
+    use ureq::http::{HeaderName, HeaderValue};
+
+    let mut headers = HeaderMap::new();
+    for line in input.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value.trim_ascii()).ok());
+        if let (Some(name), Some(value), false) = (name, value, headers.len() >= 100) {
+            headers.insert(name, value);
+        }
+    }
+    let url = "https://hub.example.org/acme/small".to_owned();
+    let server = Server { agent: Agent::new_with_defaults(), url, token: None };
+    if let Some(to) = text(&headers, header::LOCATION.as_str()) {
+        beside(&server.url, to);
+    }
+    if let Ok(remote) = server.remote("model.safetensors", &server.url, &headers) {
+        assert!([&remote.commit, &remote.etag].iter().all(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        assert_eq!(remote.url, format!("{}/resolve/{}/model.safetensors", server.url, remote.commit));
+    }
+}
