@@ -284,6 +284,8 @@ fn a_run_of_an_older_program_keeps_its_pictures() {
     put(&p.path("pets/train/cat/aaa.bmp"), 0, 1001);
     succeed(&p.line("train --resume @cut"));
     assert!(p.weights("whole") == p.weights("cut"));
+    let list = fs::read_to_string(p.path("cut/checkpoint/pictures-train.jsonl")).unwrap();
+    assert_eq!(list.lines().count(), 40, "from now on there is a list");
     train("other", "--max-steps 3");
     fs::remove_file(p.path("other/checkpoint/pictures-train.jsonl")).unwrap();
     let refused = p.refused("train --resume @other");

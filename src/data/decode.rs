@@ -19,8 +19,8 @@ use super::{Error, content, gif, tiff};
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
-/// Decoding a picture may take this much memory, and this many times its file besides: files that a few bytes blow up are
-/// refused, photographs are not. The file itself counts, and so does [`SMALL_BYTES`].
+/// Decoding a picture may take this much memory, and this many times its file besides: files that a few bytes blow up
+/// are refused, photographs are not. The file itself counts, and so does [`SMALL_BYTES`].
 const FREE_MEMORY_BYTES: u64 = 256 << 20;
 const MEMORY_PER_FILE: u64 = 20;
 /// Rows, tables and colour profiles, which a decoder keeps whatever the picture's size.
@@ -152,8 +152,8 @@ pub(super) fn stored_by_image(
 fn webp_working_bytes(webp: &[u8], pixels: u64, alpha: bool) -> u64 {
     const ANIMATED_OR_ALPHA: u8 = 0x12;
     let side = |low: u8, high: u8| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF).next_multiple_of(16);
-    // The decoder makes room for lossy pixels by the size in their own head, before it compares that with the picture's,
-    // and does not look at the name of the chunk that they are in.
+    // The decoder makes room for lossy pixels by the size in their own head, before it compares that with the
+    // picture's, and does not look at the name of the chunk that they are in.
     let lossy = webp.windows(7).filter_map(|head| match head {
         [0x9D, 0x01, 0x2A, w0, w1, h0, h1] => Some(side(*w0, *w1) * side(*h0, *h1)),
         _ => None,
@@ -194,8 +194,8 @@ pub(super) fn upright(picture: RgbImage, notes: &Notes) -> RgbImage {
     picture.into_rgb8()
 }
 
-/// Refuses a picture that is too large, as it is stored or as RGB, or takes too much memory for such a file: `memory_bytes`
-/// while it is decoded, later twice RGB if it is to be turned.
+/// Refuses a picture that is too large, as it is stored or as RGB, or takes too much memory for such a file:
+/// `memory_bytes` while it is decoded, later twice RGB if it is to be turned.
 pub(super) fn check_size(
     [width, height]: [u32; 2],
     stored_bytes: u64,

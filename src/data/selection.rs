@@ -14,8 +14,8 @@ pub struct Changes {
     pub new: usize,
 }
 
-/// The pictures of a source as they were when they had these names: those that are gone cannot be read, and those that are new are
-/// left out. So an epoch is as long as it was, and what is unchanged keeps its place.
+/// The pictures of a source as they were when they had these names: those that are gone cannot be read, and those that
+/// are new are left out. So an epoch is as long as it was, and what is unchanged keeps its place.
 pub fn as_before(source: Arc<dyn Source>, then: Vec<String>) -> (Arc<dyn Source>, Changes) {
     let now = source.names().unwrap_or_default();
     if then == now {

@@ -172,10 +172,14 @@ fn names_file(run: &Path, split: Split) -> PathBuf {
     checkpoint::folder(run).join(format!("pictures-{}.jsonl", split.name()))
 }
 
-/// Writes down the names of the pictures that a run begins with, where they have names.
-pub(super) fn write_names(run: &Path, dataset: &Dataset) -> Result<(), Error> {
+/// Writes down the names of the pictures that a run begins with, where they have names; of a run that goes on, if
+/// nobody has.
+pub(super) fn write_names(run: &Path, dataset: &Dataset, begins: bool) -> Result<(), Error> {
     for split in [Split::Train, Split::Val] {
         let path = names_file(run, split);
+        if !begins && path.exists() {
+            continue;
+        }
         match dataset.split(split).names() {
             Some(names) => {
                 let line = |name: &String| serde_json::Value::from(name.as_str()).to_string() + "\n";

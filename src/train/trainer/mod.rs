@@ -199,9 +199,7 @@ impl<'a> Trainer<'a> {
         }
         let lock = run.lock()?;
         let metrics = run.open(checkpoint)?;
-        if checkpoint.is_none() {
-            data::write_names(&run.folder, &dataset)?;
-        }
+        data::write_names(&run.folder, &dataset, checkpoint.is_none())?;
         broken.write(&run.folder)?;
         let best_top1 = checkpoint.and_then(|c| c.best_top1);
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
