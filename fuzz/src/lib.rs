@@ -19,7 +19,8 @@ pub fn run(input: &[u8], reader: fn(&[u8])) {
     reader(input);
     let taken = MEMORY.peak_usage().saturating_sub(before);
     let most = FREE_BYTES + INPUTS * input.len();
-    assert!(taken <= most, "an input of {} bytes takes {taken} bytes of memory; at most {most} are allowed", input.len());
+    let length = input.len();
+    assert!(taken <= most, "an input of {length} bytes takes {taken} bytes of memory; at most {most} are allowed");
 }
 
 /// The target of a reader, one of [`fuzzing`]'s functions.
