@@ -89,6 +89,23 @@ fn huge_pictures_are_refused_by_size() {
 
 #[test]
 fn a_small_file_is_no_large_picture() {
+    let message = decode_bytes(&png_header(10_000, 9_000)).unwrap_err();
+    let file_bytes = png_header(1, 1).len();
+    let expected = format!(
+        "10000 x 9000 pixels take 266 MiB of memory to decode, and a file of {file_bytes} bytes may take 256 MiB (256 MiB \
+         and 20 times its size): save the picture smaller"
+    );
+    assert_eq!(message, expected);
+    let allowed = |[width, height]: [u32; 2], planes: u64, turned: bool, file_mb: usize| {
+        let pixels = u64::from(width) * u64::from(height);
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let notes = Notes { exif: turned.then_some(exif[..].into()), ..Notes::default() };
+        check_size([width, height], 0, planes * pixels, &notes, &vec![0; file_mb * 1_000_000]).is_ok()
+    };
+    assert!(allowed([11_648, 8_736], 3, true, 30), "a photograph of 100 megapixels, turned");
+    assert!(allowed([8_660, 5_774], 3, true, 8) && allowed([8_660, 5_774], 7, false, 8), "one of 50, progressive");
+    assert!(allowed([6_000, 4_000], 9, true, 30), "one of 24 and 16 bits");
+    assert!(!allowed([8_660, 5_774], 9, false, 8), "one of 50, progressive without subsampling");
     let mut jpeg = odd_file("interleaved-420.jpg");
     let size = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap() + 5;
     jpeg[size..size + 4].copy_from_slice(&[0x10, 0, 0x10, 0]);
