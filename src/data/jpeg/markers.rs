@@ -196,7 +196,7 @@ impl Frame {
 
     /// Blocks of all components.
     pub(super) fn blocks(&self) -> usize {
-        self.components.iter().map(|component| component.wide * component.high).sum()
+        self.components.iter().map(Component::blocks).sum()
     }
 
     /// How it becomes a picture if this is its first scan.
@@ -215,6 +215,11 @@ impl Frame {
 }
 
 impl Component {
+    /// Blocks that hold a part of the picture.
+    pub(super) fn blocks(&self) -> usize {
+        self.wide * self.high
+    }
+
     /// Makes room for a scan of it, of which `down` rows of blocks are decoded at a time.
     pub(super) fn begin(&mut self, way: Way, down: usize, tables: &Tables) -> Result<(), &'static str> {
         if self.steps.is_none() {

@@ -17,9 +17,9 @@ use markers::{Frame, Scan, Tables};
 use mjpeg::MJPEG_TABLES;
 use pixels::Painter;
 
-/// Scans of a picture at most. A small file of many scans could keep the decoder busy for hours; honest ones have about
-/// ten.
-const MAX_SCANS: usize = 500;
+/// How often a block is visited by scans, on average at most. A small file of many scans could keep the decoder busy for
+/// hours; the scans of honest ones visit a block about ten times.
+const MAX_VISITS: usize = 64;
 
 const DAMAGED: &str = "a damaged JPEG";
 const CUT_SHORT: &str = "cut short: a JPEG whose data end before the picture does";
@@ -107,11 +107,13 @@ impl<'a> Jpeg<'a> {
         let mut painter = Painter::new(&self.frame, self.colours);
         let mut heads = Heads { frame: Some(self.frame), ..Heads::default() };
         let mut scan = Some(self.scan);
-        for _ in 0..MAX_SCANS {
-            let Some(next) = scan else {
-                return Err("a JPEG that lacks a part: not all of its scans are there".to_owned());
-            };
+        let mut visits = 0;
+        while let Some(next) = scan {
             let frame = heads.frame.as_mut().ok_or(DAMAGED)?;
+            visits += next.components.iter().map(|(at, ..)| frame.components[*at].blocks()).sum::<usize>();
+            if visits > MAX_VISITS * frame.blocks() {
+                return Err(format!("a JPEG of more than {MAX_VISITS} scans of a block, which is not read"));
+            }
             if !frame.progressive {
                 self.tables.complete()?;
             }
@@ -124,7 +126,7 @@ impl<'a> Jpeg<'a> {
             }
             scan = heads.read(self.bytes, &mut self.at, &mut self.tables)?;
         }
-        Err(format!("a JPEG of more than {MAX_SCANS} scans, which is not read"))
+        Err("a JPEG that lacks a part: not all of its scans are there".to_owned())
     }
 }
 
