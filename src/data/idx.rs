@@ -20,6 +20,11 @@ const LABELS_MAGIC: u32 = 0x0801;
 /// The most that a file may hold unpacked: four times EMNIST's largest, and an end to what a small gzip can blow up to.
 const MAX_BYTES: u64 = 2 << 30;
 
+/// The most that a gzip may unpack to: this much, and this many times its own size. MNIST's pictures are compressed to a
+/// fifth; zeros, as an attacker sends them, to a thousandth.
+const FREE_BYTES: u64 = 64 << 20;
+const MAX_RATIO: u64 = 16;
+
 /// The largest pictures in pixels a side.
 const MAX_SIDE: u32 = 1024;
 
@@ -206,9 +211,11 @@ fn required(directory: &Path, split: Split, kind: &str) -> Result<PathBuf, Error
 
 /// Reads the dimensions and the bytes of an IDX file, gzipped or not, and checks one against the other.
 ///
-/// Memory grows with what the file really holds, whatever its header says.
+/// Memory is bounded by the size of the file, whatever its header says.
 fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; DIMENSIONS], Vec<u8>), Error> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::read(path))?);
+    let file = File::open(path).map_err(Error::read(path))?;
+    let file_bytes = file.metadata().map_err(Error::read(path))?.len();
+    let mut file = BufReader::new(file);
     let gzipped = file.fill_buf().map_err(Error::read(path))?.starts_with(&[0x1F, 0x8B]);
     let mut reader: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let failed = |e: std::io::Error| {
@@ -234,7 +241,15 @@ fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; 
             format!("its header promises {dimensions:?} values, more than {MAX_BYTES}: damaged; download it again");
         return Err(Error::invalid(path, problem));
     }
-    let mut data = Vec::new();
+    let most_bytes = if gzipped { FREE_BYTES + MAX_RATIO * file_bytes } else { file_bytes };
+    if gzipped && expected > most_bytes {
+        let problem = format!(
+            "its header promises {dimensions:?} values, {expected} bytes, too many for a gzip of {file_bytes}: damaged; \
+             download it again"
+        );
+        return Err(Error::invalid(path, problem));
+    }
+    let mut data = Vec::with_capacity(expected.min(most_bytes) as usize + 1);
     // One byte more than expected, so that a longer file is noticed and a gzip's checksum is reached.
     let read_bytes = reader.take(expected + 1).read_to_end(&mut data).map_err(failed)? as u64;
     if read_bytes != expected {
@@ -331,7 +346,7 @@ mod tests {
         let mut wrong_checksum = zipped.clone();
         let checksum = wrong_checksum.len() - 8;
         wrong_checksum[checksum] ^= 1;
-        let cases: [(&str, Vec<u8>, &str); 16] = [
+        let cases: [(&str, Vec<u8>, &str); 17] = [
             (IMAGES, Vec::new(), "cut short or damaged; download it again"),
             (IMAGES, good[..10].to_vec(), "cut short or damaged"),
             (IMAGES, good[..60].to_vec(), "48 bytes, but it holds only 44"),
@@ -342,6 +357,7 @@ mod tests {
             (IMAGES, [zipped.clone(), vec![1, 2, 3]].concat(), "cut short or damaged"),
             (IMAGES, file(IMAGES_MAGIC, &[u32::MAX; 3], &[]), "more than 2147483648: damaged"),
             (IMAGES, file(IMAGES_MAGIC, &[100_000, 100, 100], &[]), "it holds only 0"),
+            (IMAGES, gzip(&file(IMAGES_MAGIC, &[100_000, 100, 100], &[])), "bytes, too many for a gzip of"),
             (IMAGES, file(IMAGES_MAGIC, &[0, 4, 4], &[]), "holds no pictures"),
             (IMAGES, file(IMAGES_MAGIC, &[4, 3, 4], &[0; 48]), "4 x 3 pixels; they must be square"),
             (LABELS, file(LABELS_MAGIC, &[3], &[0; 3]), "holds 3 labels for the 2 pictures of"),
