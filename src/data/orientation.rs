@@ -11,7 +11,7 @@ use super::tiff::Directory;
 
 /// The tag of TIFF and EXIF.
 const TAG: u16 = 0x0112;
-/// The longest profile that is inflated, in bytes; JPEG's EXIF data have at most 64 KiB.
+/// The most that the profiles of a file are inflated to, in bytes; JPEG's EXIF data have at most 64 KiB.
 const MAX_PROFILE_BYTES: u64 = 1 << 20;
 
 /// Notes that a file keeps beside its pixels.
@@ -25,15 +25,16 @@ pub(super) struct Notes<'a> {
 impl<'a> Notes<'a> {
     /// What a PNG holds of them, before or after its pixels.
     pub(super) fn of_png(png: &'a [u8]) -> Self {
-        let (mut notes, mut raw) = (Self::default(), None);
+        let (mut notes, mut raw, mut room) = (Self::default(), None, MAX_PROFILE_BYTES);
         let mut rest = png.get(8..).unwrap_or_default();
         while let Some((content, after)) = chunk(rest, u32::from_be_bytes, 4) {
             match &rest[4..8] {
                 b"eXIf" => notes.exif = Some(content.into()),
-                b"iTXt" => notes.xmp = international(content, b"XML:com.adobe.xmp").or(notes.xmp),
+                b"iTXt" => notes.xmp = international(content, b"XML:com.adobe.xmp", &mut room).or(notes.xmp),
                 // So ImageMagick keeps them, in hexadecimal digits.
                 b"zTXt" => {
-                    raw = keyword(content, b"Raw profile type exif\0\0").and_then(inflated).map(Cow::Owned).or(raw)
+                    let profile = keyword(content, b"Raw profile type exif\0\0");
+                    raw = profile.and_then(|profile| inflated(profile, &mut room)).map(Cow::Owned).or(raw);
                 }
                 b"tEXt" => raw = keyword(content, b"Raw profile type exif\0").map(Cow::Borrowed).or(raw),
                 _ => {}
@@ -90,17 +91,19 @@ fn keyword<'a>(content: &'a [u8], keyword: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The text of an iTXt chunk with that keyword.
-fn international<'a>(content: &'a [u8], keyword: &[u8]) -> Option<Cow<'a, [u8]>> {
+fn international<'a>(content: &'a [u8], keyword: &[u8], room: &mut u64) -> Option<Cow<'a, [u8]>> {
     let [0, compressed, 0, rest @ ..] = content.strip_prefix(keyword)? else { return None };
     // The language, the keyword in that language, the text.
     let text = rest.splitn(3, |byte| *byte == 0).nth(2)?;
-    if *compressed == 0 { Some(text.into()) } else { inflated(text).map(Cow::Owned) }
+    if *compressed == 0 { Some(text.into()) } else { inflated(text, room).map(Cow::Owned) }
 }
 
-fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What a note inflates to, at most `room` bytes, which become fewer by it: a file of many notes takes no longer than of one.
+fn inflated(bytes: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    ZlibDecoder::new(bytes).take(MAX_PROFILE_BYTES).read_to_end(&mut text).ok()?;
-    Some(text)
+    let result = ZlibDecoder::new(bytes).take(*room).read_to_end(&mut text);
+    *room -= text.len() as u64;
+    result.is_ok().then_some(text)
 }
 
 /// The bytes of a raw profile: three lines of head, then hexadecimal digits.
