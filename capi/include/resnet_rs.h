@@ -93,7 +93,8 @@ resnet_rs_status resnet_rs_classify(const resnet_rs_network *network,
 // `path` is in UTF-8.
 //
 // # Safety
-// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has room for `count`.
+// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `guesses` is NULL or has
+// room for `count`.
 resnet_rs_status resnet_rs_classify_file(const resnet_rs_network *network,
                                          const char *path,
                                          resnet_rs_guess *guesses,

@@ -129,7 +129,7 @@ fn the_example_classifies() {
     let mut without_adapter = Command::new(&example);
     without_adapter.envs([("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")]);
     without_adapter.args([at("small.safetensors"), at("picture.tif")]);
-    refused(without_adapter.output().unwrap(), "no GPU adapter answers. Install a Vulkan driver");
+    refused(without_adapter.output().unwrap(), "no GPU adapter answers: install a Vulkan driver");
     let refuses = |picture: &str, expected: &str| refused(run(picture), expected);
     refuses("no such picture.jpg", "No such file");
     refuses("small.safetensors", "not a usable picture: no picture by its content");
