@@ -34,8 +34,8 @@ impl Classifier {
     /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
     /// use std::ops::ControlFlow::Continue;
     ///
-    /// let paths = resnet_rs::data::pictures_in("holiday".as_ref())?;
-    /// net.classify_files(&paths, |path, answer| {
+    /// let found = resnet_rs::data::pictures_in("holiday".as_ref())?;
+    /// net.classify_files(&found.pictures, |path, answer| {
     ///     match answer {
     ///         Ok(prediction) => println!("{}: {}", path.display(), prediction.top(1)[0].label),
     ///         Err(error) => eprintln!("{error}"),
