@@ -203,6 +203,7 @@ def main():
         "no-end.jpg": jpeg(planes, half, eoi=False) + b"\0" * 40,
         "thumbnail.jpg": b"\xff\xd8" + segment(0xE1, saved(image.resize((8, 8)), "JPEG")) + jpeg(planes, half)[2:] + b"behind the end",
         "progressive-420.jpg": saved(image, "JPEG", quality=90, progressive=True, subsampling=2),
+        "progressive-tall.jpg": saved(Image.fromarray(picture(5, 90)), "JPEG", quality=90, progressive=True, subsampling=2),
         "progressive-restarts.jpg": saved(image, "JPEG", quality=90, progressive=True, subsampling=1, restart_marker_blocks=1),
         "frame.gif": gif((20, 15), (3, 2, 11, 9)),
         "frame-transparent.gif": gif((20, 15), (3, 2, 11, 9), transparent=7),

@@ -239,8 +239,8 @@ impl Component {
         match way {
             // To go from coarse rows to fine ones takes a row of the unit before.
             Way::AtOnce => (all.min(2 * self.down), self.down),
+            Way::Progressive => (all.min(2 * self.down), all),
             Way::Sequential => (all, self.down),
-            Way::Progressive => (all, all),
         }
     }
 

@@ -120,7 +120,7 @@ impl<'a> Jpeg<'a> {
             self.at = scan::decode((self.bytes, self.at), frame, &next, &self.tables, &mut painter)?;
             if frame.is_complete() {
                 if frame.progressive {
-                    frame.components.iter_mut().for_each(|component| transform::rows(component, 0, component.high));
+                    painter.paint_from_coefficients(frame);
                 }
                 return Ok(painter.finish(frame));
             }

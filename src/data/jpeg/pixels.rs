@@ -2,8 +2,8 @@
 
 use image::RgbImage;
 
-use super::Colours;
 use super::markers::{Component, Frame};
+use super::{Colours, transform};
 
 /// How a component gets the size of the finest.
 #[derive(Clone, Copy)]
@@ -116,6 +116,20 @@ impl Painter {
             #[inline(always)]
             || self.rows(frame, end),
         );
+    }
+
+    /// Computes the samples of all coefficients and paints them, row of units by row, up to the last row of pixels.
+    pub(super) fn paint_from_coefficients(&mut self, frame: &mut Frame) {
+        for row in 0..frame.unit_rows {
+            for component in &mut frame.components {
+                let first = row * component.down;
+                transform::rows(component, first, component.down, first);
+            }
+            if row + 1 < frame.unit_rows {
+                // The last row of pixels needs the next row of units.
+                self.paint(frame, (row + 1) * 8 * frame.down - 1);
+            }
+        }
     }
 
     /// The picture, once its last row is there.

@@ -103,7 +103,7 @@ pub(super) fn decode(
         }
         if way != Way::Progressive {
             for part in &parts {
-                transform::rows(&mut frame.components[part.component], row * part.down, part.down);
+                transform::rows(&mut frame.components[part.component], row * part.down, part.down, 0);
             }
         }
         if way == Way::AtOnce && row + 1 < rows {

@@ -49,12 +49,12 @@ fn inverse(f: [i32; 8], bits: u32) -> [i32; 8] {
     samples
 }
 
-/// Computes the samples of `count` rows of blocks from `first` on, of which the coefficients begin at 0 and are set to
-/// zero.
-pub(super) fn rows(component: &mut Component, first: usize, count: usize) {
+/// Computes the samples of `count` rows of blocks from `first` on. Their coefficients, which are set to zero, are stored
+/// from row `stored` on.
+pub(super) fn rows(component: &mut Component, first: usize, count: usize, stored: usize) {
     let Component { coefficients, samples, stride, kept, steps: Some(steps), .. } = component else { return };
     let length = 64 * *stride;
-    let coefficients = coefficients[..count * length].chunks_exact_mut(length);
+    let coefficients = coefficients[stored * length..][..count * length].chunks_exact_mut(length);
     let samples = samples[(8 * first % *kept) * 8 * *stride..].chunks_exact_mut(length);
     super::wide(
         #[inline(always)]
