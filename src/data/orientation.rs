@@ -103,7 +103,7 @@ fn inflated(bytes: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let result = ZlibDecoder::new(bytes).take(*room).read_to_end(&mut text);
     *room -= text.len() as u64;
-    result.is_ok().then_some(text)
+    (result.is_ok() && !text.is_empty()).then_some(text)
 }
 
 /// The bytes of a raw profile: three lines of head, then hexadecimal digits.
@@ -131,7 +131,10 @@ fn tiff(bytes: &[u8]) -> Option<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// A TIFF of one entry: orientation, as `count` values of that kind.
@@ -190,6 +193,24 @@ mod tests {
             true => [&length.to_be_bytes(), kind, content, &[0; 4]].concat(),
             false => [kind, &length.to_le_bytes(), content, &[0][..content.len() % 2]].concat(),
         }
+    }
+
+    /// A file of many notes would otherwise be inflated for minutes.
+    #[test]
+    fn no_more_is_inflated_than_a_long_note() {
+        let note = |text: &[u8]| {
+            let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+            packed.write_all(text).unwrap();
+            chunk(true, b"zTXt", &[b"Raw profile type exif\0\0", &*packed.finish().unwrap()].concat())
+        };
+        let turned = |kind: u8| {
+            let digits: String = exif(3, 1, &[kind, 0]).iter().map(|byte| format!("{byte:02x}")).collect();
+            note(format!("\nexif\n      26\n{digits}\n").as_bytes())
+        };
+        let long = note(&[b' '; MAX_PROFILE_BYTES as usize]);
+        let orientation = |notes: [&[u8]; 3]| Notes::of_png(&[&[0; 8], &notes.concat()[..]].concat()).orientation();
+        assert_eq!(orientation([&turned(3), &turned(6), b""]), Orientation::Rotate90, "the last one counts");
+        assert_eq!(orientation([&turned(3), &long, &turned(6)]), Orientation::NoTransforms, "there was no more room");
     }
 
     #[test]
