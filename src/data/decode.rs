@@ -121,6 +121,7 @@ pub(super) fn stored_by_image(
 ) -> Result<(DynamicImage, Facts), String> {
     let damaged = |error: image::ImageError| format!("a {name} that cannot be decoded: {error}");
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // Until the size is checked, a decoder gets little.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(SMALL_BYTES);
     reader.limits(limits.clone());
@@ -129,7 +130,7 @@ pub(super) fn stored_by_image(
     let pixels = u64::from(size.0) * u64::from(size.1);
     let memory_bytes = match format {
         ImageFormat::WebP => stored_bytes + webp_working_bytes(bytes, pixels, stored_bytes == 4 * pixels),
-        // Stored bytes, in two orders, and what a strip of them, which may be all, takes to decompress.
+        // The picture twice, and what a strip of it takes to decompress, which may be all of it.
         ImageFormat::Tiff => 4 * stored_bytes + bytes.len() as u64,
         _ => stored_bytes,
     };
@@ -163,7 +164,7 @@ fn webp_working_bytes(webp: &[u8], pixels: u64, alpha: bool) -> u64 {
         Some(b"VP8 ") => lossy_bytes,
         // A canvas and the picture on it; or alpha, in four channels at first, and the lossy pixels.
         Some(b"VP8X") if webp.get(20).is_some_and(|flags| flags & ANIMATED_OR_ALPHA != 0) => 8 * pixels + lossy_bytes,
-        // It decodes four channels.
+        // Lossless pixels are decoded as four channels: in place, where the picture has four.
         _ if alpha => lossy_bytes,
         _ => 4 * pixels + lossy_bytes,
     }
@@ -218,8 +219,8 @@ pub(super) fn check_size(
     let most_bytes = FREE_MEMORY_BYTES + MEMORY_PER_FILE * file_bytes;
     if memory_bytes > most_bytes {
         return Err(format!(
-            "{width} x {height} pixels take {} MiB of memory to decode, and a file of {file_bytes} bytes may take {} MiB \
-             ({} MiB and {MEMORY_PER_FILE} times its size): save the picture smaller",
+            "{width} x {height} pixels take {} MiB of memory to decode, and a file of {file_bytes} bytes may take \
+             {} MiB ({} MiB and {MEMORY_PER_FILE} times its size): save the picture smaller",
             mib(memory_bytes),
             most_bytes >> 20,
             FREE_MEMORY_BYTES >> 20,
