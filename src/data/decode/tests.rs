@@ -112,6 +112,16 @@ fn a_small_file_is_no_large_picture() {
     assert!(decode_bytes(&jpeg).unwrap_err().contains("cut short"));
 }
 
+/// Besides its samples the decoder keeps notes on every block: 270 MB in all for this one.
+#[test]
+fn a_lossy_webp_takes_more_than_its_samples() {
+    let frame = [&[0xB0, 0x0B, 0, 0x9D, 0x01, 0x2A, 0x0F, 0x27, 0xF3, 0x55][..], &[0; 220]].concat();
+    let chunk = [&b"VP8 "[..], &(frame.len() as u32).to_le_bytes(), &frame].concat();
+    let file = [&b"RIFF"[..], &(4 + chunk.len() as u32).to_le_bytes(), b"WEBP", &chunk].concat();
+    let refused = decode_bytes(&file).unwrap_err();
+    assert!(refused.contains("9999 x 5619 pixels take 277 MiB of memory to decode"), "{refused}");
+}
+
 #[test]
 fn damaged_pictures_are_errors() {
     let picture = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x * 37) as u8, (y * 91) as u8]));
