@@ -117,8 +117,8 @@ impl Picture<'_> {
     /// ```
     ///
     /// # Errors
-    /// If it is no picture, is damaged, has more than 32,768 pixels a side, takes more than 512 MiB decoded, or more memory
-    /// meanwhile than 256 MiB and 20 times its content.
+    /// If it is no picture, is damaged, has more than 32,768 pixels a side, takes more than 512 MiB decoded, or more
+    /// memory meanwhile than 256 MiB and 20 times its content.
     #[cfg(feature = "pictures")]
     pub fn decode(content: &[u8]) -> Result<Picture<'static>, crate::Error> {
         let picture = crate::data::decode_bytes(content).map_err(|problem| Error::Undecodable { problem })?;

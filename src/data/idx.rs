@@ -20,8 +20,8 @@ const LABELS_MAGIC: u32 = 0x0801;
 /// The most that a file may hold unpacked: four times EMNIST's largest, and an end to what a small gzip can blow up to.
 const MAX_BYTES: u64 = 2 << 30;
 
-/// The most that a gzip may unpack to: this much, and this many times its own size. MNIST's pictures are compressed to a
-/// fifth; zeros, as an attacker sends them, to a thousandth.
+/// The most that a gzip may unpack to: this much, and this many times its own size. MNIST's pictures are compressed to
+/// a fifth; zeros, as an attacker sends them, to a thousandth.
 const FREE_BYTES: u64 = 64 << 20;
 const MAX_RATIO: u64 = 16;
 

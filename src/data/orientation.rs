@@ -98,7 +98,8 @@ fn international<'a>(content: &'a [u8], keyword: &[u8], room: &mut u64) -> Optio
     if *compressed == 0 { Some(text.into()) } else { inflated(text, room).map(Cow::Owned) }
 }
 
-/// What a note inflates to, at most `room` bytes, which become fewer by it: a file of many notes takes no longer than of one.
+/// What a note inflates to, at most `room` bytes, which become fewer by it: a file of many notes takes no longer than
+/// of one.
 fn inflated(bytes: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let result = ZlibDecoder::new(bytes).take(*room).read_to_end(&mut text);

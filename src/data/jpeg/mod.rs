@@ -17,8 +17,8 @@ use markers::{Frame, Scan, Tables};
 use mjpeg::MJPEG_TABLES;
 use pixels::Painter;
 
-/// How often a block is visited by scans, on average at most. A small file of many scans could keep the decoder busy for
-/// hours; the scans of honest ones visit a block about ten times.
+/// How often a block is visited by scans, on average at most. A small file of many scans could keep the decoder busy
+/// for hours; the scans of honest ones visit a block about ten times.
 const MAX_VISITS: usize = 64;
 
 const DAMAGED: &str = "a damaged JPEG";

@@ -49,8 +49,8 @@ fn inverse(f: [i32; 8], bits: u32) -> [i32; 8] {
     samples
 }
 
-/// Computes the samples of `count` rows of blocks from `first` on. Their coefficients, which are set to zero, are stored
-/// from row `stored` on.
+/// Computes the samples of `count` rows of blocks from `first` on. Their coefficients, which are set to zero, are
+/// stored from row `stored` on.
 pub(super) fn rows(component: &mut Component, first: usize, count: usize, stored: usize) {
     let Component { coefficients, samples, stride, kept, steps: Some(steps), .. } = component else { return };
     let length = 64 * *stride;
