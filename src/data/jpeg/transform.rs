@@ -21,8 +21,16 @@ const fn fixed(value: f64) -> i32 {
 }
 
 /// Eight frequencies become eight samples, scaled by 2 to the power of `FRACTION - bits`, times √8.
+///
+/// Frequencies are asked for one by one, since the compiler does not always inline the closures of an array's methods,
+/// and a call in the loop around keeps the loop from becoming vectors.
 #[inline(always)]
-fn inverse(f: [i32; 8], bits: u32) -> [i32; 8] {
+fn inverse(frequency: impl Fn(usize) -> i16, bits: u32) -> [i32; 8] {
+    #[rustfmt::skip]
+    let f: [i32; 8] = [
+        frequency(0).into(), frequency(1).into(), frequency(2).into(), frequency(3).into(),
+        frequency(4).into(), frequency(5).into(), frequency(6).into(), frequency(7).into(),
+    ];
     // Even frequencies.
     let rotated = (f[2] + f[6]) * fixed(0.541196100);
     let (low, high) = (rotated - f[6] * fixed(1.847759065), rotated + f[2] * fixed(0.765366865));
@@ -87,7 +95,11 @@ fn row(coefficients: &[i16], steps: &[[i16; 8]; 8], samples: &mut [u8]) {
             }
         }
         for lane in 0..LANES {
-            let column = inverse(std::array::from_fn(|y| frequencies[y][lane].into()), FRACTION - KEPT);
+            let column = inverse(
+                #[inline(always)]
+                |y| frequencies[y][lane],
+                FRACTION - KEPT,
+            );
             for y in 0..8 {
                 halfway[y][lane] = column[y].clamp((-LARGEST).into(), LARGEST.into()) as i16;
             }
@@ -96,7 +108,11 @@ fn row(coefficients: &[i16], steps: &[[i16; 8]; 8], samples: &mut [u8]) {
             let samples = &mut samples[y * width + start..][..here];
             for (out, halfway) in samples.as_chunks_mut::<8>().0.iter_mut().zip(halfway.as_chunks::<8>().0) {
                 // Both passes together are 8 times too large.
-                let row = inverse(std::array::from_fn(|x| halfway[x].into()), FRACTION + KEPT + 3);
+                let row = inverse(
+                    #[inline(always)]
+                    |x| halfway[x],
+                    FRACTION + KEPT + 3,
+                );
                 for x in 0..8 {
                     out[x] = (row[x] + 128).clamp(0, 255) as u8;
                 }
