@@ -9,7 +9,7 @@
 #set binding.next = binding.next + 1
 #endif
 #if shortcut
-@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<Group>;
+@group(0) @binding({{ binding.next }}) var<storage, read> shortcut: array<Quad>;
 #endif
 
 fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
@@ -18,7 +18,7 @@ fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     v += from_full(bias[column]);
 #endif
 #if gate
-    v *= from_full(gate[image * {{ out_groups | default("walk.out_groups") }} + column]);
+    v *= from_full(gate[image * {{ out_quads | default("walk.out_quads") }} + column]);
 #endif
 #if shortcut
     v += widen(shortcut[at]);

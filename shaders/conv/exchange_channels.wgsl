@@ -6,9 +6,9 @@
 #include "shared/weights.wgsl"
 
 struct Params {
-    count: u32,      // taps * in_groups * out_groups
-    in_groups: u32,  // Ci / 4
-    out_groups: u32, // Co / 4
+    count: u32,     // taps * in_quads * out_quads
+    in_quads: u32,  // Ci / 4
+    out_quads: u32, // Co / 4
     kernel_h: u32,
     kernel_w: u32,
     stride: u32,
@@ -26,12 +26,12 @@ fn rows(length: u32, remainder: u32) -> vec2<u32> {
 }
 
 fn each(i: u32) {
-    let group = i % p.in_groups;
-    let out_group = i / p.in_groups % p.out_groups;
-    let tap = i / p.in_groups / p.out_groups;
+    let quad = i % p.in_quads;
+    let out_quad = i / p.in_quads % p.out_quads;
+    let tap = i / p.in_quads / p.out_quads;
     let taps = p.kernel_h * p.kernel_w;
-    let at = weight_at((tap * p.in_groups + group) * 4u, out_group, taps * p.in_groups * 4u, p.out_groups);
-    let step = weight_row_stride(out_group, p.out_groups);
+    let at = weight_at((tap * p.in_quads + quad) * 4u, out_quad, taps * p.in_quads * 4u, p.out_quads);
+    let step = weight_row_stride(out_quad, p.out_quads);
 #for r in range(4)
     let row{{ r }} = from_full(w[at + {{ r }}u * step]);
 #endfor
@@ -41,8 +41,8 @@ fn each(i: u32) {
     let along_x = rows(p.kernel_w, kx % p.stride);
     let phase = along_y.x * p.kernel_w + along_y.y * along_x.x;
     let moved = phase + ky / p.stride * along_x.y + kx / p.stride;
-    let to = weight_at((moved * p.out_groups + out_group) * 4u, group, taps * p.out_groups * 4u, p.in_groups);
-    let to_step = weight_row_stride(group, p.in_groups);
+    let to = weight_at((moved * p.out_quads + out_quad) * 4u, quad, taps * p.out_quads * 4u, p.in_quads);
+    let to_step = weight_row_stride(quad, p.in_quads);
 #for c in xyzw
     exchanged[to + {{ loop.index0 }}u * to_step] = to_full(vec4<f32>(row0.{{ c }}, row1.{{ c }}, row2.{{ c }}, row3.{{ c }}));
 #endfor

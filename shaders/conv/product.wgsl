@@ -1,6 +1,6 @@
-// sum += tile_a * tile_b, 16 k. Thread (ty, tx) multiplies rows 4 (ty + {{ threads // 8 }} r) + {0..3} by column groups tx + 8 c: per k
+// sum += tile_a * tile_b, 16 k. Thread (ty, tx) multiplies rows 4 (ty + {{ threads // 8 }} r) + {0..3} by column quads tx + 8 c: per k
 // {{ a_reads }} + {{ b_reads }} reads of 16 bytes for {{ 16 * a_reads * b_reads }} multiply-adds. Threads that differ in ty or tx read neighbouring vec4, those that
-// do not read the same one. In tile_a, row group g of k stands at g ^ (2 * (k / 4)).
+// do not read the same one. In tile_a, row quad g of k stands at g ^ (2 * (k / 4)).
 #for k in range(16)
 #if k % 4 == 0
         let a{{ k }} = ty ^ {{ k // 2 }}u;
@@ -9,7 +9,7 @@
         let a{{ k }}_{{ r }} = tile_a[a{{ k // 4 * 4 }} + {{ k * rows // 4 + r * threads // 8 }}u];
 #endfor
 #for c in range(b_reads)
-        let b{{ k }}_{{ c }} = tile_b[tx + {{ k * groups + 8 * c }}u];
+        let b{{ k }}_{{ c }} = tile_b[tx + {{ k * quads + 8 * c }}u];
 #endfor
 #for r in range(4 * a_reads)
 #for c in range(b_reads)

@@ -16,25 +16,25 @@
 // shortcut, and ReLU.
 // With more than one part, each sums over its own rows of taps, and stores a result of its own.
 //
-// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
+// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
 #include "conv/walk.wgsl"
 #include "shared/activation.wgsl"
 #include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
 @group(0) @binding(2) var<storage, read> w: array<Weights>;
-@group(0) @binding(3) var<storage, read_write> y: array<Group>;
+@group(0) @binding(3) var<storage, read_write> y: array<Quad>;
 @group(0) @binding(4) var<storage, read> bias: array<Full>;
 @group(0) @binding(5) var<storage, read> gate: array<Full>;
-@group(0) @binding(6) var<storage, read> shortcut: array<Group>;
+@group(0) @binding(6) var<storage, read> shortcut: array<Quad>;
 
 // What happens to a sum, which started at the bias, before it is stored.
 fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     var v = sum;
     if (walk.has_gate != 0u) {
-        v *= from_full(gate[image * walk.out_groups + column]);
+        v *= from_full(gate[image * walk.out_quads + column]);
     }
     if (walk.has_shortcut != 0u) {
         v += widen(shortcut[at]);
@@ -95,25 +95,25 @@ fn main(
 #if lanes_along == "pixels"
 #set loads, rows = (4 * cols + lanes - 1) // lanes, own
 
-    // Weights of one input group: 4 rows of {{ cols }} groups, of which a lane loads every {{ lanes }}th.
+    // Weights of one input quad: 4 rows of {{ cols }} quads, of which a lane loads every {{ lanes }}th.
 #for i in range(loads)
     let part{{ i }} = min(lane + {{ i * lanes }}u, {{ 4 * cols - 1 }}u);
-    let read{{ i }} = min(column + part{{ i }} % {{ cols }}u, walk.out_groups - 1u);
-    let base{{ i }} = weight_at(part{{ i }} / {{ cols }}u, read{{ i }}, walk.kernel_rows, walk.out_groups);
-    let stride{{ i }} = weight_row_stride(read{{ i }}, walk.out_groups);
+    let read{{ i }} = min(column + part{{ i }} % {{ cols }}u, walk.out_quads - 1u);
+    let base{{ i }} = weight_at(part{{ i }} / {{ cols }}u, read{{ i }}, walk.kernel_rows, walk.out_quads);
+    let stride{{ i }} = weight_row_stride(read{{ i }}, walk.out_quads);
 #endfor
 #else
 
 #for c in range(cols)
-    let read{{ c }} = min(column + {{ c * lanes }}u, walk.out_groups - 1u);
-    let base{{ c }} = weight_at(0u, read{{ c }}, walk.kernel_rows, walk.out_groups);
-    let stride{{ c }} = weight_row_stride(read{{ c }}, walk.out_groups);
+    let read{{ c }} = min(column + {{ c * lanes }}u, walk.out_quads - 1u);
+    let base{{ c }} = weight_at(0u, read{{ c }}, walk.kernel_rows, walk.out_quads);
+    let stride{{ c }} = weight_row_stride(read{{ c }}, walk.out_quads);
 #endfor
 #set loads, rows = cols, own * lanes
 #endif
 
 #for c in range(cols)
-    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_groups - 1u)]), walk.has_bias != 0u);
+    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_quads - 1u)]), walk.has_bias != 0u);
 #for r in range(rows)
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
@@ -127,12 +127,12 @@ fn main(
         let iy{{ o }} = i32(gy{{ o }}) * walk.in_step + dy;
         let ix{{ o }} = i32(gx{{ o }}) * walk.in_step + dx;
         let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
-        let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_groups, inside{{ o }});
+        let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_quads, inside{{ o }});
 #endfor
 #for i in range(loads)
-        var weight{{ i }} = base{{ i }} + (walk.first_tap + tap) * walk.in_groups * 4u * stride{{ i }};
+        var weight{{ i }} = base{{ i }} + (walk.first_tap + tap) * walk.in_quads * 4u * stride{{ i }};
 #endfor
-        for (var k = 0u; k < walk.in_groups; k++) {
+        for (var k = 0u; k < walk.in_quads; k++) {
 #for o in range(own)
             let a{{ o }} = select(vec4<f32>(0.0), widen(x[at{{ o }} + k]), inside{{ o }});
 #endfor
@@ -175,17 +175,17 @@ fn main(
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
-    var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_groups + part * walk.part_size;
+    var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_quads + part * walk.part_size;
 #endfor
     // In loops, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
 #if lanes_along == "pixels"
     for (var c = 0u; c < {{ cols }}u; c++) {
-        let group = column + c;
+        let quad = column + c;
         for (var r = 0u; r < {{ own }}u; r++) {
-            if (group < walk.out_groups) {
-                y[out0 + group] = narrow(finish(sum0_0, n0, group, out0 + group));
+            if (quad < walk.out_quads) {
+                y[out0 + quad] = narrow(finish(sum0_0, n0, quad, out0 + quad));
             }
-            // Round, since the next group's sums belong to the same pixels.
+            // Round, since the next quad's sums belong to the same pixels.
             let stored_out = out0;
             let stored_n = n0;
 #for r in range(own - 1)
@@ -209,10 +209,10 @@ fn main(
         let image{{ r }} = subgroupBroadcast(n0, {{ r }}u);
 #endfor
 #for c in range(cols)
-        if (column + {{ c * lanes }}u < walk.out_groups) {
-            let group = column + {{ c * lanes }}u;
+        if (column + {{ c * lanes }}u < walk.out_quads) {
+            let quad = column + {{ c * lanes }}u;
 #for r in range(lanes)
-            y[to{{ r }} + group] = narrow(finish(sum{{ r }}_{{ c }}, image{{ r }}, group, to{{ r }} + group));
+            y[to{{ r }} + quad] = narrow(finish(sum{{ r }}_{{ c }}, image{{ r }}, quad, to{{ r }} + quad));
 #endfor
         }
 #endfor

@@ -1,12 +1,12 @@
 // Convolution by tiles in workgroup memory, for GPUs: an implicit matrix product, pixels x (taps * input channels) x output channels.
-#set a_reads, b_reads = 2 * rows // threads, groups // 8
+#set a_reads, b_reads = 2 * rows // threads, quads // 8
 //
 //     y[pixel, o] = activation((sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * groups }} channels. The sum runs over taps and groups of 4 input channels as
-// one sequence, four of its elements at a time; so three input channels, one group, cost no more than they must:
+// A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * quads }} channels. The sum runs over taps and quads of input channels as
+// one sequence, four of its elements at a time; so three input channels, one quad, cost no more than they must:
 //   1. thread t loads element t % 4 of four neighbouring pixels, so that four threads load 16 contiguous channels of a pixel where
-//      the elements are of one tap, and {{ 16 * groups // threads }} groups of weights, which lie in the order of the sequence, a row of a block side by side;
+//      the elements are of one tap, and {{ 16 * quads // threads }} quads of weights, which lie in the order of the sequence, a row of a block side by side;
 #if threads > rows
 //      (the pixels are loaded by the first {{ rows }} threads);
 #endif
@@ -17,24 +17,24 @@
 // This one computes a part of the sequence only: conv/sum_partials adds the parts and does what is left.
 #endif
 //
-// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in groups of 4 channels, bias: [Co], gate: [N, Co] in vec4.
+// x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
 #include "conv/walk.wgsl"
 #include "shared/weights.wgsl"
 
 @group(0) @binding(0) var<uniform> walk: Walk;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
 @group(0) @binding(2) var<storage, read> w: array<Weights>;
 #if split
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 #else
-@group(0) @binding(3) var<storage, read_write> y: array<Group>;
+@group(0) @binding(3) var<storage, read_write> y: array<Quad>;
 #include "shared/activation.wgsl"
 #include "conv/epilogue.wgsl"
 #endif
 
 var<workgroup> tile_a: array<vec4<f32>, {{ 4 * rows }}>; // [16 k][{{ rows }} pixels / 4]
-var<workgroup> tile_b: array<vec4<f32>, {{ 16 * groups }}>; // [16 k][{{ 4 * groups }} channels / 4]
+var<workgroup> tile_b: array<vec4<f32>, {{ 16 * quads }}>; // [16 k][{{ 4 * quads }} channels / 4]
 
 @compute @workgroup_size({{ threads }})
 fn main(
@@ -43,64 +43,64 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     var block = workgroup.y * workgroups.x + workgroup.x;
-    let first_column = block % walk.column_blocks * {{ groups }}u;
+    let first_column = block % walk.column_blocks * {{ quads }}u;
     block /= walk.column_blocks;
 #if split
     let pixel_blocks = (walk.pixels + {{ rows - 1 }}u) / {{ rows }}u;
     let part = block / pixel_blocks;
     let first_pixel = block % pixel_blocks * {{ rows }}u;
     let first = part * walk.part_length;
-    let end = min(first + walk.part_length, walk.taps_h * walk.taps_w * walk.in_groups);
+    let end = min(first + walk.part_length, walk.taps_h * walk.taps_w * walk.in_quads);
 #else
     let first_pixel = block * {{ rows }}u;
     let first = 0u;
-    let end = walk.taps_h * walk.taps_w * walk.in_groups;
+    let end = walk.taps_h * walk.taps_w * walk.in_quads;
 #endif
     let tx = thread % 8u;
     let ty = thread / 8u;
 
     // The pixels that this thread loads, relative to tap (0, 0): where they lie in the map and in memory. The two coordinates
     // share a register, which saves the one wave in eight that four registers cost on RDNA 2.
-    let quad = thread % 4u;
+    let element = thread % 4u;
 #for i in range(4)
     let pixel{{ i }} = min(first_pixel + thread / 4u * 4u + {{ i }}u, walk.pixels - 1u);
     let line{{ i }} = pixel{{ i }} / walk.grid_w;
     let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step + walk.in_y0;
     let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step + walk.in_x0;
     let yx{{ i }} = (y{{ i }} << 16u) | (x{{ i }} & 0xffff);
-    let at{{ i }} = ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_groups);
+    let at{{ i }} = ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_quads);
     var a{{ i }}: vec4<f32>;
     var inside{{ i }}: bool;
 #endfor
     // Its element of the sequence.
-    let tap = (first + quad) / walk.in_groups;
-    var group = (first + quad) % walk.in_groups;
+    let tap = (first + element) / walk.in_quads;
+    var quad = (first + element) % walk.in_quads;
     var tap_y = tap / walk.taps_w;
     var tap_x = tap % walk.taps_w;
 
-    // The weights that it loads: column thread % {{ groups }} of rows thread / {{ groups }} + multiples of {{ threads // groups }}.
-    let load_row = thread / {{ groups }}u;
-    let load_column = min(first_column + thread % {{ groups }}u, walk.out_groups - 1u);
-    let weights = weight_at(walk.first_tap * walk.in_groups * 4u, load_column, walk.kernel_rows, walk.out_groups);
-    let weight_stride = weight_row_stride(load_column, walk.out_groups);
-#for i in range(16 * groups // threads)
+    // The weights that it loads: column thread % {{ quads }} of rows thread / {{ quads }} + multiples of {{ threads // quads }}.
+    let load_row = thread / {{ quads }}u;
+    let load_column = min(first_column + thread % {{ quads }}u, walk.out_quads - 1u);
+    let weights = weight_at(walk.first_tap * walk.in_quads * 4u, load_column, walk.kernel_rows, walk.out_quads);
+    let weight_stride = weight_row_stride(load_column, walk.out_quads);
+#for i in range(16 * quads // threads)
     var b{{ i }}: vec4<f32>;
 #endfor
 
 #macro load(e)
         let dy = i32(tap_y) * walk.tap_step;
         let dx = i32(tap_x) * walk.tap_step;
-        let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_groups) + i32(group);
+        let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_quads) + i32(quad);
 #for i in range(4)
-        inside{{ i }} = {{ e }} + quad < end && u32((yx{{ i }} >> 16u) + dy) < walk.in_h && u32(((yx{{ i }} << 16u) >> 16u) + dx) < walk.in_w;
+        inside{{ i }} = {{ e }} + element < end && u32((yx{{ i }} >> 16u) + dy) < walk.in_h && u32(((yx{{ i }} << 16u) >> 16u) + dx) < walk.in_w;
         a{{ i }} = widen(x[select(0, at{{ i }} + offset, inside{{ i }})]);
 #endfor
-#for i in range(16 * groups // threads)
-        b{{ i }} = widen_weights(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // groups }}u, end * 4u - 1u) * weight_stride]);
+#for i in range(16 * quads // threads)
+        b{{ i }} = widen_weights(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // quads }}u, end * 4u - 1u) * weight_stride]);
 #endfor
-        group += 4u;
-        while (group >= walk.in_groups) {
-            group -= walk.in_groups;
+        quad += 4u;
+        while (quad >= walk.in_quads) {
+            quad -= walk.in_quads;
             tap_x += 1u;
             if (tap_x == walk.taps_w) {
                 tap_x = 0u;
@@ -122,7 +122,7 @@ fn main(
 #for i in range(4)
         let p{{ i }} = select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
 #endfor
-        let at_a = quad * {{ rows }}u + ((thread / 4u) ^ (2u * quad));
+        let at_a = element * {{ rows }}u + ((thread / 4u) ^ (2u * element));
 #if threads > rows
         if (thread < {{ rows }}u) {
 #endif
@@ -132,7 +132,7 @@ fn main(
 #if threads > rows
         }
 #endif
-#for i in range(16 * groups // threads)
+#for i in range(16 * quads // threads)
         tile_b[thread + {{ i * threads }}u] = b{{ i }};
 #endfor
         workgroupBarrier();
@@ -154,13 +154,13 @@ fn main(
 #if strided
             let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
             let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
-            let out = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_groups;
+            let out = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_quads;
 #else
-            let out = pixel * walk.out_groups;
+            let out = pixel * walk.out_quads;
 #endif
 #for c in range(b_reads)
             let column{{ c }} = first_column + tx + {{ 8 * c }}u;
-            if (column{{ c }} < walk.out_groups) {
+            if (column{{ c }} < walk.out_quads) {
 #if split
                 y[part * walk.part_size + out + column{{ c }}] = sum{{ r }}_{{ c }};
 #else

@@ -27,10 +27,10 @@ struct Walk {
     taps_w: u32,
     first_tap: u32,     // where the dispatch's taps start in the kernel, in which they lie one after another
     kernel_rows: u32,   // rows of the weights: all taps * input channels
-    in_groups: u32,     // input channels / 4
-    out_groups: u32,    // output channels / 4
+    in_quads: u32,      // input channels / 4
+    out_quads: u32,     // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels
-    parts: u32,         // where the sequence of taps and channel groups is cut into parts, each with a result of its own
+    parts: u32,         // where the sequence of taps and quads is cut into parts, each with a result of its own
     part_length: u32,   // elements of the sequence in a part
     part_size: u32,     // vec4 in a part's result
     // For the kernels of CPU adapters alone; the others know when their text is made.

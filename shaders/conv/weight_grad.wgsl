@@ -6,10 +6,10 @@
 #include "shared/weights.wgsl"
 struct Geometry {
     images: u32,
-    run_images: u32,    // images in a run
+    run_images: u32,     // images in a run
     runs_per_image: u32, // more than 1 only where run_images is 1
-    run_lines: u32,     // lines of an image in a run
-    first_run: u32,     // where this dispatch's results start in the array of partial results
+    run_lines: u32,      // lines of an image in a run
+    first_run: u32,      // where this dispatch's results start in the array of partial results
     in_h: u32,
     in_w: u32,
     out_h: u32,
@@ -17,19 +17,19 @@ struct Geometry {
     kernel_h: u32,
     kernel_w: u32,
     stride: u32,
-    top: u32,           // padding
+    top: u32,            // padding
     left: u32,
-    in_groups: u32,
-    out_groups: u32,
-    row_blocks: u32,    // workgroups along the input channels, in tiles along taps and input channels
-    column_blocks: u32, // workgroups along the output channels
+    in_quads: u32,
+    out_quads: u32,
+    row_blocks: u32,     // workgroups along the input channels, in tiles along taps and input channels
+    column_blocks: u32,  // workgroups along the output channels
 }
 
 #set params = "g"
 #include "shared/runs.wgsl"
 
-// Where a run's result for one row, a tap's input channel, and one group of output channels goes.
+// Where a run's result for one row, a tap's input channel, and one quad of output channels goes.
 fn result_at(run: u32, row: u32, column: u32) -> u32 {
-    let rows = g.kernel_h * g.kernel_w * g.in_groups * 4u;
-    return (g.first_run + run) * rows * g.out_groups + weight_at(row, column, rows, g.out_groups);
+    let rows = g.kernel_h * g.kernel_w * g.in_quads * 4u;
+    return (g.first_run + run) * rows * g.out_quads + weight_at(row, column, rows, g.out_quads);
 }

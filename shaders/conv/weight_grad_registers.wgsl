@@ -1,7 +1,7 @@
 // Weight gradient of a convolution in registers alone, for CPU adapters; see conv/registers.wgsl for what costs time there.
 //
 #if lanes_along == "channels"
-// The lanes lie side by side along the channels: each loads a group of input channels, which a subgroup broadcast hands
+// The lanes lie side by side along the channels: each loads a quad of input channels, which a subgroup broadcast hands
 // round, and {{ cols }} of output channels for itself. All lanes walk over the same pixels of the workgroup's run.
 // Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
 #else
@@ -10,13 +10,13 @@
 // Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
 #endif
 //
-// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in groups of 4 channels, partial: [runs, KH, KW, Ci, Co] in vec4.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.
 #include "shared/storage.wgsl"
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> dy: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
+@group(0) @binding(2) var<storage, read> dy: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 
 // First and one past the last output position whose tap lies inside the input.
@@ -37,13 +37,13 @@ fn main(
 ) {
     var block = workgroup.y * workgroups.x + workgroup.x;
 #if lanes_along == "channels"
-#set block_groups, block_columns, rows = lanes, lanes * cols, 4 * lanes
+#set block_quads, block_columns, rows = lanes, lanes * cols, 4 * lanes
 #else
-#set block_groups, block_columns, rows = own, cols, 4 * own
+#set block_quads, block_columns, rows = own, cols, 4 * own
 #endif
     let first_column = block % g.column_blocks * {{ block_columns }}u;
     block /= g.column_blocks;
-    let first_group = block % g.row_blocks * {{ block_groups }}u;
+    let first_quad = block % g.row_blocks * {{ block_quads }}u;
     block /= g.row_blocks;
     let taps = g.kernel_h * g.kernel_w;
     let tap = block % taps;
@@ -63,16 +63,16 @@ fn main(
 #endfor
 #endfor
 #if lanes_along == "channels"
-    let group = min(first_group + lane, g.in_groups - 1u);
+    let quad = min(first_quad + lane, g.in_quads - 1u);
 #for c in range(cols)
     let column{{ c }} = first_column + {{ c * lanes }}u + lane;
-    let read{{ c }} = min(column{{ c }}, g.out_groups - 1u);
+    let read{{ c }} = min(column{{ c }}, g.out_quads - 1u);
 #endfor
     for (var n = images.x; n < images.y; n++) {
         for (var oy = max(ys.x, lines.x); oy < min(ys.y, lines.y); oy++) {
             let iy = oy * g.stride + tap / g.kernel_w - g.top;
-            var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups + group;
-            var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups;
+            var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_quads + quad;
+            var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_quads;
             for (var ox = xs.x; ox < xs.y; ox++) {
                 let a = widen(x[at]);
 #for c in range(cols)
@@ -84,17 +84,17 @@ fn main(
                 sum{{ r }}_{{ c }} += a{{ r }} * d{{ c }};
 #endfor
 #endfor
-                at += g.stride * g.in_groups;
-                out += g.out_groups;
+                at += g.stride * g.in_quads;
+                out += g.out_quads;
             }
         }
     }
-    // Group by group of rows; the next moves up (see conv/registers.wgsl).
-    for (var row = first_group; row < min(first_group + {{ lanes }}u, g.in_groups); row++) {
+    // Quad by quad of rows; the next moves up (see conv/registers.wgsl).
+    for (var row = first_quad; row < min(first_quad + {{ lanes }}u, g.in_quads); row++) {
 #for c in range(cols)
-        if (column{{ c }} < g.out_groups) {
-            let at = result_at(run, (tap * g.in_groups + row) * 4u, column{{ c }});
-            let stride = weight_row_stride(column{{ c }}, g.out_groups);
+        if (column{{ c }} < g.out_quads) {
+            let at = result_at(run, (tap * g.in_quads + row) * 4u, column{{ c }});
+            let stride = weight_row_stride(column{{ c }}, g.out_quads);
 #for r in range(4)
             partial[at + {{ r }}u * stride] = to_full(sum{{ r }}_{{ c }});
 #endfor
@@ -108,10 +108,10 @@ fn main(
     }
 #else
 #for c in range(cols)
-    let read{{ c }} = min(first_column + {{ c }}u, g.out_groups - 1u);
+    let read{{ c }} = min(first_column + {{ c }}u, g.out_quads - 1u);
 #endfor
 #for i in range(own)
-    let group{{ i }} = min(first_group + {{ i }}u, g.in_groups - 1u);
+    let quad{{ i }} = min(first_quad + {{ i }}u, g.in_quads - 1u);
 #endfor
     let image_lines = lines.y - lines.x;
     let all_lines = (images.y - images.x) * image_lines;
@@ -121,22 +121,22 @@ fn main(
         let oy = lines.x + line % image_lines;
         let counts = line < all_lines && oy >= ys.x && oy < ys.y;
         let iy = oy * g.stride + tap / g.kernel_w - g.top;
-        var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_groups, counts);
-        var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_groups, counts);
+        var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_quads, counts);
+        var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_quads, counts);
         for (var ox = xs.x; ox < xs.y; ox++) {
 #for c in range(cols)
             let d{{ c }} = widen(dy[out + read{{ c }}]);
 #endfor
 #for i in range(own)
-            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + group{{ i }}]), counts);
+            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + quad{{ i }}]), counts);
 #endfor
 #for r in range(rows)
 #for c in range(cols)
             sum{{ r }}_{{ c }} += a{{ r // 4 }}.{{ xyzw[r % 4] }} * d{{ c }};
 #endfor
 #endfor
-            at += g.stride * g.in_groups;
-            out += g.out_groups;
+            at += g.stride * g.in_quads;
+            out += g.out_quads;
         }
     }
     // Column by column, the next moving up (see conv/registers.wgsl): every lane adds up all lanes' sums, the first stores them.
@@ -145,11 +145,11 @@ fn main(
 #for r in range(rows)
         let total{{ r }} = {% for l in range(lanes) %}subgroupBroadcast(sum{{ r }}_0, {{ l }}u){{ "" if loop.last else " + " }}{% endfor %};
 #endfor
-        if (lane == 0u && column < g.out_groups) {
-            let at = result_at(run, (tap * g.in_groups + first_group) * 4u, column);
-            let stride = weight_row_stride(column, g.out_groups);
+        if (lane == 0u && column < g.out_quads) {
+            let at = result_at(run, (tap * g.in_quads + first_quad) * 4u, column);
+            let stride = weight_row_stride(column, g.out_quads);
 #for i in range(own)
-            if (first_group + {{ i }}u < g.in_groups) {
+            if (first_quad + {{ i }}u < g.in_quads) {
 #for r in range(4 * i, 4 * i + 4)
                 partial[at + {{ r }}u * stride] = to_full(total{{ r }});
 #endfor

@@ -1,23 +1,23 @@
 // Weight gradient of a convolution by tiles in workgroup memory, for GPUs: the matrix product
 // (taps * input channels) x pixels x output channels.
-#set a_reads, b_reads = 2 * rows // threads, groups // 8
+#set a_reads, b_reads = 2 * rows // threads, quads // 8
 //
-// A workgroup of {{ threads }} threads takes {{ rows // 4 }} elements of the sequence over taps and groups of 4 input channels, {{ 4 * groups }} output channels
+// A workgroup of {{ threads }} threads takes {{ rows // 4 }} elements of the sequence over taps and quads of input channels, {{ 4 * quads }} output channels
 // and one run, 16 pixels at a time. Both maps are contiguous along their channels, so both tiles are copied nearly as they lie:
-// up to {{ 4 * rows }} and {{ 16 * groups }} contiguous bytes a pixel, no two threads in the same bank. While the next 16 pixels are on their way to
+// up to {{ 4 * rows }} and {{ 16 * quads }} contiguous bytes a pixel, no two threads in the same bank. While the next 16 pixels are on their way to
 // registers, the threads multiply; see conv/product.wgsl.
 //
-// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in groups of 4 channels, partial: [runs, KH, KW, Ci, Co] in vec4.
+// x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.
 #include "shared/storage.wgsl"
 #include "conv/weight_grad.wgsl"
 
 @group(0) @binding(0) var<uniform> g: Geometry;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> dy: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
+@group(0) @binding(2) var<storage, read> dy: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
 
 var<workgroup> tile_a: array<vec4<f32>, {{ 4 * rows }}>; // [16 pixels][{{ rows }} taps * input channels / 4]
-var<workgroup> tile_b: array<vec4<f32>, {{ 16 * groups }}>; // [16 pixels][{{ 4 * groups }} output channels / 4]
+var<workgroup> tile_b: array<vec4<f32>, {{ 16 * quads }}>; // [16 pixels][{{ 4 * quads }} output channels / 4]
 
 #set width = rows // 4
 @compute @workgroup_size({{ threads }})
@@ -27,7 +27,7 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     var block = workgroup.y * workgroups.x + workgroup.x;
-    let first_column = block % g.column_blocks * {{ groups }}u;
+    let first_column = block % g.column_blocks * {{ quads }}u;
     block /= g.column_blocks;
     let first_row = block % g.row_blocks * {{ width }}u;
     let run = block / g.row_blocks;
@@ -39,13 +39,13 @@ fn main(
 
     let tx = thread % 8u;
     let ty = thread / 8u;
-    let sequence = g.kernel_h * g.kernel_w * g.in_groups;
+    let sequence = g.kernel_h * g.kernel_w * g.in_quads;
 
     // Of x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of {{ threads // width }}. It walks over these by
     // steps whose parts it knows, without a division.
     let element = min(first_row + thread % {{ width }}u, sequence - 1u);
-    let tap = element / g.in_groups;
-    let group = element % g.in_groups;
+    let tap = element / g.in_quads;
+    let quad = element % g.in_quads;
     let shift_y = i32(tap / g.kernel_w) - i32(g.top);
     let shift_x = i32(tap % g.kernel_w) - i32(g.left);
     let step_x = {{ threads // width }}u % g.out_w;
@@ -60,9 +60,9 @@ fn main(
     var inside{{ i }}: bool;
 #endfor
 
-    // Of dy, column thread % {{ groups }} at pixels thread / {{ groups }} + multiples of {{ threads // groups }}.
-    let load_column = min(first_column + thread % {{ groups }}u, g.out_groups - 1u);
-#for i in range(16 * groups // threads)
+    // Of dy, column thread % {{ quads }} at pixels thread / {{ quads }} + multiples of {{ threads // quads }}.
+    let load_column = min(first_column + thread % {{ quads }}u, g.out_quads - 1u);
+#for i in range(16 * quads // threads)
     var b{{ i }}: vec4<f32>;
 #endfor
 
@@ -71,7 +71,7 @@ fn main(
         let iy{{ i }} = i32(oy * g.stride) + shift_y;
         let ix{{ i }} = i32(ox * g.stride) + shift_x;
         inside{{ i }} = pixel < end && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
-        a{{ i }} = widen(x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_groups + group, inside{{ i }})]);
+        a{{ i }} = widen(x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_quads + quad, inside{{ i }})]);
         pixel += {{ threads // width }}u;
         ox += step_x;
         oy += step_y;
@@ -85,8 +85,8 @@ fn main(
             n += 1u;
         }
 #endfor
-#for i in range(16 * groups // threads)
-        b{{ i }} = widen(dy[min({{ m }} + thread / {{ groups }}u + {{ i * threads // groups }}u, end - 1u) * g.out_groups + load_column]);
+#for i in range(16 * quads // threads)
+        b{{ i }} = widen(dy[min({{ m }} + thread / {{ quads }}u + {{ i * threads // quads }}u, end - 1u) * g.out_quads + load_column]);
 #endfor
 #endmacro
 
@@ -104,7 +104,7 @@ fn main(
         let row{{ i }} = thread / {{ width }}u + {{ i * threads // width }}u;
         tile_a[row{{ i }} * {{ width }}u + (thread % {{ width }}u ^ (row{{ i }} / 4u * 2u))] = select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
 #endfor
-#for i in range(16 * groups // threads)
+#for i in range(16 * quads // threads)
         tile_b[thread + {{ i * threads }}u] = b{{ i }};
 #endfor
         workgroupBarrier();
@@ -121,9 +121,9 @@ fn main(
     if (row{{ r }} < sequence) {
 #for c in range(b_reads)
         let column{{ r }}_{{ c }} = first_column + tx + {{ 8 * c }}u;
-        if (column{{ r }}_{{ c }} < g.out_groups) {
+        if (column{{ r }}_{{ c }} < g.out_quads) {
             let at = result_at(run, 4u * row{{ r }}, column{{ r }}_{{ c }});
-            let stride = weight_row_stride(column{{ r }}_{{ c }}, g.out_groups);
+            let stride = weight_row_stride(column{{ r }}_{{ c }}, g.out_quads);
 #for j in range(4)
             partial[at + {{ j }}u * stride] = sum{{ 4 * r + j }}_{{ c }};
 #endfor

@@ -3,16 +3,16 @@
 //     y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy * {{ stride }} + ky - top, ox * {{ stride }} + kx - left, c] * w[ky, kx, c] + bias[c])
 //
 // {{ kernel_h * kernel_w }} multiply-adds a number are so few that loads decide. An invocation computes a tile of {{ tile_h }} x {{ tile_w }} pixels of one channel
-// group, and loads each pixel under it once for all windows that see it. Neighbouring invocations have neighbouring channel groups.
+// quad, and loads each pixel under it once for all windows that see it. Neighbouring invocations have neighbouring quads.
 //
-// x: [N, H, W, C], y: [N, OH, OW, C] in groups of 4 channels, w: [KH, KW, C], bias: [C] in vec4. i: a tile of a channel group of y.
+// x: [N, H, W, C], y: [N, OH, OW, C] in quads, w: [KH, KW, C], bias: [C] in vec4. i: a tile of a quad of y.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"
 
 struct Params {
-    count: u32,   // images * tiles_h * tiles_w * groups
-    groups: u32,  // C / 4
+    count: u32,   // images * tiles_h * tiles_w * quads
+    quads: u32,   // C / 4
     in_h: u32,
     in_w: u32,
     out_h: u32,
@@ -24,9 +24,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
 @group(0) @binding(2) var<storage, read> w: array<Full>;
-@group(0) @binding(3) var<storage, read_write> y: array<Group>;
+@group(0) @binding(3) var<storage, read_write> y: array<Quad>;
 #if bias
 @group(0) @binding(4) var<storage, read> bias: array<Full>;
 #endif
@@ -34,8 +34,8 @@ struct Params {
 #set map, height, width, first_y, first_x = "x", "p.in_h", "p.in_w", "iy", "ix"
 
 fn each(i: u32) {
-    let c = i % p.groups;
-    let tile = i / p.groups;
+    let c = i % p.quads;
+    let tile = i / p.quads;
     let oy = tile / p.tiles_w % p.tiles_h * {{ tile_h }}u;
     let ox = tile % p.tiles_w * {{ tile_w }}u;
     let n = tile / p.tiles_w / p.tiles_h;
@@ -55,7 +55,7 @@ fn each(i: u32) {
 #if v < kernel_h
     // The kernel line by line, as late as may be: all of it at once would take too many registers.
 #for kx in range(kernel_w)
-    let w{{ v }}_{{ kx }} = from_full(w[{{ v * kernel_w + kx }}u * p.groups + c]);
+    let w{{ v }}_{{ kx }} = from_full(w[{{ v * kernel_w + kx }}u * p.quads + c]);
 #endfor
 #endif
 #include "depthwise/patch_line.wgsl"
@@ -74,7 +74,7 @@ fn each(i: u32) {
 #for r in range(tile_h)
 #for q in range(tile_w)
     if (oy + {{ r }}u < p.out_h && ox + {{ q }}u < p.out_w) {
-        y[((n * p.out_h + oy + {{ r }}u) * p.out_w + ox + {{ q }}u) * p.groups + c] = narrow(activate(sum{{ r }}_{{ q }}));
+        y[((n * p.out_h + oy + {{ r }}u) * p.out_w + ox + {{ q }}u) * p.quads + c] = narrow(activate(sum{{ r }}_{{ q }}));
     }
 #endfor
 #endfor

@@ -4,15 +4,15 @@
 //
 // With strides only every {{ stride }}th tap reaches a pixel. Counted from the padding's corner, (y + top, x + left), pixels fall into tiles of
 // {{ tile_h }} x {{ tile_w }}, multiples of the stride; so which taps reach which pixel of a tile is known when this text is made. An invocation computes
-// a tile of one channel group.
+// a tile of one quad.
 //
-// dy: [N, OH, OW, C], dx, addend: [N, H, W, C] in groups of 4 channels, w: [KH, KW, C] in vec4. i: a tile of a channel group of dx.
+// dy: [N, OH, OW, C], dx, addend: [N, H, W, C] in quads, w: [KH, KW, C] in vec4. i: a tile of a quad of dx.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,   // images * tiles_h * tiles_w * groups
-    groups: u32,  // C / 4
+    count: u32,   // images * tiles_h * tiles_w * quads
+    quads: u32,   // C / 4
     in_h: u32,    // of dx
     in_w: u32,
     out_h: u32,   // of dy
@@ -24,11 +24,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<Group>;
+@group(0) @binding(1) var<storage, read> dy: array<Quad>;
 @group(0) @binding(2) var<storage, read> w: array<Full>;
-@group(0) @binding(3) var<storage, read_write> dx: array<Group>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Quad>;
 #if addend
-@group(0) @binding(4) var<storage, read> addend: array<Group>;
+@group(0) @binding(4) var<storage, read> addend: array<Quad>;
 #endif
 // Lines and columns of dy that reach a tile: so many lie before its first window.
 #set before_h, before_w = (kernel_h - 1) // stride, (kernel_w - 1) // stride
@@ -36,8 +36,8 @@ struct Params {
 #set map, height, width, first_y, first_x = "dy", "p.out_h", "p.out_w", "oy", "ox"
 
 fn each(i: u32) {
-    let c = i % p.groups;
-    let tile = i / p.groups;
+    let c = i % p.quads;
+    let tile = i / p.quads;
     let ty = tile / p.tiles_w % p.tiles_h;
     let tx = tile % p.tiles_w;
     let n = tile / p.tiles_w / p.tiles_h;
@@ -55,7 +55,7 @@ fn each(i: u32) {
 #set ky = r + (before_h - v) * stride
 #if ky >= 0 and ky < kernel_h
 #for kx in range(kernel_w)
-    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.groups + c]);
+    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.quads + c]);
 #endfor
 #endif
 #endfor
@@ -81,7 +81,7 @@ fn each(i: u32) {
 #for q in range(tile_w)
     let to_x{{ r }}_{{ q }} = tx * {{ tile_w }}u + {{ q }}u - p.left;
     if (to_y{{ r }} < p.in_h && to_x{{ r }}_{{ q }} < p.in_w) {
-        let to = ((n * p.in_h + to_y{{ r }}) * p.in_w + to_x{{ r }}_{{ q }}) * p.groups + c;
+        let to = ((n * p.in_h + to_y{{ r }}) * p.in_w + to_x{{ r }}_{{ q }}) * p.quads + c;
 #if addend
         sum{{ r }}_{{ q }} += widen(addend[to]);
 #endif

@@ -2,24 +2,24 @@
 //
 //     dw[ky, kx, c] = sum over n, oy, ox of x[n, oy * {{ stride }} + ky - top, ox * {{ stride }} + kx - left, c] * dy[n, oy, ox, c]
 //
-// An invocation adds up one line ky of the kernel for one channel group, over a run of dy's lines; {{ tile_w }} pixels at a time, so that it
+// An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines; {{ tile_w }} pixels at a time, so that it
 // loads each pixel of x once for all of the line's taps. Each run leaves a whole dw of its own, and conv/sum_partials adds them in order.
 //
-// x: [N, H, W, C], dy: [N, OH, OW, C] in groups of 4 channels, partial: [runs, KH, KW, C] in vec4. i: a channel group of a line of a
+// x: [N, H, W, C], dy: [N, OH, OW, C] in quads, partial: [runs, KH, KW, C] in vec4. i: a quad of a line of a
 // run's kernel.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // runs * KH * groups
-    groups: u32, // C / 4
+    count: u32,     // runs * KH * quads
+    quads: u32,     // C / 4
     in_h: u32,
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    top: u32,    // padding
+    top: u32,       // padding
     left: u32,
-    images: u32, // of this dispatch
+    images: u32,    // of this dispatch
     run_images: u32,
     runs_per_image: u32,
     run_lines: u32,
@@ -27,17 +27,17 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> dy: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
+@group(0) @binding(2) var<storage, read> dy: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 #set params = "p"
 #include "shared/runs.wgsl"
 #set patch_w = (tile_w - 1) * stride + kernel_w
 
 fn each(i: u32) {
-    let c = i % p.groups;
-    let ky = i / p.groups % {{ kernel_h }}u;
-    let run = i / p.groups / {{ kernel_h }}u;
+    let c = i % p.quads;
+    let ky = i / p.quads % {{ kernel_h }}u;
+    let run = i / p.quads / {{ kernel_h }}u;
     let images = run_images(run);
     let lines = run_lines(run);
 #for kx in range(kernel_w)
@@ -54,11 +54,11 @@ fn each(i: u32) {
             let x_line = (n * p.in_h + iy) * p.in_w;
             for (var ox = 0u; ox < p.out_w; ox += {{ tile_w }}u) {
 #for q in range(tile_w)
-                let d{{ q }} = select(vec4<f32>(0.0), widen(dy[(dy_line + min(ox + {{ q }}u, p.out_w - 1u)) * p.groups + c]), ox + {{ q }}u < p.out_w);
+                let d{{ q }} = select(vec4<f32>(0.0), widen(dy[(dy_line + min(ox + {{ q }}u, p.out_w - 1u)) * p.quads + c]), ox + {{ q }}u < p.out_w);
 #endfor
 #for u in range(patch_w)
                 let x{{ u }} = ox * {{ stride }}u + {{ u }}u - p.left;
-                let v{{ u }} = select(vec4<f32>(0.0), widen(x[(x_line + min(x{{ u }}, p.in_w - 1u)) * p.groups + c]), x{{ u }} < p.in_w);
+                let v{{ u }} = select(vec4<f32>(0.0), widen(x[(x_line + min(x{{ u }}, p.in_w - 1u)) * p.quads + c]), x{{ u }} < p.in_w);
 #endfor
 #for q in range(tile_w)
 #for kx in range(kernel_w)
@@ -68,8 +68,8 @@ fn each(i: u32) {
             }
         }
     }
-    let to = (((p.first_run + run) * {{ kernel_h }}u + ky) * {{ kernel_w }}u) * p.groups + c;
+    let to = (((p.first_run + run) * {{ kernel_h }}u + ky) * {{ kernel_w }}u) * p.quads + c;
 #for kx in range(kernel_w)
-    partial[to + {{ kx }}u * p.groups] = to_full(sum{{ kx }});
+    partial[to + {{ kx }}u * p.quads] = to_full(sum{{ kx }});
 #endfor
 }

@@ -7,7 +7,7 @@
 
 struct Params {
     count: u32,     // vec4 in x
-    groups: u32,    // C / 4
+    quads: u32,     // C / 4
     channels: u32,  // C without padding: positions count real elements only
     stream: u32,
     threshold: u32, // rate * 2^24: an element survives if its 24 random bits reach it
@@ -25,11 +25,11 @@ fn kept(position: u32) -> f32 {
 }
 
 fn each(i: u32) {
-    let n = i / p.groups;
+    let n = i / p.quads;
 #if per_sample
     y[i] = x[i] * kept(n);
 #else
-    let c = n * p.channels + i % p.groups * 4u;
+    let c = n * p.channels + i % p.quads * 4u;
     y[i] = x[i] * vec4<f32>(kept(c), kept(c + 1u), kept(c + 2u), kept(c + 3u));
 #endif
 }

@@ -4,12 +4,12 @@
 // The derivative is taken from y, whose sign is that of x * gate + shortcut.
 #endif
 //
-// x, shortcut, y and the gradients: [N, H, W, C] in groups of 4 channels, gate, dgate: [N, C] in vec4.
+// x, shortcut, y and the gradients: [N, H, W, C] in quads, gate, dgate: [N, C] in vec4.
 #if gate
 // Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
-// them. i: a channel group of a chunk of an image's pixels, which the team walks.
+// them. i: a quad of a chunk of an image's pixels, which the team walks.
 #else
-// i: a group of x. Without a gate dx is dshortcut as well.
+// i: a quad of x. Without a gate dx is dshortcut as well.
 #endif
 #include "shared/storage.wgsl"
 #if gate
@@ -21,7 +21,7 @@
 
 struct Params {
     count: u32,  // values of i
-    groups: u32, // C / 4
+    quads: u32,  // C / 4
 #if gate
     pixels: u32, // H * W
     chunk_pixels: u32,
@@ -30,32 +30,32 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<Group>;
-@group(0) @binding(2) var<storage, read> x: array<Group>;
-@group(0) @binding(3) var<storage, read_write> dx: array<Group>;
+@group(0) @binding(1) var<storage, read> dy: array<Quad>;
+@group(0) @binding(2) var<storage, read> x: array<Quad>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Quad>;
 #if gate
 @group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dgate: array<vec4<f32>>;
 #endif
 #if result
-@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> y: array<Group>;
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> y: array<Quad>;
 #elif shortcut
-@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<Group>;
+@group(0) @binding({{ 6 if gate else 4 }}) var<storage, read> shortcut: array<Quad>;
 #endif
 #if gate and shortcut
-@group(0) @binding(7) var<storage, read_write> dshortcut: array<Group>;
+@group(0) @binding(7) var<storage, read_write> dshortcut: array<Quad>;
 #endif
 
 #if gate
 fn part(i: u32, member: u32) -> Sum {
-    let c = i % p.groups;
-    let chunk = i / p.groups % p.chunks;
-    let n = i / p.groups / p.chunks;
-    let scale = gate[n * p.groups + c];
+    let c = i % p.quads;
+    let chunk = i / p.quads % p.chunks;
+    let n = i / p.quads / p.chunks;
+    let scale = gate[n * p.quads + c];
     let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
     var sum = vec4<f32>(0.0);
     for (var pixel = chunk * p.chunk_pixels + member; pixel < end; pixel += {{ team }}u) {
-        let at = (n * p.pixels + pixel) * p.groups + c;
+        let at = (n * p.pixels + pixel) * p.quads + c;
         let v = widen(x[at]);
 #if result
         let d = widen(dy[at]) * activation_derivative(widen(y[at]));

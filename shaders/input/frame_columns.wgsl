@@ -13,7 +13,7 @@ struct Params {
     picture_height: u32,
     first_pixel: u32,
     filter_number: u32,
-    border: u32, // RGBA
+    border: u32,    // RGBA
     start: f32, scale: f32,
 }
 

@@ -1,5 +1,5 @@
 // From 8-bit pixels to the network's input: (pixel / 255 - mean) / std per colour, as pixel * scale + shift.
-// pixels: [N, H, W], RGBA with red in the lowest byte, x: [N, H, W, 3], a group a pixel, its fourth lane 0. i: a pixel.
+// pixels: [N, H, W], RGBA with red in the lowest byte, x: [N, H, W, 3], a quad a pixel, its fourth lane 0. i: a pixel.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
@@ -11,7 +11,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> pixels: array<u32>;
-@group(0) @binding(2) var<storage, read_write> x: array<Group>;
+@group(0) @binding(2) var<storage, read_write> x: array<Quad>;
 
 fn each(i: u32) {
     let rgba = pixels[i];

@@ -7,9 +7,9 @@
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,     // N
-    classes: u32,   // K
-    stride: u32,    // K padded
+    count: u32,   // N
+    classes: u32, // K
+    stride: u32,  // K padded
     smoothing: f32,
 }
 

@@ -2,7 +2,7 @@
 // s = gamma / sqrt(variance + eps) per output channel.
 //
 // w: [KH * KW * Ci, Co], of a depthwise convolution [KH * KW, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of the bias for each
-// output group.
+// output quad.
 #include "shared/each.wgsl"
 #if not depthwise
 #include "shared/weights.wgsl"
@@ -11,7 +11,7 @@
 struct Params {
     count: u32,   // vec4 in w and in the bias
     weights: u32, // vec4 in w
-    groups: u32,  // Co / 4
+    quads: u32,   // Co / 4
     eps: f32,
 }
 
@@ -27,9 +27,9 @@ struct Params {
 fn each(i: u32) {
     let is_weight = i < p.weights;
 #if depthwise
-    let column = i % p.groups;
+    let column = i % p.quads;
 #else
-    let column = weight_column(i, p.weights / p.groups, p.groups);
+    let column = weight_column(i, p.weights / p.quads, p.quads);
 #endif
     let c = select(i - p.weights, column, is_weight);
     let s = gamma[c] / sqrt(variance[c] + p.eps);

@@ -2,40 +2,40 @@
 // xhat = (x - mean) * inverse_deviation, d = dy * activation'(xhat * gamma + beta), and M is the number of rows.
 // Step 2 has left dbeta / M and dgamma / M in `mean_gradient`.
 //
-// x, dy, dx: [rows, C] in groups of 4 channels, vectors: [C], mean_gradient: [2, C], in vec4. i: a channel group of {{ run }} rows,
-// groups fastest, so that what belongs to the channel is loaded once for all of them.
+// x, dy, dx: [rows, C] in quads, vectors: [C], mean_gradient: [2, C], in vec4. i: a quad of {{ run }} rows,
+// quads fastest, so that what belongs to the channel is loaded once for all of them.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"
 
 struct Params {
-    count: u32,  // runs of rows * groups
-    groups: u32, // C / 4
-    rows: u32,   // of this dispatch
+    count: u32, // runs of rows * quads
+    quads: u32, // C / 4
+    rows: u32,  // of this dispatch
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> dy: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
+@group(0) @binding(2) var<storage, read> dy: array<Quad>;
 @group(0) @binding(3) var<storage, read> gamma: array<Full>;
 @group(0) @binding(4) var<storage, read> beta: array<Full>;
 @group(0) @binding(5) var<storage, read> mean: array<Full>;
 @group(0) @binding(6) var<storage, read> inverse_deviation: array<Full>;
 @group(0) @binding(7) var<storage, read> mean_gradient: array<Full>;
-@group(0) @binding(8) var<storage, read_write> dx: array<Group>;
+@group(0) @binding(8) var<storage, read_write> dx: array<Quad>;
 
 fn each(i: u32) {
-    let c = i % p.groups;
-    let first_row = i / p.groups * {{ run }}u;
+    let c = i % p.quads;
+    let first_row = i / p.quads * {{ run }}u;
     let m = from_full(mean[c]);
     let inverse = from_full(inverse_deviation[c]);
     let scale = from_full(gamma[c]);
     let shift = from_full(beta[c]);
     let mean_d = from_full(mean_gradient[c]);
-    let mean_d_xhat = from_full(mean_gradient[c + p.groups]);
+    let mean_d_xhat = from_full(mean_gradient[c + p.quads]);
 #for r in range(run)
     if (first_row + {{ r }}u < p.rows) {
-        let at = (first_row + {{ r }}u) * p.groups + c;
+        let at = (first_row + {{ r }}u) * p.quads + c;
         let xhat = (widen(x[at]) - m) * inverse;
         let d = widen(dy[at]) * activation_derivative(xhat * scale + shift);
         dx[at] = narrow(scale * inverse * (d - mean_d - xhat * mean_d_xhat));

@@ -1,14 +1,14 @@
 // Batch norm, backward, step 2 of 3: dbeta and dgamma, the chunks' sums added up. Their means over the rows, which
 // step 3 needs, replace the first chunk's sums, which nobody but the team of that channel reads.
 //
-// partial: [chunks, 2, C], dgamma, dbeta: [C], in vec4. i: a channel group.
+// partial: [chunks, 2, C], dgamma, dbeta: [C], in vec4. i: a quad.
 #set own_sum = true
 #include "shared/team.wgsl"
 
 struct Params {
-    count: u32,  // groups, C / 4
+    count: u32, // quads, C / 4
     chunks: u32,
-    rows: f32,   // of the whole map
+    rows: f32,  // of the whole map
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,13 +1,13 @@
 // Batch norm, forward, step 2 of 3: merges the chunks' statistics (Chan, Golub, LeVeque 1979) and updates the running
 // statistics: new = (1 - momentum) * old + momentum * batch, with the unbiased variance.
 //
-// partial: [chunks, 2, C] in vec4 (mean, M2). i: a channel group.
+// partial: [chunks, 2, C] in vec4 (mean, M2). i: a quad.
 #set own_sum = true
 #include "shared/team.wgsl"
 
 struct Params {
-    count: u32,      // groups, C / 4
-    rows: u32,       // of the whole map
+    count: u32, // quads, C / 4
+    rows: u32,  // of the whole map
     chunk_rows: u32,
     chunks: u32,
     eps: f32,

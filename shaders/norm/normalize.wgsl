@@ -1,23 +1,23 @@
 // Batch norm, forward, step 3 of 3, and batch norm by running statistics:
 //     y = activation((x - mean) * inverse_deviation * gamma + beta)
 //
-// x, y: [rows, C] in groups of 4 channels, vectors: [C] in vec4. i: a channel group of {{ run }}
-// rows, groups fastest, so that what belongs to the channel is loaded once for all of them.
+// x, y: [rows, C] in quads, vectors: [C] in vec4. i: a quad of {{ run }}
+// rows, quads fastest, so that what belongs to the channel is loaded once for all of them.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"
 
 struct Params {
-    count: u32,  // runs of rows * groups
-    groups: u32, // C / 4
-    rows: u32,   // of this dispatch
+    count: u32, // runs of rows * quads
+    quads: u32, // C / 4
+    rows: u32,  // of this dispatch
 #if from_variance
     eps: f32,
 #endif
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
 @group(0) @binding(2) var<storage, read> gamma: array<Full>;
 @group(0) @binding(3) var<storage, read> beta: array<Full>;
 @group(0) @binding(4) var<storage, read> mean: array<Full>;
@@ -26,10 +26,10 @@ struct Params {
 #else
 @group(0) @binding(5) var<storage, read> inverse_deviation: array<Full>;
 #endif
-@group(0) @binding(6) var<storage, read_write> y: array<Group>;
+@group(0) @binding(6) var<storage, read_write> y: array<Quad>;
 
 fn each(i: u32) {
-    let c = i % p.groups;
+    let c = i % p.quads;
 #if from_variance
     let scale = from_full(gamma[c]) / sqrt(from_full(variance[c]) + p.eps);
 #else
@@ -37,10 +37,10 @@ fn each(i: u32) {
 #endif
     let m = from_full(mean[c]);
     let shift = from_full(beta[c]);
-    let first_row = i / p.groups * {{ run }}u;
+    let first_row = i / p.quads * {{ run }}u;
 #for r in range(run)
     if (first_row + {{ r }}u < p.rows) {
-        let at = (first_row + {{ r }}u) * p.groups + c;
+        let at = (first_row + {{ r }}u) * p.quads + c;
         y[at] = narrow(activate((widen(x[at]) - m) * scale + shift));
     }
 #endfor

@@ -1,22 +1,22 @@
 // dx = dy / (H * W) everywhere, plus another path's gradient of the same map where there is one.
-// dy: [N, C] in vec4, dx, addend: [N, H, W, C] in groups of 4 channels. i: a group of dx.
+// dy: [N, C] in vec4, dx, addend: [N, H, W, C] in quads. i: a quad of dx.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // groups in dx
-    groups: u32, // C / 4
+    count: u32,  // quads in dx
+    quads: u32,  // C / 4
     pixels: u32, // H * W
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<Full>;
-@group(0) @binding(2) var<storage, read_write> dx: array<Group>;
+@group(0) @binding(2) var<storage, read_write> dx: array<Quad>;
 #if addend
-@group(0) @binding(3) var<storage, read> addend: array<Group>;
+@group(0) @binding(3) var<storage, read> addend: array<Quad>;
 #endif
 
 fn each(i: u32) {
-    let n = i / (p.pixels * p.groups);
-    dx[i] = narrow(from_full(dy[n * p.groups + i % p.groups]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
+    let n = i / (p.pixels * p.quads);
+    dx[i] = narrow(from_full(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }

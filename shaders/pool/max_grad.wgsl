@@ -1,13 +1,13 @@
 // Gradient of the largest value of 3x3 windows with stride 2: each window hands its gradient to its largest value, the first of equal
 // ones in reading order. A pixel lies in up to 2 x 2 windows; it looks in each whether it is the one.
 //
-// x, dx: [N, H, W, C], dy: [N, OH, OW, C], in groups of 4 channels. i: a group of x.
+// x, dx: [N, H, W, C], dy: [N, OH, OW, C], in quads. i: a quad of x.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
-    count: u32,  // groups in x
-    groups: u32, // C / 4
+    count: u32, // quads in x
+    quads: u32, // C / 4
     in_h: u32,
     in_w: u32,
     out_h: u32,
@@ -15,13 +15,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Group>;
-@group(0) @binding(2) var<storage, read> dy: array<Group>;
-@group(0) @binding(3) var<storage, read_write> dx: array<Group>;
+@group(0) @binding(1) var<storage, read> x: array<Quad>;
+@group(0) @binding(2) var<storage, read> dy: array<Quad>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Quad>;
 
 fn each(i: u32) {
-    let c = i % p.groups;
-    let pixel = i / p.groups;
+    let c = i % p.quads;
+    let pixel = i / p.quads;
     let image = pixel / p.in_w / p.in_h;
     let iy = i32(pixel / p.in_w % p.in_h);
     let ix = i32(pixel % p.in_w);
@@ -38,13 +38,13 @@ fn each(i: u32) {
                 let x_at = 2 * ox + {{ kx - 1 }};
                 let inside = u32(y) < p.in_h && u32(x_at) < p.in_w;
                 let earlier = y < iy || (y == iy && x_at < ix);
-                let at = select(i, ((image * p.in_h + u32(y)) * p.in_w + u32(x_at)) * p.groups + c, inside);
+                let at = select(i, ((image * p.in_h + u32(y)) * p.in_w + u32(x_at)) * p.quads + c, inside);
                 let other = widen(x[at]);
                 beaten |= select(other > own, other >= own, vec4<bool>(inside && earlier));
             }
 #endfor
 #endfor
-            let d = widen(dy[((image * p.out_h + u32(oy)) * p.out_w + u32(ox)) * p.groups + c]);
+            let d = widen(dy[((image * p.out_h + u32(oy)) * p.out_w + u32(ox)) * p.quads + c]);
             sum += select(d, vec4<f32>(0.0), beaten);
         }
     }

@@ -4,7 +4,7 @@
 
 struct Params {
     count: u32,  // vec4 in y
-    groups: u32, // C / 4
+    quads: u32,  // C / 4
     chunks: u32, // per image
     scale: f32,
 }
@@ -14,11 +14,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 fn each(i: u32) {
-    var at = i / p.groups * p.chunks * p.groups + i % p.groups;
+    var at = i / p.quads * p.chunks * p.quads + i % p.quads;
     var sum = vec4<f32>(0.0);
     for (var chunk = 0u; chunk < p.chunks; chunk++) {
         sum += partial[at];
-        at += p.groups;
+        at += p.quads;
     }
     y[i] = sum * p.scale;
 }

@@ -1,55 +1,55 @@
-// How four channels lie in memory. Maps are arrays of Group, read through widen and written through narrow, weights of convolutions
+// How four channels lie in memory. Maps are arrays of Quad, read through widen and written through narrow, weights of convolutions
 // arrays of Weights, read through widen_weights; everything in between is f32. What is f32 whatever the maps are, such as vectors and
 // sums, is an array of Full, through from_full and to_full, or of vec4<f32>, which is the same, where reading it takes no time.
 //
 // The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers, they load by
 // these: llvmpipe puts each word of each lane into its register by itself.
-#macro group(name, widen, storage)
+#macro quad(name, widen, storage)
 #if storage == "f32"
 alias {{ name }} = vec4<f32>;
 
-fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
-    return group;
+fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
+    return quad;
 }
 #elif storage == "f32_by_64"
 alias {{ name }} = vec2<u64>;
 
-fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
-    let low = vec2<u32>(group);
-    let high = vec2<u32>(group >> vec2<u32>(32u));
+fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
+    let low = vec2<u32>(quad);
+    let high = vec2<u32>(quad >> vec2<u32>(32u));
     return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
 }
 #elif storage == "f16"
 alias {{ name }} = vec4<f16>;
 
-fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
-    return vec4<f32>(group);
+fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
+    return vec4<f32>(quad);
 }
 #elif storage == "packed"
 // For devices that lack the type: two halves to a word.
 alias {{ name }} = vec2<u32>;
 
-fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(group.x), unpack2x16float(group.y));
+fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y));
 }
 #else
 alias {{ name }} = u64;
 
-fn {{ widen }}(group: {{ name }}) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(u32(group)), unpack2x16float(u32(group >> 32u)));
+fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(u32(quad)), unpack2x16float(u32(quad >> 32u)));
 }
 #endif
 #endmacro
 #if storage == "f16"
 enable f16;
 #endif
-{{ group("Group", "widen", storage) }}
+{{ quad("Quad", "widen", storage) }}
 #if weights is defined
 // Training learns weights in f32 beside maps in f16.
-{{ group("Weights", "widen_weights", weights) }}
+{{ quad("Weights", "widen_weights", weights) }}
 #endif
 #set full = "f32_by_64" if "by_64" in storage else "f32"
-{{ group("Full", "from_full", full) }}
+{{ quad("Full", "from_full", full) }}
 fn to_full(v: vec4<f32>) -> Full {
 #if full == "f32"
     return v;
@@ -59,7 +59,7 @@ fn to_full(v: vec4<f32>) -> Full {
 #endif
 }
 
-fn narrow(v: vec4<f32>) -> Group {
+fn narrow(v: vec4<f32>) -> Quad {
 #if storage == full
     return to_full(v);
 #else

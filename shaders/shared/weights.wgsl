@@ -1,4 +1,4 @@
-// Where weights lie: the output channels in blocks of 8 groups of 4, a block's rows one after another. So a workgroup that
+// Where weights lie: the output channels in blocks of 8 quads, a block's rows one after another. So a workgroup that
 // multiplies by a block of columns reads memory straight through, whatever the width of the layer.
 //
 // rows: taps * Ci (padded); columns: Co / 4. A row of a block is 8 vec4, in the last block what is left.

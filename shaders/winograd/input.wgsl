@@ -1,6 +1,6 @@
 // Winograd's transform of a map: v[p, tile] = (Bt d B)[p] of the {{ m + 2 }} x {{ m + 2 }} patch d that a tile of {{ m }} x {{ m }} results sees; the matrices
 // stand in src/graph/op/winograd.rs. Patches overlap by two pixels. i: a tile and a pair of channels, since the patch of a whole
-// group of 4 would not fit the registers of RDNA 3.
+// quad would not fit the registers of RDNA 3.
 //
 // x: [N, H, W, C], v: [{{ (m + 2) * (m + 2) }}, tiles, C], in pairs of channels; each position p is an operand of a matrix product of its own.
 // First the rows of the patch, as they come from memory, then the columns.
@@ -35,14 +35,14 @@ fn to_pair(v: vec2<f32>) -> Pair {
 #endif
 
 struct Params {
-    count: u32,        // tiles * pairs
-    pairs: u32,        // C / 2
+    count: u32,      // tiles * pairs
+    pairs: u32,      // C / 2
     height: u32,
     width: u32,
-    tiles_down: u32,   // of an image
+    tiles_down: u32, // of an image
     tiles_across: u32,
     padding: i32,
-    n: u32,            // {{ n }}, for loops alone
+    n: u32,          // {{ n }}, for loops alone
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,7 +1,7 @@
 // Results of a Winograd convolution: y = epilogue(At m A) for a tile of {{ m }} x {{ m }} pixels, m its {{ (m + 2) * (m + 2) }} sums over input channels; the
-// matrices stand in src/graph/op/winograd.rs. i: a tile and a group of 4 channels.
+// matrices stand in src/graph/op/winograd.rs. i: a tile and a quad.
 //
-// m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in groups of 4 channels, bias: [C], gate: [N, C] in vec4.
+// m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in quads, bias: [C], gate: [N, C] in vec4.
 // First the rows of sums, as they come from memory, then the columns.
 #if rolled
 // Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes long to
@@ -13,20 +13,20 @@
 #include "shared/activation.wgsl"
 
 struct Params {
-    count: u32,        // tiles * groups
-    groups: u32,       // C / 4
+    count: u32,      // tiles * quads
+    quads: u32,      // C / 4
     height: u32,
     width: u32,
-    tiles_down: u32,   // of an image
+    tiles_down: u32, // of an image
     tiles_across: u32,
-    n: u32,            // {{ n }}, for loops alone
+    n: u32,          // {{ n }}, for loops alone
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> sums: array<Full>;
-@group(0) @binding(2) var<storage, read_write> y: array<Group>;
-// All results of a group have one bias, which is loaded once.
-#set out_groups, first_binding, bias_added = "p.groups", 3, true
+@group(0) @binding(2) var<storage, read_write> y: array<Quad>;
+// All results of a quad have one bias, which is loaded once.
+#set out_quads, first_binding, bias_added = "p.quads", 3, true
 #include "conv/epilogue.wgsl"
 
 alias Line = array<vec4<f32>, {{ m }}>;
@@ -54,20 +54,20 @@ fn row_of_sums(r: u32, i: u32) -> Line {
 
 // What lies beyond the map's edge is stored at the edge, before the pixel that belongs there, since a tile is stored from its far
 // corner on. That costs less than to ask, pixel by pixel.
-fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, group: u32) {
+fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, quad: u32) {
     let pixel = min(place, vec2<u32>(p.width, p.height) - 1u);
-    let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.groups + group;
-    y[at] = narrow(finish(sum, image, group, at));
+    let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.quads + quad;
+    y[at] = narrow(finish(sum, image, quad, at));
 }
 
 fn each(i: u32) {
-    let group = i % p.groups;
-    let tile = i / p.groups;
+    let quad = i % p.quads;
+    let tile = i / p.quads;
     let line = tile / p.tiles_across;
     let image = line / p.tiles_down;
     let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
 #if bias
-    let start = from_full(bias[group]);
+    let start = from_full(bias[quad]);
 #endif
 #if rolled
 #for r in range(n)
@@ -82,7 +82,7 @@ fn each(i: u32) {
     for (var c = p.n - 2u; c > 0u; c--) {
         let column = transform({% for r in range(n) %}row{{ r }}[{{ m - 1 }}]{{ ", " if not loop.last }}{% endfor %});
 #for r in range(m)|reverse
-        store(column[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>(c - 1u, {{ r }}u), image, group);
+        store(column[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>(c - 1u, {{ r }}u), image, quad);
 #endfor
 #for r in range(n)
         row{{ r }} = Line(row{{ r }}[{{ m - 1 }}], {% for k in range(m - 1) %}row{{ r }}[{{ k }}]{{ ", " if not loop.last }}{% endfor %});
@@ -95,7 +95,7 @@ fn each(i: u32) {
 #for c in range(m)|reverse
     let column{{ c }} = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
 #for r in range(m)|reverse
-    store(column{{ c }}[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>({{ c }}u, {{ r }}u), image, group);
+    store(column{{ c }}[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>({{ c }}u, {{ r }}u), image, quad);
 #endfor
 #endfor
 #endif

@@ -3,7 +3,7 @@
 #if flipped
 // For the input gradient: of the kernel turned round, with its channels exchanged. i: four input channels of an output channel.
 #else
-// i: an input channel and a group of 4 output channels.
+// i: an input channel and a quad of output channels.
 #endif
 #if rolled
 // Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes long to
@@ -51,9 +51,9 @@ fn transform(k0: vec4<f32>, k1: vec4<f32>, k2: vec4<f32>) -> Line {
 #if flipped
 // A tap of four input channels from `column` on, of output channel `row`.
 fn kernel(tap: u32, row: u32, column: u32) -> vec4<f32> {
-    let out_groups = p.rows / 4u;
-    let at = weight_at((tap * p.columns + column) * 4u, row / 4u, 36u * p.columns, out_groups) * 4u + row % 4u;
-    let step = weight_row_stride(row / 4u, out_groups) * 4u;
+    let out_quads = p.rows / 4u;
+    let at = weight_at((tap * p.columns + column) * 4u, row / 4u, 36u * p.columns, out_quads) * 4u + row % 4u;
+    let step = weight_row_stride(row / 4u, out_quads) * 4u;
     return vec4<f32>(w[at], w[at + step], w[at + 2u * step], w[at + 3u * step]);
 }
 #else

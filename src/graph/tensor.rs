@@ -1,6 +1,6 @@
 //! Tensors: shape, element type, storage layout and the part they play.
 
-/// Channels travel in groups of this many, so that a channel group is one `vec4` in a shader.
+/// Channels travel in quads: this many at a time, so that a quad is one `vec4` in a shader.
 pub const LANES: usize = 4;
 
 /// Output channels of a block of weights. Kernels multiply by blocks of columns; lying together, a block is read straight
@@ -12,7 +12,7 @@ pub const WEIGHT_BLOCK: usize = 32;
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
-    /// IEEE 754 binary16, for storage alone: kernels compute in f32. Only in padded layouts, so that a channel group is 8 bytes.
+    /// IEEE 754 binary16, for storage alone: kernels compute in f32. Only in padded layouts, so that a quad is 8 bytes.
     F16,
     /// Unsigned 32-bit: labels, counters, and pixels packed as RGBA, 8 bits each, red lowest.
     U32,
@@ -151,8 +151,8 @@ impl Spec {
         self.storage_shape().iter().map(|&d| d as u64).product::<u64>() * self.dtype.bytes()
     }
 
-    /// Bytes of a channel group.
-    pub fn group_bytes(&self) -> u64 {
+    /// Bytes of a quad.
+    pub fn quad_bytes(&self) -> u64 {
         LANES as u64 * self.dtype.bytes()
     }
 
@@ -161,8 +161,8 @@ impl Spec {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The last dimension in groups of [`LANES`].
-    pub fn groups(&self) -> usize {
+    /// The last dimension in quads.
+    pub fn quads(&self) -> usize {
         self.last().div_ceil(LANES)
     }
 

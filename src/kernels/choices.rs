@@ -188,9 +188,9 @@ mod tests {
             parts: 1,
         };
         assert_eq!(shape.to_string(), "input gradient 3x1 stride 2 padding 1, 2x40x30x64 to 100");
-        assert_eq!((shape.pixels(), shape.in_groups(), shape.out_groups()), (2 * 20 * 15, 25, 16));
+        assert_eq!((shape.pixels(), shape.in_quads(), shape.out_quads()), (2 * 20 * 15, 25, 16));
         let forward = ConvShape { direction: Direction::Forward, ..shape };
-        assert_eq!((forward.pixels(), forward.in_groups(), forward.out_groups()), (2 * 20 * 16, 16, 25));
+        assert_eq!((forward.pixels(), forward.in_quads(), forward.out_quads()), (2 * 20 * 16, 16, 25));
 
         let [default, other] = [0, 1].map(|i| candidates(LLVMPIPE, &shape)[i]);
         let choices = Choices::only(&shape, other);

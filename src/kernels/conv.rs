@@ -22,8 +22,8 @@ struct Walk {
     taps: [usize; 2],
     first_tap: usize,
     kernel_rows: usize,
-    in_groups: usize,
-    out_groups: usize,
+    in_quads: usize,
+    out_quads: usize,
 }
 
 impl Walk {
@@ -37,7 +37,7 @@ impl Walk {
         mut views: Vec<View>,
     ) -> Launch {
         let pixels = self.images * self.grid[0] * self.grid[1];
-        let [block_pixels, block_groups] = variant.map_block(l.target.lanes);
+        let [block_pixels, block_quads] = variant.map_block(l.target.lanes);
         let kernel = |template| l.kernel_with_weights(template, l.input(1).spec);
         let rectified = epilogue.activation == Activation::Relu;
         let kernel = match variant {
@@ -57,13 +57,13 @@ impl Walk {
                 tile.set(kernel("conv/registers"), l.target.lanes).with("activation", activation(rest))
             }
         };
-        let sequence = self.taps[0] * self.taps[1] * self.in_groups;
+        let sequence = self.taps[0] * self.taps[1] * self.in_quads;
         // As many parts as rows of taps have one each. Others end where they may: tiles take four elements at a time.
         let part_length = match parts {
-            _ if parts == self.taps[0] => self.taps[1] * self.in_groups,
+            _ if parts == self.taps[0] => self.taps[1] * self.in_quads,
             _ => sequence.div_ceil(parts).next_multiple_of(4),
         };
-        let column_blocks = self.out_groups.div_ceil(block_groups);
+        let column_blocks = self.out_quads.div_ceil(block_quads);
         let params = words![
             pixels,
             self.grid[0],
@@ -83,12 +83,12 @@ impl Walk {
             self.taps[1],
             self.first_tap,
             self.kernel_rows,
-            self.in_groups,
-            self.out_groups,
+            self.in_quads,
+            self.out_quads,
             column_blocks,
             parts,
             part_length,
-            self.images * self.out[0] * self.out[1] * self.out_groups,
+            self.images * self.out[0] * self.out[1] * self.out_quads,
             usize::from(epilogue.bias),
             usize::from(epilogue.gate),
             usize::from(epilogue.shortcut),
@@ -118,8 +118,8 @@ pub(super) fn sum_partials(
     let image = output.vec4() / output.spec.shape[0].max(1);
     let kernel = with_epilogue(l.kernel_storing(output.spec.dtype, "conv/sum_partials"), epilogue);
     let views = [&[partial, y], rest].concat();
-    let count = (y.bytes / output.spec.group_bytes()) as usize;
-    l.each(kernel, views, count, words![parts, image, output.spec.groups()]);
+    let count = (y.bytes / output.spec.quad_bytes()) as usize;
+    l.each(kernel, views, count, words![parts, image, output.spec.quads()]);
 }
 
 pub(super) fn size(map: &Operand<'_>) -> [usize; 2] {
@@ -153,9 +153,9 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             tap_step: 1,
             taps,
             first_tap: 0,
-            kernel_rows: w.vec4() / y.spec.groups(),
-            in_groups: x.spec.groups(),
-            out_groups: y.spec.groups(),
+            kernel_rows: w.vec4() / y.spec.quads(),
+            in_quads: x.spec.quads(),
+            out_quads: y.spec.quads(),
         };
         let bias = op.epilogue.bias.then(|| l.input(2).whole());
         let rest: Vec<View> = bias.into_iter().chain(maps[2..].iter().map(|m| m.images(&run))).collect();
@@ -189,9 +189,9 @@ pub(super) fn products(l: &mut Lowering<'_>) {
         tap_step: 1,
         taps: [positions, 1],
         first_tap: 0,
-        kernel_rows: u.vec4() / m.spec.groups(),
-        in_groups: v.spec.groups(),
-        out_groups: m.spec.groups(),
+        kernel_rows: u.vec4() / m.spec.quads(),
+        in_quads: v.spec.quads(),
+        out_quads: m.spec.quads(),
     };
     let views = vec![v.whole(), u.whole(), m.whole()];
     l.launches.push(walk.launch(l, l.variant(), positions, &Epilogue::NONE, views));
@@ -203,7 +203,7 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let padding = op.padding.before(op.size, kernel, op.stride);
     let (exchanged, partial) = (l.workspace(), l.scratch(Scratch::Partials));
     let parts = op.parts(w.spec, dx.spec, busy(l.target));
-    let params = words![dx.spec.groups(), dy.spec.groups(), kernel[0], kernel[1], op.stride];
+    let params = words![dx.spec.quads(), dy.spec.quads(), kernel[0], kernel[1], op.stride];
     l.each(l.kernel_in_full("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4() / 4, params);
 
     let addend = op.addend.then(|| l.input(2));
@@ -233,9 +233,9 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 tap_step: -1,
                 taps,
                 first_tap: first_tap - taps[0] * taps[1],
-                kernel_rows: w.vec4() / dx.spec.groups(),
-                in_groups: dy.spec.groups(),
-                out_groups: dx.spec.groups(),
+                kernel_rows: w.vec4() / dx.spec.quads(),
+                in_quads: dy.spec.quads(),
+                out_quads: dx.spec.quads(),
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
             if parts > 1 {
@@ -257,11 +257,11 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
     let ([kh, kw], [h, w], [oh, ow]) = (op.kernel, size(&x), size(&dy));
-    let (in_groups, out_groups) = (x.spec.groups(), dy.spec.groups());
+    let (in_quads, out_quads) = (x.spec.quads(), dy.spec.quads());
     // The products of a run, each of how many rows: tiles take all taps as one product.
-    let (products, row_groups) = match l.target.family {
-        Family::Tiles => (1, kh * kw * in_groups),
-        Family::Registers => (kh * kw, in_groups),
+    let (products, row_quads) = match l.target.family {
+        Family::Tiles => (1, kh * kw * in_quads),
+        Family::Registers => (kh * kw, in_quads),
     };
     let runs = op.runs(x.spec, dy.spec, busy(l.target));
     let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
@@ -270,10 +270,10 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),
         ConvVariant::Registers(tile) => tile.set(l.kernel("conv/weight_grad_registers"), l.target.lanes),
     };
-    let [block_rows, block_groups] = variant.weight_block(l.target.lanes);
+    let [block_rows, block_quads] = variant.weight_block(l.target.lanes);
     let partial = if runs.count > 1 { l.workspace() } else { dw.whole() };
-    let row_blocks = row_groups.div_ceil(block_rows);
-    let column_blocks = out_groups.div_ceil(block_groups);
+    let row_blocks = row_quads.div_ceil(block_rows);
+    let column_blocks = out_quads.div_ceil(block_quads);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let params = words![
             slice.len(),
@@ -290,8 +290,8 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             op.stride,
             top,
             left,
-            in_groups,
-            out_groups,
+            in_quads,
+            out_quads,
             row_blocks,
             column_blocks,
         ];

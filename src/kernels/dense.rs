@@ -10,7 +10,7 @@ pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> 
     }
     let kernel = l.kernel_with_weights("dense/linear", l.input(1).spec).with("activation", activation(op.activation));
     let views = vec![x.whole(), l.input(1).whole(), l.input(2).whole(), y.whole()];
-    l.team(kernel, views, y.vec4(), words![x.spec.groups(), y.spec.groups()]);
+    l.team(kernel, views, y.vec4(), words![x.spec.quads(), y.spec.quads()]);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::conv::{size, sum_partials};
 use super::{Kernel, Lowering, Setting, TooLarge, View, activation, busy, words};
 use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Epilogue};
 
-/// Pixels down and across of a map that an invocation computes, of one channel group. Twice as many each way would halve the loads once
+/// Pixels down and across of a map that an invocation computes, of one quad. Twice as many each way would halve the loads once
 /// more, but take the registers of some 50 numbers more.
 const TILE: [usize; 2] = [2, 4];
 
@@ -28,7 +28,7 @@ fn shaped(kernel: Kernel, [kh, kw]: [usize; 2], stride: usize, [tile_h, tile_w]:
 
 pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), TooLarge> {
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
-    let (taps, groups) = ([w.spec.shape[0], w.spec.shape[1]], x.spec.groups());
+    let (taps, quads) = ([w.spec.shape[0], w.spec.shape[1]], x.spec.quads());
     let ([h, width], [oh, ow]) = (size(&x), size(&y));
     let [top, left] = op.padding.before([h, width], taps, op.stride);
     let tile = forward_tile(taps[1], op.stride);
@@ -39,15 +39,15 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), 
     for run in l.image_slices(&[x, y])? {
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
         views.extend(op.bias.then(|| l.input(2).whole()));
-        let params = words![groups, h, width, oh, ow, top, left, tiles[0], tiles[1]];
-        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * groups, params);
+        let params = words![quads, h, width, oh, ow, top, left, tiles[0], tiles[1]];
+        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * quads, params);
     }
     Ok(())
 }
 
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &DepthwiseInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
-    let (taps, groups) = ([w.spec.shape[0], w.spec.shape[1]], dx.spec.groups());
+    let (taps, quads) = ([w.spec.shape[0], w.spec.shape[1]], dx.spec.quads());
     let ([h, width], [oh, ow]) = (op.size, size(&dy));
     let [top, left] = op.padding.before(op.size, taps, op.stride);
     // Whole multiples of the stride.
@@ -60,15 +60,15 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &DepthwiseInputGrad) -> Resul
     for run in l.image_slices(&maps)? {
         let mut views = vec![dy.images(&run), w.whole(), dx.images(&run)];
         views.extend(addend.map(|a| a.images(&run)));
-        let params = words![groups, h, width, oh, ow, top, left, tiles[0], tiles[1]];
-        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * groups, params);
+        let params = words![quads, h, width, oh, ow, top, left, tiles[0], tiles[1]];
+        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * quads, params);
     }
     Ok(())
 }
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &DepthwiseWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let ([h, w], [oh, ow], groups) = (size(&x), size(&dy), x.spec.groups());
+    let ([h, w], [oh, ow], quads) = (size(&x), size(&dy), x.spec.quads());
     let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
     let runs = op.runs(x.spec, dy.spec, busy(l.target));
     let partial: View = if runs.count > 1 { l.workspace() } else { dw.whole() };
@@ -77,9 +77,9 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &DepthwiseWeightGrad) -> Res
         let first_run = slice.start / runs.images * runs.per_image;
         let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
         let params =
-            words![groups, h, w, oh, ow, top, left, slice.len(), runs.images, runs.per_image, runs.lines, first_run,];
+            words![quads, h, w, oh, ow, top, left, slice.len(), runs.images, runs.per_image, runs.lines, first_run,];
         let views = vec![x.images(&slice), dy.images(&slice), partial];
-        l.each(kernel.clone(), views, slice_runs * op.kernel[0] * groups, params);
+        l.each(kernel.clone(), views, slice_runs * op.kernel[0] * quads, params);
     }
     if runs.count > 1 {
         sum_partials(l, runs.count, &Epilogue::NONE, [partial, dw.whole()], &[]);

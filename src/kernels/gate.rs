@@ -12,11 +12,11 @@ pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLa
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("activation", activation(op.activation));
-    let groups = maps[0].spec.groups();
-    let image_vec4 = maps[0].pixels() * groups;
+    let quads = maps[0].spec.quads();
+    let image_vec4 = maps[0].pixels() * quads;
     for run in l.image_slices(&maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
-        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words![groups, image_vec4]);
+        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words![quads, image_vec4]);
     }
     Ok(())
 }
@@ -39,19 +39,19 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("result", Setting::Flag(op.reads_result()))
         .with("activation", activation(op.activation));
-    let groups = x.spec.groups();
+    let quads = x.spec.quads();
     let cut = PixelChunks::over(x.spec);
     for run in l.image_slices(&maps)? {
         let mut views: Vec<View> = maps.iter().map(|m| m.images(&run)).collect();
         if !op.gate {
-            l.each(kernel.clone(), views, x.vec4_in(&run), words![groups]);
+            l.each(kernel.clone(), views, x.vec4_in(&run), words![quads]);
             continue;
         }
         if cut.chunks > 1 {
             views[4] = l.workspace(); // the chunks' sums instead of dgate
         }
-        let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks];
-        l.team(kernel.clone(), views, run.len() * cut.chunks * groups, params);
+        let params = words![quads, cut.pixels, cut.chunk_pixels, cut.chunks];
+        l.team(kernel.clone(), views, run.len() * cut.chunks * quads, params);
         sum_chunks(l, &cut, l.output(1), &run, 1.0);
     }
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn dropout(l: &mut Lowering<'_>, op: &Dropout) {
     let threshold = (f64::from(op.rate) * f64::from(1u32 << 24)).ceil() as u32;
     let scale = (1.0 / (1.0 - f64::from(op.rate))) as f32;
     let kernel = Kernel::new("gate/dropout").with("per_sample", Setting::Flag(op.scope == DropoutScope::Sample));
-    let params = words![x.spec.groups(), x.spec.last(), op.stream, threshold, scale];
+    let params = words![x.spec.quads(), x.spec.last(), op.stream, threshold, scale];
     l.each(kernel, vec![x.whole(), clock.whole(), y.whole()], x.vec4(), params);
 }
 

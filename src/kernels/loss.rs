@@ -6,7 +6,7 @@ use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropy) {
     let (logits, loss, top1, rows) = (l.input(0), l.output(0), l.output(1), l.output(2));
     let count = logits.spec.shape[0];
-    let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
+    let params = words![logits.spec.last(), logits.spec.quads() * 4, op.label_smoothing];
     let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
     let views = views(l, rows.whole());
     l.each(kernel, views, count, params);
@@ -15,7 +15,7 @@ pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntro
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {
     let (logits, dlogits) = (l.input(0), l.output(0));
-    let params = words![logits.spec.last(), logits.spec.groups() * 4, op.label_smoothing];
+    let params = words![logits.spec.last(), logits.spec.quads() * 4, op.label_smoothing];
     let kernel = Kernel::new("loss/softmax_cross_entropy_grad")
         .with("mixed", Setting::Flag(op.mixed))
         .with("scaled", Setting::Flag(op.scaled));

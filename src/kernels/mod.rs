@@ -306,12 +306,12 @@ impl Operand<'_> {
 
     /// Number of `vec4` in a run of images.
     fn vec4_in(&self, run: &Range<usize>) -> usize {
-        (self.image_bytes() * run.len() as u64 / self.spec.group_bytes()) as usize
+        (self.image_bytes() * run.len() as u64 / self.spec.quad_bytes()) as usize
     }
 
     /// Number of `vec4` in memory.
     fn vec4(&self) -> usize {
-        (self.spec.bytes() / self.spec.group_bytes()) as usize
+        (self.spec.bytes() / self.spec.quad_bytes()) as usize
     }
 
     /// Height times width of a map.

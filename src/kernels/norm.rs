@@ -19,7 +19,7 @@ fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<u
 
 /// Launches a kernel that leaves two sums per chunk and channel in the workspace.
 fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
-    let groups = maps[0].spec.groups();
+    let quads = maps[0].spec.quads();
     let column_blocks = Reduction::column_blocks(maps[0].spec);
     for run in row_slices(&maps[0], reduction) {
         let chunks = run.len().div_ceil(reduction.chunk_rows);
@@ -27,18 +27,18 @@ fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors:
         let mut views: Vec<View> = maps.iter().map(|m| m.rows(&run)).collect();
         views.extend(vectors);
         views.push(l.workspace());
-        let params = words![groups, column_blocks, run.len(), reduction.chunk_rows, first_chunk];
+        let params = words![quads, column_blocks, run.len(), reduction.chunk_rows, first_chunk];
         l.launch(kernel.clone(), views, params, fold(chunks * column_blocks));
     }
 }
 
 pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     let (x, mean, inverse_deviation) = (l.input(0), l.output(1).whole(), l.output(2).whole());
-    let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
+    let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
     partial(l, &l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
-    l.team(Kernel::new("norm/merge_statistics"), views, groups, params);
+    l.team(Kernel::new("norm/merge_statistics"), views, quads, params);
     let vectors = [l.input(1).whole(), l.input(2).whole(), mean, inverse_deviation];
     normalize_rows(l, &vectors, op.activation);
 }
@@ -51,13 +51,13 @@ pub(super) fn normalize(l: &mut Lowering<'_>, op: &Normalize) {
 /// `vectors`: gamma, beta, mean, inverse deviation.
 fn normalize_rows(l: &mut Lowering<'_>, vectors: &[View; 4], function: Activation) {
     let (x, y) = (l.input(0), l.output(0));
-    let groups = x.spec.groups();
+    let quads = x.spec.quads();
     for run in row_slices(&x, &Reduction::over(x.spec)) {
         let mut views = vec![x.rows(&run)];
         views.extend(vectors);
         views.push(y.rows(&run));
         let kernel = normalize_kernel(l, false, function);
-        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * groups, words![groups, run.len()]);
+        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * quads, words![quads, run.len()]);
     }
 }
 
@@ -70,19 +70,19 @@ fn normalize_kernel(l: &Lowering<'_>, from_variance: bool, function: Activation)
 
 pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
-    let (groups, reduction) = (x.spec.groups(), Reduction::over(x.spec));
+    let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
     let vectors: Vec<View> = (2..6).map(|i| l.input(i).whole()).collect();
     let function = activation(op.activation);
     partial(l, &l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
     let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
-    l.team(Kernel::new("norm/merge_gradients"), views, groups, words![reduction.chunks, reduction.rows as f32]);
+    l.team(Kernel::new("norm/merge_gradients"), views, quads, words![reduction.chunks, reduction.rows as f32]);
     for run in row_slices(&x, &reduction) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);
         views.extend([l.workspace(), dx.rows(&run)]);
         let kernel = l.kernel("norm/input_gradient").with("activation", function);
         let kernel = kernel.with("run", Setting::Number(RUN_ROWS));
-        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * groups, words![groups, run.len()]);
+        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * quads, words![quads, run.len()]);
     }
 }
 
@@ -93,17 +93,17 @@ pub(super) fn batch_norm_inference(l: &mut Lowering<'_>, op: &BatchNormInference
         views.extend((1..5).map(|i| l.input(i).whole()));
         views.push(y.images(&run));
         let kernel = normalize_kernel(l, true, op.activation);
-        let (groups, rows) = (x.spec.groups(), run.len() * x.pixels());
-        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * groups, words![groups, rows, op.eps]);
+        let (quads, rows) = (x.spec.quads(), run.len() * x.pixels());
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words![quads, rows, op.eps]);
     }
     Ok(())
 }
 
 pub(super) fn fold_batch_norm(l: &mut Lowering<'_>, op: &FoldBatchNorm) {
     let w = l.input(0);
-    let groups = w.spec.groups();
+    let quads = w.spec.quads();
     let mut views: Vec<View> = (0..5).map(|i| l.input(i).whole()).collect();
     views.extend([l.output(0).whole(), l.output(1).whole()]);
     let kernel = Kernel::new("norm/fold").with("depthwise", Setting::Flag(w.spec.layout == Layout::Depthwise));
-    l.each(kernel, views, w.vec4() + groups, words![w.vec4(), groups, op.eps]);
+    l.each(kernel, views, w.vec4() + quads, words![w.vec4(), quads, op.eps]);
 }

@@ -8,12 +8,12 @@ use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, PixelChunks};
 pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
     let cut = PixelChunks::over(x.spec);
-    let groups = x.spec.groups();
+    let quads = x.spec.quads();
     let mean = 1.0 / cut.pixels as f32;
     for run in l.image_slices(&[x, y])? {
         let (sums, scale) = if cut.chunks == 1 { (y.images(&run), mean) } else { (l.workspace(), 1.0) };
-        let params = words![groups, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
-        let count = run.len() * cut.chunks * groups;
+        let params = words![quads, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
+        let count = run.len() * cut.chunks * quads;
         l.team(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
         sum_chunks(l, &cut, y, &run, mean);
     }
@@ -23,13 +23,13 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
 /// Adds the chunks' sums of a run of images, which the workspace holds, where there is more than one chunk.
 pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>, run: &Range<usize>, scale: f32) {
     if cut.chunks > 1 {
-        let params = words![y.spec.groups(), cut.chunks, scale];
+        let params = words![y.spec.quads(), cut.chunks, scale];
         l.each(Kernel::new("pool/sum_chunks"), vec![l.workspace(), y.images(run)], y.vec4_in(run), params);
     }
 }
 
 pub(super) fn global_avg_grad(l: &mut Lowering<'_>, op: &GlobalAvgPoolGrad) -> Result<(), TooLarge> {
-    let params = words![l.output(0).spec.groups(), op.size[0] * op.size[1]];
+    let params = words![l.output(0).spec.quads(), op.size[0] * op.size[1]];
     gradient(l, "pool/global_avg_grad", op.addend, &params)
 }
 
@@ -37,14 +37,14 @@ pub(super) fn avg_2x2(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
     for run in l.image_slices(&[x, y])? {
         let views = vec![x.images(&run), y.images(&run)];
-        let params = words![x.spec.groups(), x.spec.shape[1], x.spec.shape[2]];
+        let params = words![x.spec.quads(), x.spec.shape[1], x.spec.shape[2]];
         l.each(l.kernel("pool/avg_2x2"), views, y.vec4_in(&run), params);
     }
     Ok(())
 }
 
 pub(super) fn avg_2x2_grad(l: &mut Lowering<'_>, op: &AvgPool2x2Grad) -> Result<(), TooLarge> {
-    let params = words![l.output(0).spec.groups(), op.size[0], op.size[1]];
+    let params = words![l.output(0).spec.quads(), op.size[0], op.size[1]];
     gradient(l, "pool/avg_2x2_grad", op.addend, &params)
 }
 
@@ -80,7 +80,7 @@ fn windows(
     for run in l.image_slices(maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let count = maps[maps.len() - 1].vec4_in(&run);
-        l.each(l.kernel(template), views, count, words![map.spec.groups(), h, w, oh, ow]);
+        l.each(l.kernel(template), views, count, words![map.spec.quads(), h, w, oh, ow]);
     }
     Ok(())
 }

@@ -105,8 +105,8 @@ impl ConvShape {
         self.result().iter().product::<usize>() * self.input[0]
     }
 
-    /// Groups of four channels along the rows of the product: those that are summed over, or for a weight gradient the input's.
-    pub(super) fn in_groups(&self) -> usize {
+    /// Quads along the rows of the product: those that are summed over, or for a weight gradient the input's.
+    pub(super) fn in_quads(&self) -> usize {
         let [_, _, _, ci] = self.input;
         if self.direction == Direction::InputGrad { self.out_channels } else { ci }.div_ceil(4)
     }
@@ -114,24 +114,24 @@ impl ConvShape {
     /// Rows of the product for GPUs: pixels, or for a weight gradient taps times input channels.
     pub(super) fn rows(&self) -> usize {
         match self.direction {
-            Direction::WeightGrad => self.kernel[0] * self.kernel[1] * self.in_groups() * 4,
+            Direction::WeightGrad => self.kernel[0] * self.kernel[1] * self.in_quads() * 4,
             _ => self.pixels(),
         }
     }
 
     /// Workgroups that compute the product by a tile.
     pub(super) fn workgroups(&self, tile: Tile) -> usize {
-        self.rows().div_ceil(tile.rows) * self.out_groups().div_ceil(tile.groups) * self.parts
+        self.rows().div_ceil(tile.rows) * self.out_quads().div_ceil(tile.quads) * self.parts
     }
 
     /// Share of the lanes that hold channels where they lie along the input's and the output's.
     pub(super) fn filled(&self, lanes: usize) -> f64 {
-        let share = |groups: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
-        share(self.in_groups()) * share(self.out_groups())
+        let share = |quads: usize| quads as f64 / quads.next_multiple_of(lanes) as f64;
+        share(self.in_quads()) * share(self.out_quads())
     }
 
-    /// Groups of four channels along the columns of the product, those of the result.
-    pub(super) fn out_groups(&self) -> usize {
+    /// Quads along the columns of the product, those of the result.
+    pub(super) fn out_quads(&self) -> usize {
         let [_, _, _, ci] = self.input;
         if self.direction == Direction::InputGrad { ci } else { self.out_channels }.div_ceil(4)
     }

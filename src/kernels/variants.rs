@@ -23,8 +23,8 @@ pub enum ConvVariant {
 pub struct Tile {
     /// Rows of the product: pixels, or taps times input channels.
     pub(super) rows: usize,
-    /// Groups of 4 output channels.
-    pub(super) groups: usize,
+    /// Quads of output channels.
+    pub(super) quads: usize,
     threads: usize,
 }
 
@@ -33,20 +33,20 @@ pub struct Tile {
 pub struct RegisterTile {
     /// What the lanes of a workgroup lie along: `pixels`, `channels`, or the `lines` of a weight gradient's run.
     lanes_along: &'static str,
-    /// Pixels, or groups of input channels, that it loads.
+    /// Pixels, or quads of input channels, that it loads.
     own: usize,
-    /// Groups of output channels that it keeps sums of.
+    /// Quads of output channels that it keeps sums of.
     cols: usize,
 }
 
 /// 8 x 8 results a thread: 91 % of the instructions are multiply-adds.
-const LARGE: Tile = Tile { rows: 128, groups: 16, threads: 128 };
+const LARGE: Tile = Tile { rows: 128, quads: 16, threads: 128 };
 /// 8 x 4 a thread, 87 %.
-const NARROW: Tile = Tile { rows: 128, groups: 8, threads: 128 };
+const NARROW: Tile = Tile { rows: 128, quads: 8, threads: 128 };
 /// 4 x 8 a thread, 85 %, and twice the workgroups.
-const MEDIUM: Tile = Tile { rows: 64, groups: 16, threads: 128 };
+const MEDIUM: Tile = Tile { rows: 64, quads: 16, threads: 128 };
 /// The same for a map of 5 x 5.
-const FLAT: Tile = Tile { rows: 32, groups: 16, threads: 64 };
+const FLAT: Tile = Tile { rows: 32, quads: 16, threads: 64 };
 
 /// A line of a table. The predicates are given the shape and what the kernel is for.
 struct Line {
@@ -62,34 +62,34 @@ struct Line {
 /// Of the register kernels, larger ones load less for a multiply-add, and llvmpipe translates them one after another, each as long
 /// as a hundred runs of it take: 3 x 2 is 6 % faster than 4 x 1, and takes twice as long to translate.
 const MAPS: &[Line] = &[
-    tiles(NARROW, |s, _| s.out_groups() <= NARROW.groups),
+    tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
     tiles(MEDIUM, |s, t| s.workgroups(LARGE) < busy(t).map),
     tiles(LARGE, |_, _| true),
-    lanes(registers("channels", 4, 1), |s, t| s.out_groups() >= t.lanes, |_, _| true),
-    lanes(registers("pixels", 4, 4), |s, _| s.out_groups() >= 4, |_, _| true),
-    lanes(registers("pixels", 4, 2), |s, _| s.out_groups() >= 2, |_, _| true),
-    lanes(registers("pixels", 8, 1), |s, _| s.out_groups() == 1, |_, _| true),
-    lanes(registers("channels", 3, 2), |s, t| s.out_groups() >= t.lanes, |_, _| false),
-    lanes(registers("channels", 3, 1), |s, t| s.out_groups() >= t.lanes, |_, _| false),
-    lanes(registers("channels", 2, 2), |s, t| s.out_groups() >= t.lanes, |_, _| false),
-    lanes(registers("pixels", 8, 4), |s, _| s.out_groups() >= 4, |_, _| false),
-    lanes(registers("pixels", 8, 2), |s, _| s.out_groups() >= 2, |_, _| false),
+    lanes(registers("channels", 4, 1), |s, t| s.out_quads() >= t.lanes, |_, _| true),
+    lanes(registers("pixels", 4, 4), |s, _| s.out_quads() >= 4, |_, _| true),
+    lanes(registers("pixels", 4, 2), |s, _| s.out_quads() >= 2, |_, _| true),
+    lanes(registers("pixels", 8, 1), |s, _| s.out_quads() == 1, |_, _| true),
+    lanes(registers("channels", 3, 2), |s, t| s.out_quads() >= t.lanes, |_, _| false),
+    lanes(registers("channels", 3, 1), |s, t| s.out_quads() >= t.lanes, |_, _| false),
+    lanes(registers("channels", 2, 2), |s, t| s.out_quads() >= t.lanes, |_, _| false),
+    lanes(registers("pixels", 8, 4), |s, _| s.out_quads() >= 4, |_, _| false),
+    lanes(registers("pixels", 8, 2), |s, _| s.out_quads() >= 2, |_, _| false),
 ];
 
 /// Gradients of weights.
 const WEIGHTS: &[Line] = &[
-    tiles(NARROW, |s, _| s.out_groups() <= NARROW.groups),
+    tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
     tiles(MEDIUM, |s, t| s.workgroups(LARGE) < busy(t).weights),
     tiles(LARGE, |_, _| true),
-    lanes(registers("channels", 1, 2), |s, t| s.out_groups() > t.lanes, |s, t| s.filled(t.lanes) > 0.7),
-    lanes(registers("channels", 1, 1), |s, t| s.out_groups() >= t.lanes, |s, t| s.filled(t.lanes) > 0.7),
-    lanes(registers("lines", 2, 4), |s, _| s.in_groups() >= 2 && s.out_groups() >= 4, |_, _| true),
-    lanes(registers("lines", 2, 2), |s, _| s.in_groups() >= 2 && s.out_groups() >= 2, |_, _| true),
+    lanes(registers("channels", 1, 2), |s, t| s.out_quads() > t.lanes, |s, t| s.filled(t.lanes) > 0.7),
+    lanes(registers("channels", 1, 1), |s, t| s.out_quads() >= t.lanes, |s, t| s.filled(t.lanes) > 0.7),
+    lanes(registers("lines", 2, 4), |s, _| s.in_quads() >= 2 && s.out_quads() >= 4, |_, _| true),
+    lanes(registers("lines", 2, 2), |s, _| s.in_quads() >= 2 && s.out_quads() >= 2, |_, _| true),
     lanes(registers("lines", 1, 1), |_, _| true, |_, _| true),
-    lanes(registers("lines", 4, 4), |s, _| s.in_groups() >= 4 && s.out_groups() >= 4, |_, _| false),
-    lanes(registers("lines", 1, 4), |s, _| s.out_groups() >= 4, |_, _| false),
+    lanes(registers("lines", 4, 4), |s, _| s.in_quads() >= 4 && s.out_quads() >= 4, |_, _| false),
+    lanes(registers("lines", 1, 4), |s, _| s.out_quads() >= 4, |_, _| false),
 ];
 
 const fn tiles(tile: Tile, preferred: fn(&ConvShape, Target) -> bool) -> Line {
@@ -131,18 +131,18 @@ impl ConvVariant {
         }
     }
 
-    /// Pixels and groups of output channels that a workgroup computes of a map.
+    /// Pixels and quads of output channels that a workgroup computes of a map.
     pub(super) fn map_block(&self, lanes: usize) -> [usize; 2] {
         match self {
-            Self::Tiles(tile) => [tile.rows, tile.groups],
+            Self::Tiles(tile) => [tile.rows, tile.quads],
             Self::Registers(tile) => tile.map_block(lanes),
         }
     }
 
-    /// Groups of input channels (of all taps, for GPUs) and of output channels that a workgroup computes of a weight gradient.
+    /// Quads of input channels (of all taps, for GPUs) and of output channels that a workgroup computes of a weight gradient.
     pub(super) fn weight_block(&self, lanes: usize) -> [usize; 2] {
         match *self {
-            Self::Tiles(tile) => [tile.rows / 4, tile.groups],
+            Self::Tiles(tile) => [tile.rows / 4, tile.quads],
             Self::Registers(RegisterTile { lanes_along: "lines", own, cols }) => [own, cols],
             Self::Registers(tile) => [tile.own * lanes, tile.cols * lanes],
         }
@@ -154,15 +154,15 @@ impl Tile {
     pub(super) fn set(&self, kernel: Kernel) -> Kernel {
         kernel
             .with("rows", Setting::Number(self.rows))
-            .with("groups", Setting::Number(self.groups))
+            .with("quads", Setting::Number(self.quads))
             .with("threads", Setting::Number(self.threads))
     }
 }
 
 impl RegisterTile {
     fn map_block(&self, lanes: usize) -> [usize; 2] {
-        let groups = if self.lanes_along == "pixels" { self.cols } else { self.cols * lanes };
-        [self.own * lanes, groups]
+        let quads = if self.lanes_along == "pixels" { self.cols } else { self.cols * lanes };
+        [self.own * lanes, quads]
     }
 
     /// Settings of a register kernel.
@@ -178,7 +178,7 @@ impl RegisterTile {
 impl fmt::Display for ConvVariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tiles(Tile { rows, groups, threads }) => write!(f, "tiles {rows}x{}, {threads} threads", 4 * groups),
+            Self::Tiles(Tile { rows, quads, threads }) => write!(f, "tiles {rows}x{}, {threads} threads", 4 * quads),
             Self::Registers(RegisterTile { lanes_along, own, cols }) => {
                 write!(f, "registers along {lanes_along} {own}x{cols}")
             }

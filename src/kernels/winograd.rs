@@ -47,8 +47,8 @@ pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
         && matches!(shape.padding, Padding::Even(zeros) if zeros < TAPS);
     let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
     // A result may be larger than its map by two pixels each way.
-    let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_groups()];
-    let row_bytes = 16 * shape.in_groups().max(shape.out_groups());
+    let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_quads()];
+    let row_bytes = 16 * shape.in_quads().max(shape.out_quads());
     fits && tiles <= WinogradProduct::MAX_TILES
         && rows.iter().all(|rows| (rows * row_bytes) as u64 <= MAX_BINDING_BYTES)
 }
@@ -56,7 +56,7 @@ pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
 /// The tile that a convolution gets by default, if any.
 pub(super) fn preferred(target: Target, shape: &ConvShape) -> Option<WinogradTile> {
     let costs = Costs::of(target);
-    let (read, made) = (shape.in_groups(), shape.out_groups());
+    let (read, made) = (shape.in_quads(), shape.out_quads());
     let products = |rows: usize| (rows.next_multiple_of(costs.rows) * read * made) as f64;
     let direct = (TAPS * TAPS) as f64 * products(shape.pixels());
     let cost = |tile: WinogradTile| {
@@ -88,14 +88,14 @@ fn tiles(tile: WinogradTile, [_, height, width]: [usize; 3]) -> [usize; 2] {
     [height, width].map(|length| length.div_ceil(tile.results()))
 }
 
-/// Groups of channels of all tiles.
-fn groups(transformed: &Operand<'_>) -> usize {
-    transformed.spec.shape[2] * transformed.spec.groups()
+/// Quads of channels of all tiles.
+fn quads(transformed: &Operand<'_>) -> usize {
+    transformed.spec.shape[2] * transformed.spec.quads()
 }
 
 pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
     let (w, u) = (l.input(0), l.output(0));
-    let columns = u.spec.groups();
+    let columns = u.spec.quads();
     let count = u.vec4() / op.tile.positions();
     let kernel =
         set(l.kernel_in_full("winograd/weights"), op.tile, l.target).with("flipped", Setting::Flag(op.flipped));
@@ -107,8 +107,8 @@ pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
     let [_, height, width, _] = x.spec.as_map();
     let [down, across] = tiles(op.tile, op.output(x.spec));
     let kernel = set(l.kernel_in_full("winograd/input"), op.tile, l.target);
-    let params = words![2 * x.spec.groups(), height, width, down, across, op.padding, op.tile.patch()];
-    l.each(kernel, vec![x.whole(), v.whole()], 2 * groups(&v), params);
+    let params = words![2 * x.spec.quads(), height, width, down, across, op.padding, op.tile.patch()];
+    l.each(kernel, vec![x.whole(), v.whole()], 2 * quads(&v), params);
 }
 
 pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
@@ -118,5 +118,5 @@ pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
     let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile, l.target), &op.epilogue);
     let mut views = vec![m.whole(), y.whole()];
     views.extend((1..l.node.inputs.len()).map(|i| l.input(i).whole()));
-    l.each(kernel, views, groups(&m), words![y.spec.groups(), height, width, down, across, op.tile.patch()]);
+    l.each(kernel, views, quads(&m), words![y.spec.quads(), height, width, down, across, op.tile.patch()]);
 }

@@ -83,12 +83,12 @@ pub struct Workgroups {
 /// Side of the tile that small products get, half of the largest.
 const UNIT: usize = 64;
 
-/// Taps times groups of 4 input channels of a part, at least. A workgroup takes some 0.4 us for four of them where few share a compute
+/// Taps times quads of input channels of a part, at least. A workgroup takes some 0.4 us for four of them where few share a compute
 /// unit, so these take a third of the pass that adds up parts (measured on an H200 with 512 workgroups: RS-50's answer at 160 px
 /// takes 8 % less with 12 than with 24).
 const SHORTEST_PART: usize = 12;
 
-/// Parts of the sums of a map, of which `[rows, columns]` are computed at once, over a sequence of taps and channel groups.
+/// Parts of the sums of a map, of which `[rows, columns]` are computed at once, over a sequence of taps and quads.
 fn parts(map: &Spec, [rows, columns]: [usize; 2], sequence: usize, busy: Workgroups) -> usize {
     let tiles = rows.div_ceil(UNIT) * columns.div_ceil(UNIT);
     let for_binding = (super::MAX_BINDING_BYTES / part_bytes(map).max(1)) as usize;
@@ -97,7 +97,7 @@ fn parts(map: &Spec, [rows, columns]: [usize; 2], sequence: usize, busy: Workgro
 
 /// Bytes of a partial result of a map, which is f32 whatever the storage of the map.
 fn part_bytes(map: &Spec) -> u64 {
-    map.bytes() / map.group_bytes() * 16
+    map.bytes() / map.quad_bytes() * 16
 }
 
 /// Bytes of the partial results of a map.

@@ -134,9 +134,9 @@ pub struct DepthwiseWeightGrad {
 const INVOCATIONS: usize = 64;
 
 impl DepthwiseWeightGrad {
-    /// Runs enough for as many workgroups as keep the device busy, where an invocation has a channel group's line of the kernel.
+    /// Runs enough for as many workgroups as keep the device busy, where an invocation has a quad's line of the kernel.
     pub fn runs(&self, x: &Spec, dy: &Spec, busy: Workgroups) -> Runs {
-        Runs::cut(x, dy, (INVOCATIONS * busy.weights).div_ceil(self.kernel[0] * dy.groups()))
+        Runs::cut(x, dy, (INVOCATIONS * busy.weights).div_ceil(self.kernel[0] * dy.quads()))
     }
 }
 

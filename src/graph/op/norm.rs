@@ -16,7 +16,7 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// Chunks that give 512 workgroups of 8 channel groups each, of 64 rows at least: plenty of parallel
+    /// Chunks that give 512 workgroups of 8 quads each, of 64 rows at least: plenty of parallel
     /// work with few partial results to merge.
     pub fn over(map: &Spec) -> Self {
         let rows = map.rows();
@@ -25,17 +25,17 @@ impl Reduction {
         Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
     }
 
-    /// Channel groups that a workgroup takes; see `shaders/norm/chunks.wgsl`.
-    const COLUMN_GROUPS: usize = 8;
+    /// Quads that a workgroup takes; see `shaders/norm/chunks.wgsl`.
+    const COLUMN_QUADS: usize = 8;
 
     /// Workgroups side by side along a map's channels.
     pub fn column_blocks(map: &Spec) -> usize {
-        map.groups().div_ceil(Self::COLUMN_GROUPS)
+        map.quads().div_ceil(Self::COLUMN_QUADS)
     }
 
     /// Two partial results per chunk and channel.
     fn workspace_bytes(map: &Spec) -> u64 {
-        (Self::over(map).chunks * 2 * map.groups() * 16) as u64
+        (Self::over(map).chunks * 2 * map.quads() * 16) as u64
     }
 }
 

@@ -96,12 +96,12 @@ pub struct SquaredNorm {
 }
 
 impl SquaredNorm {
-    /// Groups of 4 elements of a chunk, each summed by one workgroup.
+    /// Quads of 4 elements of a chunk, each summed by one workgroup.
     pub const CHUNK: usize = 4096;
 
     /// Chunks of a tensor.
     pub fn chunks(x: &Spec) -> usize {
-        ((x.bytes() / x.group_bytes()) as usize).div_ceil(Self::CHUNK)
+        ((x.bytes() / x.quad_bytes()) as usize).div_ceil(Self::CHUNK)
     }
 }
 

@@ -26,7 +26,7 @@ impl PixelChunks {
     /// One partial sum per image, chunk and channel; none where each image is a single chunk.
     pub(super) fn workspace_bytes(map: &Spec) -> u64 {
         let chunks = Self::over(map).chunks;
-        if chunks > 1 { (map.shape[0] * chunks * map.groups() * 16) as u64 } else { 0 }
+        if chunks > 1 { (map.shape[0] * chunks * map.quads() * 16) as u64 } else { 0 }
     }
 }
 
