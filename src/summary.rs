@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::models::Preset;
 
-    /// Fact sheet 1.1, 1.2 and 10: RS-50 at 160 px.
+    /// RS-50 at 160 px: timm's parameters, and the GMACs of convolutions and linear layers alone.
     #[test]
     fn parts_add_up_to_the_fact_sheet() {
         let config = Preset::find("resnet-rs-50").unwrap().config(1000);

@@ -1,5 +1,5 @@
-//! The paper's advice on scaling as a search (Bello et al. 2021, section 6; fact sheet 5.7): which ResNet-RS to train for a budget of latency
-//! or memory on the adapter at hand.
+//! The paper's advice on scaling as a search (Bello et al. 2021, section 6): which ResNet-RS to train for a budget of
+//! latency or memory on the adapter at hand.
 //!
 //! 1. *Depth where over-fitting can occur, width otherwise.* Of the paper's regimes, 10, 100 and 350 epochs of ImageNet, the longest favours
 //!    depth and the others width. [`Task::long_epochs`] says where one becomes the other.

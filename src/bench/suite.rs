@@ -19,7 +19,8 @@ pub enum Suite {
     Paper,
 }
 
-/// The eleven networks of the paper's table of ResNet-RS, with the sides of their pictures (fact sheet 1.2).
+/// The eleven released ResNet-RS, with the sides of their pictures (tensorflow/tpu,
+/// models/official/resnet/resnet_rs/README.md).
 const PAPER: [(&str, u32); 11] = [
     ("resnet-rs-50", 160),
     ("resnet-rs-101", 160),
@@ -104,8 +105,8 @@ fn asked(networks: &[(String, u32)], ask: &Ask) -> Vec<Workload> {
     networks.iter().map(workload).collect()
 }
 
-/// Top-1 on ImageNet, percent, that a network's authors published: ResNet-RS at the sizes of the paper's table (fact sheet 1.2), and
-/// EfficientNets as that paper compares with them, B5 and B7 trained with RandAugment, the others with AutoAugment (fact sheet 6.2).
+/// Top-1 on ImageNet, percent, that a network's authors published: of [`PAPER`], and of EfficientNets as Bello et al.
+/// compare with them (2021, section 4.2): B5 and B7 trained with RandAugment, the others with AutoAugment.
 pub(super) fn published_top1(workload: &Workload) -> Option<f64> {
     const RESNET_RS: [f64; 11] = [78.8, 80.3, 81.2, 82.0, 82.2, 83.0, 83.4, 83.8, 84.0, 84.2, 84.4];
     const EFFICIENTNET: [f64; 8] = [77.1, 79.1, 80.1, 81.6, 82.9, 83.7, 84.0, 84.7];

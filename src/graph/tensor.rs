@@ -44,7 +44,7 @@ pub enum Layout {
     Depthwise,
 }
 
-/// Initial values of a parameter (fact sheet 2.2, column timm).
+/// Initial values of a parameter, as timm draws them (timm/models/resnet.py).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Every element the same.

@@ -1,5 +1,5 @@
-//! EfficientNet (Tan and Le 2019; fact sheet 6), as TensorFlow has it: "same" padding, and its own batch norm epsilon. Tensor names are
-//! those of timm's `tf_efficientnet_b*`.
+//! EfficientNet (Tan and Le 2019) as tensorflow/tpu, models/official/efficientnet, builds it: "same" padding, and a
+//! batch norm epsilon of its own. Tensor names are those of timm's `tf_efficientnet_b*`.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ const fn stage(depth: usize, kernel: usize, stride: usize, expansion: usize, out
     Stage { depth, kernel, stride, expansion, out }
 }
 
-/// B0 (fact sheet 6.1).
+/// B0 (Tan and Le 2019, table 1).
 const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 1, 16),
     stage(2, 3, 2, 6, 24),

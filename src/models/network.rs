@@ -356,7 +356,8 @@ mod tests {
         format!("{:.3}", macs as f64 / 1e9)
     }
 
-    /// Fact sheet 1.1 and 1.2: parameters, learnable tensors, and GMACs of convolutions and linear layers.
+    /// Parameters and learnable tensors as timm has them, and GMACs of convolutions and linear layers. (timm's GMACs
+    /// also count two for each output of a batch norm.)
     #[test]
     fn sizes_of_resnet_rs_equal_the_fact_sheet() {
         let rows = [
@@ -379,7 +380,7 @@ mod tests {
         }
     }
 
-    /// Fact sheet 6.2.
+    /// The same for timm's `tf_efficientnet_b*`, with the channels and depths of each stage.
     #[test]
     fn sizes_of_efficientnet_equal_the_fact_sheet() {
         let rows = [
@@ -426,7 +427,7 @@ mod tests {
         assert_eq!(gmacs(&build("resnet50", 224, Mode::Inference).graph), "4.089");
     }
 
-    /// Fact sheet 10: stage shapes of RS-50 at 160 px.
+    /// RS-50 at 160 px, as in timm.
     #[test]
     fn stage_shapes() {
         let n = build("resnet-rs-50", 160, Mode::Training(Training::default()));

@@ -37,8 +37,8 @@ const D101: [usize; 4] = [3, 4, 23, 3];
 const D152: [usize; 4] = [3, 8, 36, 3];
 const D200: [usize; 4] = [3, 24, 36, 3];
 
-/// A small ResNet-RS to try things with; the released ones (fact sheet 1.1 and 1.3); the ResNets that they came from; EfficientNets
-/// (fact sheet 6.2).
+/// A small ResNet-RS to try things with; the released ones, with the side and crop of timm's default_cfgs; the ResNets
+/// that they came from; EfficientNets, with timm's sides and crops (`tf_efficientnet_b*`).
 ///
 /// EfficientNet-RS are the same networks at smaller pictures (paper section 7.2). Which, the paper shows in a figure alone: here two
 /// thirds of the original side, to the nearest multiple of 32.

@@ -45,7 +45,7 @@ pub enum Shortcut {
     Strided,
 }
 
-/// How the drop rate of stochastic depth grows with depth (fact sheet 3.3).
+/// How the drop rate of stochastic depth grows with depth: TensorFlow's sources and timm differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -176,7 +176,7 @@ fn round_to_8(channels: f64) -> usize {
 }
 
 impl Body for ResNet {
-    /// PyTorch's initial values of linear layers, of which a gate's weights are an exception (fact sheet 2.2).
+    /// Linear layers start with PyTorch's initial values, as in timm/models/resnet.py; the weights of gates do not.
     fn style(&self) -> Style {
         fn by_inputs(inputs: usize) -> Init {
             Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() }

@@ -1,4 +1,4 @@
-//! The paper's two studies of training methods as lists of recipes (Bello et al. 2021, tables 1 and 2; fact sheet 5.1, 5.2).
+//! The paper's two studies of training methods as lists of recipes (Bello et al. 2021, tables 1 and 2).
 
 use std::path::Path;
 

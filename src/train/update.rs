@@ -300,7 +300,7 @@ fn is_statistic(tensor: &str) -> bool {
 }
 
 /// Decay of the averages after `updates` updates: it grows from 0.1, so that the first weights are soon forgotten
-/// (TensorFlow's `ExponentialMovingAverage` with `num_updates`; fact sheet 3).
+/// (TensorFlow's `ExponentialMovingAverage` with `num_updates`, which tensorflow/tpu's ResNet-RS is trained with).
 pub fn ema_decay(decay: f64, updates: u64) -> f64 {
     let n = updates as f64;
     decay.min((1.0 + n) / (10.0 + n))

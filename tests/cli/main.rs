@@ -17,8 +17,8 @@ use resnet_rs::data::{CropMode, Interpolation};
 use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, onnx, timm};
 use serde_json::Value;
 
-/// The released models at the resolutions they were trained at: parameters with 1000 classes, and 10^9
-/// multiply-accumulates of convolutions and classifier (fact sheet 1.1 and 1.2).
+/// The released models at the resolutions they were trained at: timm's parameters with 1000 classes, and 10^9
+/// multiply-accumulates of convolutions and linear layers.
 const FACTS: [(u32, u32, u64, &str); 11] = [
     (50, 160, 35_691_912, "2.279"),
     (101, 160, 63_618_696, "4.182"),
@@ -33,7 +33,7 @@ const FACTS: [(u32, u32, u64, &str); 11] = [
     (420, 320, 191_891_656, "63.942"),
 ];
 
-/// EfficientNet B0 to B7, each at its own resolution (fact sheet 6.2).
+/// The same of EfficientNet B0 to B7, each at its own resolution.
 const EFFICIENTNETS: [(u64, &str); 8] = [
     (5_288_548, "0.386"),
     (7_794_184, "0.687"),

@@ -3,8 +3,8 @@
 use super::{Device, Report, Slice};
 use crate::bench::results::Row;
 
-/// A pair of networks of about the same accuracy, and what the paper found (Bello et al. 2021, table 3; fact sheet 5.3): of training steps of
-/// 128 pictures, or of as many as fit.
+/// A pair of networks of about the same accuracy, and what the paper found (Bello et al. 2021, table 3) for training
+/// steps of 128 pictures, or of as many as fit.
 struct Pair {
     resnet_rs: (&'static str, usize),
     efficientnet: (&'static str, usize),

@@ -13,8 +13,9 @@ pub enum Augment {
     /// That of the evaluation transform, never flipped.
     #[default]
     None,
-    /// Random crops and horizontal flips: of small pictures, shifted by up to a share of their side from 0 to 0.5; of others, random
-    /// parts of 8 to 100 % of the area and 3/4 to 4/3 in shape, resized (fact sheet 3.1).
+    /// Random crops and horizontal flips. Small pictures are shifted by up to a share of their side, from 0 to 0.5. Of
+    /// others a random part, 8 to 100 % of the area and 3/4 to 4/3 in shape, is resized (tensorflow/tpu,
+    /// models/official/resnet/resnet_preprocessing.py).
     Standard {
         /// That share.
         shift: f32,

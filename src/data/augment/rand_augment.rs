@@ -74,7 +74,9 @@ impl RandAugment {
 }
 
 impl Convention {
-    /// Every operation at one magnitude, for a picture of this size: fact sheet 3.2, and timm/data/auto_augment.py.
+    /// Every operation at one magnitude, for a picture of this size. Sources: tensorflow/tpu,
+    /// models/official/efficientnet/autoaugment.py; tensorflow/models, official/vision/ops/augment.py;
+    /// timm/data/auto_augment.py.
     fn operations(self, magnitude: f64, sign: f64, (width, height): (u32, u32), centre: (u32, u32)) -> [Operation; 16] {
         use Operation::*;
         // Truncated, as Python's int() does.

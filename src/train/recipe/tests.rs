@@ -90,7 +90,8 @@ fn built_in_recipes_hold_the_fact_sheets_figures() {
     }
 }
 
-/// The fact sheet's section 6.3: the strength of RandAugment by the size of the pictures; and 6.2: the dropout.
+/// The strength of RandAugment by the size of the pictures (Bello et al. 2021, section 7.2), and the dropout of
+/// tensorflow/tpu, models/official/efficientnet.
 #[test]
 fn efficientnet_rs_is_augmented_by_the_size_of_its_pictures() {
     for preset in PRESETS.iter().filter(|preset| preset.name.starts_with("efficientnet-rs")) {
@@ -121,7 +122,8 @@ fn a_model_is_what_its_name_says_unless_set_otherwise() {
     assert!(refused.contains("efficientnet-b0 has no depths"), "{refused}");
 }
 
-/// The fact sheet's table 1.2, one size of picture a depth.
+/// One size of picture a depth, with the settings of tensorflow/tpu, models/official/resnet/resnet_rs/configs, and of
+/// tensorflow/models, official/vision, imagenet_resnetrs*.yaml.
 #[test]
 fn the_authors_recipes_follow_the_model() {
     for (recipe, model, res, dropout, drop_path, magnitude) in [
