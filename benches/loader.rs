@@ -13,7 +13,7 @@ const PICTURES: usize = 128;
 /// Their side, px: about what photographs of ImageNet have.
 const SIDE: u32 = 500;
 const BATCH: usize = 32;
-const RES: u32 = 160;
+const RES: usize = 160;
 
 /// JPEGs with as much detail as photographs: at the usual quality about 70 kB each.
 fn write_pictures(folder: &Path) {
@@ -48,11 +48,11 @@ fn main() {
             cutmix: 0.0,
         };
         let transform = Transform::Train { augmentation, small: false, shuffle: true, seed: 0 };
-        let options = LoaderOptions { batch: BATCH, at_once: 1, res: RES, transform };
+        let options = LoaderOptions { batch: BATCH, at_once: 1, size: [RES; 2], transform };
         group.bench_function(name, |b| {
             b.iter(|| {
                 let batches = Batches::new(dataset.train.clone(), options, 0, 0);
-                batches.map(|batch| batch.unwrap().count).sum::<usize>()
+                batches.map(|batch| batch.unwrap().truths.len()).sum::<usize>()
             });
         });
     }

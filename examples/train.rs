@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = Dataset::open("shapes")?;
     let held_out = data.val.sample(7)?;
     let best = &net.classify(&held_out.image)?.top(1)[0];
-    println!("a {} is taken for a {}", data.classes[held_out.label as usize], best.label);
+    let class = held_out.truth.class().map(|class| &data.classes[class as usize]);
+    println!("a {} is taken for a {}", class.map_or("picture", String::as_str), best.label);
     Ok(())
 }

@@ -77,7 +77,7 @@ impl Backbone {
         self.check(&picture)?;
         let (res, view) = (self.card.res, self.card.view());
         Ok(Picture(match picture.0 {
-            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, res, view), view),
+            Pixels::Host(rgb) => Pixels::Prepared(evaluation_crop(&rgb, [res as usize; 2], view), view),
             Pixels::Device(frame) => Pixels::Device(frame),
             Pixels::Prepared(rgb, view) => Pixels::Prepared(rgb, view),
         }))
@@ -101,7 +101,7 @@ impl Backbone {
         let (res, view) = (self.card.res, self.card.view());
         let picture_pixels = (res as usize).pow(2);
         let packed = |picture: &Picture<'_>| match &picture.0 {
-            Pixels::Host(picture) => pack(&evaluation_crop(picture, res, view)),
+            Pixels::Host(picture) => pack(&evaluation_crop(picture, [res as usize; 2], view)),
             Pixels::Prepared(picture, _) => pack(picture),
             Pixels::Device(_) => vec![0; picture_pixels],
         };
@@ -153,7 +153,7 @@ impl Backbone {
 
 /// What a network that sees `res` x `res` pixels sees of a frame.
 fn crop([width, picture_height]: [u32; 2], res: u32, view: View) -> Crop {
-    let Placement { part, target } = view.placement((width, picture_height), res);
+    let Placement { part, target } = view.placement((width, picture_height), [res as usize; 2]);
     let rows = rows_read(part, picture_height, target[3], view.interpolation);
     Crop { part, rows, picture_height, side: res, target, filter: view.interpolation as u32, border: view.border }
 }

@@ -115,7 +115,7 @@ pub struct Guess {
 }
 
 impl FromOutputs for Prediction {
-    const OUTPUTS: Answer = Answer::Logits;
+    const OUTPUTS: Answer = Answer::Outputs;
 
     fn reader(card: &ModelCard, _shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static {
         let classes: Arc<[String]> = card.classes.clone().into();

@@ -79,7 +79,7 @@ impl Features {
 }
 
 impl FromOutputs for [FeatureMap; 5] {
-    const OUTPUTS: Answer = Answer::Pyramid;
+    const OUTPUTS: Answer = Answer::Levels;
 
     fn reader(_card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static {
         move |outputs| {

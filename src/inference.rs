@@ -36,10 +36,10 @@ impl Default for InferenceOptions<'_> {
 /// What a network is to answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Results before the softmax, `[N, classes]`.
-    Logits,
-    /// The last map of each of the strides 2, 4, 8, 16 and 32 ([`Network::pyramid`]).
-    Pyramid,
+    /// What the network is for ([`Network::outputs`]): of a classifier the logits `[N, classes]`.
+    Outputs,
+    /// The last map of each of the strides 2, 4, 8, 16 and 32 ([`Network::levels`]).
+    Levels,
 }
 
 /// A network's weights, folded and on a device: what networks for any number of pictures of any size are made over.
@@ -99,11 +99,11 @@ fn frozen(
     answer: Answer,
     precision: Precision,
 ) -> Result<(Frozen, TensorId, Vec<TensorId>), graph::Error> {
-    let Network { mut graph, input, logits, pyramid, .. } = network;
-    let outputs = match answer {
-        Answer::Logits => vec![logits],
-        Answer::Pyramid => pyramid.to_vec(),
+    let outputs: Vec<TensorId> = match answer {
+        Answer::Outputs => network.output_ids(),
+        Answer::Levels => network.levels.iter().map(|level| level.map).collect(),
     };
+    let Network { mut graph, input, .. } = network;
     graph.retain_ancestors(&outputs);
     Ok((freeze(graph, &outputs, precision)?, input, outputs))
 }
@@ -130,10 +130,11 @@ impl Inference {
         options: &SessionOptions<'_>,
     ) -> Result<Self, Error> {
         let mut network = Network::build(config, batch, size, input, Mode::Inference)?;
-        fuse::for_inference(&mut network.graph, &[network.logits])?;
+        let outputs = network.output_ids();
+        fuse::for_inference(&mut network.graph, &outputs)?;
         store.allocate(&network.graph)?;
-        let session = Session::new(store, network.graph, &[network.logits], options)?;
-        Ok(Self { session, input: network.input, outputs: vec![network.logits] })
+        let session = Session::new(store, network.graph, &outputs, options)?;
+        Ok(Self { session, input: network.input, outputs })
     }
 
     /// Builds a trained network for pictures of `size` (height, width): [`FoldedWeights::load`], where one of one size is all that is
@@ -148,7 +149,7 @@ impl Inference {
         input: Input,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        Ok(FoldedWeights::load(gpu, trained, size, input, Answer::Logits, options)?.1)
+        Ok(FoldedWeights::load(gpu, trained, size, input, Answer::Outputs, options)?.1)
     }
 
     /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever

@@ -5,9 +5,10 @@ use serde::Serialize;
 use crate::gpu::Target;
 use crate::graph::freeze::freeze;
 use crate::graph::plan::Bytes;
-use crate::graph::{Graph, Precision, Role};
+use crate::graph::{Precision, Role};
 use crate::kernels::Choices;
-use crate::models::{Config, Error, Input, Mode, Network, part_of};
+use crate::models::{Config, Error, Input, Mode, Network};
+use crate::train::task::Classify;
 use crate::train::{Step, StepOptions};
 
 /// Pictures as the program feeds them; the memory plan does not depend on the numbers.
@@ -52,20 +53,17 @@ impl Summary {
     /// If the configuration is out of range, or the pictures are too small.
     pub fn new(config: &Config, batch: usize, size: [usize; 2]) -> Result<Self, Error> {
         let network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
-        let (names, depths) = (config.layers.parts(), config.layers.depths());
-        let ends = network.stages.iter().chain([&network.logits]);
-        let parts: Vec<Part> = ends
+        let depths = config.layers.depths();
+        let ends = network.parts.names().iter().zip(network.parts.ends());
+        let mut parts: Vec<Part> = ends
             .enumerate()
-            .map(|(i, &end)| {
+            .map(|(i, (name, &end))| {
                 let blocks = i.checked_sub(1).and_then(|stage| depths.get(stage)).copied().unwrap_or(0);
                 let output = network.graph.spec(end).shape.clone();
-                part(
-                    &network.graph,
-                    i,
-                    Part { name: names[i], blocks, output, params: 0, macs: 0, activation_bytes: 0 },
-                )
+                Part { name, blocks, output, params: 0, macs: 0, activation_bytes: 0 }
             })
             .collect();
+        add_up(&network, &mut parts);
         let sum = |of: fn(&Part) -> u64| parts.iter().map(of).sum::<u64>();
         let macs = sum(|p| p.macs);
         Ok(Self {
@@ -78,18 +76,19 @@ impl Summary {
     }
 }
 
-/// Adds up what belongs to a part.
-fn part(graph: &Graph, at: usize, mut part: Part) -> Part {
-    for tensor in graph.tensors().iter().filter(|t| part_of(&t.name) == at) {
+/// Adds up what belongs to each part.
+fn add_up(network: &Network, parts: &mut [Part]) {
+    let (graph, of) = (&network.graph, |name: &str| network.parts.of(name));
+    for (tensor, part) in graph.tensors().iter().filter_map(|tensor| Some((tensor, of(&tensor.name)?))) {
         match tensor.role {
-            Role::Parameter(_) => part.params += tensor.spec.elements() as u64,
-            Role::Activation => part.activation_bytes += tensor.spec.bytes(),
+            Role::Parameter(_) => parts[part].params += tensor.spec.elements() as u64,
+            Role::Activation => parts[part].activation_bytes += tensor.spec.bytes(),
             _ => {}
         }
     }
-    let nodes = graph.nodes().iter().filter(|n| part_of(&n.name) == at);
-    part.macs = nodes.map(|n| n.cost(graph).macs).sum();
-    part
+    for (node, part) in graph.nodes().iter().filter_map(|node| Some((node, of(&node.name)?))) {
+        parts[part].macs += node.cost(graph).macs;
+    }
 }
 
 /// The network that answers `batch` pictures: the inference graph, fused, its weights folded while loading.
@@ -98,7 +97,8 @@ fn part(graph: &Graph, at: usize, mut part: Part) -> Part {
 /// As [`Summary::new`].
 pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Network, Error> {
     let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
-    network.graph = freeze(network.graph, &[network.logits], precision)?.graph;
+    let outputs = network.output_ids();
+    network.graph = freeze(network.graph, &outputs, precision)?.graph;
     Ok(network)
 }
 
@@ -114,7 +114,8 @@ pub fn training_step(
     precision: Precision,
     recompute: bool,
 ) -> Result<Step, Error> {
-    let step = Step::build(config, batch, size, PIXELS, &StepOptions { precision, ..StepOptions::default() })?;
+    let options = StepOptions { precision, ..StepOptions::default() };
+    let step = Step::build(config, batch, size, PIXELS, &Classify::default(), &options)?;
     if recompute { step.recomputing() } else { Ok(step) }
 }
 
@@ -124,7 +125,7 @@ pub fn training_step(
 /// As [`Summary::new`].
 pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Bytes, Error> {
     let network = inference(config, batch, size, precision)?;
-    Ok(Choices::TABLE.plan(network.graph, &[network.logits], Target::TILES)?.bytes)
+    Ok(Choices::TABLE.plan(network.graph.clone(), &network.output_ids(), Target::TILES)?.bytes)
 }
 
 /// The same for a [`training_step`].

@@ -130,6 +130,7 @@ impl Measured {
 mod tests {
     use super::*;
     use crate::models::{Input, Mode, Network, Preset};
+    use crate::train::task::Classify;
     use crate::train::{Step, StepOptions};
 
     #[test]
@@ -149,7 +150,8 @@ mod tests {
     #[test]
     fn a_training_step_has_convolutions_in_every_direction() {
         let config = Preset::find("small").unwrap().config(10);
-        let step = Step::build(&config, 2, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
+        let step =
+            Step::build(&config, 2, [32; 2], Input::Tensor, &Classify::default(), &StepOptions::default()).unwrap();
         let layers = layers(&step.graph, Target::TILES);
         for direction in ["forward", "input gradient", "weight gradient"] {
             assert!(layers.iter().any(|layer| layer.shape.to_string().starts_with(direction)), "{direction}");

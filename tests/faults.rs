@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use resnet_rs::exec::{self, ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{self, Gpu, GpuOptions};
 use resnet_rs::models::{Config, Input};
+use resnet_rs::train::task::Classify;
 use resnet_rs::train::{Observer, Recipe, Run, Step, StepLine, StepOptions, Trainer};
 
 fn step() -> Step {
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
-    Step::build(&config, 4, [32; 2], Input::Tensor, &StepOptions::default()).unwrap()
+    Step::build(&config, 4, [32; 2], Input::Tensor, &Classify::default(), &StepOptions::default()).unwrap()
 }
 
 fn session(gpu: &Gpu) -> Result<(Session, Step), exec::Error> {
@@ -18,7 +19,7 @@ fn session(gpu: &Gpu) -> Result<(Session, Step), exec::Error> {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph)?;
     store.initialize(1)?;
-    Ok((Session::new(&store, step.graph.clone(), &[step.loss], &SessionOptions::default())?, step))
+    Ok((Session::new(&store, step.graph.clone(), &[step.loss[0].port.id], &SessionOptions::default())?, step))
 }
 
 /// The limit grows until the session fits: each attempt before fails with the bytes in its message and frees all it took.
@@ -85,11 +86,11 @@ fn a_run_outlives_its_device() {
 fn a_lost_device_is_named() {
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let (mut session, step) = session(&gpu).unwrap();
-    session.feed(&[(step.learning().unwrap().lr, &[0.1])], &[]).unwrap();
+    session.feed(&[(step.graph.find("lr").unwrap(), &[0.1])], &[]).unwrap();
     session.run().unwrap();
-    session.read(step.loss).unwrap();
+    session.read(step.loss[0].port.id).unwrap();
     gpu.destroy();
-    let error = session.run().and_then(|()| session.read(step.loss)).unwrap_err();
+    let error = session.run().and_then(|()| session.read(step.loss[0].port.id)).unwrap_err();
     assert!(matches!(&error, exec::Error::Gpu(gpu::Error::DeviceLost { .. })), "{error}");
     assert!(error.to_string().contains(gpu.name()) && error.to_string().contains("--resume"), "{error}");
 }

@@ -147,7 +147,7 @@ fn features_are_the_last_maps_of_each_stride() {
             let features = Features::new(gpu, &trained, &options(2)).unwrap();
             for (i, maps) in features.extract_all(&pictures).unwrap().iter().enumerate() {
                 for (level, map) in maps.iter().enumerate() {
-                    let want = values.get(network.pyramid[level]).unwrap();
+                    let want = values.get(network.levels[level].map).unwrap();
                     let of_picture: Vec<f32> =
                         want[i * want.len() / 2..(i + 1) * want.len() / 2].iter().map(|&v| v as f32).collect();
                     assert_eq!((map.stride, map.shape[0], map.shape[1]), (2 << level, 32 >> level, 32 >> level));

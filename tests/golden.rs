@@ -10,15 +10,17 @@ mod synth;
 
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, load, shapes};
 use resnet_rs::graph::op::SgdMomentum;
-use resnet_rs::graph::{Graph, Role, Spec, TensorId, autodiff, fuse};
-use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
+use resnet_rs::graph::{Graph, Role, Spec, StateKind, TensorId, autodiff, fuse};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::reference::{Values, run};
+use resnet_rs::train::task::{Classify, Task};
 use resnet_rs::weights::timm;
 
 /// f64 on both sides; f32 only in the files, and in constants such as 0.1, which PyTorch holds in f64.
 const TOLERANCE: f64 = 1e-5;
 
-const TRAINING: Mode = Mode::Training(Training { label_smoothing: 0.1, mixed_labels: false, frozen: 0 });
+const TRAINING: Mode = Mode::Training { frozen: 0 };
+const SMOOTHED: Classify = Classify { label_smoothing: 0.1, mixed: false };
 
 fn widen(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
@@ -69,16 +71,17 @@ fn infer(depth: usize, size: usize) {
     let mut values = weights(&net.graph);
     values.set(&net.graph, net.input, pictures("input", 2, size)).unwrap();
     run(&net.graph, &mut values).unwrap();
-    assert_close("logits", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+    assert_close("logits", values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
     if depth != 50 {
         return;
     }
-    for (name, &map) in ["stem", "layer1", "layer2", "layer3", "layer4"].iter().zip(&net.stages) {
+    for (name, &map) in ["stem", "layer1", "layer2", "layer3", "layer4"].iter().zip(net.parts.ends()) {
         assert_close(name, &corner(&net.graph, &values, map), &want[*name], TOLERANCE);
     }
-    fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+    let logits = net.output("logits");
+    fuse::for_inference(&mut net.graph, &[logits]).unwrap();
     run(&net.graph, &mut values).unwrap();
-    assert_close("logits after fusion", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+    assert_close("logits after fusion", values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
 }
 
 #[test]
@@ -97,10 +100,11 @@ fn logits_of_efficientnets() {
         let mut values = weights_with(&net.graph, EFFICIENTNET_GAMMA);
         values.set(&net.graph, net.input, pictures("input", 1, 64)).unwrap();
         run(&net.graph, &mut values).unwrap();
-        assert_close(size, values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
-        fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+        assert_close(size, values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
+        let logits = net.output("logits");
+        fuse::for_inference(&mut net.graph, &[logits]).unwrap();
         run(&net.graph, &mut values).unwrap();
-        assert_close("after fusion", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
+        assert_close("after fusion", values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
     }
 }
 
@@ -122,21 +126,21 @@ fn logits_of_odd_pictures() {
 }
 
 /// One step's loss, gradients and running statistics.
-fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> (Network, Values, Gradients) {
+fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> (Network, TensorId, Values, Gradients) {
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, TRAINING).unwrap();
-    let ends = net.training.unwrap();
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let mut gradients = Gradients::new();
-    autodiff::differentiate(&mut net.graph, ends.loss, None, |_, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, loss, None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
         Ok(())
     })
     .unwrap();
     let mut values = weights(&net.graph);
     values.set(&net.graph, net.input, pictures("input", batch, size)).unwrap();
-    values.set(&net.graph, ends.clock, vec![0.0, 0.0]).unwrap();
-    values.set(&net.graph, ends.labels, labels.to_vec()).unwrap();
+    values.set(&net.graph, net.graph.find("clock").unwrap(), vec![0.0, 0.0]).unwrap();
+    values.set(&net.graph, net.graph.find("labels").unwrap(), labels.to_vec()).unwrap();
     run(&net.graph, &mut values).unwrap();
-    (net, values, gradients)
+    (net, loss, values, gradients)
 }
 
 /// Each parameter with its gradient.
@@ -149,9 +153,9 @@ fn small_labels() -> Vec<f64> {
 #[test]
 fn small_training_step() {
     let Some(want) = load("train_small_step") else { return };
-    let (net, values, gradients) = training_step(&small(), 8, 32, &small_labels());
-    assert_close("logits", values.get(net.logits).unwrap(), &want["logits"], TOLERANCE);
-    assert_close("loss", values.get(net.training.unwrap().loss).unwrap(), &want["loss"], TOLERANCE);
+    let (net, loss, values, gradients) = training_step(&small(), 8, 32, &small_labels());
+    assert_close("logits", values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
+    assert_close("loss", values.get(loss).unwrap(), &want["loss"], TOLERANCE);
     for &(parameter, gradient) in &gradients {
         let tensor = net.graph.tensor(parameter);
         let key = format!("grad.{}", tensor.name);
@@ -159,7 +163,7 @@ fn small_training_step() {
         assert_close(&key, values.get(gradient).unwrap(), &expected, TOLERANCE);
     }
     assert_eq!(gradients.len(), want.keys().filter(|k| k.starts_with("grad.")).count());
-    let states = || net.graph.ids().filter(|&id| matches!(net.graph.tensor(id).role, Role::State(_)));
+    let states = || net.graph.ids().filter(|&id| matches!(net.graph.tensor(id).role, Role::State(..)));
     for id in states() {
         let key = format!("after_forward.{}", net.graph.tensor(id).name);
         assert_close(&key, values.get(id).unwrap(), &want[&key], TOLERANCE);
@@ -170,12 +174,12 @@ fn small_training_step() {
 #[test]
 fn gradients_of_resnet_rs_50() {
     let Some(want) = load("train_rs50_64") else { return };
-    let (net, values, gradients) = training_step(&preset("resnetrs50"), 4, 64, &[0.0, 211.0, 422.0, 633.0]);
+    let (net, loss, values, gradients) = training_step(&preset("resnetrs50"), 4, 64, &[0.0, 211.0, 422.0, 633.0]);
     let gradient_of = |parameter: TensorId| {
         let &(_, gradient) = gradients.iter().find(|(p, _)| *p == parameter).unwrap();
         values.get(gradient).unwrap()
     };
-    assert_close("loss", values.get(net.training.unwrap().loss).unwrap(), &want["loss"], TOLERANCE);
+    assert_close("loss", values.get(loss).unwrap(), &want["loss"], TOLERANCE);
     for name in ["conv1.0.weight", "layer3.2.se.fc1.bias", "fc.bias"] {
         let id = net.graph.find(name).unwrap();
         let expected = synth::from_torch(&net.graph.spec(id).shape, &want[&format!("{name}.grad")]);
@@ -197,27 +201,27 @@ fn gradients_of_resnet_rs_50() {
 fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     let Some(want) = load(case) else { return };
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
-    let ends = net.training.unwrap();
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
-    autodiff::differentiate(&mut net.graph, ends.loss, None, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, loss, None, |g, parameter, gradient| {
         let tensor = g.tensor(parameter).clone();
         let decays = decay_vectors || tensor.spec.shape.len() > 1;
         let weight_decay = if decays { 4e-5 } else { 0.0 };
-        let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, 0.0)?;
+        let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, StateKind::Momentum, 0.0)?;
         let sgd = SgdMomentum::new(0.9, nesterov, weight_decay);
         g.apply(&tensor.name, sgd, &[gradient, lr], &[parameter, velocity]).map(drop)
     })
     .unwrap();
 
     let mut values = weights(&net.graph);
-    values.set(&net.graph, ends.clock, vec![0.0, 0.0]).unwrap();
-    values.set(&net.graph, ends.labels, small_labels()).unwrap();
+    values.set(&net.graph, net.graph.find("clock").unwrap(), vec![0.0, 0.0]).unwrap();
+    values.set(&net.graph, net.graph.find("labels").unwrap(), small_labels()).unwrap();
     values.set(&net.graph, lr, vec![0.001]).unwrap();
     let mut losses = Vec::new();
     for step in 0..10 {
         values.set(&net.graph, net.input, pictures(&format!("input{step}"), 8, 32)).unwrap();
         run(&net.graph, &mut values).unwrap();
-        losses.extend(values.get(ends.loss).unwrap());
+        losses.extend(values.get(loss).unwrap());
     }
     assert_close("losses", &losses, &want["losses"], TOLERANCE);
     for name in ["conv1.0.weight", "fc.weight", "layer4.0.bn3.running_var"] {
@@ -234,7 +238,7 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     }
     trained.set(&eval.graph, eval.input, pictures("input", 8, 32)).unwrap();
     run(&eval.graph, &mut trained).unwrap();
-    assert_close("logits after training", trained.get(eval.logits).unwrap(), &want["eval_logits"], TOLERANCE);
+    assert_close("logits after training", trained.get(eval.output("logits")).unwrap(), &want["eval_logits"], TOLERANCE);
 }
 
 #[test]

@@ -15,8 +15,9 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::{Graph, Op, TensorId, autodiff, fuse};
 use resnet_rs::inference::Inference;
-use resnet_rs::models::{Config, Input, Mode, Network, Preset, Training};
-use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
+use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::train::task::{Classify, Task};
+use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
 use resnet_rs::weights::ModelCard;
 use resnet_rs::{InferenceOptions, Precision};
 
@@ -64,19 +65,19 @@ fn infer(gpu: &Gpu, depth: usize, size: usize) {
     let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
     let mut net = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap();
-    let outputs: Vec<_> =
-        if depth == 50 { net.stages.iter().copied().chain([net.logits]).collect() } else { vec![net.logits] };
+    let outputs = if depth == 50 { net.parts.ends().to_vec() } else { net.output_ids() };
     fuse::for_inference(&mut net.graph, &outputs).unwrap();
     let store = synthetic(gpu, &net.graph, BRANCH_GAMMA);
+    let logits = net.output("logits");
     let mut session = Session::new(&store, net.graph, &outputs, &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     session.feed(&[(net.input, &synth::images("input", [2, 3, size, size], SEED))], &[]).unwrap();
     session.run().unwrap();
-    assert_close("logits", &widen(session.read(net.logits).unwrap()), &want["logits"], LOGITS);
+    assert_close("logits", &widen(session.read(logits).unwrap()), &want["logits"], LOGITS);
     if depth != 50 {
         return;
     }
-    for (name, &map) in ["stem", "layer1", "layer2", "layer3", "layer4"].iter().zip(&net.stages) {
+    for (name, &map) in ["stem", "layer1", "layer2", "layer3", "layer4"].iter().zip(net.parts.ends()) {
         let [_, h, w, c] = session.graph().spec(map).shape[..] else { panic!("not a map") };
         let data = session.read(map).unwrap();
         let corner: Vec<f64> = (0..8)
@@ -93,13 +94,14 @@ fn efficientnets_with_both_families() {
             let Some(want) = load(&format!("infer_{size}_64")) else { return };
             let config = Preset::find(&format!("tf_efficientnet_{size}")).unwrap().config(1000);
             let mut net = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
-            fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
+            let logits = net.output("logits");
+            fuse::for_inference(&mut net.graph, &[logits]).unwrap();
             let store = synthetic(gpu, &net.graph, EFFICIENTNET_GAMMA);
-            let mut session = Session::new(&store, net.graph, &[net.logits], &SessionOptions::default()).unwrap();
+            let mut session = Session::new(&store, net.graph, &[logits], &SessionOptions::default()).unwrap();
             session.prepare().unwrap();
             session.feed(&[(net.input, &synth::images("input", [1, 3, 64, 64], SEED))], &[]).unwrap();
             session.run().unwrap();
-            assert_close(size, &widen(session.read(net.logits).unwrap()), &want["logits"], LOGITS);
+            assert_close(size, &widen(session.read(logits).unwrap()), &want["logits"], LOGITS);
         }
     });
 }
@@ -164,6 +166,8 @@ fn every_depth_in_half_precision() {
     });
 }
 
+const SMOOTHED: Classify = Classify { label_smoothing: 0.1, mixed: false };
+
 /// One training step's graph whose gradients stay readable, instead of being consumed by an optimiser.
 fn gradients(
     gpu: &Gpu,
@@ -173,24 +177,26 @@ fn gradients(
     labels: &[u32],
     nearby: u32,
 ) -> (Session, ParameterStore, Named) {
-    let mode = Mode::Training(Training { label_smoothing: 0.1, ..Training::default() });
+    let mode = Mode::Training { frozen: 0 };
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
-    let ends = net.training.unwrap();
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut net.graph, ends.loss, None, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, loss, None, |g, parameter, gradient| {
         gradients.push((g.tensor(parameter).name.clone(), gradient));
         Ok(())
     })
     .unwrap();
-    let outputs: Vec<_> = gradients.iter().map(|(_, g)| *g).chain([ends.loss, net.logits]).collect();
+    let outputs: Vec<_> = gradients.iter().map(|(_, g)| *g).chain([loss, net.output("logits")]).collect();
     let store = synthetic(gpu, &net.graph, BRANCH_GAMMA);
+    let logits = net.output("logits");
     let mut session = Session::new(&store, net.graph, &outputs, &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let pictures = pictures("input", [batch, 3, size, size], nearby);
-    session.feed(&[(net.input, &pictures)], &[(ends.labels, labels)]).unwrap();
+    let feeds = [("input", pictures[..].into()), ("labels", labels.into()), ("clock", [0, 0][..].into())];
+    session.feed_inputs(&feeds).unwrap();
     session.run().unwrap();
-    gradients.push(("loss".into(), ends.loss));
-    gradients.push(("logits".into(), net.logits));
+    gradients.push(("loss".into(), loss));
+    gradients.push(("logits".into(), logits));
     (session, store, gradients)
 }
 
@@ -271,21 +277,27 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
     let Some(want) = load(case) else { return };
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
     let check = |gpu: &Gpu, nearby| {
-        let optimizer = Optimizer { nesterov, weight_decay: 4e-5, decay, ..Optimizer::default() };
-        let training = Training { label_smoothing: 0.1, ..Training::default() };
-        let options = StepOptions { training, optimizer, ..StepOptions::default() };
-        let step = Step::build(&config, 8, [32; 2], Input::Tensor, &options).unwrap();
+        let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov });
+        let learning = Learning { optimizer, weight_decay: 4e-5, decay, ..Learning::default() };
+        let options = StepOptions { learning, ..StepOptions::default() };
+        let step = Step::build(&config, 8, [32; 2], Input::Tensor, &SMOOTHED, &options).unwrap();
         let store = synthetic(gpu, &step.graph, BRANCH_GAMMA);
-        let lr = step.learning().unwrap().lr;
-        let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+        let loss = step.loss[0].port.id;
+        let mut session = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();
         let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();
         let mut losses = Vec::new();
         for s in 0..10 {
             let pictures = pictures(&format!("input{s}"), [8, 3, 32, 32], nearby);
-            session.feed(&[(step.input, &pictures), (lr, &[0.001])], &[(step.labels, &labels)]).unwrap();
+            let feeds = [
+                ("input", pictures[..].into()),
+                ("lr", [0.001][..].into()),
+                ("labels", labels[..].into()),
+                ("clock", [0, 0][..].into()),
+            ];
+            session.feed_inputs(&feeds).unwrap();
             session.run().unwrap();
-            losses.extend(session.read(step.loss).unwrap());
+            losses.extend(session.read(loss).unwrap());
         }
         close("losses", &widen(losses), &want["losses"], 1e-3)?;
         for name in ["conv1.0.weight", "fc.weight", "layer4.0.bn3.running_var"] {
@@ -294,12 +306,13 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
             close(name, &widen(store.read(name).unwrap()), &expected, 1e-4)?;
         }
         let mut eval = Network::build(&config, 8, [32; 2], Input::Tensor, Mode::Inference).unwrap();
-        fuse::for_inference(&mut eval.graph, &[eval.logits]).unwrap();
-        let mut session = Session::new(&store, eval.graph, &[eval.logits], &SessionOptions::default()).unwrap();
+        let logits = eval.output("logits");
+        fuse::for_inference(&mut eval.graph, &[logits]).unwrap();
+        let mut session = Session::new(&store, eval.graph, &[logits], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();
         session.feed(&[(eval.input, &synth::images("input", [8, 3, 32, 32], SEED))], &[]).unwrap();
         session.run().unwrap();
-        close("logits", &widen(session.read(eval.logits).unwrap()), &want["eval_logits"], 1e-3)
+        close("logits", &widen(session.read(logits).unwrap()), &want["eval_logits"], 1e-3)
     };
     adapters::on_each(|gpu| through_kinks(|nearby| check(gpu, nearby)));
 }

@@ -9,7 +9,7 @@ use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool,
     Linear, MaxPool, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy,
 };
-use resnet_rs::graph::{Activation, DType, Graph, Init, Op, Spec, TensorId, autodiff, fuse};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Op, Spec, StateKind, TensorId, autodiff, fuse};
 use resnet_rs::reference::{Values, run};
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Sigmoid];
@@ -64,8 +64,8 @@ impl Net {
 
     fn statistics(&mut self, name: &str, channels: usize) -> [TensorId; 2] {
         let vector = Spec::channels([channels]);
-        let mean = self.graph.state(format!("{name}.mean"), vector.clone(), 0.0).unwrap();
-        let var = self.graph.state(format!("{name}.var"), vector, 1.0).unwrap();
+        let mean = self.graph.state(format!("{name}.mean"), vector.clone(), StateKind::Statistic, 0.0).unwrap();
+        let var = self.graph.state(format!("{name}.var"), vector, StateKind::Statistic, 1.0).unwrap();
         [self.fed(mean, |v| 0.1 * v), self.fed(var, |v| 1.0 + 0.2 * v)]
     }
 
@@ -429,7 +429,7 @@ fn sgd_by_hand() {
         let grad = g.input("grad", vector.clone()).unwrap();
         let lr = g.input("lr", Spec::plain([1], DType::F32)).unwrap();
         let p = g.parameter("p".into(), vector.clone(), Init::Constant(2.0)).unwrap();
-        let v = g.state("v".into(), vector, 0.0).unwrap();
+        let v = g.state("v".into(), vector, StateKind::Momentum, 0.0).unwrap();
         let sgd = SgdMomentum::new(0.5, nesterov, 0.2);
         g.apply("sgd", sgd, &[grad, lr], &[p, v]).unwrap();
         for (id, value) in [(grad, 1.0), (lr, 0.1), (p, 2.0), (v, 0.0)] {

@@ -12,14 +12,15 @@ use resnet_rs::graph::op::Scratch;
 use resnet_rs::graph::plan::{Home, MemoryPlan};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::kernels;
-use resnet_rs::models::{Config, EfficientNet, Input, Mode, Network, Preset, ResNet, Training, part_of};
+use resnet_rs::models::{Config, EfficientNet, Input, Mode, Network, Preset, ResNet};
+use resnet_rs::train::task::Classify;
 use resnet_rs::train::{Step, StepOptions};
 
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
 fn training_step(model: &str, batch: usize, res: usize) -> Step {
     let config = Preset::find(model).unwrap().config(1000);
-    Step::build(&config, batch, [res; 2], PIXELS, &StepOptions::default()).unwrap()
+    Step::build(&config, batch, [res; 2], PIXELS, &Classify::default(), &StepOptions::default()).unwrap()
 }
 
 /// Plans a graph, checks that no node finds what it writes in a slot with anything else that it touches, and returns how much
@@ -44,23 +45,28 @@ fn overhead(graph: &Graph, output: TensorId) -> f64 {
 fn slots_of_training_steps_are_hardly_larger_than_what_lives_in_them() {
     for (model, batch, res) in [("small", 32, 32), ("resnet-rs-50", 8, 160), ("resnet-rs-50", 32, 160)] {
         let step = training_step(model, batch, res);
-        let ratio = overhead(&step.graph, step.loss);
+        let ratio = overhead(&step.graph, loss(&step));
         assert!(ratio <= 1.05, "{model}, batch {batch}: {ratio}");
     }
+}
+
+/// The loss of a step.
+fn loss(step: &Step) -> TensorId {
+    step.loss[0].port.id
 }
 
 #[test]
 fn recomputing_takes_a_third_of_the_memory() {
     for (model, batch, res) in [("resnet-rs-50", 32, 160), ("resnet-rs-101", 8, 192)] {
         let step = training_step(model, batch, res);
-        let kept = MemoryPlan::new(&step.graph, &[step.loss], kernels::busy(Target::TILES)).bytes;
+        let kept = MemoryPlan::new(&step.graph, &[loss(&step)], kernels::busy(Target::TILES)).bytes;
         let macs = |graph: &Graph| graph.nodes().iter().map(|n| n.cost(graph).macs).sum::<u64>() as f64;
         let macs_kept = macs(&step.graph);
         let step = step.recomputing().unwrap();
-        let recomputed = MemoryPlan::new(&step.graph, &[step.loss], kernels::busy(Target::TILES)).bytes;
+        let recomputed = MemoryPlan::new(&step.graph, &[loss(&step)], kernels::busy(Target::TILES)).bytes;
         assert!(3 * recomputed.slots <= kept.slots, "{model}: {recomputed:?} instead of {kept:?}");
         assert!(macs(&step.graph) <= 1.15 * macs_kept, "{model}");
-        assert!(overhead(&step.graph, step.loss) <= 1.05);
+        assert!(overhead(&step.graph, loss(&step)) <= 1.05);
     }
 }
 
@@ -69,11 +75,11 @@ fn recomputing_takes_a_third_of_the_memory() {
 fn recomputing_leaves_frozen_parts_alone() {
     let config = Preset::find("resnet-rs-50").unwrap().config(1000);
     for frozen in 1..config.layers.parts().len() - 1 {
-        let training = Training { frozen, ..Training::default() };
-        let options = StepOptions { training, ..StepOptions::default() };
-        let step = Step::build(&config, 8, [160; 2], PIXELS, &options).unwrap();
-        let bytes = |step: &Step| MemoryPlan::new(&step.graph, &[step.loss], kernels::busy(Target::TILES)).bytes.slots;
-        let of_frozen = |step: &Step| step.graph.nodes().iter().filter(|n| part_of(&n.name) < frozen).count();
+        let options = StepOptions { frozen, ..StepOptions::default() };
+        let step = Step::build(&config, 8, [160; 2], PIXELS, &Classify::default(), &options).unwrap();
+        let bytes = |step: &Step| MemoryPlan::new(&step.graph, &[loss(step)], kernels::busy(Target::TILES)).bytes.slots;
+        let of_frozen =
+            |step: &Step| step.graph.nodes().iter().filter(|n| step.parts.of(&n.name) < Some(frozen)).count();
         let (kept, nodes) = (bytes(&step), of_frozen(&step));
         let step = step.recomputing().unwrap();
         assert!(
@@ -90,17 +96,23 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(3).unwrap();
-    let lr = step.learning().unwrap().lr;
-    let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+    let loss = loss(&step);
+    let mut session = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
     let mut results = Vec::new();
     for s in 0..3u32 {
         let pixels: Vec<u32> = (0..6 * 32 * 32).map(|i: u32| (i ^ s).wrapping_mul(2_654_435_761)).collect();
-        let words = [(step.input, &pixels[..]), (step.labels, &[0, 1, 2, 3, 4, 5]), (step.clock, &[7, s])];
-        session.feed(&[(lr, &[0.05])], &words).unwrap();
+        let clock = [7, s];
+        let feeds = [
+            ("pixels", pixels[..].into()),
+            ("labels", [0, 1, 2, 3, 4, 5][..].into()),
+            ("clock", clock[..].into()),
+            ("lr", [0.05][..].into()),
+        ];
+        session.feed_inputs(&feeds).unwrap();
         session.run().unwrap();
-        results.push(bits(session.read(step.loss).unwrap()));
+        results.push(bits(session.read(loss).unwrap()));
     }
     results.extend(store.read_all(|_| true).unwrap().into_iter().map(|(_, values)| bits(values)));
     results
@@ -113,7 +125,7 @@ fn recomputing_changes_no_bit() {
     let efficientnet = EfficientNet { width: 0.25, depth: 0.6 };
     for network in [Config::new(resnet, 10), Config::new(efficientnet, 10)] {
         let config = Config { dropout: 0.2, drop_path: 0.2, ..network };
-        let step = || Step::build(&config, 6, [32; 2], PIXELS, &StepOptions::default()).unwrap();
+        let step = || Step::build(&config, 6, [32; 2], PIXELS, &Classify::default(), &StepOptions::default()).unwrap();
         adapters::on_each(|gpu| {
             let (kept, recomputed) = (train(gpu, step()), train(gpu, step().recomputing().unwrap()));
             assert!(kept[0] != kept[2], "the network learns");
@@ -131,8 +143,9 @@ fn slots_of_inference() {
     {
         let config = Preset::find(model).unwrap().config(1000);
         let mut net = Network::build(&config, batch, [res; 2], PIXELS, Mode::Inference).unwrap();
-        fuse::for_inference(&mut net.graph, &[net.logits]).unwrap();
-        let ratio = overhead(&net.graph, net.logits);
+        let logits = net.output("logits");
+        fuse::for_inference(&mut net.graph, &[logits]).unwrap();
+        let ratio = overhead(&net.graph, net.output("logits"));
         assert!(ratio <= limit, "{model}, batch {batch}: {ratio}");
     }
 }

@@ -13,7 +13,8 @@ use resnet_rs::graph::plan::MemoryPlan;
 use resnet_rs::graph::{Precision, TensorId};
 use resnet_rs::kernels;
 use resnet_rs::models::{ActivationChoice, Config, Input, Preset, ResNet};
-use resnet_rs::train::{Learning, Rates, Step, StepOptions, When};
+use resnet_rs::train::task::Classify;
+use resnet_rs::train::{Step, StepOptions, When};
 
 const BATCH: usize = 8;
 const SEED: u32 = 23;
@@ -28,16 +29,14 @@ fn config() -> Config {
 
 fn step(precision: Precision, when: When) -> Step {
     let options = StepOptions { precision, when, ..StepOptions::default() };
-    Step::build(&config(), BATCH, [32; 2], Input::Tensor, &options).unwrap()
+    Step::build(&config(), BATCH, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap()
 }
 
 /// A step with weights that are the same for all.
 struct Running {
     store: ParameterStore,
     session: Session,
-    input: TensorId,
-    labels: TensorId,
-    learning: Learning,
+    norm: Option<TensorId>,
 }
 
 impl Running {
@@ -45,22 +44,24 @@ impl Running {
         let mut store = ParameterStore::new(gpu);
         store.allocate(&step.graph).unwrap();
         store.initialize(SEED.into()).unwrap();
-        let learning = step.learning().unwrap();
-        let outputs = step.outputs();
+        let (outputs, norm) = (step.outputs(), step.norm);
         let session = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
-        let (input, labels) = (step.input, step.labels);
-        Self { store, session, input, labels, learning }
+        Self { store, session, norm }
     }
 
     /// One step; returns the norm of the gradients where it is known.
     fn run(&mut self) -> Option<f32> {
         let pictures = synth::images("input", [BATCH, 3, 32, 32], SEED);
-        let rates = Rates { lr: [0.05], ema_rate: [0.0], factor: [1.0] };
-        let mut floats = self.learning.feeds(&rates);
-        floats.push((self.input, &pictures));
-        self.session.feed(&floats, &[(self.labels, &LABELS)]).unwrap();
+        let feeds = [
+            ("input", pictures[..].into()),
+            ("labels", LABELS[..].into()),
+            ("clock", [0, 0][..].into()),
+            ("lr", [0.05][..].into()),
+            ("factor", [1.0][..].into()),
+        ];
+        self.session.feed_inputs(&feeds).unwrap();
         self.session.run().unwrap();
-        let norm = self.learning.norm().map(|norm| self.session.read(norm).unwrap()[0]);
+        let norm = self.norm.map(|norm| self.session.read(norm).unwrap()[0]);
         self.session.wait().unwrap();
         norm
     }
@@ -86,7 +87,7 @@ fn activations_take_little_more_than_half() {
         let config = Preset::find(model).unwrap().config(classes);
         let slots = |precision| {
             let options = StepOptions { precision, ..StepOptions::default() };
-            let step = Step::build(&config, batch, [res; 2], Input::Tensor, &options).unwrap();
+            let step = Step::build(&config, batch, [res; 2], Input::Tensor, &Classify::default(), &options).unwrap();
             MemoryPlan::new(&step.graph, &step.outputs(), kernels::busy(Target::TILES)).bytes.slots as f64
         };
         let share = slots(Precision::F16) / slots(Precision::F32);

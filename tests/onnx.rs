@@ -104,7 +104,8 @@ fn weights(config: &Config, res: u32) -> (StateDict, ModelCard) {
 
 fn graph(config: &Config, side: usize) -> (Graph, TensorId) {
     let network = Network::build(config, 1, [side; 2], Input::Tensor, Mode::Inference).unwrap();
-    (network.graph, network.logits)
+    let logits = network.output("logits");
+    (network.graph, logits)
 }
 
 fn small() -> Config {

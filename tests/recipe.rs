@@ -17,8 +17,9 @@ use golden::{BRANCH_GAMMA, SEED};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::TensorId;
-use resnet_rs::models::{Config, Input, Mode, Network, Training, part_of};
-use resnet_rs::train::{GlobalNorm, Gradients, Optimizer, Step, StepOptions, Update, When};
+use resnet_rs::models::{Config, Input, Mode, Network};
+use resnet_rs::train::task::Classify;
+use resnet_rs::train::{Learning, Step, StepOptions, Update, When};
 
 const LABELS: [u32; 8] = [0, 7, 4, 1, 8, 5, 2, 9];
 
@@ -42,27 +43,22 @@ struct InParts {
     store: ParameterStore,
     step: Session,
     update: Session,
-    keep: TensorId,
-    input: TensorId,
-    labels: TensorId,
-    lr: TensorId,
-    factor: TensorId,
     norm: TensorId,
 }
 
+const CLOCK: [u32; 2] = [0, 0];
+
 impl InParts {
-    fn new(gpu: &Gpu, optimizer: Optimizer) -> Self {
-        let training = Training { label_smoothing: 0.1, ..Training::default() };
-        let options = StepOptions { training, optimizer, when: When::AfterParts, ..StepOptions::default() };
-        let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &options).unwrap();
-        let Gradients::AddedUp { keep } = step.gradients else { panic!("the gradients are added up") };
-        let ends = Update::build(&step.graph, &options).unwrap();
-        let store = synthetic(gpu, &[&step.graph, &ends.graph]);
-        let (input, labels, loss) = (step.input, step.labels, step.loss);
-        let step = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
-        let GlobalNorm { factor, norm } = ends.learning.global_norm.unwrap();
-        let update = Session::new(&store, ends.graph, &[norm], &SessionOptions::default()).unwrap();
-        Self { store, step, update, keep, input, labels, lr: ends.learning.lr, factor, norm }
+    fn new(gpu: &Gpu, learning: Learning) -> Self {
+        let options = StepOptions { learning, when: When::AfterParts, ..StepOptions::default() };
+        let task = Classify { label_smoothing: 0.1, ..Classify::default() };
+        let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &task, &options).unwrap();
+        let Update { graph, norm } = Update::build(&step, &options).unwrap();
+        let store = synthetic(gpu, &[&step.graph, &graph]);
+        let outputs = step.outputs();
+        let step = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
+        let update = Session::new(&store, graph, &[norm], &SessionOptions::default()).unwrap();
+        Self { store, step, update, norm }
     }
 
     /// Returns the norm of the gradients.
@@ -71,14 +67,20 @@ impl InParts {
         for (i, part) in pictures.chunks(pictures.len() / 2).enumerate() {
             let keep = [if i > 0 { 1.0 } else { 0.0 }];
             let labels = &LABELS[4 * i..4 * i + 4];
-            self.step.feed(&[(self.input, part), (self.keep, &keep)], &[(self.labels, labels)]).unwrap();
+            let feeds = [
+                ("input", part.into()),
+                ("keep", keep[..].into()),
+                ("labels", labels.into()),
+                ("clock", CLOCK[..].into()),
+            ];
+            self.step.feed_inputs(&feeds).unwrap();
             self.step.run().unwrap();
         }
         self.update(lr)
     }
 
     fn update(&mut self, lr: f32) -> f32 {
-        self.update.feed(&[(self.lr, &[lr]), (self.factor, &[0.5])], &[]).unwrap();
+        self.update.feed_inputs(&[("lr", [lr][..].into()), ("factor", [0.5][..].into())]).unwrap();
         self.update.run().unwrap();
         self.update.read(self.norm).unwrap()[0]
     }
@@ -91,8 +93,8 @@ fn accumulated_and_clipped_gradients_equal_pytorch() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accumulated.safetensors");
     let want = golden::read(&path);
     adapters::on_each(|gpu| {
-        let optimizer = Optimizer { max_norm: want["max_norm"][0], ..Optimizer::default() };
-        let mut parts = InParts::new(gpu, optimizer);
+        let learning = Learning { max_norm: want["max_norm"][0], ..Learning::default() };
+        let mut parts = InParts::new(gpu, learning);
         let pictures = synth::images("input", [8, 3, 32, 32], SEED);
         // The first part overwrites what an earlier step has left.
         parts.run(&vec![1.0; pictures.len()], 0.0);
@@ -116,7 +118,7 @@ fn accumulated_and_clipped_gradients_equal_pytorch() {
 #[test]
 fn a_step_that_is_not_finite_is_left_out() {
     adapters::on_each(|gpu| {
-        let mut parts = InParts::new(gpu, Optimizer::default());
+        let mut parts = InParts::new(gpu, Learning::default());
         let pictures = synth::images("input", [8, 3, 32, 32], SEED);
         assert!(parts.run(&pictures, 0.1).is_finite());
         let learned = |store: &ParameterStore| {
@@ -143,20 +145,25 @@ fn a_step_that_is_not_finite_is_left_out() {
 #[test]
 fn averages_follow_the_weights() {
     adapters::on_each(|gpu| {
-        let optimizer = Optimizer { ema: true, ..Optimizer::default() };
-        let options = StepOptions { optimizer, ..StepOptions::default() };
-        let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
-        let learning = step.learning().unwrap();
+        let learning = Learning { ema: true, ..Learning::default() };
+        let options = StepOptions { learning, ..StepOptions::default() };
+        let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap();
         let store = synthetic(gpu, &[&step.graph]);
-        let (input, labels) = (step.input, step.labels);
-        let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+        let outputs = step.outputs();
+        let mut session = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
         let names = ["conv1.0.weight", "bn1.running_var", "fc.bias"];
         let mut expected: Vec<Vec<f64>> = names.iter().map(|name| vec![0.0; store.read(name).unwrap().len()]).collect();
         for (s, rate) in [0.9, 0.5, 0.1].into_iter().enumerate() {
             let pictures = synth::images(&format!("input{s}"), [8, 3, 32, 32], SEED);
             let rate_fed = [rate as f32];
-            let floats = [(input, &pictures[..]), (learning.lr, &[0.1]), (learning.ema_rate.unwrap(), &rate_fed)];
-            session.feed(&floats, &[(labels, &LABELS)]).unwrap();
+            let feeds = [
+                ("input", pictures[..].into()),
+                ("lr", [0.1][..].into()),
+                ("ema_rate", rate_fed[..].into()),
+                ("labels", LABELS[..].into()),
+                ("clock", CLOCK[..].into()),
+            ];
+            session.feed_inputs(&feeds).unwrap();
             session.run().unwrap();
             for (name, average) in names.iter().zip(&mut expected) {
                 let weights = store.read(name).unwrap();
@@ -175,21 +182,21 @@ fn averages_follow_the_weights() {
 fn the_same_is_averaged_whenever_parameters_learn() {
     for frozen in [0, 3] {
         let averaged = [When::AtOnce, When::Together, When::AfterParts].map(|when| {
-            let optimizer = Optimizer { ema: true, ..Optimizer::default() };
-            let training = Training { frozen, ..Training::default() };
-            let options = StepOptions { training, optimizer, when, ..StepOptions::default() };
-            let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &options).unwrap();
+            let learning = Learning { ema: true, ..Learning::default() };
+            let options = StepOptions { frozen, learning, when, ..StepOptions::default() };
+            let step = Step::build(&config(), 4, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap();
             let learns = match when {
                 When::AtOnce | When::Together => step.graph,
-                When::AfterParts => Update::build(&step.graph, &options).unwrap().graph,
+                When::AfterParts => Update::build(&step, &options).unwrap().graph,
             };
             let names = learns.persistent().map(|id| learns.tensor(id).name.clone());
             names.filter_map(|name| name.strip_suffix(".ema").map(str::to_owned)).collect::<BTreeSet<String>>()
         });
-        let graph = Network::build(&config(), 1, [32; 2], Input::Tensor, Mode::Inference).unwrap().graph;
+        let Network { graph, parts, .. } =
+            Network::build(&config(), 1, [32; 2], Input::Tensor, Mode::Inference).unwrap();
         let network = graph.persistent().map(|id| graph.tensor(id).name.clone());
         let expected: BTreeSet<String> =
-            network.filter(|name| part_of(name) >= frozen || name.contains(".running_")).collect();
+            network.filter(|name| parts.of(name).unwrap() >= frozen || name.contains(".running_")).collect();
         for averaged in averaged {
             assert_eq!(averaged, expected, "{frozen} parts frozen");
         }
@@ -201,13 +208,11 @@ fn the_same_is_averaged_whenever_parameters_learn() {
 fn frozen_parts_stay_as_they_are() {
     adapters::on_fastest(|gpu| {
         for frozen in 1..config().layers.parts().len() {
-            let training = Training { frozen, ..Training::default() };
-            let options = StepOptions { training, ..StepOptions::default() };
-            let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &options).unwrap();
-            let lr = step.learning().unwrap().lr;
+            let options = StepOptions { frozen, ..StepOptions::default() };
+            let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap();
             let store = synthetic(gpu, &[&step.graph]);
-            let (input, labels) = (step.input, step.labels);
-            let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+            let outputs = step.outputs();
+            let mut session = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
             session.prepare().unwrap();
             let all = |store: &ParameterStore| -> Vec<(String, Vec<u32>)> {
                 let read = store.read_all(|t| !t.name.ends_with(".momentum")).unwrap();
@@ -215,11 +220,17 @@ fn frozen_parts_stay_as_they_are() {
             };
             let before = all(&store);
             let pictures = synth::images("input", [8, 3, 32, 32], SEED);
-            session.feed(&[(input, &pictures), (lr, &[0.1])], &[(labels, &LABELS)]).unwrap();
+            let feeds = [
+                ("input", pictures[..].into()),
+                ("lr", [0.1][..].into()),
+                ("labels", LABELS[..].into()),
+                ("clock", CLOCK[..].into()),
+            ];
+            session.feed_inputs(&feeds).unwrap();
             session.run().unwrap();
             session.wait().unwrap();
             for ((name, before), (_, after)) in before.iter().zip(all(&store)) {
-                let stays = part_of(name) < frozen;
+                let stays = step.parts.of(name).unwrap() < frozen;
                 assert_eq!(*before == after, stays, "{name} with {frozen} parts frozen");
             }
         }

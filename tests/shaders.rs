@@ -22,7 +22,8 @@ use resnet_rs::models::{
     ActivationChoice, Config, EfficientNet, Input, Mode, Network, PRESETS, ResNet, Shortcut, Stem, StemDownsampling,
 };
 use resnet_rs::selftest::cases;
-use resnet_rs::train::{Decay, Optimizer, Step, StepOptions};
+use resnet_rs::train::task::Classify;
+use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
 
 /// WebGPU's default limits, which every device grants.
 const MAX_STORAGE_BUFFERS: usize = 8;
@@ -82,16 +83,18 @@ impl Found {
         let what = format!("{config:?}, batch {batch}, {size:?} px");
         let mut network = Network::build(config, batch, size, input, Mode::Inference).unwrap();
         self.graph(&network.graph, &what);
-        let frozen = freeze(network.graph.clone(), &[network.logits], Precision::F16).unwrap();
+        let frozen = freeze(network.graph.clone(), &[network.output("logits")], Precision::F16).unwrap();
         self.graph(&frozen.graph, &format!("f16 {what}"));
-        fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
+        let logits = network.output("logits");
+        fuse::for_inference(&mut network.graph, &[logits]).unwrap();
         self.graph(&network.graph, &format!("fused {what}"));
         for (nesterov, weight_decay, precision) in
             [(false, 0.0, Precision::F32), (true, 1e-4, Precision::F32), (true, 0.0, Precision::F16)]
         {
-            let optimizer = Optimizer { nesterov, weight_decay, decay: Decay::Kernels, ..Optimizer::default() };
-            let options = StepOptions { optimizer, precision, ..StepOptions::default() };
-            let step = Step::build(config, batch, size, input, &options).unwrap();
+            let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov });
+            let learning = Learning { optimizer, weight_decay, decay: Decay::Kernels, ..Learning::default() };
+            let options = StepOptions { learning, precision, ..StepOptions::default() };
+            let step = Step::build(config, batch, size, input, &Classify::default(), &options).unwrap();
             self.graph(&step.graph, &format!("training step in {precision:?} of {what}"));
         }
     }

@@ -9,7 +9,7 @@ use resnet_rs::gpu::{Gpu, Target, Tuning};
 use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
 };
-use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, autodiff};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind, autodiff};
 use resnet_rs::inference::Inference;
 use resnet_rs::kernels::{Choices, ConvShape, Method, candidates, lower};
 use resnet_rs::models::{Config, Input, Mode, Network, ResNet};
@@ -70,8 +70,8 @@ fn training_step_in_slices() {
     let kernels = ["w0", "w1"].map(|name| parameter(name, Spec::weights([1, 1, channels, channels])));
     let [gamma, beta, bias] = ["gamma", "beta", "bias"].map(|name| parameter(name, Spec::channels([channels])));
     let fc = parameter("fc", Spec::weights([channels, channels]));
-    let mean = g.state("mean".into(), Spec::channels([channels]), 0.0).unwrap();
-    let variance = g.state("variance".into(), Spec::channels([channels]), 1.0).unwrap();
+    let mean = g.state("mean".into(), Spec::channels([channels]), StateKind::Statistic, 0.0).unwrap();
+    let variance = g.state("variance".into(), Spec::channels([channels]), StateKind::Statistic, 1.0).unwrap();
     let h = g.apply1("conv0", Conv2d::new(1, 0), &[x, kernels[0]]).unwrap();
     let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
     let h = g.apply("norm", norm, &[h, gamma, beta], &[mean, variance]).unwrap()[0];

@@ -108,7 +108,7 @@ fn shown(app: &App, frame: &Frame, res: u32, view: View) -> Vec<f32> {
     let store = ParameterStore::new(&app.gpu);
     let mut session = Session::new(&store, graph, &[output], &SessionOptions::default()).unwrap();
     let [width, picture_height] = frame.size();
-    let Placement { part, target } = view.placement((width, picture_height), res);
+    let Placement { part, target } = view.placement((width, picture_height), [res as usize; 2]);
     let (rows, filter) = (rows_read(part, picture_height, target[3], view.interpolation), view.interpolation as u32);
     let crop = Crop { part, rows, picture_height, side: res, target, filter, border: view.border };
     session.feed_frame(pixels, 1, frame, &crop).unwrap();
@@ -154,7 +154,7 @@ fn textures_are_resized_as_pictures_are() {
                 let format = [Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, Bgra8UnormSrgb][i % 4];
                 let frame = Frame::new(&app.upload(&picture, format)).unwrap();
                 let got = shown(&app, &frame, res, view);
-                let want = evaluation_crop(&picture, res, view);
+                let want = evaluation_crop(&picture, [res as usize; 2], view);
                 let off = got.iter().zip(want.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs());
                 let largest = off.fold(0.0, f32::max);
                 // Both round twice; the CPU's weights have fixed points, these f32.

@@ -8,6 +8,7 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, GpuOptions, adapters};
 use resnet_rs::graph::fuse;
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
+use resnet_rs::train::task::Classify;
 use resnet_rs::train::{Step, StepOptions};
 
 /// Where Vulkan loaders look for the layer's manifest on Linux and the BSDs.
@@ -68,32 +69,40 @@ fn work() {
 
 fn train(gpu: &Gpu) {
     let config = Config { dropout: 0.25, drop_path: 0.1, ..Preset::find("small").unwrap().config(10) };
-    let step = Step::build(&config, 4, [32; 2], Input::Tensor, &StepOptions::default()).unwrap();
+    let step = Step::build(&config, 4, [32; 2], Input::Tensor, &Classify::default(), &StepOptions::default()).unwrap();
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(0).unwrap();
-    let lr = step.learning().unwrap().lr;
-    let mut session = Session::new(&store, step.graph, &[step.loss], &SessionOptions::default()).unwrap();
+    let loss = step.loss[0].port.id;
+    let mut session = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let pictures = vec![0.5; 4 * 32 * 32 * 3];
     for s in 0..3 {
-        let words = [(step.labels, &[1, 2, 3, 4][..]), (step.clock, &[0, s])];
-        session.feed(&[(step.input, &pictures), (lr, &[0.1])], &words).unwrap();
+        let clock = [0, s];
+        let feeds = [
+            ("input", pictures[..].into()),
+            ("labels", [1, 2, 3, 4][..].into()),
+            ("clock", clock[..].into()),
+            ("lr", [0.1][..].into()),
+        ];
+        session.feed_inputs(&feeds).unwrap();
         session.run().unwrap();
     }
-    assert!(session.read(step.loss).unwrap()[0].is_finite());
+    assert!(session.read(loss).unwrap()[0].is_finite());
 }
 
 fn infer(gpu: &Gpu) {
     let config = Preset::find("small").unwrap().config(10);
     let mut network = Network::build(&config, 2, [33, 47], Input::Tensor, Mode::Inference).unwrap();
-    fuse::for_inference(&mut network.graph, &[network.logits]).unwrap();
+    let logits = network.output("logits");
+    fuse::for_inference(&mut network.graph, &[logits]).unwrap();
     let mut store = ParameterStore::new(gpu);
     store.allocate(&network.graph).unwrap();
     store.initialize(0).unwrap();
-    let mut session = Session::new(&store, network.graph, &[network.logits], &SessionOptions::default()).unwrap();
+    let logits = network.output("logits");
+    let mut session = Session::new(&store, network.graph, &[logits], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     session.feed(&[(network.input, &vec![0.5; 2 * 33 * 47 * 3])], &[]).unwrap();
     session.run_timed().unwrap();
-    assert!(session.read(network.logits).unwrap().iter().all(|v| v.is_finite()));
+    assert!(session.read(logits).unwrap().iter().all(|v| v.is_finite()));
 }

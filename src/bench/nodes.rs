@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::exec::{self, ParameterStore, Session, SessionOptions};
 use crate::gpu::{Gpu, Target};
-use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, Tensor, TensorId};
+use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, StateKind, Tensor, TensorId};
 use crate::kernels::{Choices, ConvShape};
 
 /// One node with its shapes, out of a network.
@@ -61,7 +61,8 @@ impl NodeBench {
         };
         let role = |id| if constant(id) { Role::Parameter(Init::Constant(0.0)) } else { Role::Input };
         let inputs: Vec<_> = node.inputs.iter().map(|id| add(id, role(id))).collect();
-        let updates: Vec<_> = node.updates.iter().map(|id| add(id, Role::State(Init::Constant(0.0)))).collect();
+        let updates: Vec<_> =
+            node.updates.iter().map(|id| add(id, Role::State(StateKind::Momentum, Init::Constant(0.0)))).collect();
         let outputs =
             graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap_or_else(|e| unreachable!("{fits}: {e}"));
         let shape = |&id: &TensorId| graph.spec(id).shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");

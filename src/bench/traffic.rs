@@ -155,7 +155,7 @@ mod tests {
     use crate::Precision;
     use crate::gpu::Family;
     use crate::graph::op::{BatchNorm, Conv2dInputGrad, Padding, SgdMomentum};
-    use crate::graph::{Activation, DType, Init, Spec};
+    use crate::graph::{Activation, DType, Init, Spec, StateKind};
     use crate::models::Preset;
     use crate::summary::training_step;
 
@@ -180,7 +180,7 @@ mod tests {
         let gradient = g.input("gradient", spec.clone()).unwrap();
         let lr = g.input("lr", Spec::plain([1], DType::F32)).unwrap();
         let p = g.parameter("p".into(), spec.clone(), Init::Constant(0.0)).unwrap();
-        let v = g.state("v".into(), spec, 0.0).unwrap();
+        let v = g.state("v".into(), spec, StateKind::Momentum, 0.0).unwrap();
         let sgd = SgdMomentum::new(0.9, true, 0.0);
         g.apply("sgd", sgd, &[gradient, lr], &[p, v]).unwrap();
         for target in TARGETS {
@@ -213,8 +213,8 @@ mod tests {
         let (map, vector) = (Spec::channels([2, 8, 8, 4]), Spec::channels([4]));
         let x = g.input("x", map).unwrap();
         let [gamma, beta] = ["gamma", "beta"].map(|name| g.input(name, vector.clone()).unwrap());
-        let mean = g.state("mean".into(), vector.clone(), 0.0).unwrap();
-        let variance = g.state("variance".into(), vector, 1.0).unwrap();
+        let mean = g.state("mean".into(), vector.clone(), StateKind::Statistic, 0.0).unwrap();
+        let variance = g.state("variance".into(), vector, StateKind::Statistic, 1.0).unwrap();
         let op = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
         g.apply("norm", op, &[x, gamma, beta], &[mean, variance]).unwrap();
         let (map, vector, chunks) = (128 * 16, 16, 2 * 2 * 16);

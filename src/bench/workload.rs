@@ -14,7 +14,6 @@ use crate::graph::{Graph, Init, Precision, Role, TensorId};
 use crate::kernels::Choices;
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
-use crate::train::{Gradients, Learning, Rates};
 
 /// Where all random numbers start.
 const SEED: u64 = 1;
@@ -65,19 +64,10 @@ pub struct Subject {
     pub precision: Precision,
 }
 
-/// A graph with what it is fed and what is read of it.
+/// A graph and what is read of it.
 struct Program {
     graph: Graph,
-    pixels: TensorId,
-    training: Option<Feeds>,
     outputs: Vec<TensorId>,
-}
-
-/// What a training step is fed besides the pictures.
-struct Feeds {
-    labels: TensorId,
-    clock: TensorId,
-    learning: Learning,
 }
 
 /// What tells workloads apart: model, side of the pictures, batch, mode, precision.
@@ -100,16 +90,11 @@ impl Workload {
         Ok(match self.mode {
             Mode::Infer => {
                 let network = inference(config, self.batch, size, self.precision)?;
-                Program { graph: network.graph, pixels: network.input, training: None, outputs: vec![network.logits] }
+                Program { outputs: network.output_ids(), graph: network.graph }
             }
             Mode::Train => {
                 let step = training_step(config, self.batch, size, self.precision, self.recompute)?;
-                let outputs = step.outputs();
-                let Gradients::Learned(learning) = step.gradients else {
-                    unreachable!("a step of a whole batch learns");
-                };
-                let training = Feeds { labels: step.labels, clock: step.clock, learning };
-                Program { graph: step.graph, pixels: step.input, training: Some(training), outputs }
+                Program { outputs: step.outputs(), graph: step.graph }
             }
         })
     }
@@ -133,7 +118,7 @@ impl Workload {
     /// # Errors
     /// As [`Self::flops`].
     pub fn planned_bytes(&self, gpu: &Gpu) -> Result<u64, Error> {
-        let Program { graph, outputs, .. } = self.build()?;
+        let Program { graph, outputs } = self.build()?;
         let plan = Choices::of(gpu.tuning()).plan(graph, &outputs, gpu.target())?;
         Ok(plan.bytes.total())
     }
@@ -148,8 +133,8 @@ impl Workload {
         for tensor in graph.persistent().map(|id| graph.tensor(id)) {
             match tensor.role {
                 // Memory is allocated as zeros.
-                Role::Parameter(Init::Constant(0.0)) | Role::State(Init::Constant(0.0)) => {}
-                Role::Parameter(init) | Role::State(init) => {
+                Role::Parameter(Init::Constant(0.0)) | Role::State(_, Init::Constant(0.0)) => {}
+                Role::Parameter(init) | Role::State(_, init) => {
                     weights.push((tensor.name.clone(), initial_values(tensor, init, SEED)));
                 }
                 _ => {}
@@ -191,7 +176,7 @@ impl Prepared {
     /// # Errors
     /// If it does not fit the device, or the device fails.
     pub fn start(&self, gpu: &Gpu, since: Instant, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Running, Error> {
-        let Program { graph, pixels, training, outputs } = self.workload.build()?;
+        let Program { graph, outputs } = self.workload.build()?;
         let mut store = ParameterStore::new(gpu);
         store.allocate(&graph)?;
         let pipelines = AtomicUsize::new(0);
@@ -208,11 +193,13 @@ impl Prepared {
         session.warm_up()?;
         store.load(&self.weights)?;
         session.prepare()?;
-        session.feed(&[], &[(pixels, &self.pixels)])?;
-        if let Some(Feeds { labels, clock, learning }) = training {
-            let rates = Rates { lr: [0.01], ema_rate: [0.0], factor: [1.0] };
-            session.feed(&learning.feeds(&rates), &[(labels, &self.labels), (clock, &[SEED as u32, 0])])?;
-        }
+        session.feed_inputs(&[
+            ("pixels", self.pixels[..].into()),
+            ("labels", self.labels[..].into()),
+            ("clock", [SEED as u32, 0][..].into()),
+            ("lr", [0.01][..].into()),
+            ("factor", [1.0][..].into()),
+        ])?;
         session.run()?;
         session.read_later(&outputs)?.wait()?;
         let first_ms = 1e3 * since.elapsed().as_secs_f64();

@@ -38,14 +38,16 @@ pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
     files::create_folder(&args.out)?;
     for index in args.first..args.first.saturating_add(args.count).min(total) {
         let sample = dataset.val.sample(index)?;
-        let class = dataset.classes[sample.label as usize].replace(|c: char| !c.is_alphanumeric(), "-");
-        let path = args.out.join(format!("{index:04}-{class}.png"));
+        let class = sample.truth.class().map(|class| (class, &dataset.classes[class as usize]));
+        let word =
+            class.map_or(String::new(), |(_, name)| format!("-{}", name.replace(|c: char| !c.is_alphanumeric(), "-")));
+        let path = args.out.join(format!("{index:04}{word}.png"));
         let mut png = std::io::Cursor::new(Vec::new());
         sample.image.write_to(&mut png, ImageFormat::Png)?;
         files::write_atomic(&path, |file| std::io::Write::write_all(file, png.get_ref()))?;
         if global.json {
-            let (image, label) = (path.to_string_lossy(), &dataset.classes[sample.label as usize]);
-            output::json(&serde_json::json!({ "image": image, "class": sample.label, "label": label }))?;
+            let (image, class) = (path.to_string_lossy(), class.unzip());
+            output::json(&serde_json::json!({ "image": image, "class": class.0, "label": class.1 }))?;
         } else if !global.quiet {
             eprintln!("{}", path.display());
         }

@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage};
 use super::dataset::Nothing;
 use super::split::{Wanted, plain_names};
 use super::walk::{PassedOver, contents};
-use super::{Dataset, Error, Sample, Source};
+use super::{Dataset, Error, Sample, Source, Truth};
 use crate::files;
 
 /// Pixels a side, and in a picture.
@@ -151,7 +151,7 @@ impl Source for Cifar {
             let at = (y * SIDE + x) as usize;
             Rgb([planes[at], planes[PIXELS + at], planes[2 * PIXELS + at]])
         });
-        Ok(Sample { image, label: u32::from(labels[labels.len() - 1]) })
+        Ok(Sample { image, truth: Truth::Class(u32::from(labels[labels.len() - 1])) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -206,7 +206,7 @@ mod tests {
     fn pictures_come_in_order_with_their_labels() {
         let data = open(folder(Variant::Cifar10).path(), Variant::Cifar10, Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.classes.len()), (10, 2, 10));
-        let labels: Vec<u32> = (0..10).map(|i| data.train.sample(i).unwrap().label).collect();
+        let labels: Vec<u32> = (0..10).map(|i| data.train.sample(i).unwrap().truth.class().unwrap()).collect();
         assert_eq!(labels, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
         let image = data.train.sample(3).unwrap().image;
         assert_eq!((image.dimensions(), image.get_pixel(31, 5).0), ((32, 32), [31, 5, 1]));
@@ -216,7 +216,7 @@ mod tests {
     fn cifar100_takes_the_fine_label() {
         let folder = folder(Variant::Cifar100);
         let data = open(folder.path(), Variant::Cifar100, Wanted::Training).unwrap();
-        assert_eq!((data.train.len(), data.train.sample(1).unwrap().label), (2, 9));
+        assert_eq!((data.train.len(), data.train.sample(1).unwrap().truth.class().unwrap()), (2, 9));
         assert_eq!(data.train.sample(1).unwrap().image.get_pixel(2, 3).0, [2, 3, 1]);
         assert_eq!(data.classes[99], "99");
         let names: Vec<String> = (0..100).map(|i| format!("name{i}\n")).collect();

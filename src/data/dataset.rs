@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::random::{Purpose, generator};
 use super::split::{Split, Wanted};
 use super::walk::PassedOver;
-use super::{Error, cifar, folder, idx, order, shapes, shards};
+use super::{Error, Truth, cifar, folder, idx, order, shapes, shards};
 
 /// `shapes` is one data set, the same for every run.
 const SHAPES_SEED: u64 = 0;
 
-/// A picture, 8-bit RGB, and its class.
+/// A picture, 8-bit RGB, and what is known of it.
 pub struct Sample {
     /// The pixels.
     pub image: image::RgbImage,
-    /// Index into [`Dataset::classes`].
-    pub label: u32,
+    /// What is known of it.
+    pub truth: Truth,
 }
 
 /// Pictures by number.
@@ -218,8 +218,11 @@ impl Source for Relabelled {
     }
 
     fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let Sample { image, label } = self.source.sample(index)?;
-        Ok(Sample { image, label: self.labels[label as usize] })
+        let Sample { image, truth } = self.source.sample(index)?;
+        let truth = match truth {
+            Truth::Class(label) => Truth::Class(self.labels[label as usize]),
+        };
+        Ok(Sample { image, truth })
     }
 
     fn label(&self, index: usize) -> Option<u32> {

@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::split::{Split, Wanted, holds_folders};
 use super::walk::{ENDINGS, Found, Item, Kind, PassedOver, contents, folders, items, pictures_in};
-use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, decode};
+use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, Truth, classes, decode};
 
 /// Opens a folder of folders. Classes are the folders of the training split, of the validation split where there is no
 /// other; the validation split may lack some of them. Only to validate, the folder may also hold the classes itself,
@@ -213,7 +213,7 @@ impl Source for Folder {
 
     fn sample(&self, index: usize) -> Result<Sample, Error> {
         let (path, label) = &self.files[index];
-        Ok(Sample { image: decode(path)?, label: *label })
+        Ok(Sample { image: decode(path)?, truth: Truth::Class(*label) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -274,9 +274,10 @@ mod tests {
         let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!(data.classes, ["cat", "dog"]);
         let samples: Vec<Sample> = (0..data.train.len()).map(|i| data.train.sample(i).unwrap()).collect();
-        let seen: Vec<(u8, u32)> = samples.iter().map(|s| (s.image.get_pixel(0, 0)[0], s.label)).collect();
+        let seen: Vec<(u8, u32)> =
+            samples.iter().map(|s| (s.image.get_pixel(0, 0)[0], s.truth.class().unwrap())).collect();
         assert_eq!(seen, [(2, 0), (1, 1), (0, 1)]);
-        assert_eq!((data.val.len(), data.val.sample(0).unwrap().label, data.native_res), (1, 1, None));
+        assert_eq!((data.val.len(), data.val.sample(0).unwrap().truth.class().unwrap(), data.native_res), (1, 1, None));
         let passed_over = "1 .txt, 1 pictures outside of the folders of classes";
         assert_eq!(data.passed_over.to_string(), passed_over);
     }

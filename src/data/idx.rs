@@ -11,7 +11,7 @@ use image::{Rgb, RgbImage};
 use super::dataset::Nothing;
 use super::split::{Split, Wanted, plain_names};
 use super::walk::{PassedOver, contents, visible};
-use super::{Dataset, Error, Sample, Source};
+use super::{Dataset, Error, Sample, Source, Truth};
 
 /// First word of a file of bytes in three dimensions (pictures, rows, columns) and in one (labels).
 const IMAGES_MAGIC: u32 = 0x0803;
@@ -152,7 +152,7 @@ impl Source for Idx {
         for (at, &value) in (0..).zip(grey) {
             image.put_pixel(margin + at % self.side, margin + at / self.side, Rgb([value; 3]));
         }
-        Ok(Sample { image, label: u32::from(self.labels[index]) })
+        Ok(Sample { image, truth: Truth::Class(u32::from(self.labels[index])) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -308,8 +308,8 @@ mod tests {
             let data = open(folder(side).path(), Wanted::Training).unwrap();
             assert_eq!((data.train.len(), data.val.len(), data.native_res), (3, 2, Some(padded)));
             assert_eq!(data.classes, ["0", "1", "2", "3"]);
-            let Sample { image, label } = data.train.sample(1).unwrap();
-            assert_eq!((image.dimensions(), label), ((padded, padded), 2));
+            let Sample { image, truth } = data.train.sample(1).unwrap();
+            assert_eq!((image.dimensions(), truth), ((padded, padded), Truth::Class(2)));
             for (x, y, pixel) in image.enumerate_pixels() {
                 let inside = (margin..margin + side).contains(&x) && (margin..margin + side).contains(&y);
                 let at = if inside { side * side + (y - margin) * side + x - margin } else { 0 };
@@ -334,7 +334,7 @@ mod tests {
             std::fs::remove_file(path).unwrap();
             put(&folder, &format!("{name}{ending}"), &zipped);
         }
-        assert_eq!(open(folder.path(), Wanted::Training).unwrap().val.sample(1).unwrap().label, 2);
+        assert_eq!(open(folder.path(), Wanted::Training).unwrap().val.sample(1).unwrap().truth.class().unwrap(), 2);
     }
 
     #[test]
@@ -448,7 +448,7 @@ mod tests {
         }
         let data = open(directory, Wanted::Training).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.native_res), (60_000, 10_000, Some(32)));
-        let name = |index| data.classes[data.train.sample(index).unwrap().label as usize].as_str();
+        let name = |index| data.classes[data.train.sample(index).unwrap().truth.class().unwrap() as usize].as_str();
         assert_eq!([name(0), name(1), name(2)], ["ankle boot", "T-shirt", "T-shirt"]);
         // The mean of all training pixels, without the padding, is the one that pictures are standardised with.
         let grey = |index| data.train.sample(index).unwrap().image.pixels().map(|p| f64::from(p[0])).sum::<f64>();

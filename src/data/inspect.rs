@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::broken::Broken;
 use super::decode::{Facts, decode_bytes_with_facts};
 use super::walk::PassedOver;
-use super::{Dataset, Error, Source, Split};
+use super::{Dataset, Error, Sample, Source, Split, Truth};
 use crate::words::{self, listed};
 
 /// Pictures more than this many times as long as wide, or the other way round, lose most of themselves to a square
@@ -158,7 +158,10 @@ fn look(source: &dyn Source, split: Split, index: usize) -> Result<Seen, Error> 
             let (picture, facts) = decode_bytes_with_facts(&bytes?).map_err(unusable)?;
             (picture, label, Some(facts))
         }
-        _ => source.sample(index).map(|sample| (sample.image, sample.label, None))?,
+        _ => {
+            let Sample { image, truth: Truth::Class(label) } = source.sample(index)?;
+            (image, label, None)
+        }
     };
     let size = [picture.width(), picture.height()];
     let mut hasher = FixedState::default().build_hasher();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::broken::{self, Broken};
-use super::{Augmentation, Error, Sample, Source, View, evaluation_crop, pack};
+use super::{Augmentation, Encode, Error, Mixed, Sample, Source, Targets, Truth, View, evaluation_crop, pack};
 
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,8 +19,8 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Batches that are asked for together, such as the parts of a step: as many and one more wait, ready.
     pub at_once: usize,
-    /// Side of the pictures in pixels.
-    pub res: u32,
+    /// Height and width of the pictures in pixels.
+    pub size: [usize; 2],
     /// What is done to them.
     pub transform: Transform,
 }
@@ -44,20 +44,17 @@ pub enum Transform {
     },
 }
 
-/// Pictures and classes of one step.
+/// Pictures of one step, and what is known of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Packed RGBA, red in the lowest byte, row by row: `batch * res * res` values.
+    /// Packed RGBA, red in the lowest byte, row by row: `batch * height * width` values.
     pub pixels: Vec<u32>,
-    /// Classes, `batch` of them.
-    pub labels: Vec<u32>,
-    /// The classes that mixup or CutMix added, `batch` of them: the same as in `labels` where nothing is mixed.
-    pub others: Vec<u32>,
-    /// How much of each picture belongs to its class in `labels`, from 0 to 1; the rest belongs to that in `others`. 1 where
-    /// nothing is mixed.
-    pub shares: Vec<f32>,
-    /// Pictures that are real; the rest fills up the batch.
-    pub count: usize,
+    /// Height and width of the pictures in pixels.
+    pub size: [usize; 2],
+    /// What is known of each picture; there may be fewer than `batch`, the rest fills up.
+    pub truths: Vec<Truth>,
+    /// What a network learns of them, if they are loaded for that.
+    pub targets: Targets,
     /// The numbers of these pictures in the source.
     pub indices: Vec<usize>,
     /// Pictures that should be in the batch and cannot be read.
@@ -73,11 +70,32 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Starts loading an epoch at batch number `start`, so that a resumed run can enter in the middle. Order and
+    /// Starts loading an epoch at batch number `start`, without targets: see [`Self::with_targets`].
+    pub fn new(source: Arc<dyn Source>, options: LoaderOptions, epoch: u64, start: usize) -> Self {
+        Self::start(source, options, None, epoch, start)
+    }
+
+    /// Starts loading an epoch at batch number `start`, with the targets that `encode` makes, so that a resumed run can enter in the middle. Order and
     /// content do not depend on the threads' timing. Dropping the iterator ends the loading. An error, which is the
     /// last item, means that no picture can be read any more; a panic on the loading threads goes on in
     /// [`Iterator::next`].
-    pub fn new(source: Arc<dyn Source>, options: LoaderOptions, epoch: u64, start: usize) -> Self {
+    pub fn with_targets(
+        source: Arc<dyn Source>,
+        options: LoaderOptions,
+        encode: Arc<dyn Encode>,
+        epoch: u64,
+        start: usize,
+    ) -> Self {
+        Self::start(source, options, Some(encode), epoch, start)
+    }
+
+    fn start(
+        source: Arc<dyn Source>,
+        options: LoaderOptions,
+        encode: Option<Arc<dyn Encode>>,
+        epoch: u64,
+        start: usize,
+    ) -> Self {
         let (sender, receiver) = sync_channel(options.at_once + 1);
         let wanted = Arc::new(AtomicBool::new(true));
         let still_wanted = wanted.clone();
@@ -88,6 +106,10 @@ impl Batches {
                 let end = ((at + 1) * options.batch).min(order.len());
                 let indices = &order[at * options.batch..end];
                 let Some(batch) = load(&*source, &options, epoch, at, indices, &still_wanted) else { return };
+                let batch = batch.and_then(|(batch, mixed)| match &encode {
+                    Some(encode) => Ok(Batch { targets: encode.encode(&batch.truths, mixed)?, ..batch }),
+                    None => Ok(batch),
+                });
                 let failed = batch.is_err();
                 if sender.send(batch).is_err() || failed {
                     return;
@@ -148,62 +170,63 @@ fn load(
     number: usize,
     indices: &[usize],
     wanted: &AtomicBool,
-) -> Option<Result<Batch, Error>> {
+) -> Option<Result<(Batch, Option<Mixed>), Error>> {
     let place = |index: usize| -> Result<Place, Error> {
         let read = match options.transform {
             Transform::Evaluate(_) => broken::read(source, index),
             Transform::Train { .. } => broken::read_or_replace(source, index)?,
         };
-        let picture = read.sample.map(|(at, Sample { image, label })| {
+        let picture = read.sample.map(|(at, Sample { image, truth })| {
             let picture = match options.transform {
-                Transform::Evaluate(view) => evaluation_crop(&image, options.res, view),
+                Transform::Evaluate(view) => evaluation_crop(&image, options.size, view),
                 Transform::Train { augmentation, small, seed, .. } => {
-                    augmentation.picture(&image, options.res, small, (seed, epoch, index as u64))
+                    augmentation.picture(&image, options.size, small, (seed, epoch, index as u64))
                 }
             };
-            (at, pack(&picture), label)
+            (at, pack(&picture), truth)
         });
         Ok(Place { picture, broken: read.broken })
     };
     let places = indices.par_iter().map(|&index| wanted.load(Ordering::Relaxed).then(|| place(index)));
-    let mut batch = join(places.collect::<Option<Vec<_>>>()?, options);
-    if let (Ok(batch), Transform::Train { augmentation, seed, .. }) = (&mut batch, options.transform) {
-        augmentation.batch(batch, (seed, epoch, number as u64));
-    }
-    Some(batch)
+    let batch = join(places.collect::<Option<Vec<_>>>()?, options);
+    Some(batch.map(|mut batch| {
+        let mixed = match options.transform {
+            Transform::Evaluate(_) => None,
+            Transform::Train { augmentation, seed, .. } => {
+                augmentation.batch(&mut batch.pixels, options.size, (seed, epoch, number as u64))
+            }
+        };
+        (batch, mixed)
+    }))
 }
 
-/// A place of a batch: the picture in it, with its number and class, and those that cannot be read.
+/// A place of a batch: the picture in it, with its number and truth, and those that cannot be read.
 struct Place {
-    picture: Option<(usize, Vec<u32>, u32)>,
+    picture: Option<(usize, Vec<u32>, Truth)>,
     broken: Vec<Broken>,
 }
 
 /// Puts pictures in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
 fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Batch, Error> {
-    let picture_pixels = (options.res as usize).pow(2);
+    let picture_pixels = options.size[0] * options.size[1];
     let mut batch = Batch {
         pixels: Vec::with_capacity(options.batch * picture_pixels),
-        labels: Vec::with_capacity(options.batch),
-        others: Vec::new(),
-        shares: vec![1.0; options.batch],
-        count: 0,
+        size: options.size,
+        truths: Vec::with_capacity(options.batch),
+        targets: Targets::default(),
         indices: Vec::with_capacity(options.batch),
         broken: Vec::new(),
     };
     for place in places {
         let Place { picture, broken } = place?;
         batch.broken.extend(broken);
-        if let Some((index, pixels, label)) = picture {
+        if let Some((index, pixels, truth)) = picture {
             batch.indices.push(index);
             batch.pixels.extend(pixels);
-            batch.labels.push(label);
+            batch.truths.push(truth);
         }
     }
-    batch.count = batch.indices.len();
     batch.pixels.resize(options.batch * picture_pixels, 0);
-    batch.labels.resize(options.batch, 0);
-    batch.others = batch.labels.clone();
     Ok(batch)
 }
 
@@ -224,26 +247,40 @@ mod tests {
 
         fn sample(&self, index: usize) -> Result<Sample, Error> {
             let colour = image::Rgb([index as u8, 0, 0]);
-            Ok(Sample { image: image::RgbImage::from_pixel(2, 2, colour), label: index as u32 })
+            Ok(Sample { image: image::RgbImage::from_pixel(2, 2, colour), truth: Truth::Class(index as u32) })
         }
     }
 
+    fn classes(batch: &Batch) -> Vec<u32> {
+        batch.truths.iter().filter_map(Truth::class).collect()
+    }
+
     fn labels(options: LoaderOptions, epoch: u64, start: usize) -> Vec<Vec<u32>> {
-        Batches::new(Arc::new(Numbers(10)), options, epoch, start).map(|b| b.unwrap().labels).collect()
+        Batches::new(Arc::new(Numbers(10)), options, epoch, start).map(|b| classes(&b.unwrap())).collect()
+    }
+
+    /// The classes, and how much of each picture is its own.
+    struct Shares;
+
+    impl Encode for Shares {
+        fn encode(&self, truths: &[Truth], mixed: Option<Mixed>) -> Result<Targets, Error> {
+            let share = mixed.map_or(1.0, |mixed| mixed.share);
+            let classes: Vec<u32> = truths.iter().filter_map(Truth::class).collect();
+            Ok(Targets::new(vec![("classes", classes.into()), ("share", vec![share].into())]))
+        }
     }
 
     #[test]
     fn evaluation_fills_the_last_batch_and_training_drops_it() {
         let evaluate =
-            LoaderOptions { batch: 4, at_once: 1, res: 2, transform: Transform::Evaluate(View::center(1.0)) };
+            LoaderOptions { batch: 4, at_once: 1, size: [2, 2], transform: Transform::Evaluate(View::center(1.0)) };
         let batches: Vec<Batch> = Batches::new(Arc::new(Numbers(10)), evaluate, 0, 0).map(|b| b.unwrap()).collect();
-        assert_eq!(batches.iter().map(|b| b.count).collect::<Vec<_>>(), [4, 4, 2]);
-        assert_eq!(batches[2].labels, [8, 9, 0, 0]);
-        assert_eq!((&batches[2].others, &batches[2].shares[..]), (&batches[2].labels, &[1.0; 4][..]));
+        assert_eq!(batches.iter().map(|b| b.truths.len()).collect::<Vec<_>>(), [4, 4, 2]);
+        assert_eq!((classes(&batches[2]), batches[2].pixels.len()), (vec![8, 9], 4 * 4));
         assert_eq!(batches[2].pixels[4], 0xFF00_0009, "RGBA, red lowest");
         let transform =
             Transform::Train { augmentation: Augmentation::default(), small: true, shuffle: false, seed: 1 };
-        let train = LoaderOptions { batch: 4, at_once: 1, res: 2, transform };
+        let train = LoaderOptions { batch: 4, at_once: 1, size: [2, 2], transform };
         assert_eq!(labels(train, 0, 0), [[0, 1, 2, 3], [4, 5, 6, 7]]);
     }
 
@@ -252,7 +289,7 @@ mod tests {
         let augmentation =
             Augmentation { crop: Augment::Standard { shift: 0.125, hflip: 0.5 }, ..Augmentation::default() };
         let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
-        let train = LoaderOptions { batch: 3, at_once: 1, res: 2, transform };
+        let train = LoaderOptions { batch: 3, at_once: 1, size: [2, 2], transform };
         let epoch = labels(train, 5, 0);
         assert_eq!(epoch, labels(train, 5, 0));
         assert_ne!(epoch, labels(train, 6, 0));
@@ -273,7 +310,7 @@ mod tests {
 
         fn sample(&self, index: usize) -> Result<Sample, Error> {
             let image = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([16 * x as u8, 16 * y as u8, index as u8]));
-            Ok(Sample { image, label: index as u32 })
+            Ok(Sample { image, truth: Truth::Class(index as u32) })
         }
     }
 
@@ -285,14 +322,16 @@ mod tests {
         let augmentation = Augmentation { crop, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
         let batches = |augmentation, epoch, start| -> Vec<Batch> {
             let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
-            let options = LoaderOptions { batch: 4, at_once: 1, res: 16, transform };
-            Batches::new(Arc::new(Patterns), options, epoch, start).map(|b| b.unwrap()).collect()
+            let options = LoaderOptions { batch: 4, at_once: 1, size: [16, 16], transform };
+            let batches = Batches::with_targets(Arc::new(Patterns), options, Arc::new(Shares), epoch, start);
+            batches.map(|b| b.unwrap()).collect()
         };
         let epoch = batches(augmentation, 5, 0);
         assert_eq!(epoch, batches(augmentation, 5, 0));
         assert_eq!(epoch[1..], batches(augmentation, 5, 1)[..]);
         assert_ne!(epoch, batches(augmentation, 6, 0));
-        assert_ne!(epoch[0].shares, epoch[1].shares, "each batch has a share of its own");
+        let share = |batch: &Batch| batch.targets.iter().last().map(|(_, share)| format!("{share:?}"));
+        assert_ne!(share(&epoch[0]), share(&epoch[1]), "each batch has a share of its own");
         for without in [
             Augmentation { rand_augment: None, ..augmentation },
             Augmentation { erasing: 0.0, ..augmentation },
@@ -300,7 +339,7 @@ mod tests {
         ] {
             let fewer = batches(without, 5, 0);
             assert_ne!(epoch, fewer, "{without:?}");
-            assert_eq!(epoch[2].labels, fewer[2].labels, "what else is varied does not change the order");
+            assert_eq!(epoch[2].truths, fewer[2].truths, "what else is varied does not change the order");
         }
     }
 
@@ -325,7 +364,8 @@ mod tests {
 
     fn faulty(batch: usize, start: usize) -> (Arc<Faulty>, Batches) {
         let source = Arc::new(Faulty(0.into()));
-        let options = LoaderOptions { batch, at_once: 1, res: 2, transform: Transform::Evaluate(View::center(1.0)) };
+        let options =
+            LoaderOptions { batch, at_once: 1, size: [2, 2], transform: Transform::Evaluate(View::center(1.0)) };
         (source.clone(), Batches::new(source, options, 0, start))
     }
 
@@ -341,7 +381,7 @@ mod tests {
     fn evaluation_leaves_out_what_cannot_be_read() {
         let (_, mut batches) = faulty(3, 1);
         let batch = batches.next().unwrap().unwrap();
-        assert_eq!((batch.count, &batch.indices[..], &batch.labels[..]), (1, &[3][..], &[3, 0, 0][..]));
+        assert_eq!((&batch.indices[..], &batch.truths[..]), (&[3][..], &[Truth::Class(3)][..]));
         assert_eq!(batch.broken.iter().map(|broken| broken.index).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(batch.pixels.len(), 3 * 4);
     }
@@ -367,14 +407,14 @@ mod tests {
     #[test]
     fn training_puts_other_pictures_in_the_places_of_broken_ones() {
         let transform = Transform::Train { augmentation: Augmentation::default(), small: true, shuffle: true, seed: 1 };
-        let options = LoaderOptions { batch: 10, at_once: 1, res: 2, transform };
+        let options = LoaderOptions { batch: 10, at_once: 1, size: [2, 2], transform };
         let epoch = |start| -> Vec<Batch> {
             Batches::new(Arc::new(Thirds { all: false }), options, 0, start).map(|batch| batch.unwrap()).collect()
         };
         let batches = epoch(0);
         assert_eq!(batches, epoch(0), "whichever thread is faster");
         assert_eq!(batches[4..], epoch(4)[..], "entered in the middle");
-        assert_eq!(batches.iter().map(|batch| batch.count).sum::<usize>(), 60);
+        assert_eq!(batches.iter().map(|batch| batch.truths.len()).sum::<usize>(), 60);
         let indices: Vec<usize> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
         assert!(indices.iter().all(|index| !index.is_multiple_of(3)), "{indices:?}");
         let mut broken: Vec<usize> = batches.iter().flat_map(|b| b.broken.iter().map(|broken| broken.index)).collect();

@@ -46,6 +46,8 @@ mod shards;
 mod split;
 #[cfg(feature = "pictures")]
 mod tiff;
+#[cfg(feature = "train")]
+mod truth;
 #[cfg(feature = "pictures")]
 mod walk;
 
@@ -59,6 +61,7 @@ pub use self::{
     loader::{Batch, Batches, LoaderOptions, Transform},
     selection::{Changes, as_before},
     split::Split,
+    truth::{Encode, Mixed, Targets, Truth},
 };
 #[cfg(feature = "pictures")]
 pub use decode::decode;

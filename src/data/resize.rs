@@ -120,29 +120,31 @@ impl View {
         Self { crop_pct, interpolation: Interpolation::default(), crop_mode: CropMode::default(), border: [0; 3] }
     }
 
-    /// Where a picture of this width and height, neither of them 0, goes in a square of `res` x `res`.
-    pub fn placement(&self, (w, h): (u32, u32), res: u32) -> Placement {
-        let side = (f64::from(res) / self.crop_pct).floor() as u64;
+    /// Where a picture of this width and height, neither of them 0, goes in an input of `size` (height, width).
+    pub fn placement(&self, (w, h): (u32, u32), size: [usize; 2]) -> Placement {
+        let [down, across] = size.map(|side| side as u32);
+        let whole = |side: u32| (f64::from(side) / self.crop_pct).floor() as u64;
+        let (wide, high) = (whole(across), whole(down));
+        let ratios = [f64::from(w) / wide as f64, f64::from(h) / high as f64];
+        // timm fails where a thin picture's short side rounds to 0.
+        let resized = |length: u32, ratio: f64| (f64::from(length) / ratio).round_ties_even().max(1.0) as u64;
         let (width, height) = match self.crop_mode {
-            // torchvision: the long side is truncated, the short side exact.
-            CropMode::Center if w <= h => (side, side * u64::from(h) / u64::from(w)),
-            CropMode::Center => (side * u64::from(w) / u64::from(h), side),
-            CropMode::Squash => (side, side),
-            CropMode::Border => {
-                let ratio = (f64::from(w) / side as f64).max(f64::from(h) / side as f64);
-                // timm fails where a thin picture's short side rounds to 0.
-                let resized = |length: u32| (f64::from(length) / ratio).round_ties_even().max(1.0) as u64;
-                (resized(w), resized(h))
-            }
+            // torchvision's resizing to a square: the long side is truncated, the short side exact.
+            CropMode::Center if wide == high && w <= h => (wide, high * u64::from(h) / u64::from(w)),
+            CropMode::Center if wide == high => (wide * u64::from(w) / u64::from(h), high),
+            // timm's, by the side that shrinks less.
+            CropMode::Center => (resized(w, ratios[0].min(ratios[1])), resized(h, ratios[0].min(ratios[1]))),
+            CropMode::Squash => (wide, high),
+            CropMode::Border => (resized(w, ratios[0].max(ratios[1])), resized(h, ratios[0].max(ratios[1]))),
         };
-        let ((left, part_width), (x, across)) = span(w, width, res);
-        let ((top, part_height), (y, down)) = span(h, height, res);
+        let ((left, part_width), (x, across)) = span(w, width, across);
+        let ((top, part_height), (y, down)) = span(h, height, down);
         Placement { part: [left, top, part_width, part_height], target: [x, y, across, down] }
     }
 }
 
 /// Along one axis, resized to `resized` pixels of which the central `res` are seen: start and length in the picture's
-/// own pixels, and start and length in the square. Only what is seen is computed: a picture of 1 x 10,000 pixels would
+/// own pixels, and start and length in the input. Only what is seen is computed: a picture of 1 x 10,000 pixels would
 /// otherwise grow without bound.
 fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     if resized < u64::from(res) {
@@ -155,20 +157,21 @@ fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     ((offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale)), (0, res))
 }
 
-/// Makes a picture the `res` x `res` pixels that a network sees of it. One that has this size already is returned
-/// unchanged when `crop_pct` is 1; one without pixels becomes black.
-pub fn evaluation_crop(picture: &RgbImage, res: u32, view: View) -> RgbImage {
+/// Makes a picture the pixels of `size` (height, width) that a network sees of it. One that has this size already is
+/// returned unchanged when `crop_pct` is 1; one without pixels becomes black.
+pub fn evaluation_crop(picture: &RgbImage, size: [usize; 2], view: View) -> RgbImage {
+    let [down, across] = size.map(|side| side as u32);
     if picture.is_empty() {
-        return RgbImage::new(res, res);
+        return RgbImage::new(across, down);
     }
-    let Placement { part, target: [x, y, width, height] } = view.placement(picture.dimensions(), res);
+    let Placement { part, target: [x, y, width, height] } = view.placement(picture.dimensions(), size);
     let seen = resize(picture, part, width, height, view.interpolation);
-    if (width, height) == (res, res) {
+    if (width, height) == (across, down) {
         return seen;
     }
-    let mut square = RgbImage::from_pixel(res, res, image::Rgb(view.border));
-    replace(&mut square, &seen, x.into(), y.into());
-    square
+    let mut input = RgbImage::from_pixel(across, down, image::Rgb(view.border));
+    replace(&mut input, &seen, x.into(), y.into());
+    input
 }
 
 /// Resizes a part of a picture as Pillow does. The part lies within the picture, which has at least one pixel.
@@ -278,7 +281,7 @@ mod tests {
             let bytes = std::fs::read(golden.join(format!("preprocess_{model}.safetensors"))).unwrap();
             let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             let want: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor("pixels").unwrap().data());
-            let crop = evaluation_crop(&picture, res, View::center(crop_pct));
+            let crop = evaluation_crop(&picture, [res; 2], View::center(crop_pct));
             let side = (res as usize).div_ceil(4);
             let mut close = 0;
             for (i, &w) in want.iter().enumerate() {
@@ -312,7 +315,7 @@ mod tests {
                 border: [124, 116, 104],
             };
             assert_eq!((view.interpolation.name(), view.crop_mode.name()), (interpolation, crop_mode));
-            let crop = evaluation_crop(&picture, res.parse().unwrap(), view);
+            let crop = evaluation_crop(&picture, [res.parse().unwrap(); 2], view);
             let off = crop.iter().zip(want.data()).map(|(&got, &want)| got.abs_diff(want)).max().unwrap();
             // The weights of both have fixed points, at other places, and two passes round.
             let allowed = if view.interpolation == Interpolation::Nearest { 0 } else { 2 };
@@ -330,7 +333,7 @@ mod tests {
             for (w, h) in [(side, side), (side, 140), (140, side)] {
                 let picture = RgbImage::from_pixel(w, h, colour);
                 for (res, crop_pct) in [(37, 0.91), (49, 1.0), (160, 0.91), (224, 1.0)] {
-                    let crop = evaluation_crop(&picture, res, View::center(crop_pct));
+                    let crop = evaluation_crop(&picture, [res; 2], View::center(crop_pct));
                     assert!(crop.pixels().all(|&p| p == colour), "{w} x {h} to {res} with {crop_pct}");
                 }
             }
@@ -341,10 +344,10 @@ mod tests {
     fn extreme_pictures() {
         let colour = image::Rgb([10, 200, 30]);
         for (w, h) in [(1, 1), (1, 5000), (5000, 1), (33, 32), (1, 30_000_000), (30_000_000, 1)] {
-            let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), 32, View::center(0.91));
+            let crop = evaluation_crop(&RgbImage::from_pixel(w, h, colour), [32; 2], View::center(0.91));
             assert_eq!(crop.dimensions(), (32, 32));
             assert!(crop.pixels().all(|&p| p == colour), "{w} x {h}");
         }
-        assert!(evaluation_crop(&RgbImage::new(0, 7), 32, View::center(0.91)).pixels().all(|p| p.0 == [0; 3]));
+        assert!(evaluation_crop(&RgbImage::new(0, 7), [32; 2], View::center(0.91)).pixels().all(|p| p.0 == [0; 3]));
     }
 }

@@ -74,6 +74,7 @@ impl Source for Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::Truth;
     use super::*;
 
     /// Pictures whose names are these.
@@ -85,7 +86,10 @@ mod tests {
         }
 
         fn sample(&self, index: usize) -> Result<Sample, Error> {
-            Ok(Sample { image: image::RgbImage::new(1, 1), label: u32::from(self.0[index].as_bytes()[0]) })
+            Ok(Sample {
+                image: image::RgbImage::new(1, 1),
+                truth: Truth::Class(u32::from(self.0[index].as_bytes()[0])),
+            })
         }
 
         fn names(&self) -> Option<Vec<String>> {
@@ -103,7 +107,7 @@ mod tests {
         let (source, changes) = as_before(named("0 a c e f g"), then.names().unwrap());
         assert_eq!(changes, Changes { gone: vec!["b".into(), "d".into()], new: 2 });
         let seen: Vec<Option<char>> =
-            (0..6).map(|at| source.sample(at).ok().and_then(|sample| char::from_u32(sample.label))).collect();
+            (0..6).map(|at| source.sample(at).ok().and_then(|sample| char::from_u32(sample.truth.class()?))).collect();
         assert_eq!(seen, [Some('a'), None, Some('c'), None, Some('e'), Some('f')]);
         assert_eq!(source.order(3, 1), then.order(3, 1));
         assert_eq!(source.names(), then.names());

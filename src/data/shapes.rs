@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use super::random::{Purpose, generator};
 use super::split::plain_names;
 use super::walk::PassedOver;
-use super::{Dataset, Error, Sample, Source};
+use super::{Dataset, Error, Sample, Source, Truth};
 
 /// Pictures to learn from and to validate with: multiples of the eight classes, so that each has the same number.
 const TRAIN_PICTURES: usize = 8192;
@@ -118,7 +118,7 @@ impl Source for Shapes {
     fn sample(&self, index: usize) -> Result<Sample, Error> {
         let label = index % SHAPES.len();
         let mut rng = generator(self.seed, self.purpose, 0, index as u64);
-        Ok(Sample { image: render(SHAPES[label].1, &mut rng), label: label as u32 })
+        Ok(Sample { image: render(SHAPES[label].1, &mut rng), truth: Truth::Class(label as u32) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -236,7 +236,7 @@ mod tests {
         for split in [&data.train, &data.val] {
             let mut counts = [0; SHAPES.len()];
             for index in 0..split.len() {
-                counts[split.sample(index).unwrap().label as usize] += 1;
+                counts[split.sample(index).unwrap().truth.class().unwrap() as usize] += 1;
             }
             assert_eq!(counts, [split.len() / SHAPES.len(); SHAPES.len()]);
         }
@@ -282,14 +282,16 @@ mod tests {
         for index in 0..2048 {
             let sample = data.train.sample(index).unwrap();
             let colour = mean(&sample);
-            (0..3).for_each(|c| centres[sample.label as usize][c] += colour[c] / (2048 / SHAPES.len()) as f64);
+            (0..3).for_each(|c| {
+                centres[sample.truth.class().unwrap() as usize][c] += colour[c] / (2048 / SHAPES.len()) as f64
+            });
         }
         let guess = |colour: [f64; 3]| {
             let distance = |label: &usize| (0..3).map(|c| (centres[*label][c] - colour[c]).powi(2)).sum::<f64>();
             (0..SHAPES.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap()
         };
         let samples = (0..data.val.len()).map(|index| data.val.sample(index).unwrap());
-        let right = samples.filter(|sample| guess(mean(sample)) == sample.label as usize).count();
+        let right = samples.filter(|sample| guess(mean(sample)) == sample.truth.class().unwrap() as usize).count();
         assert!(right as f64 / 1024.0 < 0.125 + 4.0 * 0.0103, "{right} of 1024");
     }
 }

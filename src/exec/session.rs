@@ -7,7 +7,7 @@ use super::frames::FrameResizer;
 use super::{Error, ParameterStore, layout};
 use crate::gpu::{Buffer, Dispatch, Frame, Gpu, Submission};
 use crate::graph::plan::{Home, MemoryPlan};
-use crate::graph::{Graph, NodeId, Role, TensorId};
+use crate::graph::{Elements, Graph, NodeId, Role, TensorId};
 use crate::kernels::frame::Crop;
 use crate::kernels::{self, Choices, Kernel, Launch, Place};
 
@@ -183,6 +183,29 @@ impl Session {
         let writes: Vec<(&Buffer, u64, &[u8])> =
             packed.iter().map(|(buffer, bytes)| (*buffer, 0, &bytes[..])).collect();
         Ok(self.gpu.upload(&writes)?)
+    }
+
+    /// Feeds all inputs by name, in one upload. What the graph has no input for is passed over, so that one list serves
+    /// graphs of several kinds.
+    ///
+    /// # Errors
+    /// An input that the list has no elements for, or elements of another type or number.
+    pub fn feed_inputs(&self, values: &[(&str, Elements<'_>)]) -> Result<(), Error> {
+        let (mut floats, mut words) = (Vec::new(), Vec::new());
+        for id in self.graph.ids().filter(|id| self.buffers.contains_key(id)) {
+            let tensor = self.graph.tensor(id);
+            if tensor.role != Role::Input {
+                continue;
+            }
+            match values.iter().find(|(name, _)| *name == tensor.name) {
+                Some((_, Elements::F32(values))) => floats.push((id, &values[..])),
+                Some((_, Elements::U32(values))) => words.push((id, &values[..])),
+                None => {
+                    return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is an input without values" });
+                }
+            }
+        }
+        self.feed(&floats, &words)
     }
 
     /// Feeds one picture of an input of packed pixels `[N, H, W]`: a crop of a frame, of the input's size.

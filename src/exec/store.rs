@@ -81,7 +81,7 @@ impl ParameterStore {
     /// Fills every tensor with its initial values, drawn from the seed and the tensor's name.
     pub fn initialize(&self, seed: u64) -> Result<(), Error> {
         for (tensor, _) in self.entries.values() {
-            let (Role::Parameter(init) | Role::State(init)) = tensor.role else { continue };
+            let (Role::Parameter(init) | Role::State(_, init)) = tensor.role else { continue };
             self.write(&tensor.name, &initial_values(tensor, init, seed))?;
         }
         Ok(())

@@ -53,7 +53,7 @@ pub fn freeze(mut graph: Graph, outputs: &[TensorId], precision: Precision) -> R
 mod tests {
     use super::*;
     use crate::graph::{DType, Layout, Op};
-    use crate::models::{Config, Input, Mode, Network, Training};
+    use crate::models::{Config, Input, Mode, Network};
 
     fn network(mode: Mode) -> Network {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_answers_holds_folded_weights_alone() {
         let network = network(Mode::Inference);
-        let of = |precision| freeze(network.graph.clone(), &[network.logits], precision).unwrap();
+        let of = |precision| freeze(network.graph.clone(), &[network.output("logits")], precision).unwrap();
         let (full, half) = (of(Precision::F32), of(Precision::F16));
         for Frozen { graph, folding } in [&full, &half] {
             assert!(folding.nodes().iter().all(|node| matches!(node.op, Op::FoldBatchNorm(_))));
@@ -76,13 +76,14 @@ mod tests {
             let (spec, vector) = (half.graph.spec(id), full.graph.spec(id).layout == Layout::Channels);
             assert_eq!(spec.dtype, if vector { DType::F32 } else { DType::F16 }, "{}", half.graph.tensor(id).name);
         }
-        assert_eq!(half.graph.spec(network.logits).dtype, DType::F32);
+        assert_eq!(half.graph.spec(network.output("logits")).dtype, DType::F32);
     }
 
     #[test]
     fn training_is_refused_in_half_precision() {
-        let network = network(Mode::Training(Training::default()));
-        let refused = freeze(network.graph, &[network.logits], Precision::F16).unwrap_err().to_string();
+        let network = network(Mode::Training { frozen: 0 });
+        let outputs = network.output_ids();
+        let refused = freeze(network.graph, &outputs, Precision::F16).unwrap_err().to_string();
         assert!(refused.contains("batch_norm has no kernel for f16") && refused.contains("inference"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@
 //! `reference` floor interprets them in f64.
 
 pub mod autodiff;
+mod elements;
 pub mod freeze;
 pub mod fuse;
 pub mod half;
@@ -17,7 +18,8 @@ pub mod recompute;
 mod tensor;
 pub mod winograd;
 
+pub use elements::Elements;
 pub use half::Precision;
 pub use network::{Error, Graph, Node, NodeId};
 pub use op::{Activation, Cost, Op};
-pub use tensor::{DType, Init, LANES, Layout, Role, Spec, Tensor, TensorId, WEIGHT_BLOCK};
+pub use tensor::{DType, Init, LANES, Layout, Port, Role, Spec, StateKind, Tensor, TensorId, WEIGHT_BLOCK};

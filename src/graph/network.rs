@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{DType, Init, Op, Role, Spec, Tensor, TensorId};
+use super::{DType, Init, Op, Role, Spec, StateKind, Tensor, TensorId};
 
 /// Why a graph cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -135,9 +135,9 @@ impl Graph {
     }
 
     /// Adds a persistent f32 tensor that is not learned.
-    pub fn state(&mut self, name: String, spec: Spec, init: f32) -> Result<TensorId, Error> {
+    pub fn state(&mut self, name: String, spec: Spec, kind: StateKind, init: f32) -> Result<TensorId, Error> {
         debug_assert_eq!(spec.dtype, DType::F32);
-        self.add_tensor(name, spec, Role::State(Init::Constant(init)))
+        self.add_tensor(name, spec, Role::State(kind, Init::Constant(init)))
     }
 
     /// Appends a forward node and returns its outputs.

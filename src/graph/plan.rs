@@ -81,7 +81,7 @@ impl MemoryPlan {
             let size = graph.spec(id).bytes();
             match graph.tensor(id).role {
                 Role::Parameter(_) => bytes.parameters += size,
-                Role::State(_) => bytes.state += size,
+                Role::State(..) => bytes.state += size,
                 Role::Input => bytes.own += size,
                 _ if own.contains(&id) => bytes.own += size,
                 _ => continue,

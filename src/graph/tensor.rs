@@ -59,6 +59,35 @@ pub enum Init {
     },
 }
 
+/// What a state is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// A weight that does not learn, since its part of the network is frozen.
+    Frozen,
+    /// A running statistic of a batch norm.
+    Statistic,
+    /// What an optimiser remembers of earlier gradients.
+    Momentum,
+    /// The moving average of a parameter or a running statistic.
+    Average,
+    /// The sum of a parameter's gradients over the parts of a batch, made anew by every step.
+    Gradient,
+    /// The loss scale of mixed precision, and how long it has stood.
+    LossScale,
+}
+
+impl StateKind {
+    /// Whether an inference network reads it. The others serve training alone.
+    pub fn is_answered_with(self) -> bool {
+        matches!(self, Self::Frozen | Self::Statistic)
+    }
+
+    /// Whether the next step reads what this one has left in it.
+    pub fn outlives_a_step(self) -> bool {
+        self != Self::Gradient
+    }
+}
+
 /// The part a tensor plays, which decides how long it lives and who fills it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
@@ -66,8 +95,8 @@ pub enum Role {
     Input,
     /// Learned; persists between runs.
     Parameter(Init),
-    /// Not learned, but persists between runs: running statistics, optimiser momenta.
-    State(Init),
+    /// Not learned, but persists between runs.
+    State(StateKind, Init),
     /// Result of a forward node.
     Activation,
     /// Result of a backward node.
@@ -77,8 +106,17 @@ pub enum Role {
 impl Role {
     /// Whether the tensor outlives a run.
     pub fn is_persistent(self) -> bool {
-        matches!(self, Role::Parameter(_) | Role::State(_))
+        matches!(self, Role::Parameter(_) | Role::State(..))
     }
+}
+
+/// A tensor under the name by which others read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The name, unique among the ports of a network or a step.
+    pub name: &'static str,
+    /// The tensor.
+    pub id: TensorId,
 }
 
 /// Identifies a tensor within its graph.

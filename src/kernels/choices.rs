@@ -120,6 +120,7 @@ mod tests {
     use crate::kernels::{Direction, lower};
     use crate::models::{Input, Mode, Network, PRESETS, Preset};
     use crate::selftest::cases;
+    use crate::train::task::Classify;
     use crate::train::{Step, StepOptions};
 
     const LLVMPIPE: Target = Target { family: Family::Registers, lanes: 8, ..Target::TILES };
@@ -134,7 +135,9 @@ mod tests {
     fn any_number_of_compute_units_is_served() {
         let config = Preset::find("resnet-rs-50").unwrap().config(1000);
         for batch in [1, 8, 64] {
-            let step = Step::build(&config, batch, [64; 2], Input::Tensor, &StepOptions::default()).unwrap();
+            let step =
+                Step::build(&config, batch, [64; 2], Input::Tensor, &Classify::default(), &StepOptions::default())
+                    .unwrap();
             for compute_units in [0, 1, 16, 304, 100_000] {
                 let target = Target { compute_units, ..Target::TILES };
                 for node in 0..step.graph.nodes().len() {
@@ -154,7 +157,8 @@ mod tests {
         for preset in &PRESETS {
             let config = preset.config(10);
             let inference = Network::build(&config, 1, [96; 2], Input::Tensor, Mode::Inference).unwrap();
-            let training = Step::build(&config, 3, [64; 2], Input::Tensor, &StepOptions::default()).unwrap();
+            let training =
+                Step::build(&config, 3, [64; 2], Input::Tensor, &Classify::default(), &StepOptions::default()).unwrap();
             all.extend(shapes(&inference.graph).into_iter().chain(shapes(&training.graph)));
         }
         for shape in &all {

@@ -103,25 +103,8 @@ impl Layers {
 const RESNET_PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"];
 
 /// Parts of an EfficientNet; the head is the last convolution.
-const EFFICIENTNET_PARTS: [&str; MOST_PARTS] =
+const EFFICIENTNET_PARTS: [&str; 10] =
     ["stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "head", "classifier"];
-
-/// Parts of the network that has most.
-pub const MOST_PARTS: usize = 10;
-
-/// The part that a tensor or node belongs to, as an index into its network's [`Layers::parts`]. Its name tells, for the families name
-/// theirs apart; what has no part's name belongs to the stem.
-pub fn part_of(name: &str) -> usize {
-    // timm's names of the head's layers do not begin by a common word.
-    const HEAD: [&str; 2] = ["conv_head", "bn2"];
-    let within =
-        |part: &str| name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
-    let position = |parts: &[&str]| parts.iter().position(|part| within(part));
-    position(&RESNET_PARTS)
-        .or_else(|| position(&EFFICIENTNET_PARTS))
-        .or_else(|| HEAD.into_iter().any(within).then_some(EFFICIENTNET_PARTS.len() - 2))
-        .unwrap_or(0)
-}
 
 impl Config {
     /// A network for so many classes. No dropout, no stochastic depth.
@@ -156,26 +139,6 @@ pub(super) fn check(field: &'static str, ok: bool, range: &'static str, got: imp
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_tell_the_part() {
-        for (name, part) in [
-            ("conv1.0.weight", 0),
-            ("bn1.bias", 0),
-            ("layer1.0.bn2.weight", 1),
-            ("layer4.2.se.fc1.bias", 4),
-            ("fc.weight", 5),
-            ("fc/linear:0#7", 5),
-            ("conv_stem.weight", 0),
-            ("blocks.6.0.conv_pwl.weight", 7),
-            ("conv_head.weight", 8),
-            ("bn2.running_var", 8),
-            ("classifier.bias", 9),
-            ("fcx", 0),
-        ] {
-            assert_eq!(part_of(name), part, "{name}");
-        }
-    }
 
     #[test]
     fn cards_from_before_efficientnet_are_read() {

@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::builder::{Builder, Style};
 use super::config::check;
-use super::network::{Body, Builder, Ends, Style};
-use super::{Error, Layers, WIDTHS};
+use super::network::Backbone;
+use super::{Error, WIDTHS};
 use crate::graph::op::{Padding, ScaleAdd};
 use crate::graph::{Activation, Init, TensorId};
 
@@ -76,7 +77,7 @@ impl EfficientNet {
     }
 }
 
-impl Body for EfficientNet {
+impl Backbone for EfficientNet {
     fn style(&self) -> Style {
         Style {
             bn_eps: 1e-3,
@@ -90,30 +91,29 @@ impl Body for EfficientNet {
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<Ends, Error> {
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let mut x = b.conv_bn(["conv_stem", "bn1"], x, (3, self.channels(STEM), 2), Activation::Silu)?;
-        let mut stages = vec![x];
+        b.end_part(x)?;
         let depths = self.depths();
         let blocks: usize = depths.iter().sum();
-        let mut before = 0;
+        let (mut before, mut halvings) = (0, 1);
         for (i, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
-            b.next_part(&stages)?;
             for block in 0..depth {
                 let drop = b.config.drop_path * before as f32 / blocks as f32;
                 let stride = if block == 0 { stage.stride } else { 1 };
                 x = self.block(b, &format!("blocks.{i}.{block}"), x, stage, stride, drop)?;
                 before += 1;
             }
-            stages.push(x);
+            halvings += stage.stride / 2;
+            // The last stage of each stride.
+            if STAGES.get(i + 1).is_none_or(|next| next.stride == 2) {
+                b.level(1 << halvings, x);
+            }
+            b.end_part(x)?;
         }
-        b.next_part(&stages)?;
         x = b.conv_bn(["conv_head", "bn2"], x, (1, self.head_channels(), 1), Activation::Silu)?;
-        stages.push(x);
-        b.next_part(&stages)?;
-        let logits = b.classifier(Layers::EfficientNet(*self).classifier(), x)?;
-        // The last of the seven stages of each stride, behind the stem.
-        let pyramid = [1, 2, 3, 5, 7].map(|stage| stages[stage]);
-        Ok(Ends { stages, pyramid, logits })
+        b.end_part(x)?;
+        Ok(x)
     }
 }
 

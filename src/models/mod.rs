@@ -1,14 +1,17 @@
 //! Networks as graphs: ResNet-RS and every switch of its authors' studies, the ResNets before it, and EfficientNet.
 
+mod builder;
 mod config;
 mod efficientnet;
 mod network;
+mod parts;
 mod preset;
 mod resnet;
 
-pub use config::{Config, Layers, MOST_PARTS, part_of};
+pub use config::{Config, Layers};
 pub use efficientnet::EfficientNet;
-pub use network::{Input, Mode, Network, Training, TrainingEnds};
+pub use network::{Input, Level, Mode, Network};
+pub use parts::Parts;
 pub(crate) use preset::current_name;
 pub use preset::{IMAGENET_MEAN_STD, PRESETS, Preset};
 pub use resnet::{ActivationChoice, DropPathSchedule, ResNet, Shortcut, Stem, StemDownsampling, WIDTHS};
@@ -41,6 +44,14 @@ pub enum Error {
         model: &'static str,
         /// The setting.
         field: &'static str,
+    },
+    /// A task needs an output that the network does not have.
+    #[error("the network has no output {name:?}; it has {}", outputs.join(", "))]
+    NoOutput {
+        /// The output.
+        name: &'static str,
+        /// Those that it has.
+        outputs: Vec<&'static str>,
     },
     /// The graph refuses a shape, for instance a picture too small for the network.
     #[error(transparent)]

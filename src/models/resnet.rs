@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
+use super::builder::{Builder, Style};
 use super::config::check;
-use super::network::{Body, Builder, Ends, Style};
-use super::{Error, Layers};
+use super::network::Backbone;
 use crate::graph::op::{AvgPool2x2, MaxPool, Padding, ScaleAdd};
 use crate::graph::{Activation, Init, TensorId};
 
@@ -175,7 +176,7 @@ fn round_to_8(channels: f64) -> usize {
     (((channels + 4.0) / 8.0) as usize * 8).max(8)
 }
 
-impl Body for ResNet {
+impl Backbone for ResNet {
     /// Linear layers start with PyTorch's initial values, as in timm/models/resnet.py; the weights of gates do not.
     fn style(&self) -> Style {
         fn by_inputs(inputs: usize) -> Init {
@@ -189,21 +190,19 @@ impl Body for ResNet {
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<Ends, Error> {
+    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let halved = self.stem(b, x)?;
+        b.level(2, halved);
         let mut x = self.quarter(b, halved)?;
-        let mut stages = vec![x];
+        b.end_part(x)?;
         for (stage, &blocks) in self.depths.iter().enumerate() {
-            b.next_part(&stages)?;
             for block in 0..blocks {
                 x = self.bottleneck(b, x, stage, block)?;
             }
-            stages.push(x);
+            b.level(4 << stage, x);
+            b.end_part(x)?;
         }
-        b.next_part(&stages)?;
-        let logits = b.classifier(Layers::ResNet(*self).classifier(), x)?;
-        let pyramid = [halved, stages[1], stages[2], stages[3], stages[4]];
-        Ok(Ends { stages, pyramid, logits })
+        Ok(x)
     }
 }
 

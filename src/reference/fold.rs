@@ -58,7 +58,7 @@ mod tests {
     fn a_parameter_that_is_not_there_is_named() {
         let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
         let network = Network::build(&config, 1, [32; 2], Input::Tensor, Mode::Inference).unwrap();
-        let frozen = freeze(network.graph.clone(), &[network.logits], Precision::F32).unwrap();
+        let frozen = freeze(network.graph.clone(), &[network.output("logits")], Precision::F32).unwrap();
         let tensors = network.graph.persistent().map(|id| network.graph.tensor(id));
         let values: Vec<_> = tensors.map(|t| (t.name.clone(), vec![1.0; t.spec.elements()])).collect();
         assert_eq!(fold(&frozen, values.clone()).unwrap().len(), frozen.graph.persistent().count());

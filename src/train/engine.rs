@@ -1,15 +1,17 @@
 //! What a training run computes with: the session of its step, perhaps one that updates, and the networks that validate.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::step::{Gradients, Step, StepOptions, When};
-use super::update::{self, AVERAGE, Learning, Rates, Update};
+use super::step::{Step, StepOptions, When};
+use super::task::{Task, Term};
+use super::update::{self, AVERAGE, Update};
 use super::{Checkpoint, Recipe, ema_decay};
 use crate::Error;
 use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::Gpu;
-use crate::graph::TensorId;
+use crate::graph::{Elements, Port, Role, StateKind, Tensor, TensorId};
 use crate::inference::Inference;
 use crate::models::Input;
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
@@ -17,6 +19,7 @@ use crate::weights::{HostTensor, ModelCard, StateDict, timm};
 /// Sessions over one store of parameters.
 pub(super) struct Engine {
     card: ModelCard,
+    task: Arc<dyn Task>,
     /// Pictures of one part of a batch.
     part: usize,
     /// Parts of a batch.
@@ -34,37 +37,35 @@ pub(super) struct Engine {
 
 /// The session of a step for pictures of one size.
 struct StepSession {
-    res: u32,
+    size: [usize; 2],
     session: Session,
-    input: TensorId,
-    labels: TensorId,
-    mixed: Option<[TensorId; 2]>,
-    clock: TensorId,
-    gradients: Gradients,
-    /// Loss, top-1 and, where it is known, the norm of the gradients.
     outputs: Vec<TensorId>,
+    loss: Vec<Term>,
+    reported: Vec<Port>,
 }
 
 /// The session of an update by the gradients of all parts of a batch.
 struct UpdateSession {
     session: Session,
-    learning: Learning,
+    norm: TensorId,
 }
 
 /// What a step has come to, on its way from the GPU.
 pub(super) struct PendingOutcome {
-    /// Of each part: loss, top-1 and, where the part has learnt from it, the norm of its gradients.
+    /// Outputs of the step ([`Step::outputs`]) for each part of the batch.
     parts: Vec<PendingRead>,
-    /// Where all parts learn together.
+    /// Norm of the gradients, where all parts learn together.
     norm: Option<PendingRead>,
+    loss: Vec<Term>,
+    reported: Vec<Port>,
 }
 
 /// What a step has come to.
 pub(super) struct Outcome {
     /// Mean over the batch.
     pub(super) loss: f32,
-    /// Share of the batch whose likeliest class was right.
-    pub(super) top1: f32,
+    /// What the task reports, means over the batch.
+    pub(super) numbers: Vec<(&'static str, f32)>,
     /// Norm of the gradients, where it is known.
     pub(super) norm: Option<f32>,
 }
@@ -72,17 +73,23 @@ pub(super) struct Outcome {
 impl PendingOutcome {
     pub(super) fn wait(self) -> Result<Outcome, Error> {
         let parts = self.parts.len() as f32;
-        let mut outcome = Outcome { loss: 0.0, top1: 0.0, norm: None };
+        let (mut loss, mut norm) = (0.0, None);
+        let mut numbers: Vec<(&str, f32)> = self.reported.iter().map(|port| (port.name, 0.0)).collect();
         for part in self.parts {
             let values = part.wait()?;
-            outcome.loss += values[0][0] / parts;
-            outcome.top1 += values[1][0] / parts;
-            outcome.norm = values.get(2).map(|norm| norm[0]);
+            let mut values = values.iter().map(|value| value[0]);
+            for (term, value) in self.loss.iter().zip(&mut values) {
+                loss += term.weight * value / parts;
+            }
+            for ((_, number), value) in numbers.iter_mut().zip(&mut values) {
+                *number += value / parts;
+            }
+            norm = values.next();
         }
-        if let Some(norm) = self.norm {
-            outcome.norm = Some(norm.wait()?[0][0]);
+        if let Some(of_all) = self.norm {
+            norm = Some(of_all.wait()?[0][0]);
         }
-        Ok(outcome)
+        Ok(Outcome { loss, numbers, norm })
     }
 }
 
@@ -101,22 +108,23 @@ impl Engine {
         gpu: &Gpu,
         recipe: &Recipe,
         card: &ModelCard,
-        res: u32,
+        task: Arc<dyn Task>,
+        size: [usize; 2],
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, Error> {
         let options = recipe.step_options();
         let part = recipe.part() as usize;
         let mut store = ParameterStore::new(gpu);
         let session_options = SessionOptions { progress: Some(progress), ..SessionOptions::default() };
-        let step = build_step(card, part, res, &options, recipe.recompute)?;
+        let step = build_step(card, part, size, &*task, &options, recipe.recompute)?;
         store.allocate(&step.graph)?;
         let update = match options.when {
             When::AtOnce | When::Together => None,
             When::AfterParts => {
-                Some(UpdateSession::new(&mut store, Update::build(&step.graph, &options)?, &session_options)?)
+                Some(UpdateSession::new(&mut store, Update::build(&step, &options)?, &session_options)?)
             }
         };
-        let step = StepSession::new(&store, step, res, &session_options)?;
+        let step = StepSession::new(&store, step, size, &session_options)?;
         // The validation's kernels can wait until the first step is done.
         step.session.warm_up()?;
         let (size, input) = ([card.res as usize; 2], pixels(card));
@@ -129,6 +137,7 @@ impl Engine {
         };
         Ok(Self {
             card: card.clone(),
+            task,
             part,
             parts: recipe.accumulate as usize,
             ema: recipe.ema,
@@ -147,8 +156,8 @@ impl Engine {
         self.store.initialize(seed)?;
         self.store.load(first)?;
         // Averages begin where the weights do.
-        let averages: Vec<String> =
-            self.store.tensors().map(|t| t.name.clone()).filter(|n| n.ends_with(AVERAGE)).collect();
+        let is_average = |tensor: &&Tensor| matches!(tensor.role, Role::State(StateKind::Average, _));
+        let averages: Vec<String> = self.store.tensors().filter(is_average).map(|t| t.name.clone()).collect();
         for name in averages {
             let values = self.store.read(name.trim_end_matches(AVERAGE))?;
             self.store.write(&name, &values)?;
@@ -160,13 +169,13 @@ impl Engine {
     pub(super) fn resume(&mut self, run: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
         let mut weights = StateDict { tensors: checkpoint.tensors.clone(), ..StateDict::default() };
         update::adapt_loss_scale(&mut weights.tensors, self.options.precision);
-        let wanted: Vec<_> = self.store.tensors().filter(|t| update::outlives_a_step(&t.name)).collect();
+        let wanted: Vec<_> = self.store.tensors().filter(|t| update::outlives_a_step(t.role)).collect();
         self.store.load(&timm::values_of(run, &weights, &wanted)?)?;
         self.prepare()
     }
 
     fn step(&mut self) -> &mut StepSession {
-        self.step.as_mut().unwrap_or_else(|| unreachable!("a run ends that cannot build its step"))
+        self.step.as_mut().unwrap_or_else(|| unreachable!("set_size failed, and the run should have ended there"))
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -185,22 +194,26 @@ impl Engine {
         state + step + update + networks
     }
 
-    /// Changes the size of the training pictures.
-    pub(super) fn set_res(&mut self, res: u32) -> Result<(), Error> {
-        if self.step().res == res {
+    /// Changes the size (height, width) of the training pictures.
+    pub(super) fn set_size(&mut self, size: [usize; 2]) -> Result<(), Error> {
+        if self.step().size == size {
             return Ok(());
         }
         self.step().session.wait()?;
         self.step = None;
-        let step = build_step(&self.card, self.part, res, &self.options, self.recompute)?;
-        self.step = Some(StepSession::new(&self.store, step, res, &SessionOptions::default())?);
+        let step = build_step(&self.card, self.part, size, &*self.task, &self.options, self.recompute)?;
+        self.step = Some(StepSession::new(&self.store, step, size, &SessionOptions::default())?);
         self.prepare()
     }
 
     /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
     pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<PendingOutcome, Error> {
-        let ema_rate = [(1.0 - ema_decay(self.ema, step)) as f32];
-        let rates = Rates { lr: [lr], ema_rate, factor: [1.0 / self.parts as f32] };
+        let rates = [
+            ("lr", [lr]),
+            ("ema_rate", [(1.0 - ema_decay(self.ema, step)) as f32]),
+            ("factor", [1.0 / self.parts as f32]),
+        ];
+        let rates: Vec<(&str, Elements<'_>)> = rates.iter().map(|(name, rate)| (*name, rate[..].into())).collect();
         if self.update.is_some() {
             // Within a step of parts the parameters stand still; they have moved since the one before.
             self.prepare()?;
@@ -210,24 +223,18 @@ impl Engine {
             // Each part drops other features; a whole batch's numbers are those of its step.
             let number = step * self.parts as u64 + i as u64;
             let clock = [(seed ^ (seed >> 32)) as u32, number as u32];
-            let s = self.step();
-            let mut words = vec![(s.input, &batch.pixels[..]), (s.labels, &batch.labels[..]), (s.clock, &clock[..])];
-            let mut floats: Vec<(TensorId, &[f32])> = Vec::new();
-            if let Some([others, shares]) = s.mixed {
-                words.push((others, &batch.others));
-                floats.push((shares, &batch.shares));
-            }
             let keep = [if i > 0 { 1.0 } else { 0.0 }];
-            match &s.gradients {
-                Gradients::Learned(learning) => floats.extend(learning.feeds(&rates)),
-                Gradients::AddedUp { keep: id } => floats.push((*id, &keep)),
-            }
-            s.session.feed(&floats, &words)?;
+            let mut feeds = rates.clone();
+            feeds.extend([("pixels", batch.pixels[..].into()), ("clock", clock[..].into()), ("keep", keep[..].into())]);
+            feeds.extend(batch.targets.iter());
+            let s = self.step();
+            s.session.feed_inputs(&feeds)?;
             s.session.run()?;
             outcomes.push(s.session.read_later(&s.outputs)?);
         }
-        let norm = self.update.as_mut().map(|update| update.run(&rates)).transpose()?.flatten();
-        Ok(PendingOutcome { parts: outcomes, norm })
+        let norm = self.update.as_mut().map(|update| update.run(&rates)).transpose()?;
+        let StepSession { loss, reported, .. } = self.step();
+        Ok(PendingOutcome { loss: loss.clone(), reported: reported.clone(), parts: outcomes, norm })
     }
 
     /// The network that validates, with the weights as they are now; `None` for averages that are not kept.
@@ -249,40 +256,38 @@ impl Engine {
             Weights::Raw => self.store.clone(),
             Weights::Averaged => self.store.with_suffix(AVERAGE),
         };
-        let tensors = store.read_all(|tensor| !update::is_internal(&tensor.name))?;
+        let tensors = store.read_all(|tensor| update::is_answered_with(tensor.role))?;
         dict.tensors = tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect();
         Ok(dict)
     }
 
     /// Everything that a run goes on from.
     pub(super) fn state(&self) -> Result<std::collections::BTreeMap<String, HostTensor>, Error> {
-        let tensors = self.store.read_all(|tensor| update::outlives_a_step(&tensor.name))?;
+        let tensors = self.store.read_all(|tensor| update::outlives_a_step(tensor.role))?;
         Ok(tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect())
     }
 }
 
 impl StepSession {
-    fn new(store: &ParameterStore, step: Step, res: u32, options: &SessionOptions<'_>) -> Result<Self, Error> {
+    fn new(store: &ParameterStore, step: Step, size: [usize; 2], options: &SessionOptions<'_>) -> Result<Self, Error> {
         let outputs = step.outputs();
-        let Step { graph, input, labels, mixed, clock, gradients, .. } = step;
+        let Step { graph, loss, reported, .. } = step;
         let session = Session::new(store, graph, &outputs, options)?;
-        Ok(Self { res, session, input, labels, mixed, clock, gradients, outputs })
+        Ok(Self { size, session, outputs, loss, reported })
     }
 }
 
 impl UpdateSession {
     fn new(store: &mut ParameterStore, update: Update, options: &SessionOptions<'_>) -> Result<Self, Error> {
-        let Update { graph, learning } = update;
+        let Update { graph, norm } = update;
         store.allocate(&graph)?;
-        let outputs: Vec<TensorId> = learning.norm().into_iter().collect();
-        Ok(Self { session: Session::new(store, graph, &outputs, options)?, learning })
+        Ok(Self { session: Session::new(store, graph, &[norm], options)?, norm })
     }
 
-    fn run(&mut self, rates: &Rates) -> Result<Option<PendingRead>, Error> {
-        self.session.feed(&self.learning.feeds(rates), &[])?;
+    fn run(&mut self, rates: &[(&str, Elements<'_>)]) -> Result<PendingRead, Error> {
+        self.session.feed_inputs(rates)?;
         self.session.run()?;
-        let norm = self.learning.norm().map(|norm| self.session.read_later(&[norm]));
-        Ok(norm.transpose()?)
+        Ok(self.session.read_later(&[self.norm])?)
     }
 }
 
@@ -293,10 +298,11 @@ fn pixels(card: &ModelCard) -> Input {
 fn build_step(
     card: &ModelCard,
     pictures: usize,
-    res: u32,
+    size: [usize; 2],
+    task: &dyn Task,
     options: &StepOptions,
     recompute: bool,
 ) -> Result<Step, Error> {
-    let step = Step::build(&card.config, pictures, [res as usize; 2], pixels(card), options)?;
+    let step = Step::build(&card.config, pictures, size, pixels(card), task, options)?;
     Ok(if recompute { step.recomputing()? } else { step })
 }

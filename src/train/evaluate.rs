@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::number_or_nan;
-use crate::data::{Batches, Broken, LoaderOptions, Source, Transform, View};
+use crate::data::{Batches, Broken, LoaderOptions, Source, Transform, Truth, View};
 use crate::inference::Inference;
 use crate::{Error, train};
 
@@ -100,13 +100,14 @@ fn pass(
     mut picture: impl FnMut(usize, &[f32], usize),
 ) -> Result<Option<Evaluation>, Error> {
     let start = Instant::now();
-    let options = LoaderOptions { batch, at_once: 1, res, transform: Transform::Evaluate(view) };
+    let options = LoaderOptions { batch, at_once: 1, size: [res as usize; 2], transform: Transform::Evaluate(view) };
     let (mut top1, mut top5, mut loss, mut images) = (0, 0, 0.0, 0);
     let mut broken = Vec::new();
     for batch in Batches::new(source.clone(), options, 0, 0) {
         let batch = batch?;
         let logits = network.logits_of_pixels(&batch.pixels)?;
-        for ((row, &label), &index) in logits.chunks(classes).zip(&batch.labels).zip(&batch.indices) {
+        let labels = batch.truths.iter().filter_map(Truth::class);
+        for ((row, label), &index) in logits.chunks(classes).zip(labels).zip(&batch.indices) {
             let label = label as usize;
             let rank = rank(row, label);
             top1 += usize::from(rank == 0);
@@ -114,7 +115,7 @@ fn pass(
             loss += cross_entropy(row, label);
             picture(index, row, label);
         }
-        images += batch.count;
+        images += batch.indices.len();
         broken.extend(batch.broken);
         if !progress(images + broken.len(), source.len()) {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Whether a batch fits the device, known from the plans alone before anything is allocated.
 
 use super::step::{Step, When};
+use super::task::Task;
 use super::update::Update;
 use super::{Error, Recipe};
 use crate::gpu::{Gpu, Target};
@@ -17,39 +18,52 @@ const MOST_PICTURES: u32 = 1024;
 const USABLE: f64 = 0.9;
 
 /// Bytes of GPU memory that a run plans: the step, the update, and the networks that validate.
-fn planned_bytes(recipe: &Recipe, card: &ModelCard, target: Target, choices: &Choices) -> Result<u64, crate::Error> {
+fn planned_bytes(
+    recipe: &Recipe,
+    card: &ModelCard,
+    task: &dyn Task,
+    target: Target,
+    choices: &Choices,
+) -> Result<u64, crate::Error> {
     let (options, part) = (recipe.step_options(), recipe.part() as usize);
     let (size, input) = ([card.res as usize; 2], Input::Pixels { mean: card.mean, std: card.std });
     let largest = recipe.res_start.map_or(card.res, |start| start.max(card.res)) as usize;
-    let step = Step::build(&card.config, part, [largest; 2], input, &options)?;
+    let step = Step::build(&card.config, part, [largest; 2], input, task, &options)?;
     let step = if recipe.recompute { step.recomputing()? } else { step };
     let plan = |graph: &Graph, outputs: &[TensorId]| -> Result<Bytes, crate::Error> {
         Ok(choices.plan(graph.clone(), outputs, target)?.bytes)
     };
     let mut bytes = plan(&step.graph, &step.outputs())?.total();
     if options.when == When::AfterParts {
-        let update = Update::build(&step.graph, &options)?;
-        let ends = plan(&update.graph, update.learning.norm().as_slice())?;
+        let update = Update::build(&step, &options)?;
+        let ends = plan(&update.graph, &[update.norm])?;
         // Gradients are states of both; momenta and averages of the update alone.
         let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
         bytes += ends.total().saturating_sub(shared);
     }
     let mut network = Network::build(&card.config, part, size, input, Mode::Inference)?;
-    fuse::for_inference(&mut network.graph, &[network.logits])?;
-    let validation = plan(&network.graph, &[network.logits])?.total_without_parameters();
+    let outputs = network.output_ids();
+    fuse::for_inference(&mut network.graph, &outputs)?;
+    let validation = plan(&network.graph, &outputs)?.total_without_parameters();
     Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })
 }
 
 /// Refuses a batch that does not fit the device, and says which does; gives `--batch auto`, a batch of 0, its number. Does
 /// nothing on a device that does not tell its memory.
-pub(super) fn fit(gpu: &Gpu, recipe: &mut Recipe, card: &ModelCard, pictures: usize) -> Result<(), crate::Error> {
+pub(super) fn fit(
+    gpu: &Gpu,
+    recipe: &mut Recipe,
+    card: &ModelCard,
+    task: &dyn Task,
+    pictures: usize,
+) -> Result<(), crate::Error> {
     let limit = gpu.memory_bytes().map(|bytes| (USABLE * bytes as f64) as u64);
     let auto = recipe.batch == 0;
     let Some(limit) = limit else {
         return if auto { Err(Error::MemoryUnknown.into()) } else { Ok(()) };
     };
     let choices = Choices::of(gpu.tuning());
-    let planned_bytes = |recipe: &Recipe| planned_bytes(recipe, card, gpu.target(), &choices);
+    let planned_bytes = |recipe: &Recipe| planned_bytes(recipe, card, task, gpu.target(), &choices);
     let fits = |part: u32, accumulate: u32| -> Result<bool, crate::Error> {
         Ok(planned_bytes(&Recipe { batch: part * accumulate, accumulate, ..recipe.clone() })? <= limit)
     };
@@ -107,6 +121,7 @@ mod tests {
     use super::*;
     use crate::models::Preset;
     use crate::train::TrainingPrecision;
+    use crate::train::task::Classify;
 
     #[test]
     fn the_largest_is_found() {
@@ -134,7 +149,9 @@ mod tests {
         let config = Preset::find("resnet-rs-50").unwrap().config(10);
         let card = ModelCard { res: 96, ..ModelCard::for_preset_of(config) };
         let recipe = Recipe { model: "resnet-rs-50".into(), batch: 32, ..Recipe::default() };
-        let planned = |recipe: Recipe| planned_bytes(&recipe, &card, Target::TILES, Choices::TABLE).unwrap();
+        let planned = |recipe: Recipe| {
+            planned_bytes(&recipe, &card, &Classify::default(), Target::TILES, Choices::TABLE).unwrap()
+        };
         let whole = planned(recipe.clone());
         assert!(planned(Recipe { accumulate: 8, ..recipe.clone() }) < whole);
         assert!(planned(Recipe { recompute: true, ..recipe.clone() }) < whole);

@@ -1,9 +1,10 @@
 //! A training step as one graph: forward, backward, and what becomes of each gradient.
 
-use super::update::{self, Learning, Optimizer};
+use super::task::{Loss, Task, Term};
+use super::update::{self, Learning};
 use crate::graph::half::store_half_maps;
-use crate::graph::{self, DType, Graph, Precision, Spec, TensorId, autodiff, recompute};
-use crate::models::{self, Config, Input, Mode, Network, Training};
+use crate::graph::{self, DType, Graph, Port, Precision, Spec, TensorId, autodiff, recompute};
+use crate::models::{self, Config, Input, Mode, Network, Parts};
 
 /// When parameters learn from their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,12 +19,12 @@ pub enum When {
 }
 
 /// What a training step does.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepOptions {
-    /// Loss, labels, and what is frozen.
-    pub training: Training,
+    /// How many of the network's parts, from the first, do not learn ([`Mode::Training`]).
+    pub frozen: usize,
     /// How parameters learn.
-    pub optimizer: Optimizer,
+    pub learning: Learning,
     /// When they do.
     pub when: When,
     /// How maps and their gradients are stored.
@@ -34,7 +35,7 @@ impl StepOptions {
     /// When parameters learn: never at once where what a step does depends on all gradients, since they are clipped, or since a
     /// step that overflows is left out as a whole.
     fn when(&self) -> When {
-        let depends_on_all = self.precision == Precision::F16 || self.optimizer.max_norm.is_finite();
+        let depends_on_all = self.precision == Precision::F16 || self.learning.max_norm.is_finite();
         match self.when {
             When::AtOnce if depends_on_all => When::Together,
             when => when,
@@ -42,57 +43,46 @@ impl StepOptions {
     }
 }
 
-/// A training step's graph and what it is fed.
+/// A training step as a graph.
+///
+/// Before each run it is fed its pictures (`pixels` or `input`), the task's targets, and `clock` `[2]`, u32: seed and
+/// step; if parameters learn in it also what [`Learning`] names, else `keep` `[1]`: 0 for the first part of a batch, which
+/// overwrites the sums of gradients, and 1 for the others.
 pub struct Step {
     /// Forward, backward and, unless the batch has other parts, update.
     pub graph: Graph,
-    /// Pictures: `pixels` or `input`.
-    pub input: TensorId,
-    /// `[N]`, u32.
-    pub labels: TensorId,
-    /// Where labels are mixed: the second ones `[N]`, u32, and the shares of the first ones `[N]`.
-    pub mixed: Option<[TensorId; 2]>,
-    /// `[2]`, u32: seed, step.
-    pub clock: TensorId,
-    /// What becomes of the gradients.
-    pub gradients: Gradients,
-    /// Mean loss `[1]`: an output.
-    pub loss: TensorId,
-    /// Share of the pictures whose likeliest class is right `[1]`: an output.
-    pub top1: TensorId,
-}
-
-/// What becomes of a step's gradients.
-#[derive(Clone, Copy, Debug)]
-pub enum Gradients {
-    /// Parameters learn from them.
-    Learned(Learning),
-    /// They are added up: `keep` `[1]` is fed 0 for the first part of a batch, which overwrites, and 1 for the others.
-    AddedUp {
-        /// Whether to add.
-        keep: TensorId,
-    },
+    /// The terms of the loss, each `[1]`.
+    pub loss: Vec<Term>,
+    /// What the task reports besides, each `[1]`.
+    pub reported: Vec<Port>,
+    /// Norm of the gradients `[1]`, before clipping, where parameters learn together. Not finite where the step was left out.
+    pub norm: Option<TensorId>,
+    /// The parts of the network.
+    pub parts: Parts,
 }
 
 impl Step {
     /// Builds the step for `batch` pictures of `size` (height, width) pixels.
+    ///
+    /// # Errors
+    /// If the network cannot be built or has not the outputs that the task needs.
     pub fn build(
         config: &Config,
         batch: usize,
         size: [usize; 2],
         input: Input,
+        task: &dyn Task,
         options: &StepOptions,
     ) -> Result<Self, models::Error> {
-        let network = Network::build(config, batch, size, input, Mode::Training(options.training))?;
-        let Network { mut graph, input, training: Some(ends), .. } = network else {
-            unreachable!("a network built for training has a loss");
-        };
-        let gradients = differentiate(&mut graph, ends.loss, options)?;
+        let mode = Mode::Training { frozen: options.frozen };
+        let Network { mut graph, outputs, parts, .. } = Network::build(config, batch, size, input, mode)?;
+        let loss = task.loss(&mut graph, &outputs)?;
+        let norm = differentiate(&mut graph, &loss, &parts, options)?;
         if options.precision == Precision::F16 {
             store_half_maps(&mut graph)?;
         }
-        let models::TrainingEnds { labels, mixed, clock, loss, top1 } = ends;
-        Ok(Self { graph, input, labels, mixed, clock, gradients, loss, top1 })
+        let Loss { terms, reported } = loss;
+        Ok(Self { graph, loss: terms, reported, norm, parts })
     }
 
     /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
@@ -104,50 +94,50 @@ impl Step {
         Ok(self)
     }
 
-    /// What is to be read after a run: the loss, top-1, and the norm of the gradients where learning knows it, in that order.
+    /// What is read after a run, each `[1]`: the terms of the loss, what the task reports, the norm of the gradients.
     pub fn outputs(&self) -> Vec<TensorId> {
-        [self.loss, self.top1].into_iter().chain(self.learning().and_then(|learning| learning.norm())).collect()
-    }
-
-    /// What its parameters learn by, if they learn in this graph.
-    pub fn learning(&self) -> Option<Learning> {
-        match self.gradients {
-            Gradients::Learned(learning) => Some(learning),
-            Gradients::AddedUp { .. } => None,
-        }
+        let terms = self.loss.iter().map(|term| term.port.id);
+        terms.chain(self.reported.iter().map(|port| port.id)).chain(self.norm).collect()
     }
 }
 
-/// Appends the backward pass and what happens to the gradients.
-fn differentiate(graph: &mut Graph, loss: TensorId, options: &StepOptions) -> Result<Gradients, graph::Error> {
-    let optimizer = &options.optimizer;
+/// Appends the backward pass and what happens to the gradients. Returns their norm, where it is known.
+fn differentiate(
+    graph: &mut Graph,
+    loss: &Loss,
+    parts: &Parts,
+    options: &StepOptions,
+) -> Result<Option<TensorId>, graph::Error> {
+    let learning = &options.learning;
+    let loss = loss.terms[0].port.id;
     let loss_scale = match options.precision {
         Precision::F32 => None,
         Precision::F16 => Some(update::add_loss_scale(graph)?),
     };
     match options.when() {
         When::AtOnce => {
-            let learning = Learning::add_to(graph, optimizer)?;
-            autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
-                update::learn(graph, optimizer, learning.lr, parameter, gradient)
+            learning.one_by_one(graph, |graph, lr| {
+                autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
+                    let learner = learning.learner(graph, parts, parameter, gradient);
+                    learning.optimizer.step(graph, &learner, lr, None)
+                })
             })?;
-            update::average(graph, learning.ema_rate)?;
-            Ok(Gradients::Learned(learning))
+            Ok(None)
         }
         When::Together => {
             let mut learners = Vec::new();
             autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
-                learners.push(update::Learner::new(graph, optimizer, parameter, gradient));
+                learners.push(learning.learner(graph, parts, parameter, gradient));
                 Ok(())
             })?;
-            Ok(Gradients::Learned(update::learn_together(graph, optimizer, &learners, loss_scale)?))
+            Ok(Some(learning.together(graph, &learners, loss_scale)?))
         }
         When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
             autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
                 update::gather(graph, keep, parameter, gradient)
             })?;
-            Ok(Gradients::AddedUp { keep })
+            Ok(None)
         }
     }
 }

@@ -3,121 +3,136 @@
 use std::collections::BTreeMap;
 
 use super::Decay;
-use super::step::StepOptions;
-use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, TensorId};
-use crate::models::{MOST_PARTS, part_of};
+use super::optimizer::Optimizer;
+use super::step::{Step, StepOptions};
+use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SquaredNorm, Unscale};
+use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, StateKind, TensorId};
+use crate::models::Parts;
 use crate::weights::HostTensor;
 
-/// Suffix of the state that holds a parameter's momentum.
-const MOMENTUM: &str = ".momentum";
 /// Suffix of the state that holds the average of a parameter or a running statistic.
 pub(super) const AVERAGE: &str = ".ema";
 /// Suffix of the state in which a parameter's gradients add up.
 const GRADIENT: &str = ".gradient";
-/// State of mixed precision.
+/// States of mixed precision.
 const LOSS_SCALE: &str = "loss_scale";
 const LOSS_SCALE_STEPS: &str = "loss_scale.steps";
 /// PyTorch's `GradScaler` begins with these.
 const FIRST_LOSS_SCALE: f32 = 65_536.0;
 const GROWTH_STEPS: u32 = 2000;
 
-/// Whether a tensor serves training alone, and no network that answers.
-pub(super) fn is_internal(tensor: &str) -> bool {
-    tensor.ends_with(MOMENTUM)
-        || tensor.ends_with(AVERAGE)
-        || tensor.starts_with(LOSS_SCALE)
-        || !outlives_a_step(tensor)
+/// Whether an inference network reads a tensor. The others serve training alone.
+pub(super) fn is_answered_with(role: Role) -> bool {
+    match role {
+        Role::State(kind, _) => kind.is_answered_with(),
+        _ => role.is_persistent(),
+    }
 }
 
-/// Whether a run goes on from a state; gradients are made anew by every step.
-pub(super) fn outlives_a_step(tensor: &str) -> bool {
-    !tensor.ends_with(GRADIENT)
+/// Whether a run goes on from a tensor.
+pub(super) fn outlives_a_step(role: Role) -> bool {
+    match role {
+        Role::State(kind, _) => kind.outlives_a_step(),
+        _ => role.is_persistent(),
+    }
 }
 
-/// Settings of stochastic gradient descent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optimizer {
-    /// Share of the last step's direction that is kept.
-    pub momentum: f32,
-    /// Whether to look one step ahead.
-    pub nesterov: bool,
+/// How parameters learn.
+///
+/// A graph in which they do is fed `lr` `[1]`, the learning rate; with averages `ema_rate` `[1]`, one less their decay;
+/// and where they learn together `factor` `[1]`, one by the parts of a batch, which gradients are multiplied by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learning {
+    /// What turns a gradient into a step.
+    pub optimizer: Optimizer,
     /// L2 penalty.
     pub weight_decay: f32,
     /// Which parameters it applies to.
     pub decay: Decay,
-    /// Multiplies the learning rate in each of the network's parts ([`crate::models::Layers::parts`]).
-    pub lr_scales: [f32; MOST_PARTS],
+    /// Multiplies the learning rate in each of the network's parts ([`Parts::names`]); 1 for those that are missing.
+    pub lr_scales: Vec<f32>,
     /// Whether averages of parameters and running statistics are kept.
     pub ema: bool,
     /// The largest global norm of the gradients that is not scaled down, where they learn together; infinity for none.
     pub max_norm: f32,
 }
 
-impl Default for Optimizer {
-    /// Nesterov momentum 0.9 and nothing else.
+impl Default for Learning {
+    /// The default optimiser and nothing else.
     fn default() -> Self {
         Self {
-            momentum: 0.9,
-            nesterov: true,
+            optimizer: Optimizer::default(),
             weight_decay: 0.0,
             decay: Decay::All,
-            lr_scales: [1.0; MOST_PARTS],
+            lr_scales: Vec::new(),
             ema: false,
             max_norm: f32::INFINITY,
         }
     }
 }
 
-/// What learning is fed and what it tells.
-#[derive(Clone, Copy, Debug)]
-pub struct Learning {
-    /// Learning rate `[1]`.
-    pub lr: TensorId,
-    /// One less the decay of the averages `[1]`, where there are any.
-    pub ema_rate: Option<TensorId>,
-    /// Where parameters learn together.
-    pub global_norm: Option<GlobalNorm>,
-}
-
-/// The norm of all gradients.
-#[derive(Clone, Copy, Debug)]
-pub struct GlobalNorm {
-    /// Fed: what gradients are multiplied by before their norm is taken `[1]`, one by the parts of a batch.
-    pub factor: TensorId,
-    /// An output: the global norm of the gradients `[1]` before clipping. Not finite where the step was left out.
-    pub norm: TensorId,
-}
-
-/// The numbers that learning is fed, each `[1]`; see [`Learning`].
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// Learning rate.
-    pub lr: [f32; 1],
-    /// One less the decay of the averages.
-    pub ema_rate: [f32; 1],
-    /// One by the parts of a batch.
-    pub factor: [f32; 1],
-}
-
 impl Learning {
-    pub(super) fn add_to(graph: &mut Graph, optimizer: &Optimizer) -> Result<Self, graph::Error> {
+    /// A parameter of a network with its gradient.
+    pub(super) fn learner(&self, network: &Graph, parts: &Parts, parameter: TensorId, gradient: TensorId) -> Learner {
+        let decays = match self.decay {
+            Decay::All => true,
+            Decay::NotNorm => !normalises(network, parameter),
+            Decay::Kernels => network.spec(parameter).shape.len() > 1,
+        };
+        let part = parts.of(&network.tensor(parameter).name);
+        let lr_scale = part.and_then(|part| self.lr_scales.get(part)).copied().unwrap_or(1.0);
+        Learner { parameter, gradient, weight_decay: if decays { self.weight_decay } else { 0.0 }, lr_scale }
+    }
+
+    /// Appends what each parameter learns by its own gradient: `learn` is called with the learning rate to append the
+    /// steps of all.
+    pub(super) fn one_by_one(
+        &self,
+        graph: &mut Graph,
+        learn: impl FnOnce(&mut Graph, TensorId) -> Result<(), graph::Error>,
+    ) -> Result<(), graph::Error> {
+        let (lr, ema_rate) = self.rates(graph)?;
+        learn(graph, lr)?;
+        average(graph, ema_rate)
+    }
+
+    /// Appends the update of all parameters by the norm of all gradients. Returns that norm `[1]`, before clipping; it is
+    /// not finite where the step is left out.
+    pub(super) fn together(
+        &self,
+        graph: &mut Graph,
+        learners: &[Learner],
+        loss_scale: Option<TensorId>,
+    ) -> Result<TensorId, graph::Error> {
+        let (lr, ema_rate) = self.rates(graph)?;
+        let fed = number(graph, "factor")?;
+        let factor = match loss_scale {
+            Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
+            None => fed,
+        };
+        let mut total = None;
+        for learner in learners {
+            let name = graph.tensor(learner.parameter).name.clone();
+            let inputs: Vec<TensorId> = [learner.gradient, factor].into_iter().chain(total).collect();
+            total = Some(graph.apply1(&name, SquaredNorm { chained: total.is_some() }, &inputs)?);
+        }
+        let Some(total) = total else { unreachable!("a step learns something") };
+        let scaled = graph.apply("clip", GradientScale { max_norm: self.max_norm }, &[total, factor], &[])?;
+        for learner in learners {
+            self.optimizer.step(graph, learner, lr, Some(scaled[0]))?;
+        }
+        if let Some(scale) = loss_scale {
+            let steps = loss_scale_state(graph, LOSS_SCALE_STEPS, 0.0)?;
+            graph.apply(LOSS_SCALE, AdaptLossScale { growth_steps: GROWTH_STEPS }, &[scaled[0]], &[scale, steps])?;
+        }
+        average(graph, ema_rate)?;
+        Ok(scaled[1])
+    }
+
+    /// Adds the learning rate and, where there are averages, their rate.
+    fn rates(&self, graph: &mut Graph) -> Result<(TensorId, Option<TensorId>), graph::Error> {
         let lr = number(graph, "lr")?;
-        let ema_rate = if optimizer.ema { Some(number(graph, "ema_rate")?) } else { None };
-        Ok(Self { lr, ema_rate, global_norm: None })
-    }
-
-    /// The norm of the gradients, which is to be read after a run.
-    pub fn norm(&self) -> Option<TensorId> {
-        self.global_norm.map(|global_norm| global_norm.norm)
-    }
-
-    /// What to feed.
-    pub fn feeds<'a>(&self, rates: &'a Rates) -> Vec<(TensorId, &'a [f32])> {
-        let mut feeds = vec![(self.lr, &rates.lr[..])];
-        feeds.extend(self.ema_rate.map(|id| (id, &rates.ema_rate[..])));
-        feeds.extend(self.global_norm.map(|global_norm| (global_norm.factor, &rates.factor[..])));
-        feeds
+        Ok((lr, if self.ema { Some(number(graph, "ema_rate")?) } else { None }))
     }
 }
 
@@ -127,7 +142,11 @@ fn number(graph: &mut Graph, name: &str) -> Result<TensorId, graph::Error> {
 
 /// Adds the state of mixed precision `[1]`: what the loss is multiplied by, so that small gradients stay within f16.
 pub(super) fn add_loss_scale(graph: &mut Graph) -> Result<TensorId, graph::Error> {
-    graph.state(LOSS_SCALE.into(), Spec::plain([1], DType::F32), FIRST_LOSS_SCALE)
+    loss_scale_state(graph, LOSS_SCALE, FIRST_LOSS_SCALE)
+}
+
+fn loss_scale_state(graph: &mut Graph, name: &str, first: f32) -> Result<TensorId, graph::Error> {
+    graph.state(name.to_owned(), Spec::plain([1], DType::F32), StateKind::LossScale, first)
 }
 
 /// Has a checkpoint's state hold what mixed precision goes on from, or nothing of it: a run may go on in the other precision.
@@ -143,128 +162,49 @@ pub(super) fn adapt_loss_scale(tensors: &mut BTreeMap<String, HostTensor>, preci
     }
 }
 
-/// A parameter with its gradient.
+/// A parameter with its gradient, and how it learns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Learner {
-    parameter: TensorId,
-    gradient: TensorId,
-    weight_decay: f32,
+    pub(super) parameter: TensorId,
+    pub(super) gradient: TensorId,
+    pub(super) weight_decay: f32,
+    pub(super) lr_scale: f32,
 }
 
-impl Learner {
-    pub(super) fn new(graph: &Graph, optimizer: &Optimizer, parameter: TensorId, gradient: TensorId) -> Self {
-        Self { parameter, gradient, weight_decay: weight_decay(graph, optimizer, parameter) }
-    }
-}
-
-/// The weight decay of a parameter of a network.
-fn weight_decay(network: &Graph, optimizer: &Optimizer, parameter: TensorId) -> f32 {
-    let decays = match optimizer.decay {
-        Decay::All => true,
-        Decay::NotNorm => !normalises(network, parameter),
-        Decay::Kernels => network.spec(parameter).shape.len() > 1,
-    };
-    if decays { optimizer.weight_decay } else { 0.0 }
+/// Whether a parameter is a batch norm's.
+fn normalises(graph: &Graph, parameter: TensorId) -> bool {
+    graph.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm(_)) && node.inputs.contains(&parameter))
 }
 
 /// The update of all parameters by the gradients that a [`super::When::AfterParts`] step has added up.
 pub struct Update {
-    /// Norm of the gradients, then an optimiser node a parameter.
+    /// Norm of the gradients, then an optimiser node a parameter. Fed as [`Learning`] says.
     pub graph: Graph,
-    /// What it is fed and what it tells.
-    pub learning: Learning,
+    /// Norm of the gradients `[1]`, as [`Step::norm`].
+    pub norm: TensorId,
 }
 
 impl Update {
     /// The update of `step`'s parameters.
     ///
     /// # Errors
-    /// None for the graph of a [`super::When::AfterParts`] step.
-    pub fn build(step: &Graph, options: &StepOptions) -> Result<Self, graph::Error> {
-        let mut graph = Graph::new();
-        for id in step.persistent() {
-            let tensor = step.tensor(id);
+    /// None for a [`super::When::AfterParts`] step.
+    pub fn build(step: &Step, options: &StepOptions) -> Result<Self, graph::Error> {
+        let (network, mut graph) = (&step.graph, Graph::new());
+        for id in network.persistent() {
+            let tensor = network.tensor(id);
             graph.add_tensor(tensor.name.clone(), tensor.spec.clone(), tensor.role)?;
         }
         let learner = |id: TensorId| {
-            let name = &step.tensor(id).name;
+            let name = &network.tensor(id).name;
             let (parameter, gradient) = (graph.find(name)?, graph.find(&format!("{name}{GRADIENT}"))?);
-            Some(Learner { parameter, gradient, weight_decay: weight_decay(step, &options.optimizer, id) })
+            Some(Learner { parameter, gradient, ..options.learning.learner(network, &step.parts, id, id) })
         };
-        let learners: Vec<Learner> = step.persistent().filter_map(learner).collect();
+        let learners: Vec<Learner> = network.persistent().filter_map(learner).collect();
         let loss_scale = graph.find(LOSS_SCALE);
-        let learning = learn_together(&mut graph, &options.optimizer, &learners, loss_scale)?;
-        Ok(Self { graph, learning })
+        let norm = options.learning.together(&mut graph, &learners, loss_scale)?;
+        Ok(Self { graph, norm })
     }
-}
-
-/// Appends the update of all parameters by the norm of all gradients.
-pub(super) fn learn_together(
-    graph: &mut Graph,
-    optimizer: &Optimizer,
-    learners: &[Learner],
-    loss_scale: Option<TensorId>,
-) -> Result<Learning, graph::Error> {
-    let learning = Learning::add_to(graph, optimizer)?;
-    let fed = number(graph, "factor")?;
-    let factor = match loss_scale {
-        Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
-        None => fed,
-    };
-    let mut total = None;
-    for learner in learners {
-        let name = graph.tensor(learner.parameter).name.clone();
-        let inputs: Vec<TensorId> = [learner.gradient, factor].into_iter().chain(total).collect();
-        total = Some(graph.apply1(&name, SquaredNorm { chained: total.is_some() }, &inputs)?);
-    }
-    let Some(total) = total else { unreachable!("a step learns something") };
-    let scaled = graph.apply("clip", GradientScale { max_norm: optimizer.max_norm }, &[total, factor], &[])?;
-    for learner in learners {
-        descend(graph, optimizer, learning.lr, Some(scaled[0]), learner)?;
-    }
-    if let Some(scale) = loss_scale {
-        let steps = graph.state(LOSS_SCALE_STEPS.into(), Spec::plain([1], DType::F32), 0.0)?;
-        graph.apply(LOSS_SCALE, AdaptLossScale { growth_steps: GROWTH_STEPS }, &[scaled[0]], &[scale, steps])?;
-    }
-    average(graph, learning.ema_rate)?;
-    Ok(Learning { global_norm: Some(GlobalNorm { factor: fed, norm: scaled[1] }), ..learning })
-}
-
-/// Appends the update of one parameter by its gradient alone.
-pub(super) fn learn(
-    graph: &mut Graph,
-    optimizer: &Optimizer,
-    lr: TensorId,
-    parameter: TensorId,
-    gradient: TensorId,
-) -> Result<(), graph::Error> {
-    let learner = Learner::new(graph, optimizer, parameter, gradient);
-    descend(graph, optimizer, lr, None, &learner)
-}
-
-fn descend(
-    graph: &mut Graph,
-    optimizer: &Optimizer,
-    lr: TensorId,
-    scale: Option<TensorId>,
-    learner: &Learner,
-) -> Result<(), graph::Error> {
-    let tensor = graph.tensor(learner.parameter).clone();
-    let sgd = SgdMomentum {
-        momentum: optimizer.momentum,
-        nesterov: optimizer.nesterov,
-        weight_decay: learner.weight_decay,
-        lr_scale: optimizer.lr_scales[part_of(&tensor.name)],
-        scaled: scale.is_some(),
-    };
-    let velocity = graph.state(format!("{}{MOMENTUM}", tensor.name), tensor.spec, 0.0)?;
-    let inputs: Vec<TensorId> = [learner.gradient, lr].into_iter().chain(scale).collect();
-    graph.apply(&tensor.name, sgd, &inputs, &[learner.parameter, velocity]).map(drop)
-}
-
-/// Whether a parameter is a batch norm's.
-fn normalises(graph: &Graph, parameter: TensorId) -> bool {
-    graph.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm(_)) && node.inputs.contains(&parameter))
 }
 
 /// Appends the addition of one gradient to those of the batch's other parts.
@@ -275,28 +215,22 @@ pub(super) fn gather(
     gradient: TensorId,
 ) -> Result<(), graph::Error> {
     let tensor = graph.tensor(parameter).clone();
-    let sum = graph.state(format!("{}{GRADIENT}", tensor.name), tensor.spec, 0.0)?;
+    let sum = graph.state(format!("{}{GRADIENT}", tensor.name), tensor.spec, StateKind::Gradient, 0.0)?;
     graph.apply(&tensor.name, Accumulate, &[gradient, keep], &[sum]).map(drop)
 }
 
 /// Appends the averages of every parameter and running statistic, if they are wanted.
-pub(super) fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
+fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
     let Some(rate) = rate else { return Ok(()) };
     // All tensors, not only those that other nodes use: in an update by parts nothing else uses the statistics.
     for id in graph.ids() {
         let tensor = graph.tensor(id).clone();
-        let learns = matches!(tensor.role, Role::Parameter(_)) || is_statistic(&tensor.name);
-        if learns {
-            let average = graph.state(format!("{}{AVERAGE}", tensor.name), tensor.spec, 0.0)?;
+        if matches!(tensor.role, Role::Parameter(_) | Role::State(StateKind::Statistic, _)) {
+            let average = graph.state(format!("{}{AVERAGE}", tensor.name), tensor.spec, StateKind::Average, 0.0)?;
             graph.apply(&tensor.name, MovingAverage, &[id, rate], &[average])?;
         }
     }
     Ok(())
-}
-
-/// Whether a state is a running statistic of a batch norm.
-fn is_statistic(tensor: &str) -> bool {
-    tensor.ends_with(".running_mean") || tensor.ends_with(".running_var")
 }
 
 /// Decay of the averages after `updates` updates: it grows from 0.1, so that the first weights are soon forgotten

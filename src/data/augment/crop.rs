@@ -24,20 +24,20 @@ pub enum Augment {
     },
 }
 
-/// Turns a training picture into `res` x `res` pixels.
+/// Turns a training picture into pixels of `size` (height, width).
 pub(super) fn training_crop(
     picture: &RgbImage,
-    res: u32,
+    size: [usize; 2],
     augment: Augment,
     small: bool,
     rng: &mut Pcg64Mcg,
 ) -> RgbImage {
-    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, res, View::center(1.0)) };
+    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, size, View::center(1.0)) };
     let mut crop = if small {
-        shifted(&evaluation_crop(picture, res, View::center(1.0)), shift, rng)
+        shifted(&evaluation_crop(picture, size, View::center(1.0)), shift, rng)
     } else {
         let part = random_part(picture.width(), picture.height(), rng);
-        resize(picture, part, res, res, Interpolation::Bicubic)
+        resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic)
     };
     // The largest numbers flip, as they do where a half is drawn as one bit.
     if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {
@@ -46,11 +46,16 @@ pub(super) fn training_crop(
     crop
 }
 
-/// Moves a picture by up to a share of its side in each direction; black comes in from outside.
+/// Moves a picture by up to a share of its sides in each direction; black comes in from outside.
 fn shifted(picture: &RgbImage, share: f32, rng: &mut Pcg64Mcg) -> RgbImage {
-    let reach = (picture.width() as f32 * share) as i64;
-    let mut moved = RgbImage::new(picture.width(), picture.height());
-    imageops::replace(&mut moved, picture, rng.random_range(-reach..=reach), rng.random_range(-reach..=reach));
+    let (width, height) = picture.dimensions();
+    let mut random = |side: u32| {
+        let reach = (side as f32 * share) as i64;
+        rng.random_range(-reach..=reach)
+    };
+    let (x, y) = (random(width), random(height));
+    let mut moved = RgbImage::new(width, height);
+    imageops::replace(&mut moved, picture, x, y);
     moved
 }
 
@@ -105,7 +110,7 @@ mod tests {
         let flips = |hflip| {
             let flipped = |epoch: &u64| {
                 let mut rng = generator(3, Purpose::Augment, *epoch, 5);
-                let crop = training_crop(&picture, 8, Augment::Standard { shift: 0.0, hflip }, true, &mut rng);
+                let crop = training_crop(&picture, [8; 2], Augment::Standard { shift: 0.0, hflip }, true, &mut rng);
                 crop.get_pixel(0, 0)[0] == 7
             };
             (0..1000).filter(flipped).count()
@@ -120,7 +125,7 @@ mod tests {
         let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
         let crop = |epoch| {
             let mut rng = generator(3, Purpose::Augment, epoch, 5);
-            training_crop(&picture, 32, Augment::Standard { shift: 0.125, hflip: 0.5 }, true, &mut rng).into_raw()
+            training_crop(&picture, [32; 2], Augment::Standard { shift: 0.125, hflip: 0.5 }, true, &mut rng).into_raw()
         };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));

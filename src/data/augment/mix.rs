@@ -6,51 +6,50 @@ use rand_distr::{Beta, Distribution};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 
-use super::Batch;
+use super::Mixed;
 
-/// Mixes a batch's pictures and notes the second labels; an alpha of 0 turns a kind off.
-pub(super) fn mix(batch: &mut Batch, mixup: f32, cutmix: f32, rng: &mut Pcg64Mcg) {
+/// Mixes the pictures of a batch, packed pixels of `size` (height, width), and returns how, if they were; an alpha of 0
+/// turns a kind off.
+pub(super) fn mix(pixels: &mut [u32], size: [usize; 2], mixup: f32, cutmix: f32, rng: &mut Pcg64Mcg) -> Option<Mixed> {
     let cut = match (mixup > 0.0, cutmix > 0.0) {
-        (false, false) => return,
+        (false, false) => return None,
         (true, true) => rng.random(),
         (_, cut) => cut,
     };
     let alpha = f64::from(if cut { cutmix } else { mixup });
     let mut share: f64 = Beta::new(alpha, alpha).expect("only a positive alpha turns mixing on").sample(rng);
-    let side = (batch.pixels.len() / batch.labels.len()).isqrt();
+    let picture = size[0] * size[1];
     if cut {
-        let [columns, rows] = rectangle(side, share, rng);
-        share = 1.0 - (columns.len() * rows.len()) as f64 / (side * side) as f64;
-        pairs(&mut batch.pixels, side).for_each(|(first, second)| {
+        let [columns, rows] = rectangle(size, share, rng);
+        share = 1.0 - (columns.len() * rows.len()) as f64 / picture as f64;
+        pairs(pixels, picture).for_each(|(first, second)| {
             for row in rows.clone() {
-                let part = row * side + columns.start..row * side + columns.end;
+                let part = row * size[1] + columns.start..row * size[1] + columns.end;
                 first[part.clone()].swap_with_slice(&mut second[part]);
             }
         });
     } else {
-        pairs(&mut batch.pixels, side).for_each(|(first, second)| {
+        pairs(pixels, picture).for_each(|(first, second)| {
             for (a, b) in first.iter_mut().zip(second) {
                 (*a, *b) = (blend(*a, *b, share as f32), blend(*b, *a, share as f32));
             }
         });
     }
-    batch.others = batch.labels.iter().rev().copied().collect();
-    batch.shares.fill(share as f32);
+    Some(Mixed { share: share as f32 })
 }
 
-/// The first picture and the last, the second and the last but one, and so on. A single one in the middle has no partner but
-/// itself, with which mixing changes nothing.
-fn pairs(pixels: &mut [u32], side: usize) -> impl IndexedParallelIterator<Item = (&mut [u32], &mut [u32])> {
-    let picture = side * side;
+/// The first picture and the last, the second and the last but one, and so on, of so many pixels each. A single one in the
+/// middle has no partner but itself, with which mixing changes nothing.
+fn pairs(pixels: &mut [u32], picture: usize) -> impl IndexedParallelIterator<Item = (&mut [u32], &mut [u32])> {
     let half = pixels.len() / picture / 2;
     let (first, second) = pixels.split_at_mut(half * picture);
     first.par_chunks_exact_mut(picture).zip(second.par_chunks_exact_mut(picture).rev())
 }
 
-/// Columns and rows that make up `1 - share` of a picture, around a random point, less what lies outside.
-fn rectangle(side: usize, share: f64, rng: &mut Pcg64Mcg) -> [std::ops::Range<usize>; 2] {
-    let half = (side as f64 * (1.0 - share).sqrt()) as usize / 2;
-    [(); 2].map(|()| {
+/// Columns and rows that make up `1 - share` of a picture of `size`, around a random point, less what lies outside.
+fn rectangle([height, width]: [usize; 2], share: f64, rng: &mut Pcg64Mcg) -> [std::ops::Range<usize>; 2] {
+    [width, height].map(|side| {
+        let half = (side as f64 * (1.0 - share).sqrt()) as usize / 2;
         let centre = rng.random_range(0..side);
         centre.saturating_sub(half)..(centre + half).min(side)
     })
@@ -67,48 +66,44 @@ mod tests {
     use super::super::super::random::{Purpose, generator};
     use super::*;
 
-    /// Pictures of one value each: 10, 20, 30 and so on, of the classes 1, 2, 3.
-    fn batch(count: u32, side: usize) -> Batch {
-        let picture = |class: u32| vec![u32::from_le_bytes([10 * class as u8, 10 * class as u8, 7, 255]); side * side];
-        let labels: Vec<u32> = (1..=count).collect();
-        Batch {
-            pixels: labels.iter().flat_map(|&class| picture(class)).collect(),
-            others: labels.clone(),
-            shares: vec![1.0; labels.len()],
-            count: labels.len(),
-            indices: (0..labels.len()).collect(),
-            broken: Vec::new(),
-            labels,
-        }
+    /// Pictures of one value each: 10, 20, 30 and so on.
+    fn pixels(count: usize, size: [usize; 2]) -> Vec<u32> {
+        let picture = |i: usize| vec![u32::from_le_bytes([10 * i as u8, 10 * i as u8, 7, 255]); size[0] * size[1]];
+        (1..=count).flat_map(picture).collect()
     }
 
-    fn mixed(count: u32, side: usize, mixup: f32, cutmix: f32, number: u64) -> Batch {
-        let mut batch = batch(count, side);
-        mix(&mut batch, mixup, cutmix, &mut generator(1, Purpose::Mix, 0, number));
-        batch
+    /// A batch after mixing, and the share of each picture that is its own.
+    struct Batch {
+        pixels: Vec<u32>,
+        count: usize,
+        share: f32,
+    }
+
+    fn mixed(count: usize, size: [usize; 2], mixup: f32, cutmix: f32, number: u64) -> Batch {
+        let mut pixels = pixels(count, size);
+        let mixed = mix(&mut pixels, size, mixup, cutmix, &mut generator(1, Purpose::Mix, 0, number));
+        Batch { pixels, count, share: mixed.map_or(1.0, |mixed| mixed.share) }
     }
 
     /// The values of each picture's first channel.
     fn values(batch: &Batch) -> Vec<Vec<u8>> {
-        let pixels = batch.pixels.chunks(batch.pixels.len() / batch.labels.len());
-        pixels.map(|picture| picture.iter().map(|p| p.to_le_bytes()[0]).collect()).collect()
+        let pictures = batch.pixels.chunks(batch.pixels.len() / batch.count);
+        pictures.map(|picture| picture.iter().map(|p| p.to_le_bytes()[0]).collect()).collect()
     }
 
     #[test]
     fn no_alpha_changes_nothing() {
-        assert_eq!(mixed(4, 3, 0.0, 0.0, 0), batch(4, 3));
+        let batch = mixed(4, [3, 3], 0.0, 0.0, 0);
+        assert_eq!((batch.pixels, batch.share), (pixels(4, [3, 3]), 1.0));
     }
 
     #[test]
     fn mixup_blends_each_picture_with_its_partner() {
         for number in 0..50 {
-            let batch = mixed(5, 3, 0.8, 0.0, number);
-            assert_eq!(batch.labels, [1, 2, 3, 4, 5]);
-            assert_eq!(batch.others, [5, 4, 3, 2, 1]);
-            let share = batch.shares[0];
-            assert_eq!(batch.shares, [share; 5]);
+            let batch = mixed(5, [3, 2], 0.8, 0.0, number);
+            let share = batch.share;
             for (i, picture) in values(&batch).iter().enumerate() {
-                let (own, other) = (10.0 * batch.labels[i] as f32, 10.0 * batch.others[i] as f32);
+                let (own, other) = (10.0 * (1 + i) as f32, 10.0 * (5 - i) as f32);
                 let want = share * own + (1.0 - share) * other;
                 // Half a level of rounding, and what f32 leaves of the sum.
                 assert!(picture.iter().all(|&v| (f32::from(v) - want).abs() <= 0.5001), "{want}: {picture:?}");
@@ -121,15 +116,16 @@ mod tests {
     fn cutmix_shares_are_those_of_the_pixels() {
         let mut corrected = 0;
         for number in 0..200 {
-            let batch = mixed(4, 16, 0.0, 1.0, number);
-            assert_eq!(batch.others, [4, 3, 2, 1]);
+            let size = if number % 2 == 0 { [16, 16] } else { [8, 32] };
+            let batch = mixed(4, size, 0.0, 1.0, number);
             for (i, picture) in values(&batch).iter().enumerate() {
-                let of = |class: u32| picture.iter().filter(|&&v| u32::from(v) == 10 * class).count();
-                let (own, other) = (of(batch.labels[i]), of(batch.others[i]));
+                let of = |picture_of: usize| picture.iter().filter(|&&v| usize::from(v) == 10 * picture_of).count();
+                let (own, other) = (of(1 + i), of(4 - i));
                 assert_eq!(own + other, 256, "whole pixels of the two");
-                assert_eq!(batch.shares[i], own as f32 / 256.0);
-                // An inner rectangle is a square of an even side.
-                corrected += usize::from(!(other.isqrt().pow(2) == other && other % 4 == 0));
+                assert_eq!(batch.share, own as f32 / 256.0);
+                // Of a square picture an inner rectangle is a square of an even side.
+                let inner = other.isqrt().pow(2) == other && other % 4 == 0;
+                corrected += usize::from(size == [16, 16] && !inner);
             }
         }
         assert!(corrected > 0, "some rectangles are cut off at the border");
@@ -139,7 +135,7 @@ mod tests {
     fn each_kind_has_half_of_the_batches() {
         let whole = |batch: &Batch| values(batch).concat().iter().all(|v| v % 10 == 0);
         // Shares from Beta(8, 8) stay clear of 0 and 1, so no blend passes for whole pixels.
-        let cut = (0..1000).filter(|&number| whole(&mixed(2, 8, 8.0, 1.0, number))).count();
+        let cut = (0..1000).filter(|&number| whole(&mixed(2, [8, 8], 8.0, 1.0, number))).count();
         // Five standard deviations of 16.
         assert!((420..=580).contains(&cut), "{cut} of 1000");
     }
@@ -148,7 +144,7 @@ mod tests {
     #[test]
     fn shares_are_beta_distributed() {
         for alpha in [0.2, 1.0, 4.0] {
-            let shares: Vec<f64> = (0..4000).map(|n| f64::from(mixed(1, 1, alpha, 0.0, n).shares[0])).collect();
+            let shares: Vec<f64> = (0..4000).map(|n| f64::from(mixed(1, [1, 1], alpha, 0.0, n).share)).collect();
             let count = shares.len() as f64;
             let variance = 1.0 / (4.0 * (2.0 * f64::from(alpha) + 1.0));
             let mean = shares.iter().sum::<f64>() / count;
@@ -165,8 +161,8 @@ mod tests {
     #[test]
     fn one_picture_and_one_pixel() {
         for number in 0..50 {
-            assert_eq!(mixed(1, 4, 1.0, 1.0, number).pixels, batch(1, 4).pixels);
-            assert_eq!(mixed(4, 1, 0.0, 1.0, number).shares, [1.0; 4], "no rectangle fits into a pixel");
+            assert_eq!(mixed(1, [4, 4], 1.0, 1.0, number).pixels, pixels(1, [4, 4]));
+            assert_eq!(mixed(4, [1, 1], 0.0, 1.0, number).share, 1.0, "no rectangle fits into a pixel");
         }
     }
 }

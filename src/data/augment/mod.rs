@@ -13,7 +13,7 @@ use image::RgbImage;
 pub use crop::Augment;
 pub use rand_augment::{Convention, RandAugment};
 
-use super::Batch;
+use super::Mixed;
 use super::random::{Purpose, generator};
 
 /// How training pictures are varied. The default is not at all.
@@ -37,16 +37,16 @@ pub struct Augmentation {
 }
 
 impl Augmentation {
-    /// Turns a training picture into `res` x `res` pixels. The result depends on seed, epoch and index alone.
+    /// Turns a training picture into pixels of `size` (height, width). The result depends on seed, epoch and index alone.
     pub(super) fn picture(
         &self,
         picture: &RgbImage,
-        res: u32,
+        size: [usize; 2],
         small: bool,
         (seed, epoch, index): (u64, u64, u64),
     ) -> RgbImage {
         let rng = |purpose| generator(seed, purpose, epoch, index);
-        let mut varied = crop::training_crop(picture, res, self.crop, small, &mut rng(Purpose::Augment));
+        let mut varied = crop::training_crop(picture, size, self.crop, small, &mut rng(Purpose::Augment));
         if let Some(rand_augment) = self.rand_augment {
             rand_augment.apply(&mut varied, &mut rng(Purpose::RandAugment));
         }
@@ -54,8 +54,14 @@ impl Augmentation {
         varied
     }
 
-    /// Mixes the pictures of a whole batch. The result depends on seed, epoch and the batch's number alone.
-    pub(super) fn batch(&self, batch: &mut Batch, (seed, epoch, number): (u64, u64, u64)) {
-        mix::mix(batch, self.mixup, self.cutmix, &mut generator(seed, Purpose::Mix, epoch, number));
+    /// Mixes the pictures of a whole batch, packed pixels of `size` (height, width). The result depends on seed, epoch and
+    /// the batch's number alone.
+    pub(super) fn batch(
+        &self,
+        pixels: &mut [u32],
+        size: [usize; 2],
+        (seed, epoch, number): (u64, u64, u64),
+    ) -> Option<Mixed> {
+        mix::mix(pixels, size, self.mixup, self.cutmix, &mut generator(seed, Purpose::Mix, epoch, number))
     }
 }

@@ -20,7 +20,7 @@ use super::decode::decode_bytes;
 use super::random::{Purpose, generator};
 use super::split::{Split, Wanted, plain_names};
 use super::walk::{PassedOver, contents, visible};
-use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, classes, order};
+use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, Truth, classes, order};
 use crate::files;
 use scan::{Entry, Scan};
 
@@ -221,7 +221,7 @@ impl Source for Shards {
     fn sample(&self, index: usize) -> Result<Sample, Error> {
         let bytes = self.read(index)?;
         let image = decode_bytes(&bytes).map_err(|problem| Error::Picture { path: self.member(index), problem })?;
-        Ok(Sample { image, label: self.entries[index].label })
+        Ok(Sample { image, truth: Truth::Class(self.entries[index].label) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {

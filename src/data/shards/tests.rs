@@ -86,11 +86,17 @@ fn a_pass_over_two_thousand_samples_gives_each_with_its_class() {
     assert_eq!(data.classes, ["0", "1", "2", "3", "4", "5", "6"]);
     let augmentation = Augmentation::default();
     let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 3 };
-    let options = LoaderOptions { batch: 50, at_once: 1, res: 1, transform };
+    let options = LoaderOptions { batch: 50, at_once: 1, size: [1, 1], transform };
     let pass = |epoch, start| -> Vec<(u32, u32)> {
         Batches::new(data.train.clone(), options, epoch, start)
             .map(|batch| batch.unwrap())
-            .flat_map(|batch| batch.pixels.into_iter().map(|pixel| pixel & 0xFFFF).zip(batch.labels))
+            .flat_map(|batch| {
+                batch
+                    .pixels
+                    .into_iter()
+                    .map(|pixel| pixel & 0xFFFF)
+                    .zip(batch.truths.into_iter().filter_map(|truth| truth.class()))
+            })
             .collect()
     };
     let epoch = pass(0, 0);
@@ -127,7 +133,7 @@ fn members_are_told_apart_by_key_and_ending() {
     assert_eq!(data.classes, ["cat", "dog", "never seen"]);
     let samples: Vec<(u8, u32)> = (0..data.train.len())
         .map(|index| data.train.sample(index).unwrap())
-        .map(|sample| (sample.image.get_pixel(0, 0)[0], sample.label))
+        .map(|sample| (sample.image.get_pixel(0, 0)[0], sample.truth.class().unwrap()))
         .collect();
     assert_eq!(samples, [(0, 0), (1, 1), (5, 0), (6, 1), (7, 1)]);
 }
@@ -271,7 +277,7 @@ fn dotted_endings_count_where_there_are_no_plain_ones() {
         ]),
     );
     let data = open(folder.path(), Wanted::Training).unwrap();
-    let of = |index| data.train.sample(index).map(|s| (s.image.get_pixel(0, 0)[0], s.label)).unwrap();
+    let of = |index| data.train.sample(index).map(|s| (s.image.get_pixel(0, 0)[0], s.truth.class().unwrap())).unwrap();
     assert_eq!([of(2), of(3)], [(5, 1), (6, 0)]);
     assert!(refusal(&[("a.1.jpg", &a), ("a.2.jpg", &a), ("a.cls", b"0")]).contains("a second picture for a:"));
 }

@@ -1,7 +1,7 @@
 //! A case under construction: tensors with values that follow from their names.
 
 use super::Case;
-use crate::graph::{DType, Error, Graph, Init, Op, Role, Spec, TensorId};
+use crate::graph::{DType, Error, Graph, Init, Op, Role, Spec, StateKind, TensorId};
 use crate::reference::random::hash;
 
 /// Random bits that belong to one element of one named tensor.
@@ -62,7 +62,7 @@ impl Draft {
 
     /// A state, made like [`Self::input_with`].
     pub(super) fn state(&mut self, name: &str, spec: Spec, make: impl Fn(usize, f64) -> f64) -> TensorId {
-        self.floats(name, spec, Role::State(Init::Constant(0.0)), make)
+        self.floats(name, spec, Role::State(StateKind::Statistic, Init::Constant(0.0)), make)
     }
 
     /// A u32 input with element `i` made from `i` and random bits.

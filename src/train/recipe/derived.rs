@@ -1,12 +1,13 @@
 //! What follows from a recipe: the network, the step, the learning rate.
 
+use std::sync::Arc;
+
 use super::{Augment, Recipe, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
-use crate::models::{
-    self, ActivationChoice, Config, DropPathSchedule, EfficientNet, Layers, MOST_PARTS, Preset, ResNet, Training,
-};
-use crate::train::{Error, LearningRate, Optimizer, StepOptions, When};
+use crate::models::{self, ActivationChoice, Config, DropPathSchedule, EfficientNet, Layers, Preset, ResNet};
+use crate::train::task::{Classify, Task};
+use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
 impl Recipe {
@@ -67,9 +68,9 @@ impl Recipe {
     }
 
     /// The factor of each part's learning rate.
-    pub(super) fn lr_scales(&self) -> Result<[f32; MOST_PARTS], Error> {
+    pub(super) fn lr_scales(&self) -> Result<Vec<f32>, Error> {
         let (frozen, parts) = (self.frozen()?, self.parts());
-        let mut scales = [None; MOST_PARTS];
+        let mut scales = vec![None; parts.len()];
         let entries = self.lr_scale.iter().flat_map(|text| text.split(','));
         for entry in entries.filter(|entry| !entry.trim().is_empty()) {
             let parsed = entry.split_once('=').and_then(|(part, factor)| {
@@ -91,7 +92,7 @@ impl Recipe {
                 });
             }
         }
-        Ok(scales.map(|scale| scale.unwrap_or(1.0)))
+        Ok(scales.into_iter().map(|scale| scale.unwrap_or(1.0)).collect())
     }
 
     /// What a training step of this recipe does. The recipe is valid.
@@ -102,23 +103,24 @@ impl Recipe {
             TrainingPrecision::Mixed => Precision::F16,
         };
         StepOptions {
-            training: Training {
-                label_smoothing: self.label_smoothing as f32,
-                mixed_labels: self.mixup > 0.0 || self.cutmix > 0.0,
-                frozen: self.frozen().unwrap_or(0),
-            },
-            optimizer: Optimizer {
-                momentum: self.momentum as f32,
-                nesterov: self.nesterov,
+            frozen: self.frozen().unwrap_or(0),
+            learning: Learning {
+                optimizer: Optimizer::Sgd(Sgd { momentum: self.momentum as f32, nesterov: self.nesterov }),
                 weight_decay: self.weight_decay as f32,
                 decay: self.decay,
-                lr_scales: self.lr_scales().unwrap_or([1.0; MOST_PARTS]),
+                lr_scales: self.lr_scales().unwrap_or_default(),
                 ema: self.ema > 0.0,
                 max_norm: self.clip_norm.map_or(f32::INFINITY, |norm| norm as f32),
             },
             when,
             precision,
         }
+    }
+
+    /// What the network learns.
+    pub(in crate::train) fn task(&self) -> Arc<dyn Task> {
+        let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
+        Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
     }
 
     /// The network for a number of classes.

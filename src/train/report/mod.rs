@@ -104,7 +104,7 @@ pub(super) fn write(
 /// A picture as the network sees it, but for its size; `None` if it cannot be read.
 fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
     let sample = (index < pictures.len()).then(|| pictures.sample(index))?.ok()?;
-    Some(evaluation_crop(&sample.image, card.res.min(THUMBNAIL), card.view()))
+    Some(evaluation_crop(&sample.image, [card.res.min(THUMBNAIL) as usize; 2], card.view()))
 }
 
 /// What the template shows. Every text is escaped there, but for the drawings.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{EpochLine, Metrics, Recipe, StepLine};
 use super::*;
-use crate::data::Sample;
+use crate::data::{Sample, Truth};
 use crate::models::Config;
 
 /// Pictures of one colour each.
@@ -16,7 +16,7 @@ impl Source for Plain {
     }
 
     fn sample(&self, index: usize) -> Result<Sample, crate::data::Error> {
-        Ok(Sample { image: image::RgbImage::from_pixel(8, 8, image::Rgb([index as u8, 0, 0])), label: 0 })
+        Ok(Sample { image: image::RgbImage::from_pixel(8, 8, image::Rgb([index as u8, 0, 0])), truth: Truth::Class(0) })
     }
 }
 

@@ -7,6 +7,7 @@ mod recover;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use recover::is_lost;
 
 use super::broken::BrokenPictures;
 use super::engine::{Engine, Outcome, PendingOutcome};
+use super::task::Task;
 use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
 use super::{data, fit, init};
 use crate::data::{Batch, Batches, Broken, Dataset, LoaderOptions, Split};
@@ -97,6 +99,7 @@ pub struct Trainer<'a> {
     run: Run,
     dataset: Dataset,
     card: ModelCard,
+    task: Arc<dyn Task>,
     schedule: LearningRate,
     /// Of a part of a step.
     loader: LoaderOptions,
@@ -148,13 +151,14 @@ impl<'a> Trainer<'a> {
         let dataset = data::open(&run, checkpoint, observer)?;
         run.recipe = run.recipe.for_data(&dataset);
         let card = run.recipe.card(&dataset)?;
-        fit::fit(gpu, &mut run.recipe, &card, dataset.train.len())?;
+        let task = run.recipe.task();
+        fit::fit(gpu, &mut run.recipe, &card, &*task, dataset.train.len())?;
         let recipe = &run.recipe;
         let batch = recipe.batch as usize;
         let loader = LoaderOptions {
             batch: recipe.part() as usize,
             at_once: recipe.accumulate as usize,
-            res: card.res,
+            size: [card.res as usize; 2],
             transform: recipe.transform(&dataset),
         };
         let steps_per_epoch = (dataset.train.len() / batch) as u64;
@@ -191,8 +195,8 @@ impl<'a> Trainer<'a> {
 
         let progress = |done, total| observer.compiling(done, total);
         let step = checkpoint.map_or(0, |c| c.step);
-        let res = recipe.res_of_epoch(step / steps_per_epoch, card.res);
-        let mut engine = Engine::new(gpu, recipe, &card, res, &progress)?;
+        let res = recipe.res_of_epoch(step / steps_per_epoch, card.res) as usize;
+        let mut engine = Engine::new(gpu, recipe, &card, task.clone(), [res; 2], &progress)?;
         match checkpoint {
             Some(c) => engine.resume(&run.folder, c)?,
             None => engine.initialize(recipe.seed, &first)?,
@@ -209,6 +213,7 @@ impl<'a> Trainer<'a> {
             run,
             dataset,
             card,
+            task,
             schedule,
             loader,
             tuning,
@@ -326,11 +331,11 @@ impl<'a> Trainer<'a> {
     fn train_epoch(&mut self, epoch: u64, limit: u64) -> Result<(), Error> {
         let per_epoch = self.schedule.steps_per_epoch;
         let parts = self.run.recipe.accumulate as usize;
-        let res = self.run.recipe.res_of_epoch(epoch, self.card.res);
-        self.engine.set_res(res)?;
-        let options = LoaderOptions { res, ..self.loader };
+        let size = [self.run.recipe.res_of_epoch(epoch, self.card.res) as usize; 2];
+        self.engine.set_size(size)?;
+        let options = LoaderOptions { size, ..self.loader };
         let first = (self.step % per_epoch) as usize * parts;
-        let mut batches = Batches::new(self.dataset.train.clone(), options, epoch, first);
+        let mut batches = Batches::with_targets(self.dataset.train.clone(), options, self.task.clone(), epoch, first);
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let mut rate = Rate::new(self.loader.batch * parts);
         let interval = Duration::from_secs_f64(60.0 * self.run.recipe.checkpoint_minutes);
@@ -386,8 +391,8 @@ impl<'a> Trainer<'a> {
 
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
-        let Outcome { loss, top1, norm } = outcome.wait()?;
-        (line.loss, line.top1) = (loss, Some(top1));
+        let Outcome { loss, numbers, norm } = outcome.wait()?;
+        (line.loss, line.top1) = (loss, numbers.first().map(|&(_, top1)| top1));
         line.grad_norm = norm.filter(|norm| norm.is_finite());
         line.skipped = norm.map(|norm| !norm.is_finite());
         line.images_per_s = rate.tick();

@@ -48,8 +48,9 @@ impl Trainer<'_> {
         self.observer.notice(&format!("{error}. Opening it again and going on from the last checkpoint"));
         self.gpu = gpu?;
         let checkpoint = Checkpoint::read(&self.run.folder)?;
-        let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res);
-        self.engine = Engine::new(&self.gpu, &self.run.recipe, &self.card, res, &|_, _| {})?;
+        let res = self.run.recipe.res_of_epoch(checkpoint.step / self.schedule.steps_per_epoch, self.card.res) as usize;
+        let task = self.task.clone();
+        self.engine = Engine::new(&self.gpu, &self.run.recipe, &self.card, task, [res; 2], &|_, _| {})?;
         self.return_to(&checkpoint)
     }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{ModelCard, StateDict, timm};
 use crate::graph::freeze::{Frozen, freeze};
-use crate::graph::{self, Precision, TensorId};
+use crate::graph::{self, Port, Precision, TensorId};
 use crate::models::{self, Input, Layers, Mode, Network, PRESETS};
 use crate::reference;
 use proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto};
@@ -102,26 +102,29 @@ pub enum Error {
 /// that side, or if the file would be larger than 2 GiB.
 pub fn export((path, weights): (&Path, &StateDict), card: &ModelCard) -> Result<Vec<u8>, Error> {
     let size = [card.res as usize; 2];
-    let Network { graph, input, logits, .. } = Network::build(&card.config, 1, size, Input::Tensor, Mode::Inference)?;
+    let built = Network::build(&card.config, 1, size, Input::Tensor, Mode::Inference)?;
+    let ids = built.output_ids();
+    let Network { graph, input, outputs, .. } = built;
     let values = timm::values(path, weights, &graph)?;
-    let frozen = freeze(graph, &[logits], Precision::F32)?;
+    let frozen = freeze(graph, &ids, Precision::F32)?;
     let folded = reference::fold(&frozen, values)?;
     let model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: env!("CARGO_PKG_NAME").into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(network(&frozen, folded, [input, logits], card)?),
+        graph: Some(network(&frozen, folded, input, &outputs, card)?),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata(card),
     };
     encode(&model, MOST_BYTES)
 }
 
-/// A network with folded values; `ends` are its input and its result.
+/// A network with folded values.
 fn network(
     Frozen { graph, folding }: &Frozen,
     values: Vec<(String, Vec<f32>)>,
-    ends: [TensorId; 2],
+    pictures: TensorId,
+    outputs: &[Port],
     card: &ModelCard,
 ) -> Result<GraphProto, Error> {
     let called = |id: TensorId| (id, graph.tensor(id).name.clone());
@@ -140,14 +143,15 @@ fn network(
     });
     let initializer = initializer.collect::<Result<_, Error>>()?;
 
-    let [input, logits] = ["input", "logits"];
-    names.insert(ends[0], input.into());
+    let input = "input";
+    names.insert(pictures, input.into());
     let side = card.res as usize;
+    let output = |port: &Port| ValueInfoProto::batch(port.name, &graph.spec(port.id).shape[1..], "before the softmax");
     Ok(GraphProto {
         name: model_name(&card.config.layers).into(),
         input: vec![ValueInfoProto::batch(input, &[3, side, side], "RGB: (value / 255 - mean) / std")],
-        output: vec![ValueInfoProto::batch(logits, &[card.config.classes], "before the softmax")],
-        node: nodes::translate(graph, names, (ends[1], logits))?,
+        output: outputs.iter().map(output).collect(),
+        node: nodes::translate(graph, names, outputs)?,
         initializer,
     })
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::Error;
 use super::proto::{AttributeProto, NodeProto};
 use crate::graph::op::{Epilogue, MaxPool, Padding, ScaleAdd};
-use crate::graph::{Activation, Graph, Node, Op, TensorId};
+use crate::graph::{Activation, Graph, Node, Op, Port, TensorId};
 
 /// Nodes that do what a graph does. `names` are those of its inputs and parameters.
 ///
@@ -19,7 +19,7 @@ use crate::graph::{Activation, Graph, Node, Op, TensorId};
 pub(super) fn translate(
     graph: &Graph,
     names: HashMap<TensorId, String>,
-    (output, output_name): (TensorId, &str),
+    outputs: &[Port],
 ) -> Result<Vec<NodeProto>, Error> {
     let mut translation = Translation { graph, names, nodes: Vec::new() };
     for node in graph.nodes() {
@@ -27,8 +27,8 @@ pub(super) fn translate(
     }
     let Translation { names, mut nodes, .. } = translation;
     for value in nodes.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output)) {
-        if *value == names[&output] {
-            output_name.clone_into(value);
+        if let Some(port) = outputs.iter().find(|port| *value == names[&port.id]) {
+            port.name.clone_into(value);
         }
     }
     Ok(nodes)
@@ -163,8 +163,9 @@ mod tests {
     /// The nodes of a network, without weights.
     fn nodes_of(config: &Config) -> Vec<NodeProto> {
         let network = Network::build(config, 1, [65; 2], Input::Tensor, Mode::Inference).unwrap();
-        let graph = freeze(network.graph, &[network.logits], Precision::F32).unwrap().graph;
-        translate(&graph, called(&graph), (network.logits, "logits")).unwrap()
+        let outputs = network.outputs.clone();
+        let graph = freeze(network.graph.clone(), &network.output_ids(), Precision::F32).unwrap().graph;
+        translate(&graph, called(&graph), &outputs).unwrap()
     }
 
     /// Inputs and parameters by their own names.
@@ -184,7 +185,7 @@ mod tests {
             inputs.insert(1 + i, graph.parameter(format!("p{i}"), spec.clone(), Init::Constant(0.0)).unwrap());
         }
         let output = graph.apply1("at", op, &inputs).unwrap();
-        translate(&graph, called(&graph), (output, "y"))
+        translate(&graph, called(&graph), &[Port { name: "y", id: output }])
     }
 
     /// Operator and inputs of each node.

@@ -1,0 +1,46 @@
+//! Elements of a tensor in the program's memory.
+
+use std::borrow::Cow;
+
+/// Logical elements of a tensor, row-major: what an input is fed or an output read. f16 tensors are fed and read as f32.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elements<'a> {
+    /// Of a tensor of floats.
+    F32(Cow<'a, [f32]>),
+    /// Of a tensor of u32.
+    U32(Cow<'a, [u32]>),
+}
+
+impl<'a> From<&'a [f32]> for Elements<'a> {
+    fn from(elements: &'a [f32]) -> Self {
+        Self::F32(elements.into())
+    }
+}
+
+impl<'a> From<&'a [u32]> for Elements<'a> {
+    fn from(elements: &'a [u32]) -> Self {
+        Self::U32(elements.into())
+    }
+}
+
+impl From<Vec<f32>> for Elements<'_> {
+    fn from(elements: Vec<f32>) -> Self {
+        Self::F32(elements.into())
+    }
+}
+
+impl From<Vec<u32>> for Elements<'_> {
+    fn from(elements: Vec<u32>) -> Self {
+        Self::U32(elements.into())
+    }
+}
+
+impl Elements<'_> {
+    /// The same, by reference.
+    pub fn as_ref(&self) -> Elements<'_> {
+        match self {
+            Self::F32(elements) => Elements::F32(Cow::Borrowed(elements)),
+            Self::U32(elements) => Elements::U32(Cow::Borrowed(elements)),
+        }
+    }
+}

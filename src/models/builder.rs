@@ -1,0 +1,233 @@
+//! What all families of networks are built with: layers under their names, parts, levels.
+
+use super::{Config, Error, Input, Level, Mode, Parts};
+use crate::graph::op::{
+    BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool, Linear,
+    Padding, Standardize,
+};
+use crate::graph::{Activation, DType, Graph, Init, Role, Spec, StateKind, TensorId, fuse};
+
+/// What a family of networks chooses once.
+pub(super) struct Style {
+    /// Added to a batch's variance.
+    pub(super) bn_eps: f32,
+    /// Zeros around a map, by the side of the kernel.
+    pub(super) padding: fn(usize) -> Padding,
+    /// Initial weights and biases of the classifier, by its inputs and outputs.
+    pub(super) classifier_init: fn(usize, usize) -> [Init; 2],
+    /// Initial biases of a gate's layer, by its inputs.
+    pub(super) gate_bias_init: fn(usize) -> Init,
+}
+
+/// A graph under construction.
+pub(super) struct Builder<'c> {
+    pub(super) graph: Graph,
+    pub(super) config: &'c Config,
+    style: Style,
+    batch: usize,
+    mode: Mode,
+    levels: Vec<Level>,
+    parts: Parts,
+    clock: Option<TensorId>,
+    dropouts: u32,
+}
+
+impl<'c> Builder<'c> {
+    pub(super) fn new(config: &'c Config, style: Style, batch: usize, mode: Mode) -> Result<Self, Error> {
+        let (mut graph, parts) = (Graph::new(), Parts::new(config.layers.parts()));
+        let clock = match mode {
+            Mode::Inference => None,
+            Mode::Training { .. } => Some(graph.input("clock", Spec::plain([2], DType::U32))?),
+        };
+        Ok(Self { graph, config, style, batch, mode, levels: Vec::new(), parts, clock, dropouts: 0 })
+    }
+
+    /// The graph, its levels and its parts.
+    pub(super) fn finish(self) -> (Graph, Vec<Level>, Parts) {
+        (self.graph, self.levels, self.parts)
+    }
+}
+
+impl Builder<'_> {
+    pub(super) fn input(&mut self, input: Input, [h, w]: [usize; 2]) -> Result<(TensorId, TensorId), Error> {
+        let id = match input {
+            Input::Tensor => {
+                let id = self.graph.input("input", Spec::channels([self.batch, h, w, 3]))?;
+                return Ok((id, id));
+            }
+            Input::Pixels { .. } => self.graph.input("pixels", Spec::plain([self.batch, h, w], DType::U32))?,
+        };
+        let Input::Pixels { mean, std } = input else { return Ok((id, id)) };
+        Ok((id, self.graph.apply1("input", Standardize { mean, std }, &[id])?))
+    }
+
+    fn frozen(&self) -> usize {
+        match self.mode {
+            Mode::Training { frozen } => frozen,
+            Mode::Inference => 0,
+        }
+    }
+
+    /// Whether the part under construction learns.
+    fn learns(&self) -> bool {
+        self.mode != Mode::Inference && self.parts.built() >= self.frozen()
+    }
+
+    /// Notes a map of the part under construction that others may build on.
+    pub(super) fn level(&mut self, stride: usize, map: TensorId) {
+        self.levels.push(Level { name: self.parts.names()[self.parts.built()], stride, map });
+    }
+
+    /// Ends a part with its result and turns to the next. Once the last frozen part ends, all of them are fused.
+    pub(super) fn end_part(&mut self, end: TensorId) -> Result<(), Error> {
+        self.parts.end(&self.graph, end);
+        if self.parts.built() == self.frozen() {
+            fuse::for_inference(&mut self.graph, self.parts.ends())?;
+            self.parts.pass_over(&self.graph);
+        }
+        Ok(())
+    }
+
+    /// A parameter, or where the part is frozen a state, which nothing differentiates.
+    fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
+        let frozen = self.parts.built() < self.frozen();
+        let role = if frozen { Role::State(StateKind::Frozen, init) } else { Role::Parameter(init) };
+        Ok(self.graph.add_tensor(name, spec, role)?)
+    }
+
+    pub(super) fn channels(&self, map: TensorId) -> usize {
+        self.graph.spec(map).last()
+    }
+
+    /// A convolution without bias, given its kernel's side, output channels and stride.
+    pub(super) fn conv(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        (kernel, out, stride): (usize, usize, usize),
+    ) -> Result<TensorId, Error> {
+        let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
+        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
+        Ok(self.graph.apply1(name, Conv2d::new(stride, (self.style.padding)(kernel)), &[x, w])?)
+    }
+
+    /// A depthwise convolution without bias.
+    pub(super) fn depthwise(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<TensorId, Error> {
+        let spec = Spec::depthwise([kernel, kernel, self.channels(x)]);
+        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
+        Ok(self.graph.apply1(name, DepthwiseConv2d::new(stride, (self.style.padding)(kernel)), &[x, w])?)
+    }
+
+    pub(super) fn batch_norm(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        gamma: f32,
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let (vector, eps) = (Spec::channels([self.channels(x)]), self.style.bn_eps);
+        let gamma = self.parameter(format!("{name}.weight"), vector.clone(), Init::Constant(gamma))?;
+        let beta = self.parameter(format!("{name}.bias"), vector.clone(), Init::Constant(0.0))?;
+        let learns = self.learns();
+        let g = &mut self.graph;
+        let mean = g.state(format!("{name}.running_mean"), vector.clone(), StateKind::Statistic, 0.0)?;
+        let var = g.state(format!("{name}.running_var"), vector, StateKind::Statistic, 1.0)?;
+        Ok(if learns {
+            let op = BatchNorm { eps, momentum: self.config.bn_momentum, activation };
+            g.apply(name, op, &[x, gamma, beta], &[mean, var])?[0]
+        } else {
+            g.apply1(name, BatchNormInference { eps, activation }, &[x, gamma, beta, mean, var])?
+        })
+    }
+
+    pub(super) fn conv_bn(
+        &mut self,
+        names: [&str; 2],
+        x: TensorId,
+        shape: (usize, usize, usize),
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let x = self.conv(names[0], x, shape)?;
+        self.batch_norm(names[1], x, 1.0, activation)
+    }
+
+    /// The gate `[N, C]` of a map: squeeze, reduce, excite. Its two layers are 1x1 convolutions in timm.
+    pub(super) fn squeeze_excite(
+        &mut self,
+        name: &str,
+        layers: [String; 2],
+        x: TensorId,
+        inner: usize,
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let channels = self.channels(x);
+        let inits = |fan_in| [Init::KaimingFanOut, (self.style.gate_bias_init)(fan_in)];
+        let [reduce, excite] = [inits(channels), inits(inner)];
+        let squeezed = self.graph.apply1(name, GlobalAvgPool, &[x])?;
+        let reduced = self.linear(&layers[0], squeezed, &[1, 1, channels, inner], reduce, activation)?;
+        self.linear(&layers[1], reduced, &[1, 1, inner, channels], excite, Activation::Sigmoid)
+    }
+
+    fn linear(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        weights: &[usize],
+        [weight_init, bias_init]: [Init; 2],
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let out = weights[weights.len() - 1];
+        let w = self.parameter(format!("{name}.weight"), Spec::weights(weights), weight_init)?;
+        let b = self.parameter(format!("{name}.bias"), Spec::channels([out]), bias_init)?;
+        Ok(self.graph.apply1(name, Linear { activation }, &[x, w, b])?)
+    }
+
+    /// Stochastic depth: drops the branch by zeroing its gate; without squeeze-and-excitation the gate is 1.
+    pub(super) fn drop_path(
+        &mut self,
+        at: &str,
+        y: TensorId,
+        gate: Option<TensorId>,
+        rate: f32,
+    ) -> Result<Option<TensorId>, Error> {
+        let Some(clock) = self.clock.filter(|_| rate > 0.0 && self.learns()) else { return Ok(gate) };
+        let gate = match gate {
+            Some(gate) => gate,
+            None => self.graph.apply1(at, Fill { shape: [self.batch, self.channels(y)], value: 1.0 }, &[])?,
+        };
+        self.dropout(at, gate, clock, rate, DropoutScope::Sample).map(Some)
+    }
+
+    fn dropout(
+        &mut self,
+        at: &str,
+        x: TensorId,
+        clock: TensorId,
+        rate: f32,
+        scope: DropoutScope,
+    ) -> Result<TensorId, Error> {
+        let stream = self.dropouts;
+        self.dropouts += 1;
+        Ok(self.graph.apply1(at, Dropout { rate, scope, stream }, &[x, clock])?)
+    }
+
+    /// The logits `[N, classes]` of the last map: pool, dropout, a linear layer. It is the last part.
+    pub(super) fn classifier(&mut self, name: &str, x: TensorId) -> Result<TensorId, Error> {
+        let mut pooled = self.graph.apply1(&format!("{name}.pool"), GlobalAvgPool, &[x])?;
+        if let Some(clock) = self.clock.filter(|_| self.config.dropout > 0.0) {
+            let at = format!("{name}.dropout");
+            pooled = self.dropout(&at, pooled, clock, self.config.dropout, DropoutScope::Element)?;
+        }
+        let shape = [self.channels(pooled), self.config.classes];
+        let init = (self.style.classifier_init)(shape[0], shape[1]);
+        let logits = self.linear(name, pooled, &shape, init, Activation::Identity)?;
+        self.end_part(logits)?;
+        Ok(logits)
+    }
+}
