@@ -13,7 +13,8 @@ struct Report;
 
 impl Observer for Report {
     fn epoch(&self, line: &EpochLine) {
-        println!("epoch {}: {:.1} % of the held-out pictures are right", line.epoch, 100.0 * line.val_top1);
+        let right = line.val("top1").unwrap_or_default();
+        println!("epoch {}: {:.1} % of the held-out pictures are right", line.epoch, 100.0 * right);
     }
 }
 
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Setting it, from another thread or a signal's handler, ends the run after its current step; Run::resume goes on.
     let stop = AtomicBool::new(false);
     let summary = Trainer::new(&gpu, run, None, None, &Report, &stop)?.train()?;
-    println!("{} steps, at best {:.1} %", summary.steps, 100.0 * summary.best_top1.unwrap_or(0.0));
+    println!("{} steps, at best {:.1} %", summary.steps, 100.0 * summary.best.unwrap_or(0.0));
 
     let net = Classifier::load(&gpu, Path::new(&folder).join("best.safetensors"))?;
     let data = Dataset::open("shapes")?;

@@ -84,7 +84,7 @@ pub fn recipe(input: &[u8]) {
     let folder = folder(input, &["recipe.toml"]);
     let resolve = |path: &Path| Recipe::resolve(path.to_str(), &RecipeFlags::default());
     let Ok(recipe) = resolve(&folder.path().join("recipe.toml")) else { return };
-    let _ = recipe.config(10);
+    let _ = recipe.config();
     let text = recipe.to_toml().unwrap_or_else(|e| panic!("an accepted recipe cannot be written: {e}"));
     let again = folder.path().join("again.toml");
     fs::write(&again, text).unwrap_or_else(|e| panic!("a temporary file: {e}"));

@@ -77,7 +77,7 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
             "both studies compare the weight decay with 2.5 times as much: give --weight-decay above 0".into(),
         ));
     }
-    let layers = full.config(2)?.layers;
+    let layers = full.config()?.layers;
     if args.study.contains(&Study::Additive) && !matches!(layers, Layers::ResNet(_)) {
         return Err(Error::usage(format!(
             "the additive study ends in a ResNet-RS, which {} is not: give a ResNet as --model, or --study decay",
@@ -102,7 +102,7 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
             return Err(stop.error());
         };
         let (label, weight_decay) = (row.label.clone(), row.recipe.weight_decay);
-        let paper_top1 = row.paper_top1;
+        let paper_top1 = row.paper;
         let (study, top1) = (*study, 100.0 * top1);
         outcomes.push(Outcome { study, label, weight_decay, run: folder, top1, paper_top1, stopped });
         let text: String = args.study.iter().map(|&study| markdown(study, &outcomes)).collect();
@@ -138,7 +138,8 @@ fn train(
     stop: &AtomicBool,
 ) -> Result<Option<(f64, Option<String>)>, Error> {
     let (run, checkpoint) = begin(folder, data, recipe)?;
-    let display = Display::new(global, checkpoint.as_ref());
+    let (task, resumed) = (run.recipe.task(), checkpoint.is_some());
+    let display = Display::new(global, task.measures(), resumed);
     let trainer = Trainer::new(gpu, run, checkpoint, None, &display, stop)?;
     let summary = trainer.train();
     display.finish();
@@ -147,8 +148,9 @@ fn train(
         return Ok(None);
     }
     let stopped = (ended == Ended::Time).then(|| format!("after {steps} of {total_steps} steps"));
+    let goal = task.measures()[0];
     let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
-        Line::Epoch(epoch) => Some(epoch.ema_top1.unwrap_or(epoch.val_top1)),
+        Line::Epoch(epoch) => epoch.ema(goal.name).or(epoch.val(goal.name)),
         Line::Step(_) => None,
     });
     let last = epochs.next_back().ok_or_else(|| {

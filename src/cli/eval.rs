@@ -4,14 +4,16 @@ use std::io::{self, Write};
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::weights::Source;
 use super::{Error, Global, output};
-use crate::data::{Broken, ClassMatch, Dataset, match_classes};
+use crate::data::{Broken, Dataset};
 use crate::exec::SessionOptions;
 use crate::inference::Inference;
 use crate::models::Input;
-use crate::train::{Evaluation, Findings, Mistake, evaluate, inspect};
+use crate::train::task::{self, Table, Task};
+use crate::train::{Evaluation, Measure, Show, evaluate};
 use crate::{InferenceOptions, Precision};
 
 /// Evaluate weights on the validation pictures of a data set
@@ -42,33 +44,17 @@ struct Answer {
     #[serde(flatten)]
     evaluation: Evaluation,
     #[serde(flatten)]
-    findings: Option<Findings>,
+    findings: Option<Value>,
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let trained = args.weights.load(global)?;
     let card = &trained.card;
     let dataset = Dataset::open_validation(&args.data)?;
-    let dataset = match match_classes(&card.classes, card.config.classes, &dataset.classes) {
-        ClassMatch::Same => dataset,
-        ClassMatch::ByName(labels) => {
-            let classes = dataset.classes.len();
-            log::warn!("the {classes} classes of --data {} are matched with the network's by name", args.data);
-            dataset.relabelled(&labels, card.classes.clone())
-        }
-        ClassMatch::ByNumber(how) => {
-            log::warn!("{how}");
-            dataset
-        }
-        ClassMatch::Different(why) => {
-            let (weights, data) = (trained.path.display(), &args.data);
-            return Err(Error::failed(format!("{weights} is for other classes than --data {data}: {why}")));
-        }
-    };
-    // The network may know more classes than the data has.
-    let name = |class: usize| card.classes.get(class).or(dataset.classes.get(class)).cloned();
-    let classes: Vec<String> =
-        (0..card.config.classes).map(|class| name(class).unwrap_or_else(|| class.to_string())).collect();
+    let task = task::of_network(card);
+    let dataset = task
+        .as_the_network_has_it(card, &args.data, dataset)
+        .map_err(|why| Error::failed(format!("{} {why}", trained.path.display())))?;
     if !dataset.passed_over.is_empty() {
         log::warn!("--data {}: passed over {}", args.data, dataset.passed_over);
     }
@@ -82,23 +68,28 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     drop(compiling);
 
     let evaluating = global.progress("evaluating");
-    let shape = (batch, res, card.view());
+    let show = Show { batch, size: [res as usize; 2], view: card.view() };
     let go_on = |done, total| {
         evaluating(done, total);
         true
     };
-    let (source, count) = (&dataset.val, card.config.classes);
-    let answer = match args.mistakes {
-        None => evaluate(&mut network, source, shape, count, go_on)?.map(|evaluation| (evaluation, None)),
-        Some(keep) => inspect(&mut network, source, shape, count, keep, go_on)?.map(|(e, found)| (e, Some(found))),
-    };
+    let (source, mut metric) = (&dataset.val, task.metric(card, args.mistakes));
+    let evaluation = evaluate(&mut network, source, show, &mut *metric, go_on)?;
     drop(evaluating);
-    let Some((evaluation, findings)) = answer else { return Ok(()) };
+    let Some(evaluation) = evaluation else { return Ok(()) };
+    let findings = args.mistakes.map(|_| metric.findings());
     let (broken, pictures) = (evaluation.broken.clone(), source.len());
     if global.json {
         output::json(&Answer { evaluation, findings })?;
     } else {
-        print(&evaluation, findings.as_ref(), &classes)?;
+        print(&*task, &evaluation)?;
+        if let Some(findings) = findings {
+            let damaged = |e| Error::failed(format!("what was found cannot be shown: {e}"));
+            for Table { header, rows } in task.tables(&findings, card, &dataset).map_err(damaged)? {
+                writeln!(io::stdout())?;
+                output::rows(&header, &rows)?;
+            }
+        }
     }
     if broken.is_empty() {
         return Ok(());
@@ -112,27 +103,11 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     )))
 }
 
-fn print(result: &Evaluation, findings: Option<&Findings>, classes: &[String]) -> Result<(), Error> {
-    let rows = [
-        ["top-1".into(), format!("{:.2} %", 100.0 * result.top1)],
-        ["top-5".into(), format!("{:.2} %", 100.0 * result.top5)],
-        ["loss".into(), format!("{:.4}", result.loss)],
-        ["pictures".into(), result.images.to_string()],
-        ["images/s".into(), format!("{:.1}", result.images_per_s)],
-    ];
-    output::table(["", ""], &rows)?;
-    let Some(findings) = findings else { return Ok(()) };
-    let pair = |(label, predicted, count): (usize, usize, u32)| {
-        [count.to_string(), classes[label].clone(), classes[predicted].clone()]
-    };
-    let pairs: Vec<_> = findings.confused().into_iter().take(20).map(pair).collect();
-    let mistake = |m: &Mistake| {
-        let probability = format!("{:.1} %", 100.0 * m.probability);
-        [m.index.to_string(), classes[m.label].clone(), probability, classes[m.predicted].clone()]
-    };
-    let mistakes: Vec<_> = findings.mistakes.iter().map(mistake).collect();
-    writeln!(io::stdout())?;
-    output::table(["pictures", "of class", "taken for"], &pairs)?;
-    writeln!(io::stdout())?;
-    Ok(output::table(["picture", "class", "probability", "taken for"], &mistakes)?)
+fn print(task: &dyn Task, result: &Evaluation) -> Result<(), Error> {
+    let measure = |measure: &Measure| Some([measure.label.to_owned(), measure.text(result.numbers.get(measure.name)?)]);
+    let mut rows: Vec<[String; 2]> = task.measures().iter().filter_map(measure).collect();
+    rows.extend(result.numbers.get("loss").map(|loss| ["loss".into(), format!("{loss:.4}")]));
+    rows.push(["pictures".into(), result.images.to_string()]);
+    rows.push(["images/s".into(), format!("{:.1}", result.images_per_s)]);
+    Ok(output::table(["", ""], &rows)?)
 }

@@ -14,20 +14,26 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
 /// Prints a table with columns as wide as their cells: the first and the last aligned left, those between right. An empty
 /// header is left out.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
-    let header = header.map(str::to_owned);
+    self::rows(&header, rows)
+}
+
+/// The same for rows of any length, which is that of the header.
+pub(super) fn rows(header: &[&str], rows: &[impl AsRef<[String]>]) -> io::Result<()> {
+    let count = header.len();
+    let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
     let titled = header.iter().any(|title| !title.is_empty());
-    let lines = || titled.then_some(&header).into_iter().chain(rows);
+    let lines = || titled.then_some(&header[..]).into_iter().chain(rows.iter().map(AsRef::as_ref));
     let width = |column: usize| lines().map(|line| line[column].width()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = io::stdout().lock();
     for line in lines() {
         let mut text = String::new();
-        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
             // What a cell takes in a terminal: names in Chinese, say, are two columns a letter.
             let room = " ".repeat(width - cell.width());
             text += &match column {
                 0 => format!("{cell}{room}"),
-                c if c == N - 1 => format!("  {cell}"),
+                c if c == count - 1 => format!("  {cell}"),
                 _ => format!("  {room}{cell}"),
             };
         }

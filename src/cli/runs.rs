@@ -39,7 +39,8 @@ pub(super) fn run(args: Runs, global: &Global) -> Result<(), Error> {
     let (overviews, lines): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     if let Some(path) = &args.plot {
         let names = overviews.iter().map(|overview| overview.run.display().to_string());
-        let drawing = compare(&names.zip(lines).collect::<Vec<_>>(), as_png)?;
+        let goal = overviews[0].goal;
+        let drawing = compare(&names.zip(lines).collect::<Vec<_>>(), goal, as_png)?;
         files::write_atomic(path, |file| file.write_all(&drawing))?;
     }
     let rows: Vec<Row<'_>> =
@@ -47,23 +48,22 @@ pub(super) fn run(args: Runs, global: &Global) -> Result<(), Error> {
     if global.json {
         return Ok(output::json(&rows)?);
     }
-    let header = ["run", "model", "data", "steps", "top-1", "EMA", "loss", "images/s", "what differs"];
+    let goal = rows.first().map_or("best", |row| row.overview.goal.label);
+    let header = ["run", "model", "data", "steps", goal, "EMA", "loss", "images/s", "what differs"];
     Ok(output::table(header, &rows.iter().map(cells).collect::<Vec<_>>())?)
 }
 
 fn cells(row: &Row<'_>) -> [String; 9] {
-    let Overview { run, model, data, steps, total_steps, best_top1, best_ema_top1, last_loss, images_per_s, .. } =
-        row.overview;
+    let Overview { run, model, data, steps, total_steps, goal, last_loss, images_per_s, .. } = row.overview;
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let settings = row.differs.iter().filter(|(key, _)| *key != "model").map(|(key, value)| format!("{key}={value}"));
     [
         run.display().to_string(),
         model.clone(),
         data.clone(),
         format!("{steps} of {}", total_steps.map_or("?".into(), |total| total.to_string())),
-        or_dash(best_top1.map(percent)),
-        or_dash(best_ema_top1.map(percent)),
+        or_dash(row.overview.best().map(|best| goal.text(best))),
+        or_dash(row.overview.best_ema().map(|best| goal.text(best))),
         or_dash(last_loss.map(|loss| format!("{loss:.3}"))),
         or_dash(images_per_s.map(|rate| format!("{rate:.0}"))),
         settings.collect::<Vec<_>>().join(" "),

@@ -11,9 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::signals::Stop;
 use super::weights::Source;
 use super::{Error, Global, output};
-use crate::train::{
-    Checkpoint, Ended, EpochLine, Line, Observer, Recipe, RecipeFlags, Run, StepLine, Summary, Trainer,
-};
+use crate::train::{Ended, EpochLine, Line, Measure, Observer, Recipe, RecipeFlags, Run, StepLine, Summary, Trainer};
 use crate::train::{curves, metrics};
 use crate::words;
 
@@ -60,7 +58,8 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let folder = run.folder.clone();
     let gpu = global.gpu()?;
     let stop = Stop::on_signal(global.quiet)?;
-    let display = Display::new(global, checkpoint.as_ref());
+    let (task, resumed) = (run.recipe.task(), checkpoint.is_some());
+    let (goal, display) = (task.measures()[0], Display::new(global, task.measures(), resumed));
     let trainer = Trainer::new(&gpu, run, checkpoint, init.as_deref(), &display, stop.requested())?;
     let result = trainer.train();
     display.finish();
@@ -75,8 +74,9 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
             eprintln!("loss {first:.3} {} {last:.3}", curves::sparkline(&losses, 60));
         }
-        if let Some(best) = summary.best_top1 {
-            eprintln!("best top-1 {:.2} %, weights in {}", 100.0 * best, folder.join("best.safetensors").display());
+        if let Some(best) = summary.best {
+            let (label, best) = (goal.label, goal.text(best));
+            eprintln!("best {label} {best}, weights in {}", folder.join("best.safetensors").display());
         }
         if skipped > 0 {
             eprintln!("{skipped} steps were left out, since their gradients were not finite");
@@ -110,7 +110,8 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
         output::json(&serde_json::json!({
             "run": folder, "steps": summary.steps, "total_steps": summary.total_steps,
             "stopped": matches!(summary.ended, Ended::Time | Ended::Interrupted), "ended": summary.ended,
-            "best_top1": summary.best_top1, "skipped": skipped, "setbacks": summary.setbacks, "broken": summary.broken,
+            format!("best_{}", goal.name): summary.best, "skipped": skipped, "setbacks": summary.setbacks,
+            "broken": summary.broken,
         }))?;
     }
     if summary.ended == Ended::Interrupted { Err(stop.error()) } else { Ok(()) }
@@ -123,8 +124,10 @@ pub(super) struct Display {
     /// Whether the run goes on from a checkpoint.
     resumed: bool,
     started: Instant,
-    /// Top-1 of the last steps, smoothed.
-    top1: Mutex<Option<f64>>,
+    /// The numbers that the run's task reports; the first is the goal.
+    measures: &'static [Measure],
+    /// The goal's number over the last steps, smoothed.
+    smoothed: Mutex<Option<f64>>,
     /// Steps left out.
     skipped: AtomicU64,
     /// Pictures that cannot be read.
@@ -134,20 +137,21 @@ pub(super) struct Display {
     compiling: Once,
 }
 
-/// What a step counts for in the bar's top-1: about the last 20 are seen, since one of few pictures says little.
-const TOP1_WEIGHT: f64 = 0.1;
+/// What a step counts for in the bar's number: about the last 20 are seen, since one of few pictures says little.
+const STEP_WEIGHT: f64 = 0.1;
 
 impl Display {
-    pub(super) fn new(global: &Global, checkpoint: Option<&Checkpoint>) -> Self {
+    pub(super) fn new(global: &Global, measures: &'static [Measure], resumed: bool) -> Self {
         let target = if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
         Self {
             bar,
             quiet: global.quiet,
-            resumed: checkpoint.is_some(),
+            resumed,
             started: Instant::now(),
-            top1: Mutex::default(),
+            measures,
+            smoothed: Mutex::default(),
             skipped: AtomicU64::new(0),
             broken: AtomicUsize::new(0),
             checking: Once::new(),
@@ -160,10 +164,10 @@ impl Display {
         self.bar.finish_and_clear();
     }
 
-    fn smoothed(&self, top1: Option<f32>) -> Option<f64> {
-        let mut last = self.top1.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(top1) = top1.map(f64::from) {
-            *last = Some(last.map_or(top1, |last| last + TOP1_WEIGHT * (top1 - last)));
+    fn smoothed(&self, number: Option<f64>) -> Option<f64> {
+        let mut last = self.smoothed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = number {
+            *last = Some(last.map_or(number, |last| last + STEP_WEIGHT * (number - last)));
         }
         *last
     }
@@ -218,7 +222,9 @@ impl Observer for Display {
     fn step(&self, line: &StepLine) {
         self.bar.set_position(line.step + 1);
         let (epoch, loss, rate) = (line.epoch + 1, line.loss, line.images_per_s);
-        let top1 = self.smoothed(line.top1).map_or(String::new(), |top1| format!(" top-1 {:.1} %", 100.0 * top1));
+        let goal = &self.measures[0];
+        let reached = self.smoothed(line.numbers.get(goal.name));
+        let reached = reached.map_or(String::new(), |number| format!(" {} {}", goal.label, goal.short_text(number)));
         // Waiting for data is worth a word where it costs something.
         let loading = line.loader_share.filter(|&share| share > 0.1);
         let loading = loading.map_or(String::new(), |share| format!(" {:.0} % loading", 100.0 * share));
@@ -232,7 +238,7 @@ impl Observer for Display {
             pictures => format!(" {pictures} broken"),
         };
         self.bar
-            .set_message(format!("epoch {epoch} loss {loss:.3}{top1} {rate:.0} images/s{loading}{skipped}{broken}"));
+            .set_message(format!("epoch {epoch} loss {loss:.3}{reached} {rate:.0} images/s{loading}{skipped}{broken}"));
     }
 
     fn validating(&self, done: usize, total: usize) {
@@ -244,9 +250,16 @@ impl Observer for Display {
     }
 
     fn epoch(&self, line: &EpochLine) {
-        let (top1, top5) = (100.0 * line.val_top1, 100.0 * line.val_top5);
-        let averaged = line.ema_top1.map_or(String::new(), |top1| format!(", averaged weights {:.2} %", 100.0 * top1));
-        let (epoch, loss) = (line.epoch + 1, line.val_loss);
-        self.say(&format!("epoch {epoch}: top-1 {top1:.2} %{averaged}, top-5 {top5:.2} %, loss {loss:.3}"));
+        let [goal, others @ ..] = self.measures else { return };
+        let number = |measure: &Measure| line.val(measure.name).map(|number| measure.text(number));
+        let mut said = format!("{} {}", goal.label, number(goal).unwrap_or_default());
+        if let Some(averaged) = line.ema(goal.name) {
+            said += &format!(", averaged weights {}", goal.text(averaged));
+        }
+        for measure in others {
+            said += &number(measure).map_or(String::new(), |number| format!(", {} {number}", measure.label));
+        }
+        let loss = line.val("loss").map_or(String::new(), |loss| format!(", loss {loss:.3}"));
+        self.say(&format!("epoch {}: {said}{loss}", line.epoch + 1));
     }
 }

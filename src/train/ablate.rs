@@ -13,7 +13,7 @@ pub struct Row {
     /// Its settings.
     pub recipe: Recipe,
     /// Top-1 in the paper, percent, of [`PAPER_MODELS`], as far as it has the row.
-    pub paper_top1: [Option<f64>; 2],
+    pub paper: [Option<f64>; 2],
 }
 
 /// The networks of the paper's studies.
@@ -85,9 +85,9 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
             r.shortcut = Some(Shortcut::Pooled);
         }),
     ];
-    let row = |(label, paper_top1, add): Step| {
+    let row = |(label, paper, add): Step| {
         add(&mut recipe, &full);
-        Row { label: label.to_owned(), recipe: recipe.clone(), paper_top1: [None, Some(paper_top1)] }
+        Row { label: label.to_owned(), recipe: recipe.clone(), paper: [None, Some(paper)] }
     };
     steps.into_iter().map(row).collect()
 }
@@ -113,7 +113,7 @@ pub fn weight_decay(full: &Recipe) -> Vec<Row> {
         [0, 1].map(|i| Row {
             label: label.to_owned(),
             recipe: Recipe { weight_decay: decays[i], ..recipe.clone() },
-            paper_top1: paper[i],
+            paper: paper[i],
         })
     };
     rows.into_iter().flat_map(of_decays).collect()
@@ -219,7 +219,7 @@ mod tests {
             ..rates(&full)
         };
         assert_eq!(rows[10].recipe, as_released);
-        let layers = |recipe: &Recipe| recipe.config(10).unwrap().layers;
+        let layers = |recipe: &Recipe| recipe.config().unwrap().layers;
         assert_eq!(layers(&rows[10].recipe), layers(&full));
         assert_eq!(rows.len(), 11);
     }

@@ -16,6 +16,24 @@ const FORMAT: &str = "resnet-rs checkpoint";
 /// Raised whenever a checkpoint's content changes its meaning.
 const VERSION: u32 = 1;
 
+/// Keys of the metadata that every checkpoint may have; `best_` and the goal's name is another.
+const KEYS: [&str; 12] = [
+    "format",
+    "version",
+    "step",
+    "epoch",
+    "recipe",
+    "data",
+    "steps_per_epoch",
+    "data_from",
+    "out_of_time",
+    "setbacks",
+    "pictures",
+    "tuning",
+];
+const BEST: &str = "best_";
+const BEST_EPOCH: &str = "best_epoch";
+
 /// The state of a training run between two steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
@@ -23,10 +41,8 @@ pub struct Checkpoint {
     pub step: u64,
     /// Epochs done, validation included, which is the number of the epoch to go on with.
     pub epoch: u64,
-    /// Highest validation top-1 so far, 0 to 1.
-    pub best_top1: Option<f64>,
-    /// The epoch that it was found in.
-    pub best_epoch: Option<u64>,
+    /// The best epoch so far.
+    pub best: Option<Best>,
     /// Steps of an epoch, which the numbers above count in; `None` in files of programs that did not say.
     pub steps_per_epoch: Option<u64>,
     /// How often the run has gone back to an earlier checkpoint because it diverged; each halves the learning rate.
@@ -39,10 +55,8 @@ pub struct Checkpoint {
     pub data_from: Option<PathBuf>,
     /// Whether the run ended here because its minutes were over.
     pub out_of_time: bool,
-    /// Number of classes.
-    pub classes: usize,
-    /// Their names, by label; none in files of programs that did not say.
-    pub class_names: Vec<String>,
+    /// What the task notes of the data ([`super::task::Task::notes`]).
+    pub notes: BTreeMap<String, String>,
     /// Number of training pictures; `None` in files of programs that did not say.
     pub pictures: Option<usize>,
     /// Fingerprint of the tuning in use; `None` without one.
@@ -50,6 +64,17 @@ pub struct Checkpoint {
     /// Parameters and BatchNorm statistics under timm's names, momenta and averages with suffixes of their own, the loss scale of
     /// mixed precision. f32, bit for bit.
     pub tensors: BTreeMap<String, HostTensor>,
+}
+
+/// The epoch whose validation was the best.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// The name of the goal's number.
+    pub name: String,
+    /// The number.
+    pub number: f64,
+    /// The epoch, counted from 0; `None` in files of programs that did not say.
+    pub epoch: Option<u64>,
 }
 
 impl Checkpoint {
@@ -68,14 +93,14 @@ impl Checkpoint {
                 ("epoch", self.epoch.to_string()),
                 ("recipe", self.recipe.clone()),
                 ("data", self.data.clone()),
-                ("classes", self.classes.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );
-        if let Some(top1) = self.best_top1 {
-            metadata.insert("best_top1".to_owned(), top1.to_string());
+        metadata.extend(self.notes.clone());
+        if let Some(Best { name, number, epoch }) = &self.best {
+            metadata.insert(format!("{BEST}{name}"), number.to_string());
+            metadata.extend(epoch.map(|epoch| (BEST_EPOCH.to_owned(), epoch.to_string())));
         }
-        metadata.extend(self.best_epoch.map(|epoch| ("best_epoch".to_owned(), epoch.to_string())));
         metadata.extend(self.steps_per_epoch.map(|steps| ("steps_per_epoch".to_owned(), steps.to_string())));
         let from = self.data_from.as_deref().map(|from| from.to_string_lossy().into_owned());
         metadata.extend(from.map(|from| ("data_from".to_owned(), from)));
@@ -84,10 +109,6 @@ impl Checkpoint {
         }
         if self.setbacks > 0 {
             metadata.insert("setbacks".to_owned(), self.setbacks.to_string());
-        }
-        if !self.class_names.is_empty() {
-            let names = serde_json::Value::from(self.class_names.clone());
-            metadata.insert("class_names".to_owned(), names.to_string());
         }
         metadata.extend(self.pictures.map(|pictures| ("pictures".to_owned(), pictures.to_string())));
         metadata.extend(self.tuning.clone().map(|tuning| ("tuning".to_owned(), tuning)));
@@ -118,16 +139,14 @@ impl Checkpoint {
         Ok(Self {
             step: metadata.required("step")?,
             epoch: metadata.required("epoch")?,
-            best_top1: metadata.optional("best_top1")?,
-            best_epoch: metadata.optional("best_epoch")?,
+            best: metadata.best()?,
             steps_per_epoch: metadata.optional("steps_per_epoch")?,
             setbacks: metadata.optional("setbacks")?.unwrap_or(0),
             recipe: metadata.required("recipe")?,
             data: metadata.required("data")?,
             data_from: metadata.optional("data_from")?,
             out_of_time: metadata.optional("out_of_time")?.unwrap_or(false),
-            classes: metadata.required("classes")?,
-            class_names: metadata.names("class_names")?,
+            notes: metadata.others(),
             pictures: metadata.optional("pictures")?,
             tuning: metadata.optional("tuning")?,
             tensors,
@@ -160,9 +179,17 @@ impl Metadata<'_> {
         self.optional(key)?.ok_or_else(|| self.problem(format!("it has no {key}")))
     }
 
-    fn names(&self, key: &str) -> Result<Vec<String>, Error> {
-        let text = self.entries.get(key).map_or("[]", String::as_str);
-        serde_json::from_str(text).map_err(|e| self.problem(format!("its {key} are no list: {e}")))
+    fn best(&self) -> Result<Option<Best>, Error> {
+        let named = self.entries.keys().filter(|key| *key != BEST_EPOCH).find_map(|key| key.strip_prefix(BEST));
+        let Some(name) = named else { return Ok(None) };
+        let (number, epoch) = (self.required(&format!("{BEST}{name}"))?, self.optional(BEST_EPOCH)?);
+        Ok(Some(Best { name: name.to_owned(), number, epoch }))
+    }
+
+    /// What no checkpoint has whatever its task: that task's notes.
+    fn others(&self) -> BTreeMap<String, String> {
+        let own = |key: &str| KEYS.contains(&key) || key.starts_with(BEST);
+        self.entries.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn problem(&self, problem: String) -> Error {
@@ -182,16 +209,14 @@ mod tests {
         Checkpoint {
             step: (1 << 60) + 1,
             epoch: 3,
-            best_top1: Some(0.1 + 0.2),
-            best_epoch: Some(2),
+            best: Some(Best { name: "top1".into(), number: 0.1 + 0.2, epoch: Some(2) }),
             steps_per_epoch: Some(12),
             setbacks: 1,
             recipe: "model = \"small\"\n# \u{e9}\n".into(),
             data: "folder:C:\\pictures".into(),
             data_from: Some("/home/a b".into()),
             out_of_time: true,
-            classes: 2,
-            class_names: vec!["caf\u{e9}".into(), "a \"b\", c".into()],
+            notes: [("words".to_owned(), "caf\u{e9}, \"b\"".to_owned())].into(),
             pictures: Some(99),
             tuning: Some("0123abcd".into()),
             tensors: [
@@ -205,8 +230,8 @@ mod tests {
     #[test]
     fn reads_back_to_the_bit() {
         let run = tempfile::tempdir().unwrap();
-        for (best_top1, tuning) in [(None, None), (Some(0.1 + 0.2), Some("0123abcd".into()))] {
-            let written = Checkpoint { best_top1, tuning, ..sample() };
+        for (best, tuning) in [(None, None), (sample().best, Some("0123abcd".into()))] {
+            let written = Checkpoint { best, tuning, ..sample() };
             written.write(run.path()).unwrap();
             let read = Checkpoint::read(run.path()).unwrap();
             assert_eq!(read, written);
@@ -255,7 +280,6 @@ mod tests {
             ("version", Some("2"), "version 2 and this program reads version 1"),
             ("step", Some("-1"), "its step reads \"-1\""),
             ("best_top1", Some("high"), "its best_top1 reads"),
-            ("classes", None, "it has no classes"),
         ] {
             let error = edit(key, value);
             assert!(error.contains(expected) && error.contains("state.safetensors"), "{error}");

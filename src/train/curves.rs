@@ -3,28 +3,28 @@
 use std::{io::Write, ops::Range, path::Path};
 
 use super::{
-    Error, Line,
-    plot::{Curve, PALETTE, Panel, Picture, Points, highest, range, smoothed},
+    Error, Line, Measure,
+    plot::{Curve, PALETTE, Panel, Picture, Points, range, smoothed},
 };
 use crate::files;
 
-/// Draws `curves.svg` and `curves.png` in the folder of a run: the loss of each step, the validation top-1 of each epoch,
-/// and the learning rate, over the steps. Replaces older pictures atomically.
+/// Draws `curves.svg` and `curves.png` in the folder of a run: the loss of each step, the goal's number for each epoch's
+/// validation, and the learning rate, over the steps. Replaces older pictures atomically.
 ///
 /// # Errors
 /// The pictures cannot be drawn or written.
-pub fn draw(run: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
-    let picture = Picture { width: 960, title: Some(title.to_owned()), legend: vec![], panels: panels(lines) };
+pub fn draw(run: &Path, title: &str, goal: Measure, lines: &[Line]) -> Result<(), Error> {
+    let picture = Picture { width: 960, title: Some(title.to_owned()), legend: vec![], panels: panels(goal, lines) };
     let (svg, png) = (picture.svg()?, picture.png()?);
     files::write_atomic(&run.join("curves.svg"), |file| file.write_all(svg.as_bytes()))?;
     Ok(files::write_atomic(&run.join("curves.png"), |file| file.write_all(&png))?)
 }
 
-/// The charts of a run: loss, accuracy, learning rate.
-pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
-    let Series { loss, val_loss, rate, train_top1, top1, ema_top1, steps } = Series::new(lines);
-    let [loss_color, rate_color, top1_color, ema_color, val_color, ..] = PALETTE;
-    let front = |points, color| Curve { points, color, pale: false, marked: false, ringed: false };
+/// The charts of a run: loss, the goal's number, learning rate.
+pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
+    let Series { loss, val_loss, rate, train, val, ema, steps } = Series::new(goal, lines);
+    let [loss_color, rate_color, goal_color, ema_color, val_color, ..] = PALETTE;
+    let front = |points, color| Curve { points, color, pale: false, marked: false, ringed: None };
 
     let smooth = smoothed(&loss);
     let mut note = match smooth.last() {
@@ -53,33 +53,36 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
         ],
     };
 
-    let epoch = |at: f64| top1.iter().position(|p| p.0 == at).map_or(0, |i| i + 1);
-    let mut note = match highest(&top1) {
-        Some((at, best)) => format!("validation, best: {best:.2} % after epoch {}", epoch(at)),
+    let epoch = |at: f64| val.iter().position(|p| p.0 == at).map_or(0, |i| i + 1);
+    let ringed = |points: &Points| best(goal, points);
+    let mut note = match ringed(&val) {
+        Some((at, best)) => format!("validation, best: {} after epoch {}", goal.scaled_text(best), epoch(at)),
         None => "no epoch validated yet".to_owned(),
     };
-    if let Some((at, best)) = highest(&ema_top1) {
-        note += &format!("; purple: moving average, {best:.2} % after epoch {}", epoch(at));
+    if let Some((at, best)) = ringed(&ema) {
+        note += &format!("; purple: moving average, {} after epoch {}", goal.scaled_text(best), epoch(at));
     }
-    let mut training = smoothed(&train_top1);
-    if let Some(first) = top1.first() {
-        // Its beginnings would press together what validations tell.
+    let mut training = smoothed(&train);
+    if let Some(first) = val.first() {
+        // Its beginnings would press the validations together.
         training.retain(|p| p.0 >= first.0);
     }
     if !training.is_empty() {
         note += "; light: training pictures as augmented, smoothed";
     }
-    let top1 = Panel {
-        name: "Top-1, %".into(),
+    let label = goal.label_with_unit();
+    let (first, rest) = label.split_at(label.chars().next().map_or(0, char::len_utf8));
+    let goal = Panel {
+        name: first.to_uppercase() + rest,
         note,
-        color: top1_color,
+        color: goal_color,
         height: 230,
         steps,
-        values: range(top1.iter().chain(&ema_top1).chain(&training)),
+        values: range(val.iter().chain(&ema).chain(&training)),
         curves: vec![
-            Curve { pale: true, ..front(training, top1_color) },
-            Curve { marked: true, ringed: true, ..front(ema_top1, ema_color) },
-            Curve { marked: true, ringed: true, ..front(top1, top1_color) },
+            Curve { pale: true, ..front(training, goal_color) },
+            Curve { marked: true, ringed: ringed(&ema), ..front(ema, ema_color) },
+            Curve { marked: true, ringed: ringed(&val), ..front(val, goal_color) },
         ],
     };
 
@@ -93,7 +96,7 @@ pub(super) fn panels(lines: &[Line]) -> Vec<Panel> {
         values: range(&rate),
         curves: vec![front(rate, rate_color)],
     };
-    vec![loss, top1, rate]
+    vec![loss, goal, rate]
 }
 
 /// What is drawn, as points over the steps.
@@ -102,26 +105,19 @@ pub(super) struct Series {
     /// Where the epoch ends.
     pub(super) val_loss: Points,
     pub(super) rate: Points,
-    /// Of the pictures of each step, percent.
-    pub(super) train_top1: Points,
-    /// Percent, where the epoch ends.
-    pub(super) top1: Points,
+    /// The goal's number for the pictures of each step, shares in percent.
+    pub(super) train: Points,
+    /// That of the validations, where the epoch ends.
+    pub(super) val: Points,
     /// The same of the weights' moving average.
-    pub(super) ema_top1: Points,
+    pub(super) ema: Points,
     pub(super) steps: f64,
 }
 
 impl Series {
-    pub(super) fn new(lines: &[Line]) -> Self {
-        let mut series = Self {
-            loss: vec![],
-            val_loss: vec![],
-            rate: vec![],
-            train_top1: vec![],
-            top1: vec![],
-            ema_top1: vec![],
-            steps: 0.0,
-        };
+    pub(super) fn new(goal: Measure, lines: &[Line]) -> Self {
+        let [loss, val_loss, rate, train, val, ema] = [(); 6].map(|()| vec![]);
+        let mut series = Self { loss, val_loss, rate, train, val, ema, steps: 0.0 };
         for line in lines {
             match line {
                 Line::Step(line) => {
@@ -129,19 +125,26 @@ impl Series {
                     if line.loss.is_finite() {
                         series.loss.push((step, f64::from(line.loss)));
                     }
-                    series.train_top1.extend(line.top1.map(|top1| (step, 100.0 * f64::from(top1))));
+                    series.train.extend(line.numbers.get(goal.name).map(|number| (step, goal.scaled(number))));
                     series.rate.push((step, f64::from(line.lr)));
                     series.steps = step + 1.0;
                 }
                 Line::Epoch(line) => {
-                    series.val_loss.push((series.steps, f64::from(line.val_loss)));
-                    series.top1.push((series.steps, 100.0 * line.val_top1));
-                    series.ema_top1.extend(line.ema_top1.map(|top1| (series.steps, 100.0 * top1)));
+                    let at = |number: Option<f64>| number.map(|number| (series.steps, number));
+                    series.val_loss.extend(at(line.val("loss")));
+                    series.val.extend(at(line.val(goal.name).map(|number| goal.scaled(number))));
+                    series.ema.extend(at(line.ema(goal.name).map(|number| goal.scaled(number))));
                 }
             }
         }
         series
     }
+}
+
+/// The best of the points, the first of equal ones.
+pub(super) fn best(goal: Measure, points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let numbers = points.iter().copied().filter(|p| !p.1.is_nan());
+    numbers.reduce(|best, p| if goal.is_better(p.1, best.1) { p } else { best })
 }
 
 /// Leaves out the highest hundredth, which a few bad steps would stretch over the rest.
@@ -176,10 +179,9 @@ pub fn sparkline(values: &[f32], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{
-        super::{EpochLine, StepLine},
-        *,
-    };
+    use super::super::numbers::tests::GOAL;
+    use super::super::{EpochLine, Numbers, StepLine};
+    use super::*;
 
     /// A run that looks like one.
     fn run(steps: u64, steps_per_epoch: u64) -> Vec<Line> {
@@ -189,25 +191,21 @@ mod tests {
             let noise = ((step * 2_654_435_761 % 1_000) as f32 / 1_000.0 - 0.5) * 0.3;
             let loss = 0.55 + 1.8 * (-6.0 * done).exp() + noise;
             let (epoch, lr) = (step / steps_per_epoch, 0.05 * (1.0 + (std::f32::consts::PI * done).cos()));
-            let top1 = Some(0.8 - 0.7 * (-5.0 * done).exp() + noise);
+            let share = f64::from(0.8 - 0.7 * (-5.0 * done).exp() + noise);
+            let numbers = Numbers::default().with(GOAL.name, share);
             lines.push(Line::Step(StepLine {
                 step,
                 epoch,
                 loss,
                 lr,
-                top1,
+                numbers,
                 images_per_s: 900.0,
                 ..StepLine::default()
             }));
             if (step + 1) % steps_per_epoch == 0 {
-                let val_top1 = f64::from(0.9 - 0.6 * (-5.0 * done).exp() + noise * 0.05);
-                lines.push(Line::Epoch(EpochLine {
-                    epoch,
-                    val_top1,
-                    val_top5: 1.0,
-                    val_loss: loss,
-                    ..EpochLine::default()
-                }));
+                let share = f64::from(0.9 - 0.6 * (-5.0 * done).exp() + noise * 0.05);
+                let numbers = Numbers::default().with(GOAL.name, share).with("loss", loss.into());
+                lines.push(Line::Epoch(EpochLine::new(epoch, &numbers, None)));
             }
         }
         lines
@@ -224,7 +222,7 @@ mod tests {
             (run(200_000, 1_000), "after epoch"),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            draw(folder.path(), "small on <shapes>", &lines).unwrap();
+            draw(folder.path(), "small on <shapes>", GOAL, &lines).unwrap();
             let svg = std::fs::read_to_string(folder.path().join("curves.svg")).unwrap();
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains(expected), "{svg}");
             assert!(svg.contains("small on &lt;shapes&gt;") && svg.len() < 100_000, "{} bytes", svg.len());
@@ -238,10 +236,12 @@ mod tests {
     #[test]
     fn the_loss_of_validations_is_on_the_chart_if_it_can_be() {
         let mut lines = run(60, 20);
-        let losses = [f32::NAN, 50.0, 0.2];
+        let losses = [f64::NAN, 50.0, 0.2];
         let epochs = lines.iter_mut().filter_map(|line| if let Line::Epoch(epoch) = line { Some(epoch) } else { None });
-        epochs.zip(losses).for_each(|(epoch, loss)| epoch.val_loss = loss);
-        let loss = panels(&lines).swap_remove(0);
+        epochs
+            .zip(losses)
+            .for_each(|(epoch, loss)| *epoch = EpochLine::new(0, &Numbers::default().with("loss", loss), None));
+        let loss = panels(GOAL, &lines).swap_remove(0);
         let shown = &loss.curves[2].points;
         assert_eq!(shown.len(), 1);
         assert!(loss.values.contains(&shown[0].1) && loss.values.end < 5.0, "{:?}", loss.values);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::broken::BrokenPictures;
+use super::task::Task;
 use super::{Checkpoint, Error, Observer, Recipe, Run, checkpoint};
-use crate::data::{Changes, ClassMatch, Dataset, Source, Split, as_before, find_broken, match_classes};
+use crate::data::{Changes, Dataset, Source, Split, as_before, find_broken};
 use crate::files;
 use crate::words::{self, listed};
 
@@ -15,18 +16,18 @@ use crate::words::{self, listed};
 const MOST_NAMES: usize = 10;
 
 /// Opens a run's data, and says what is worth knowing of it. A run that goes on gets the pictures that it began with,
-/// and their classes the numbers that they had.
+/// as the task had them.
 ///
 /// # Errors
 /// Data that cannot be opened, or that is not what the run began with.
 pub(super) fn open(
     run: &Run,
+    task: &dyn Task,
     checkpoint: Option<&Checkpoint>,
     observer: &dyn Observer,
 ) -> Result<Dataset, crate::Error> {
     let mut dataset = Dataset::open(&locate(&run.data, run.data_from.as_deref(), &run.folder)?)?;
-    let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
-    observer.note(&format!("{train} training and {val} validation pictures in {classes} classes"));
+    observer.note(&task.summary(&dataset));
     let folder = dataset.split_name(Split::Val);
     if folder != Split::Val.name() {
         observer.note(&format!("the validation pictures are those of {folder}"));
@@ -35,31 +36,11 @@ pub(super) fn open(
         observer.note(&format!("passed over: {}", dataset.passed_over));
     }
     if let Some(checkpoint) = checkpoint {
-        dataset = with_classes_of(run, checkpoint, dataset)?;
+        dataset = task.as_noted(&checkpoint.notes, &run.data, dataset)?;
         dataset.train = training_pictures(run, checkpoint, &dataset.train, observer)?;
         compare_validation(run, &*dataset.val, observer)?;
     }
     Ok(dataset)
-}
-
-/// The data with the numbers that its classes had when the run began.
-fn with_classes_of(run: &Run, checkpoint: &Checkpoint, dataset: Dataset) -> Result<Dataset, Error> {
-    let data = run.data.clone();
-    let (then, now) = (checkpoint.classes, dataset.classes.len());
-    if then != now {
-        return Err(Error::OtherData { data, then, now });
-    }
-    let names = &checkpoint.class_names;
-    match match_classes(names, then, &dataset.classes) {
-        ClassMatch::Same => Ok(dataset),
-        ClassMatch::ByName(labels) => Ok(dataset.relabelled(&labels, names.clone())),
-        ClassMatch::ByNumber(_) | ClassMatch::Different(_) => {
-            let gone = names.iter().filter(|name| !dataset.classes.contains(name)).collect::<Vec<_>>();
-            let new = dataset.classes.iter().filter(|name| !names.contains(name)).collect::<Vec<_>>();
-            let [gone, new] = [gone, new].map(|names| listed(names.into_iter(), MOST_NAMES));
-            Err(Error::OtherClasses { data, change: format!("the run began with {gone} in the place of {new}") })
-        }
-    }
 }
 
 /// The training pictures that a run began with, as far as they are still there.
@@ -98,7 +79,7 @@ fn training_pictures(
 }
 
 /// The pictures that programs without lists of names saw in a folder: those of four kinds that lie in their class's
-/// folder itself, with classes in the order of bytes. `None` if there are more or fewer than such a program has
+/// folder itself, with folders in the order of bytes. `None` if there are more or fewer than such a program has
 /// counted.
 fn names_of_before(names: &[String], count: usize) -> Option<Vec<String>> {
     let seen = |name: &&String| {

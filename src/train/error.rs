@@ -124,22 +124,28 @@ pub enum Error {
         changes: String,
     },
     /// The data has changed under a run.
-    #[error("--data {data} had {then} classes when the run began and has {now} now: restore it, or start a new run")]
+    #[error("--data {data} had {change}: restore it, or start a new run")]
     OtherData {
         /// The data.
         data: String,
-        /// Classes at the start.
-        then: usize,
-        /// Classes now.
-        now: usize,
+        /// What it had and has.
+        change: String,
     },
-    /// The data's classes have other names or another order.
+    /// What is known of the data's pictures is something else than when the run began.
     #[error("--data {data}: {change}: restore it, or start a new run from its weights with --init")]
-    OtherClasses {
+    OtherTruths {
         /// The data.
         data: String,
         /// What was and what is.
         change: String,
+    },
+    /// A checkpoint's notes on the data are missing or damaged.
+    #[error(
+        "the checkpoint has no readable note on the data's {key}: it is damaged. Start a new run from last.safetensors with --init"
+    )]
+    Notes {
+        /// The note.
+        key: String,
     },
     /// Most pictures that a run began with are not there.
     #[error(

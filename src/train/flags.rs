@@ -98,7 +98,7 @@ pub struct RecipeFlags {
     /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1; an EfficientNet's classifier is classifier
     #[arg(long, value_name = "PART=FACTOR,..")]
     pub lr_scale: Option<String>,
-    /// Target probability spread over all classes [default: 0.1]
+    /// Target probability spread over all labels [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub label_smoothing: Option<f64>,
     /// Dropout before the classifier [default: 0]

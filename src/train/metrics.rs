@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tensorboard::Events;
-use super::{Error, checkpoint};
+use super::{Error, Numbers, checkpoint};
 use crate::files;
 
 /// A line of the metrics file.
@@ -36,9 +36,9 @@ pub struct StepLine {
     pub lr: f32,
     /// Training pictures per second.
     pub images_per_s: f32,
-    /// Share of the batch whose likeliest class was right, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top1: Option<f32>,
+    /// What the task reports of the batch, under the names of its [measures](super::task::Task::measures).
+    #[serde(flatten)]
+    pub numbers: Numbers,
     /// Euclidean norm of all gradients, before they are clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f32>,
@@ -50,27 +50,36 @@ pub struct StepLine {
     pub loader_share: Option<f32>,
 }
 
-/// What an epoch's validation came to. What is `None` is not written.
+/// What an epoch's validation came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLine {
     /// The epoch, counted from 0.
     pub epoch: u64,
-    /// Share of validation pictures whose likeliest class is right, 0 to 1.
-    pub val_top1: f64,
-    /// Share of validation pictures whose class is among the five likeliest, 0 to 1.
-    pub val_top5: f64,
-    /// Mean validation loss; NaN as in [`StepLine::loss`].
-    #[serde(deserialize_with = "number_or_nan")]
-    pub val_loss: f32,
-    /// [`Self::val_top1`] of the weights' moving average.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ema_top1: Option<f64>,
-    /// [`Self::val_top5`] of the weights' moving average.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ema_top5: Option<f64>,
-    /// [`Self::val_loss`] of the weights' moving average.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ema_loss: Option<f32>,
+    /// The task's [measures](super::task::Task::measures) and `loss` with `val_` before their names, then those of the
+    /// weights' moving average with `ema_`.
+    #[serde(flatten)]
+    pub numbers: Numbers,
+}
+
+impl EpochLine {
+    /// The line of an epoch by the numbers of its validation, and by those of the weights' moving average.
+    pub fn new(epoch: u64, raw: &Numbers, averaged: Option<&Numbers>) -> Self {
+        let mut numbers = Numbers::default();
+        for (prefix, of) in [("val_", Some(raw)), ("ema_", averaged)] {
+            numbers.extend_with_prefix(prefix, of.unwrap_or(&Numbers::default()));
+        }
+        Self { epoch, numbers: numbers.with_single_losses() }
+    }
+
+    /// A measure of the validation.
+    pub fn val(&self, measure: &str) -> Option<f64> {
+        self.numbers.get(&format!("val_{measure}"))
+    }
+
+    /// The same of the weights' moving average.
+    pub fn ema(&self, measure: &str) -> Option<f64> {
+        self.numbers.get(&format!("ema_{measure}"))
+    }
 }
 
 /// For floats that JSON writes as `null`.
@@ -200,7 +209,11 @@ mod tests {
     }
 
     fn epoch(epoch: u64) -> Line {
-        Line::Epoch(EpochLine { epoch, val_top1: 0.87, val_top5: 0.99, val_loss: 0.5, ..EpochLine::default() })
+        Line::Epoch(EpochLine::new(epoch, &validation(), None))
+    }
+
+    fn validation() -> Numbers {
+        Numbers::default().with("top1", 0.87).with("top5", 0.99).with("loss", 0.5)
     }
 
     /// Two epochs of three steps, the second one not validated.
@@ -229,15 +242,14 @@ mod tests {
     #[test]
     fn what_is_not_measured_is_not_written() {
         let full = [
-            Line::Step(StepLine { top1: Some(0.5), grad_norm: Some(2.0), skipped: Some(true), ..StepLine::default() }),
-            Line::Step(StepLine { loader_share: Some(0.25), ..StepLine::default() }),
-            Line::Epoch(EpochLine {
-                ema_top1: Some(0.5),
-                ema_top5: Some(1.0),
-                ema_loss: Some(2.0),
-                epoch: 3,
-                ..EpochLine::default()
+            Line::Step(StepLine {
+                numbers: Numbers::default().with("top1", 0.5),
+                grad_norm: Some(2.0),
+                skipped: Some(true),
+                ..StepLine::default()
             }),
+            Line::Step(StepLine { loader_share: Some(0.25), ..StepLine::default() }),
+            Line::Epoch(EpochLine::new(3, &Numbers::default(), Some(&validation()))),
         ];
         for (line, keys) in full.iter().zip([
             &["top1", "grad_norm", "skipped"][..],

@@ -47,7 +47,7 @@ impl Events {
         if let Line::Step(line) = line {
             self.steps = line.step + 1;
         }
-        let value = |(tag, value): (&str, f32)| bytes(1, &[bytes(1, tag.as_bytes()), float(2, value)].concat());
+        let value = |(tag, value): (String, f32)| bytes(1, &[bytes(1, tag.as_bytes()), float(2, value)].concat());
         let summary: Vec<u8> = scalars(line).into_iter().flat_map(value).collect();
         self.append(step, &bytes(5, &summary))
     }
@@ -73,26 +73,20 @@ fn next_second(folder: &Path) -> Result<u64, Error> {
 }
 
 /// The figures of a line under TensorBoard's tags.
-fn scalars(line: &Line) -> Vec<(&'static str, f32)> {
-    let figures = match line {
-        Line::Step(line) => vec![
-            ("train/loss", Some(line.loss)),
-            ("train/lr", Some(line.lr)),
-            ("train/images_per_s", Some(line.images_per_s)),
-            ("train/top1", line.top1),
-            ("train/grad_norm", line.grad_norm),
-            ("train/loader_share", line.loader_share),
-        ],
-        Line::Epoch(line) => vec![
-            ("val/top1", Some(line.val_top1 as f32)),
-            ("val/top5", Some(line.val_top5 as f32)),
-            ("val/loss", Some(line.val_loss)),
-            ("ema/top1", line.ema_top1.map(|v| v as f32)),
-            ("ema/top5", line.ema_top5.map(|v| v as f32)),
-            ("ema/loss", line.ema_loss),
-        ],
-    };
-    figures.into_iter().filter_map(|(tag, value)| Some((tag, value?))).collect()
+fn scalars(line: &Line) -> Vec<(String, f32)> {
+    match line {
+        Line::Step(line) => {
+            let mut figures = vec![("loss", line.loss), ("lr", line.lr), ("images_per_s", line.images_per_s)];
+            figures.extend(line.numbers.iter().map(|(name, number)| (name, number as f32)));
+            figures.extend(line.grad_norm.map(|norm| ("grad_norm", norm)));
+            figures.extend(line.loader_share.map(|share| ("loader_share", share)));
+            figures.into_iter().map(|(name, figure)| (format!("train/{name}"), figure)).collect()
+        }
+        // val_top1 is val/top1.
+        Line::Epoch(line) => {
+            line.numbers.iter().map(|(name, number)| (name.replacen('_', "/", 1), number as f32)).collect()
+        }
+    }
 }
 
 /// A TFRecord: length, its checksum, the bytes, their checksum.
@@ -147,7 +141,7 @@ fn float(field: u64, value: f32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::{EpochLine, Metrics, StepLine};
+    use super::super::{EpochLine, Metrics, Numbers, StepLine};
     use super::*;
 
     /// What a field of a message holds.
@@ -262,9 +256,11 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::create(run.path()).unwrap();
         let step = StepLine { step: 300, epoch: 0, loss: 0.1, lr: 0.3, images_per_s: 9.5, ..StepLine::default() };
-        metrics.write(&Line::Step(StepLine { top1: Some(0.25), ..step })).unwrap();
-        let epoch = EpochLine { val_top1: 0.5, val_top5: 0.75, val_loss: 1.5, ..EpochLine::default() };
-        metrics.write(&Line::Epoch(EpochLine { ema_top1: Some(0.625), ..epoch })).unwrap();
+        let numbers = Numbers::default().with("top1", 0.25);
+        metrics.write(&Line::Step(StepLine { numbers, ..step })).unwrap();
+        let raw = Numbers::default().with("top1", 0.5).with("top5", 0.75).with("loss", 1.5);
+        let averaged = Numbers::default().with("top1", 0.625);
+        metrics.write(&Line::Epoch(EpochLine::new(0, &raw, Some(&averaged)))).unwrap();
         let named = |list: &[(&str, f32)]| list.iter().map(|&(tag, v)| (tag.to_owned(), v)).collect();
         let expected = [
             (0, vec![]),

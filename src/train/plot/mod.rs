@@ -37,8 +37,8 @@ pub(super) struct Curve {
     pub pale: bool,
     /// Whether its points are marked.
     pub marked: bool,
-    /// Whether the highest of its points is ringed.
-    pub ringed: bool,
+    /// A point that is ringed.
+    pub ringed: Option<(f64, f64)>,
 }
 
 /// A chart over the steps.
@@ -161,7 +161,7 @@ impl Panel {
             if *marked && points.len() <= 60 {
                 chart.draw_series(points.iter().map(|&at| Circle::new(at, 3, color.filled())))?;
             }
-            if *ringed && let Some(at) = highest(points) {
+            if let Some(at) = *ringed {
                 chart.draw_series([Circle::new(at, 6, color.stroke_width(2))])?;
             }
         }
@@ -174,11 +174,6 @@ impl Panel {
 fn number(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
     if decimals < 5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
-}
-
-/// The highest of the points, the first of equal ones.
-pub(super) fn highest(points: &[(f64, f64)]) -> Option<(f64, f64)> {
-    points.iter().copied().rev().max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// The values' range and a little room; something drawable if there are none.
@@ -281,7 +276,7 @@ mod tests {
     #[test]
     fn a_png_shows_the_curve_and_its_labels() {
         let curve =
-            |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false, ringed: false };
+            |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false, ringed: None };
         let panel = |name: &str, color| Panel {
             name: name.into(),
             note: String::new(),

@@ -10,6 +10,9 @@ use crate::train::task::{Classify, Task};
 use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
+/// ImageNet-1k's, as the released networks have them.
+const DEFAULT_OUTPUTS: usize = 1000;
+
 impl Recipe {
     /// The learning rate over the whole run.
     ///
@@ -118,22 +121,21 @@ impl Recipe {
     }
 
     /// What the network learns.
-    pub(in crate::train) fn task(&self) -> Arc<dyn Task> {
+    pub fn task(&self) -> Arc<dyn Task> {
         let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
         Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
     }
 
-    /// The network for a number of classes.
+    /// The network. What it answers with, the task adds: here it is the default's.
     ///
     /// # Errors
     /// An unknown model, or one that does not have a setting given.
-    pub fn config(&self, classes: usize) -> Result<Config, models::Error> {
+    pub fn config(&self) -> Result<Config, models::Error> {
         Ok(Config {
-            layers: self.layers()?,
-            classes,
             dropout: self.dropout as f32,
             drop_path: self.drop_path as f32,
             bn_momentum: self.bn_momentum as f32,
+            ..Config::new(self.layers()?, DEFAULT_OUTPUTS)
         })
     }
 
@@ -173,15 +175,16 @@ impl Recipe {
         }
     }
 
-    /// The network that it names, for the classes and pictures of a data set.
-    pub(in crate::train) fn card(&self, dataset: &Dataset) -> Result<ModelCard, models::Error> {
+    /// A network of this recipe for the pictures of a data set.
+    ///
+    /// # Errors
+    /// An unknown model.
+    pub fn card(&self, config: Config, dataset: &Dataset) -> Result<ModelCard, models::Error> {
         let preset = Preset::find(&self.model)?;
-        let config = self.config(dataset.classes.len())?;
         let res = self.res.or(dataset.native_res).unwrap_or(preset.res);
         // Small pictures are shown whole; photographs as timm crops them for this model.
         let crop_pct = if dataset.native_res.is_some() { 1.0 } else { preset.crop_pct };
-        let (mean, std, classes) = (dataset.mean, dataset.std, dataset.classes.clone());
-        Ok(ModelCard { res, crop_pct, mean, std, classes, ..ModelCard::for_preset_of(config) })
+        Ok(ModelCard { res, crop_pct, mean: dataset.mean, std: dataset.std, ..ModelCard::for_preset_of(config) })
     }
 
     /// The same with what the data decides where nothing else is set.

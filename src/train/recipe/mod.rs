@@ -117,7 +117,7 @@ pub struct Recipe {
     pub freeze: Option<String>,
     /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
     pub lr_scale: Option<String>,
-    /// Probability spread over all classes in the target.
+    /// Probability spread over all labels in the target.
     pub label_smoothing: f64,
     /// Rate of dropout before the classifier.
     pub dropout: f64,
@@ -168,7 +168,7 @@ pub struct Recipe {
 }
 
 impl Default for Recipe {
-    /// For small data: pictures of about 32 px in about ten classes.
+    /// For small data: pictures of about 32 px of about ten kinds.
     fn default() -> Self {
         Self {
             model: "small".into(),
@@ -278,7 +278,7 @@ impl Recipe {
 
     /// The same, but for settings of the network where both make the same one: runs from before a network had a say in them state them all.
     pub(in crate::train) fn differences_but_for_layers(&self, other: &Self) -> Vec<(String, String, String)> {
-        let layers = |recipe: &Self| recipe.config(2).ok().map(|config| config.layers);
+        let layers = |recipe: &Self| recipe.config().ok().map(|config| config.layers);
         if layers(self).is_none() || layers(self) != layers(other) {
             return self.differences(other);
         }

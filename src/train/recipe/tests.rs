@@ -104,20 +104,20 @@ fn efficientnet_rs_is_augmented_by_the_size_of_its_pictures() {
         let dropout = [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5];
         let size: usize = preset.name[preset.name.len() - 1..].parse().unwrap();
         assert_eq!((recipe.randaug_magnitude, recipe.dropout), (magnitude, dropout[size]), "{}", preset.name);
-        assert_eq!(recipe.config(1000).unwrap().layers, preset.layers);
+        assert_eq!(recipe.config().unwrap().layers, preset.layers);
     }
 }
 
 #[test]
 fn a_model_is_what_its_name_says_unless_set_otherwise() {
-    let layers = |line: &str| Recipe::resolve(None, &flags(line)).unwrap().config(10).map(|config| config.layers);
+    let layers = |line: &str| Recipe::resolve(None, &flags(line)).unwrap().config().map(|config| config.layers);
     for name in ["small", "resnet-50", "se-resnet-101", "efficientnet-b3"] {
         assert_eq!(layers(&format!("--model {name}")).unwrap(), Preset::find(name).unwrap().layers, "{name}");
     }
     let Layers::ResNet(plain) = layers("--model resnet-50 --se-ratio 0.25").unwrap() else { panic!("a ResNet") };
     assert_eq!((plain.se_ratio, plain.stem_downsampling), (0.25, StemDownsampling::MaxPool));
     let timm = Recipe::resolve(Some("timm"), &flags("--model efficientnet-b0")).unwrap();
-    assert_eq!(timm.config(10).unwrap().layers, Preset::find("efficientnet-b0").unwrap().layers);
+    assert_eq!(timm.config().unwrap().layers, Preset::find("efficientnet-b0").unwrap().layers);
     let refused = layers("--model efficientnet-b0 --depths 1,1,1,1").unwrap_err().to_string();
     assert!(refused.contains("efficientnet-b0 has no depths"), "{refused}");
 }

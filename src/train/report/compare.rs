@@ -2,17 +2,17 @@
 
 use plotters::style::{Color, HSLColor, RGBColor};
 
-use super::super::curves::Series;
-use super::super::plot::{Curve, PALETTE, Panel, Picture, Points, highest, range, smoothed};
-use super::super::{Error, Line};
+use super::super::curves::{Series, best};
+use super::super::plot::{Curve, PALETTE, Panel, Picture, Points, range, smoothed};
+use super::super::{Error, Line, Measure};
 
-/// Draws the validation top-1 and the smoothed loss of runs over their steps, a colour a run; as the bytes of a PNG or SVG file. Runs
-/// come with their name.
+/// Draws the goal's number of the validations and the smoothed loss of runs over their steps, a colour a run; as the bytes of
+/// a PNG or SVG file. Runs come with their name.
 ///
 /// # Errors
 /// The picture cannot be drawn.
-pub fn compare(runs: &[(String, Vec<Line>)], as_png: bool) -> Result<Vec<u8>, Error> {
-    let series: Vec<Series> = runs.iter().map(|(_, lines)| Series::new(lines)).collect();
+pub fn compare(runs: &[(String, Vec<Line>)], goal: Measure, as_png: bool) -> Result<Vec<u8>, Error> {
+    let series: Vec<Series> = runs.iter().map(|(_, lines)| Series::new(goal, lines)).collect();
     let steps = series.iter().map(|s| s.steps).fold(0.0, f64::max);
     let panel = |name: &str, note: &str, curves: Vec<(Points, bool)>| Panel {
         name: name.into(),
@@ -24,18 +24,21 @@ pub fn compare(runs: &[(String, Vec<Line>)], as_png: bool) -> Result<Vec<u8>, Er
         curves: curves
             .into_iter()
             .enumerate()
-            .map(|(i, (points, marked))| Curve {
+            .map(|(i, (points, marked))| (i, if marked { best(goal, &points) } else { None }, points, marked))
+            .map(|(i, ringed, points, marked)| Curve {
                 points,
                 color: color(i, runs.len()),
                 pale: false,
                 marked,
-                ringed: marked,
+                ringed,
             })
             .collect(),
     };
-    let best = |points: &Points| highest(points).map_or(f64::NEG_INFINITY, |(_, top1)| top1);
-    let further = |s: &Series| if best(&s.ema_top1) > best(&s.top1) { s.ema_top1.clone() } else { s.top1.clone() };
-    let top1 = series.iter().map(|s| (further(s), true)).collect();
+    let further = |s: &Series| match (best(goal, &s.ema), best(goal, &s.val)) {
+        (Some(ema), val) if val.is_none_or(|val| goal.is_better(ema.1, val.1)) => s.ema.clone(),
+        _ => s.val.clone(),
+    };
+    let numbers = series.iter().map(|s| (further(s), true)).collect();
     let loss = series.iter().map(|s| (smoothed(&s.loss), false)).collect();
     let picture = Picture {
         width: 960,
@@ -43,9 +46,9 @@ pub fn compare(runs: &[(String, Vec<Line>)], as_png: bool) -> Result<Vec<u8>, Er
         legend: runs.iter().enumerate().map(|(i, (name, _))| (name.clone(), color(i, runs.len()))).collect(),
         panels: vec![
             panel(
-                "Validation top-1, %",
+                &format!("Validation {}", goal.label_with_unit()),
                 "after each epoch, of averaged weights where they came further; ringed: the best one",
-                top1,
+                numbers,
             ),
             panel("Training loss", "smoothed", loss),
         ],
@@ -67,7 +70,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
 
-    use super::super::super::{EpochLine, StepLine};
+    use super::super::super::numbers::tests::GOAL;
+    use super::super::super::{EpochLine, Numbers, StepLine};
     use super::*;
 
     #[test]
@@ -75,12 +79,12 @@ mod tests {
         for count in [1, 3, 7, 8, 20] {
             let run = |i: usize| {
                 let step = |step| Line::Step(StepLine { step, loss: 3.0 - i as f32 * 0.1, ..StepLine::default() });
-                let epoch = Line::Epoch(EpochLine { val_top1: 0.5, ..EpochLine::default() });
+                let epoch = Line::Epoch(EpochLine::new(0, &Numbers::default().with(GOAL.name, 0.5), None));
                 // The first has validated nothing yet.
                 let lines = (0..9).map(step).chain((i > 0).then_some(epoch)).collect();
                 (format!("<run {i}>"), lines)
             };
-            let svg = compare(&(0..count).map(run).collect::<Vec<_>>(), false).unwrap();
+            let svg = compare(&(0..count).map(run).collect::<Vec<_>>(), GOAL, false).unwrap();
             let svg = String::from_utf8(svg).unwrap();
             let colors: BTreeSet<_> = (0..count).map(|i| color(i, count)).map(|c| (c.0, c.1, c.2)).collect();
             assert_eq!(colors.len(), count);

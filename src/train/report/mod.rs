@@ -4,7 +4,6 @@
 mod compare;
 mod overview;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,27 +12,24 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use toml::Table;
 
 pub use compare::compare;
 pub use overview::{Overview, differing, find};
 
 use super::broken::BrokenPictures;
-use super::plot::{PALETTE, Panel, Picture, Shade, matrix, png, sheet};
-use super::{Error, Findings, Line, Mistake, Run, curves, metrics};
+use super::plot::{Panel, Picture};
+use super::task::{Findings, Remarks, Task};
+use super::{Error, Line, Measure, Run, curves, metrics};
 use crate::data::{Broken, Source, evaluation_crop};
-use crate::drawing::is_drawable;
 use crate::files;
 use crate::weights::ModelCard;
 
 /// Mistakes that are kept of a validation.
 pub(super) const WORST: usize = 24;
 /// Side of the pictures on the page, px, where the network sees larger ones.
-const THUMBNAIL: u32 = 96;
-/// Beyond that many classes the confusion matrix is no table but a list.
-const TABLE_CLASSES: usize = 25;
-/// Pairs of classes on that list.
-const PAIRS: usize = 12;
+const THUMBNAIL: usize = 96;
 /// Broken pictures on the page.
 const BROKEN: usize = 50;
 
@@ -42,9 +38,9 @@ const BROKEN: usize = 50;
 pub(super) struct Validation {
     /// The epoch, counted from 0.
     pub(super) epoch: u64,
-    /// What was taken for what.
+    /// What the task's metric found: an object.
     #[serde(flatten)]
-    pub(super) findings: Findings,
+    pub(super) findings: Value,
 }
 
 impl Validation {
@@ -68,6 +64,18 @@ fn path(run: &Path) -> PathBuf {
     run.join("validation.json")
 }
 
+/// What a task adds to the page.
+#[derive(Debug, Default, Serialize)]
+pub struct Section {
+    /// What stands below the curves, HTML with all text escaped.
+    pub html: String,
+    /// What stands before the last section, likewise.
+    pub footnote: String,
+    /// PNG files of the run's folder, by name.
+    #[serde(skip)]
+    pub drawings: Vec<(&'static str, Vec<u8>)>,
+}
+
 /// Writes the page and the curves of a run from its settings, the metrics and findings in its folder, and pictures of its
 /// validation data. Replaces older ones atomically.
 ///
@@ -75,39 +83,47 @@ fn path(run: &Path) -> PathBuf {
 /// A file in the folder that cannot be read, or a page that cannot be written.
 pub(super) fn write(
     run: &Run,
+    task: &dyn Task,
     card: &ModelCard,
     pictures: &dyn Source,
     broken: &BrokenPictures,
 ) -> Result<(), crate::Error> {
-    let (folder, lines) = (&run.folder, metrics::read(&run.folder)?);
+    let (folder, lines, goal) = (&run.folder, metrics::read(&run.folder)?, task.measures()[0]);
     let settings = Table::try_from(&run.recipe).map_err(|e| Error::toml("settings", e))?;
-    let overview = Overview::new(folder, run.data.clone(), settings, &lines);
+    let overview = Overview::new(folder, run.data.clone(), settings, goal, &lines);
     let title = format!("{} on {}", overview.model, overview.data);
-    curves::draw(folder, &title, &lines)?;
-    let mut validation = Validation::read(folder)?;
-    let mut thumbnails: Vec<RgbImage> = Vec::new();
-    if let Some(validation) = &mut validation {
-        // Pictures may have gone since.
-        validation.findings.mistakes.retain(|mistake| {
-            let thumbnail = thumbnail(card, pictures, mistake.index);
-            thumbnails.extend(thumbnail.clone());
-            thumbnail.is_some()
-        });
+    curves::draw(folder, &title, goal, &lines)?;
+    let section = match Validation::read(folder)? {
+        None => Section::default(),
+        Some(Validation { epoch, findings: found }) => {
+            task.section(Findings { epoch: epoch + 1, found }, card, pictures)?
+        }
+    };
+    for (name, png) in &section.drawings {
+        files::write_atomic(&folder.join(name), |file| file.write_all(png))?;
     }
-    let page =
-        Page::new(title, &overview, &lines, validation.as_ref(), &card.classes, &thumbnails)?.with_broken(broken);
-    page.draw(folder, thumbnails)?;
-    let html = page.render().map_err(Error::draw)?;
+    let page = Page {
+        title,
+        figures: figures(&overview, &lines),
+        curves: charts(goal, &lines)?,
+        notes: notes(&overview, &task.remarks(&overview.settings, card)),
+        section,
+        broken_count: broken.len(),
+        broken: broken_pictures(broken),
+        settings: overview.settings.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
+        commands: commands(task, &overview),
+    };
+    let html = render("report.html", include_str!("report.html"), &page).map_err(Error::draw)?;
     Ok(files::write_atomic(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?)
 }
 
 /// A picture as the network sees it, but for its size; `None` if it cannot be read.
-fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
+pub(super) fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
     let sample = (index < pictures.len()).then(|| pictures.sample(index))?.ok()?;
-    Some(evaluation_crop(&sample.image, [card.res.min(THUMBNAIL) as usize; 2], card.view()))
+    Some(evaluation_crop(&sample.image, [THUMBNAIL.min(card.res as usize); 2], card.view()))
 }
 
-/// What the template shows. Every text is escaped there, but for the drawings.
+/// What the template shows. Every text is escaped there, but for the drawings and the task's section.
 #[derive(Serialize)]
 struct Page {
     title: String,
@@ -115,25 +131,17 @@ struct Page {
     curves: Vec<Chart>,
     /// What one must know to read them.
     notes: Vec<String>,
-    /// After how many epochs the following was found.
-    validated: u64,
-    /// Rows of the confusion matrix, headed by the classes; none where there are many.
-    table: Vec<(String, Vec<Cell>)>,
-    classes: Vec<String>,
-    confused: Vec<Pair>,
-    mistakes: Vec<Card>,
+    section: Section,
     /// Pictures that cannot be read: how many, and the first of them.
     broken_count: usize,
     broken: Vec<(String, String)>,
-    /// Classes that stand by number in the PNG drawings, since no font has the letters of their names.
-    numbered: BTreeMap<usize, String>,
     settings: Vec<(String, String)>,
     commands: Vec<(&'static str, String)>,
 }
 
 #[derive(Serialize)]
 struct Figure {
-    name: &'static str,
+    name: String,
     value: String,
     note: String,
 }
@@ -146,158 +154,43 @@ struct Chart {
     svg: String,
 }
 
-/// Pictures of one class that are taken for one class, how strongly that is coloured, percent, and what it says in words.
-#[derive(Serialize)]
-struct Cell {
-    count: u32,
-    heat: u32,
-    right: bool,
-    words: String,
+/// Fills a template in. Its name ends in `.html`, so that all text is escaped.
+pub(super) fn render(name: &str, template: &str, shown: &impl Serialize) -> Result<String, minijinja::Error> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    env.render_named_str(name, template, Serde(shown))
 }
 
-#[derive(Serialize)]
-struct Pair {
-    label: String,
-    predicted: String,
-    count: u32,
-    share: String,
-}
-
-#[derive(Serialize)]
-struct Card {
-    picture: String,
-    #[serde(skip)]
-    classes: [usize; 2],
-    index: usize,
-    label: String,
-    predicted: String,
-    probability: String,
-}
-
-impl Page {
-    /// `thumbnails` are the mistakes' pictures.
-    fn new(
-        title: String,
-        overview: &Overview,
-        lines: &[Line],
-        validation: Option<&Validation>,
-        classes: &[String],
-        thumbnails: &[RgbImage],
-    ) -> Result<Self, Error> {
-        let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
-        let findings = validation.map(|v| &v.findings);
-        let confusion = findings.map_or(&[][..], |f| &f.confusion);
-        let of_class = |label: usize| confusion[label].iter().sum::<u32>().max(1);
-        let pair = |(label, predicted, count)| Pair {
-            label: name(label),
-            predicted: name(predicted),
-            count,
-            share: percent(f64::from(count) / f64::from(of_class(label)), 1),
-        };
-        let row = |label: usize| {
-            let cell = |(predicted, &count): (usize, &u32)| {
-                let share = f64::from(count) / f64::from(of_class(label));
-                let right = label == predicted;
-                // The root lets a few mistakes among a thousand pictures be seen.
-                let heat = (100.0 * if right { share } else { share.sqrt() }).round() as u32;
-                let words = format!("{} taken for {}: {count}, {}", name(label), name(predicted), percent(share, 1));
-                Cell { count, heat, right, words }
-            };
-            (name(label), confusion[label].iter().enumerate().map(cell).collect())
-        };
-        let mistakes = findings.map_or(&[][..], |f| &f.mistakes);
-        let rows = if confusion.len() <= TABLE_CLASSES { confusion.len() } else { 0 };
-        let card = |(mistake, thumbnail): (&Mistake, &RgbImage)| {
-            Ok(Card {
-                picture: data_uri(&png(thumbnail).map_err(Error::draw)?),
-                classes: [mistake.label, mistake.predicted],
-                index: mistake.index,
-                label: name(mistake.label),
-                predicted: name(mistake.predicted),
-                probability: percent(mistake.probability.into(), 0),
-            })
-        };
-        let drawn = (0..rows).chain(mistakes.iter().flat_map(|mistake| [mistake.label, mistake.predicted]));
-        Ok(Self {
-            title,
-            figures: figures(overview, lines),
-            curves: charts(lines)?,
-            notes: notes(overview, classes.len()),
-            validated: validation.map_or(0, |v| v.epoch + 1),
-            table: (0..rows).map(row).collect(),
-            classes: (0..rows).map(name).collect(),
-            confused: findings.map(Findings::confused).into_iter().flatten().take(PAIRS).map(pair).collect(),
-            mistakes: mistakes.iter().zip(thumbnails).map(card).collect::<Result<_, Error>>()?,
-            broken_count: 0,
-            broken: Vec::new(),
-            numbered: drawn.map(|class| (class, name(class))).filter(|(_, name)| !is_drawable(name)).collect(),
-            settings: overview.settings.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
-            commands: commands(overview),
-        })
-    }
-
-    /// The page with the pictures that cannot be read.
-    fn with_broken(self, broken: &BrokenPictures) -> Self {
-        let named = [("train", &broken.train), ("val", &broken.val)];
-        let all = named.into_iter().flat_map(|(split, broken)| broken.values().map(move |b| (split, b)));
-        let row = |(split, broken): (&str, &Broken)| (format!("{split}/{}", broken.picture), broken.problem.clone());
-        Self { broken_count: broken.len(), broken: all.take(BROKEN).map(row).collect(), ..self }
-    }
-
-    /// The confusion matrix and the mistakes as pictures of their own, where there are any.
-    fn draw(&self, folder: &Path, thumbnails: Vec<RgbImage>) -> Result<(), Error> {
-        let write = |name, png: Vec<u8>| files::write_atomic(&folder.join(name), |file| file.write_all(&png));
-        let drawable = |class: usize, name: &String| match self.numbered.contains_key(&class) {
-            true => format!("class {class}"),
-            false => name.clone(),
-        };
-        if !self.table.is_empty() {
-            let shade = |cell: &Cell| Shade {
-                text: if cell.count > 0 { cell.count.to_string() } else { String::new() },
-                color: PALETTE[usize::from(!cell.right)],
-                strength: f64::from(cell.heat) / 100.0,
-            };
-            let rows: Vec<Vec<Shade>> = self.table.iter().map(|(_, row)| row.iter().map(shade).collect()).collect();
-            let names: Vec<String> = self.classes.iter().enumerate().map(|(i, name)| drawable(i, name)).collect();
-            write("confusion.png", matrix(&names, &rows)?)?;
-        }
-        if !self.mistakes.is_empty() {
-            let words = |card: &Card| {
-                let Card { index, classes, label, predicted, probability, .. } = card;
-                let [label, predicted] = [drawable(classes[0], label), drawable(classes[1], predicted)];
-                [format!("{predicted} {probability}"), format!("is {label}"), format!("#{index}")]
-            };
-            let pictures: Vec<_> = thumbnails.into_iter().zip(self.mistakes.iter().map(words)).collect();
-            write("mistakes.png", sheet(&pictures)?)?;
-        }
-        Ok(())
-    }
-
-    fn render(&self) -> Result<String, minijinja::Error> {
-        let mut env = Environment::new();
-        env.set_undefined_behavior(UndefinedBehavior::Strict);
-        env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        // Named as HTML, so that all text is escaped.
-        env.render_named_str("report.html", include_str!("report.html"), Serde(self))
-    }
+/// The first pictures that cannot be read, and why.
+fn broken_pictures(broken: &BrokenPictures) -> Vec<(String, String)> {
+    let named = [("train", &broken.train), ("val", &broken.val)];
+    let all = named.into_iter().flat_map(|(split, broken)| broken.values().map(move |b| (split, b)));
+    let row = |(split, broken): (&str, &Broken)| (format!("{split}/{}", broken.picture), broken.problem.clone());
+    all.take(BROKEN).map(row).collect()
 }
 
 fn figures(overview: &Overview, lines: &[Line]) -> Vec<Figure> {
     let validation = lines.iter().rev().find_map(|l| if let Line::Epoch(line) = l { Some(line) } else { None });
-    let figure = |name, value, note: String| Figure { name, value, note };
+    let figure = |name: &str, value, note: String| Figure { name: name.to_owned(), value, note };
     let mut figures = vec![];
-    if let Some(top1) = overview.best_top1 {
+    let goal = overview.goal;
+    // Number and sign stay on one line.
+    let text = |number| goal.text(number).replace(' ', "\u{a0}");
+    if let Some(best) = overview.best() {
         let note = match overview.epochs {
             1 => "after one epoch".to_owned(),
             epochs => format!("best of {epochs} epochs"),
         };
-        figures.push(figure("top-1", percent(top1, 2), note));
+        figures.push(figure(goal.label, text(best), note));
     }
-    if let Some(top1) = overview.best_ema_top1 {
-        figures.push(figure("top-1, moving average", percent(top1, 2), "of the weights, at its best".into()));
+    if let Some(best) = overview.best_ema() {
+        let name = format!("{}, moving average", goal.label);
+        figures.push(figure(&name, text(best), "of the weights, at its best".into()));
     }
     if let Some(loss) = overview.last_loss {
-        let note = validation.map_or(String::new(), |line| format!("validation {:.3}", line.val_loss));
+        let of_validation = validation.and_then(|line| line.val("loss"));
+        let note = of_validation.map_or(String::new(), |loss| format!("validation {loss:.3}"));
         figures.push(figure("training loss", format!("{loss:.3}"), note));
     }
     let total = overview.total_steps.map_or(String::new(), |total| format!("of {total}"));
@@ -314,7 +207,7 @@ fn figures(overview: &Overview, lines: &[Line]) -> Vec<Figure> {
 }
 
 /// Each chart as a drawing of its own, so that they stand beside each other or below, as wide as the screen allows.
-fn charts(lines: &[Line]) -> Result<Vec<Chart>, Error> {
+fn charts(goal: Measure, lines: &[Line]) -> Result<Vec<Chart>, Error> {
     let chart = |mut panel: Panel| {
         let (name, note) = (panel.name.clone(), panel.note.clone());
         let plotters::style::RGBColor(r, g, b) = panel.color;
@@ -322,17 +215,17 @@ fn charts(lines: &[Line]) -> Result<Vec<Chart>, Error> {
         let svg = Picture { width: 400, title: None, legend: vec![], panels: vec![panel] }.svg()?;
         Ok(Chart { name, note, color: format!("#{r:02x}{g:02x}{b:02x}"), svg })
     };
-    curves::panels(lines).into_iter().map(chart).collect()
+    curves::panels(goal, lines).into_iter().map(chart).collect()
 }
 
 /// What a newcomer would wonder about in the curves of a run with these settings.
-fn notes(overview: &Overview, classes: usize) -> Vec<String> {
+fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
+    let (goal, label) = (overview.goal, overview.goal.label);
     let number = |key: &str| overview.settings.get(key).and_then(toml::Value::as_float).unwrap_or(0.0);
-    let mut notes = vec![
-        "A step trains on one batch of pictures. Top-1 is the share of pictures whose likeliest class is right. Validation pictures \
-         are never trained on."
-            .to_owned(),
-    ];
+    let mut sentences = vec!["A step trains on one batch of pictures.".to_owned()];
+    sentences.extend(remarks.numbers.iter().cloned());
+    sentences.push("Validation pictures are never trained on.".to_owned());
+    let mut notes = vec![sentences.join(" ")];
     if overview.settings.get("schedule").and_then(toml::Value::as_str) != Some("constant") {
         notes.push(
             "The learning rate is how far a step moves the weights: little while they are still at random, little again at the end, \
@@ -343,25 +236,14 @@ fn notes(overview: &Overview, classes: usize) -> Vec<String> {
     let augmented = overview.settings.get("augment").and_then(toml::Value::as_str) != Some("none");
     let any = |keys: &[&str]| keys.iter().any(|key| number(key) > 0.0);
     if augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]) {
-        notes.push(
-            "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by parts of the network \
-             that are left out: a training top-1 below that of validation is no mistake, one far above it means that the network has \
-             learnt its pictures by heart."
-                .to_owned(),
-        );
-    }
-    if any(&["mixup", "cutmix"]) {
-        notes.push("Where two pictures are mixed, naming one of them counts by its share.".to_owned());
-    }
-    let smoothing = number("label-smoothing");
-    if smoothing > 0.0 && classes > 1 {
+        let [worse, better] = if goal.higher_is_better { ["below", "above"] } else { ["above", "below"] };
         notes.push(format!(
-            "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall below {:.2}; \
-             that of validation is without it.",
-            percent(smoothing * (classes - 1) as f64 / classes as f64, 0),
-            least_loss(smoothing, classes)
+            "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by parts of the network \
+             that are left out: a training {label} {worse} that of validation is no mistake, one far {better} it means that the network has \
+             learnt its pictures by heart.",
         ));
     }
+    notes.extend(remarks.settings.iter().cloned());
     if number("ema") > 0.0 {
         notes.push(
             "The moving average is that of the weights over the last steps, validated as a network of its own; best.safetensors holds \
@@ -372,15 +254,8 @@ fn notes(overview: &Overview, classes: usize) -> Vec<String> {
     notes
 }
 
-/// Cross-entropy of a smoothed target with itself.
-fn least_loss(smoothing: f64, classes: usize) -> f64 {
-    let wrong = smoothing / classes as f64;
-    let right = 1.0 - smoothing + wrong;
-    -right * right.ln() - (classes - 1) as f64 * wrong * wrong.ln()
-}
-
 /// What to do with a run, as lines for a shell.
-fn commands(overview: &Overview) -> Vec<(&'static str, String)> {
+fn commands(task: &dyn Task, overview: &Overview) -> Vec<(&'static str, String)> {
     let quoted = |path: &Path| quoted(&path.display().to_string());
     let run = quoted(&overview.run);
     let best = quoted(&overview.run.join("best.safetensors"));
@@ -388,7 +263,7 @@ fn commands(overview: &Overview) -> Vec<(&'static str, String)> {
     let data = self::quoted(&overview.data);
     vec![
         ("Go on where it stands", format!("resnet-rs train --resume {run}")),
-        ("Classify a picture", format!("resnet-rs predict PICTURE --weights {best}")),
+        (task.request(), format!("resnet-rs predict PICTURE --weights {best}")),
         ("Evaluate again", format!("resnet-rs eval --data {data} --weights {best} --mistakes 20")),
         ("Look at it in TensorBoard", format!("tensorboard --logdir {events}")),
     ]
@@ -405,7 +280,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Number and sign stay on one line.
-fn percent(share: f64, digits: usize) -> String {
+pub(super) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$}\u{a0}%", 100.0 * share)
 }
 
@@ -415,7 +290,7 @@ fn plain(value: &toml::Value) -> String {
 }
 
 /// A PNG inside the page (RFC 2397), in base64 (RFC 4648).
-fn data_uri(png: &[u8]) -> String {
+pub(super) fn data_uri(png: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut uri = "data:image/png;base64,".to_owned();
     for group in png.chunks(3) {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use toml::Table;
 
-use super::super::curves::Series;
-use super::super::plot::{highest, smoothed};
-use super::super::{Error, Line, metrics};
+use super::super::curves::{Series, best};
+use super::super::plot::smoothed;
+use super::super::{Error, Line, Measure, Numbers, metrics, task};
 use crate::files;
 
 /// What a run came to so far.
@@ -26,10 +26,13 @@ pub struct Overview {
     pub total_steps: Option<u64>,
     /// Epochs validated.
     pub epochs: usize,
-    /// Highest validation top-1, 0 to 1.
-    pub best_top1: Option<f64>,
-    /// The same of the weights' moving average.
-    pub best_ema_top1: Option<f64>,
+    /// What the run tries to reach.
+    #[serde(skip)]
+    pub goal: Measure,
+    /// The best number of its validations, and that of the weights' moving average, under the goal's name: `best_top1` and
+    /// `best_ema_top1`. NaN, written as `null`, where there is none.
+    #[serde(flatten)]
+    pub best: Numbers,
     /// Training loss at the end, mean over the last hundredth of the steps.
     pub last_loss: Option<f64>,
     /// Training pictures per second, median over the steps.
@@ -52,32 +55,47 @@ impl Overview {
         let text = files::read_text(&path)?;
         let settings: Table = text.parse().map_err(|e| Error::toml(&path.display().to_string(), e))?;
         let lines = metrics::read(run)?;
-        Ok((Self::new(run, data(&text), settings, &lines), lines))
+        let goal = task::of_settings(&settings).measures()[0];
+        Ok((Self::new(run, data(&text), settings, goal, &lines), lines))
     }
 
-    pub(super) fn new(run: &Path, data: String, settings: Table, lines: &[Line]) -> Self {
-        let Series { loss, top1, ema_top1, steps, .. } = Series::new(lines);
+    pub(super) fn new(run: &Path, data: String, settings: Table, goal: Measure, lines: &[Line]) -> Self {
+        let Series { loss, val, ema, steps, .. } = Series::new(goal, lines);
         let steps_of = || lines.iter().filter_map(|l| if let Line::Step(line) = l { Some(line) } else { None });
         let mut rates: Vec<f32> = steps_of().map(|line| line.images_per_s).filter(|rate| rate.is_finite()).collect();
         rates.sort_by(f32::total_cmp);
         let shares: Vec<f64> = steps_of().filter_map(|line| line.loader_share.map(f64::from)).collect();
         let epochs = settings.get("epochs").and_then(|n| n.as_integer()).and_then(|n| u64::try_from(n).ok());
-        let best = |points: &[(f64, f64)]| highest(points).map(|p| p.1 / 100.0);
+        let best = |points: &[(f64, f64)]| best(goal, points).map_or(f64::NAN, |p| p.1 / goal.scaled(1.0));
         Self {
             run: run.to_owned(),
             model: settings.get("model").and_then(|m| m.as_str()).unwrap_or_default().to_owned(),
             data,
             steps: steps as u64,
             total_steps: epochs.zip(steps_per_epoch(lines)).map(|(epochs, steps)| epochs.saturating_mul(steps)),
-            epochs: top1.len(),
-            best_top1: best(&top1),
-            best_ema_top1: best(&ema_top1),
+            epochs: val.len(),
+            goal,
+            best: Numbers::default()
+                .with(format!("best_{}", goal.name), best(&val))
+                .with(format!("best_ema_{}", goal.name), best(&ema)),
             last_loss: smoothed(&loss).last().map(|p| p.1),
             images_per_s: rates.get(rates.len() / 2).copied(),
             loader_share: (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64),
             skipped_steps: steps_of().filter(|line| line.skipped == Some(true)).count(),
             settings,
         }
+    }
+}
+
+impl Overview {
+    /// The best number of the run's validations.
+    pub fn best(&self) -> Option<f64> {
+        self.best.get(&format!("best_{}", self.goal.name)).filter(|best| !best.is_nan())
+    }
+
+    /// That of the weights' moving average.
+    pub fn best_ema(&self) -> Option<f64> {
+        self.best.get(&format!("best_ema_{}", self.goal.name)).filter(|best| !best.is_nan())
     }
 }
 
@@ -133,11 +151,12 @@ pub fn differing(runs: &[Overview]) -> Vec<Table> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::super::numbers::tests::GOAL;
     use super::super::super::{EpochLine, StepLine};
     use super::*;
 
     fn overview(settings: &str, lines: &[Line]) -> Overview {
-        Overview::new(Path::new("r"), "shapes".into(), settings.parse().unwrap(), lines)
+        Overview::new(Path::new("r"), "shapes".into(), settings.parse().unwrap(), GOAL, lines)
     }
 
     fn step(step: u64, loss: f32, images_per_s: f32) -> Line {
@@ -148,8 +167,11 @@ mod tests {
     fn figures_of_a_run() {
         let empty = overview("model = 'small'\nepochs = 4", &[]);
         assert_eq!((empty.model.as_str(), empty.steps, empty.total_steps), ("small", 0, None));
-        assert_eq!((empty.best_top1, empty.last_loss, empty.images_per_s), (None, None, None));
-        let epoch = |epoch, val_top1, ema| EpochLine { epoch, val_top1, ema_top1: Some(ema), ..EpochLine::default() };
+        assert_eq!((empty.best(), empty.last_loss, empty.images_per_s), (None, None, None));
+        let epoch = |epoch, val, ema| {
+            let numbers = [val, ema].map(|number| Numbers::default().with(GOAL.name, number));
+            EpochLine::new(epoch, &numbers[0], Some(&numbers[1]))
+        };
         let waiting = |share| StepLine { loader_share: Some(share), skipped: Some(true), ..StepLine::default() };
         let run = overview(
             "epochs = 4",
@@ -164,7 +186,7 @@ mod tests {
             ],
         );
         assert_eq!((run.steps, run.total_steps, run.epochs), (5, Some(12), 2));
-        assert_eq!((run.best_top1, run.best_ema_top1, run.last_loss), (Some(0.75), Some(0.5), Some(1.0)));
+        assert_eq!((run.best(), run.best_ema(), run.last_loss), (Some(0.75), Some(0.5), Some(1.0)));
         assert_eq!((run.images_per_s, run.loader_share, run.skipped_steps), (Some(6.0), Some(0.5), 1));
     }
 

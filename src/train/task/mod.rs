@@ -1,23 +1,105 @@
-//! What networks learn to do. A task knows what the rest of training does not: which truth a picture must have, the loss,
-//! the metric, and what is worth showing.
+//! What networks learn to do.
+//!
+//! A task knows what the rest of training does not: which truth a picture must have, how truths become targets, the
+//! loss, the metric and which of its numbers is the goal, and what is worth showing. Trainer, evaluation, checkpoints,
+//! report and command line know this trait alone.
 
-mod classify;
+pub mod classify;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 pub use classify::Classify;
 
-use crate::data::Encode;
+use super::report::Section;
+use super::{Error, Measure, Numbers, Recipe};
+use crate::data::{Batch, Dataset, Encode, Source};
 use crate::graph::{Graph, Port, TensorId};
-use crate::models::Error;
+use crate::models;
+use crate::weights::{ModelCard, StateDict};
 
 /// Something that networks learn.
 pub trait Task: Encode + fmt::Debug {
+    /// The numbers of an evaluation, in order, but for `loss`. The first is the goal: it says which epoch is the best.
+    fn measures(&self) -> &'static [Measure];
+
+    /// How people ask for an answer of the network: `Classify a picture`.
+    fn request(&self) -> &'static str;
+
+    /// The card of the network that a recipe names, for this data.
+    ///
+    /// # Errors
+    /// An unknown model, or one that does not have a setting given.
+    fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error>;
+
+    /// What there is to learn from, in a line.
+    fn summary(&self, dataset: &Dataset) -> String;
+
     /// Appends the loss of a network's outputs, and an input for each target.
     ///
     /// # Errors
     /// If the outputs are not those of a network for this task.
-    fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, Error>;
+    fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error>;
+
+    /// Counts how well a network does. `keep` is how many of its worst mistakes are kept for [`Metric::findings`];
+    /// without it none are looked for.
+    fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric>;
+
+    /// Weights that a run of this task on such a network can start from: values that do not belong to it are left out,
+    /// others rearranged. Returns the beginnings of the names of tensors that start anew. `theirs` is the card of the
+    /// weights, if they have one.
+    fn adapt_weights(
+        &self,
+        path: &Path,
+        weights: &mut StateDict,
+        theirs: Option<&ModelCard>,
+        card: &ModelCard,
+    ) -> Vec<String>;
+
+    /// What a checkpoint notes of the data, to know it again.
+    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String>;
+
+    /// The data as a run had it that noted this; `data` is what it is called.
+    ///
+    /// # Errors
+    /// Other data.
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error>;
+
+    /// The data for an evaluation of a network with this card, as its numbers count; `data` is what it is called.
+    ///
+    /// # Errors
+    /// Why the network is for other data.
+    fn as_the_network_has_it(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String>;
+
+    /// What a newcomer would wonder about in the curves of a run with these settings.
+    fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks;
+
+    /// What a validation found, as a section of the report. `pictures` are those that were validated with.
+    ///
+    /// # Errors
+    /// Findings of another task, or a section that cannot be drawn.
+    fn section(&self, findings: Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error>;
+
+    /// What an evaluation found, as tables for a terminal. `dataset` has the names that the card lacks.
+    ///
+    /// # Errors
+    /// Findings of another task.
+    fn tables(&self, findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>>;
+}
+
+/// The task of a run, by the settings in its `run.toml`.
+pub fn of_settings(settings: &toml::Table) -> Arc<dyn Task> {
+    let recipe: Recipe = settings.clone().try_into().unwrap_or_default();
+    recipe.task()
+}
+
+/// The task of a trained network. All cards so far are of classifiers.
+pub fn of_network(_card: &ModelCard) -> Arc<dyn Task> {
+    Arc::new(Classify::default())
 }
 
 /// The loss of a batch as tensors of a graph, each `[1]`: a mean over the batch's pictures.
@@ -38,8 +120,46 @@ pub struct Term {
     pub weight: f32,
 }
 
+/// How well a network does on pictures, counted batch by batch.
+pub trait Metric {
+    /// Adds a batch: `outputs` are the network's, for the batch's pictures and whatever fills it up.
+    fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]);
+
+    /// The task's measures so far, then `loss`.
+    fn numbers(&self) -> Numbers;
+
+    /// What was found besides, as JSON: an object.
+    fn findings(&self) -> Value;
+}
+
+/// What a validation found.
+pub struct Findings {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// [`Metric::findings`].
+    pub found: Value,
+}
+
+/// Sentences beside a run's curves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// What the numbers are.
+    pub numbers: Vec<String>,
+    /// What the settings do to them.
+    pub settings: Vec<String>,
+}
+
+/// A table for a terminal.
+pub struct Table {
+    /// The heads of its columns.
+    pub header: Vec<&'static str>,
+    /// Its rows.
+    pub rows: Vec<Vec<String>>,
+}
+
 /// The output of a name.
-fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, Error> {
+fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, models::Error> {
     let port = outputs.iter().find(|port| port.name == name);
-    port.map(|port| port.id).ok_or_else(|| Error::NoOutput { name, outputs: outputs.iter().map(|p| p.name).collect() })
+    port.map(|port| port.id)
+        .ok_or_else(|| models::Error::NoOutput { name, outputs: outputs.iter().map(|p| p.name).collect() })
 }

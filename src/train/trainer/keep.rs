@@ -2,10 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use serde_json::Value;
+
 use super::Trainer;
 use crate::data::Split;
+use crate::train::checkpoint::Best;
 use crate::train::engine::Weights;
-use crate::train::{Checkpoint, Divergence, EpochLine, Evaluation, Findings, Line, inspect, report};
+use crate::train::{Checkpoint, Divergence, EpochLine, Evaluation, Line, Measure, Show, evaluate, report};
 use crate::weights::StateDict;
 use crate::{Error, files};
 
@@ -13,43 +16,36 @@ impl Trainer<'_> {
     /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
     pub(super) fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
         self.save_last()?;
-        let Some((raw, mut findings)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
+        let Some((raw, mut found)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
         self.note_broken(Split::Val, &raw.broken)?;
-        if !raw.loss.is_finite() {
-            return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: raw.loss as f32 }));
+        let loss = raw.numbers.get("loss").unwrap_or_default();
+        if !loss.is_finite() {
+            return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: loss as f32 }));
         }
+        let goal = self.task.measures()[0];
+        let reached = |evaluation: &Evaluation| evaluation.numbers.get(goal.name).unwrap_or(f64::NAN);
+        // The better of the two is what an epoch has come to.
+        let (mut number, mut weights) = (reached(&raw), Weights::Raw);
         let averaged = match self.run.recipe.ema > 0.0 {
             true => match self.evaluate(Weights::Averaged)? {
                 None => return self.interrupted(),
                 Some((evaluation, of_averages)) => {
-                    if evaluation.top1 > raw.top1 {
-                        findings = of_averages;
+                    if goal.is_better(reached(&evaluation), number) {
+                        (number, weights, found) = (reached(&evaluation), Weights::Averaged, of_averages);
                     }
                     Some(evaluation)
                 }
             },
             false => None,
         };
-        let line = EpochLine {
-            epoch,
-            val_top1: raw.top1,
-            val_top5: raw.top5,
-            val_loss: raw.loss as f32,
-            ema_top1: averaged.as_ref().map(|e| e.top1),
-            ema_top5: averaged.as_ref().map(|e| e.top5),
-            ema_loss: averaged.as_ref().map(|e| e.loss as f32),
-        };
+        let line = EpochLine::new(epoch, &raw.numbers, averaged.as_ref().map(|averaged| &averaged.numbers));
         self.metrics.write(&Line::Epoch(line.clone()))?;
-        report::Validation { epoch, findings }.write(&self.run.folder)?;
-        // The better of the two is what an epoch has come to.
-        let weights =
-            if averaged.as_ref().is_some_and(|e| e.top1 > raw.top1) { Weights::Averaged } else { Weights::Raw };
-        let top1 = averaged.map_or(raw.top1, |e| e.top1.max(raw.top1));
-        if self.best_top1.is_none_or(|best| top1 > best) {
+        report::Validation { epoch, findings: found }.write(&self.run.folder)?;
+        if self.best.as_ref().is_none_or(|best| goal.is_better(number, best.number)) {
             self.engine.weights(weights, self.step)?.write(&self.run.folder.join("best.safetensors"))?;
-            (self.best_top1, self.best_epoch) = (Some(top1), Some(epoch));
+            self.best = Some(Best { name: goal.name.to_owned(), number, epoch: Some(epoch) });
         }
-        self.keep_top(epoch, top1, weights)?;
+        self.keep_top(epoch, number, weights)?;
         self.validated = epoch + 1;
         self.unproven = Some(self.checkpoint()?);
         self.report()?;
@@ -57,20 +53,19 @@ impl Trainer<'_> {
         Ok(true)
     }
 
-    /// Keeps the weights of the best epochs in `RUN/top`, named by top-1 and epoch, and deletes those that no longer are.
-    fn keep_top(&self, epoch: u64, top1: f64, weights: Weights) -> Result<(), Error> {
-        let keep = self.run.recipe.keep as usize;
+    /// Keeps the weights of the best epochs in `RUN/top`, named by the goal's number and the epoch, and deletes those that
+    /// no longer are.
+    fn keep_top(&self, epoch: u64, number: f64, weights: Weights) -> Result<(), Error> {
+        let (keep, goal) = (self.run.recipe.keep as usize, self.task.measures()[0]);
         if keep == 0 {
             return Ok(());
         }
         let folder = self.run.folder.join("top");
         files::create_folder(&folder)?;
-        let name = format!("{top1:.6}-epoch-{:04}.safetensors", epoch + 1);
+        let name = format!("{number:.6}-epoch-{:04}.safetensors", epoch + 1);
         let mut names = files::names(&folder, ".safetensors")?;
         names.push(name.clone());
-        // Better first; of equal ones the earlier, which is what best.safetensors holds.
-        let rank = |name: &String| (std::cmp::Reverse(name.split('-').next().map(str::to_owned)), name.clone());
-        names.sort_by_key(rank);
+        rank(goal, &mut names);
         names.dedup();
         let dropped = names.split_off(keep.min(names.len()));
         if names.contains(&name) {
@@ -85,17 +80,18 @@ impl Trainer<'_> {
         Ok(false)
     }
 
-    /// One network over the validation pictures; `None` if it was stopped before it was through.
-    fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Findings)>, Error> {
+    /// One network over the validation pictures, and what was found; `None` if it was stopped before it was through.
+    fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Value)>, Error> {
         let (observer, stop) = (self.observer, self.stop);
-        let shape = (self.loader.batch, self.card.res, self.card.view());
+        let show = Show { batch: self.loader.batch, size: [self.card.res as usize; 2], view: self.card.view() };
         let progress = |done, total| {
             observer.validating(done, total);
             !stop.load(Ordering::Relaxed)
         };
-        let classes = self.card.config.classes;
+        let mut metric = self.task.metric(&self.card, Some(report::WORST));
         let Some(network) = self.engine.validation(weights)? else { return Ok(None) };
-        inspect(network, &self.dataset.val, shape, classes, report::WORST, progress)
+        let evaluation = evaluate(network, &self.dataset.val, show, &mut *metric, progress)?;
+        Ok(evaluation.map(|evaluation| (evaluation, metric.findings())))
     }
 
     /// Writes the weights that the run has come to: the averaged ones, too, where there are any.
@@ -116,16 +112,14 @@ impl Trainer<'_> {
         Ok(Checkpoint {
             step: self.step,
             epoch: self.validated,
-            best_top1: self.best_top1,
-            best_epoch: self.best_epoch,
+            best: self.best.clone(),
             steps_per_epoch: Some(self.schedule.steps_per_epoch),
             setbacks: self.setbacks,
             recipe: self.run.recipe.to_toml()?,
             data: self.run.data.clone(),
             data_from: self.run.data_from.clone(),
             out_of_time: self.is_out_of_time(),
-            classes: self.card.config.classes,
-            class_names: self.card.classes.clone(),
+            notes: self.task.notes(&self.card),
             pictures: Some(self.dataset.train.len()),
             tuning: self.tuning.clone(),
             tensors: self.engine.state()?,
@@ -148,6 +142,37 @@ impl Trainer<'_> {
     }
 
     pub(super) fn report(&self) -> Result<(), Error> {
-        report::write(&self.run, &self.card, &*self.dataset.val, &self.broken)
+        report::write(&self.run, &*self.task, &self.card, &*self.dataset.val, &self.broken)
+    }
+}
+
+/// Puts names of weights, `NUMBER-epoch-NNNN.safetensors`, in the order of their numbers: the best first, of equal ones the
+/// earlier, which is what best.safetensors holds.
+fn rank(goal: Measure, names: &mut [String]) {
+    // What else lies there comes last.
+    let worst = if goal.higher_is_better { f64::NEG_INFINITY } else { f64::INFINITY };
+    let number = |name: &String| name.split("-epoch").next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(worst);
+    names.sort_by(|a, b| {
+        let order = number(a).total_cmp(&number(b));
+        let better = if goal.higher_is_better { order.reverse() } else { order };
+        better.then_with(|| a.cmp(b))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ranked_by_their_numbers() {
+        let ranked = |higher_is_better, numbers: &[&str]| {
+            let goal = Measure { name: "n", label: "n", is_share: false, higher_is_better };
+            let mut names: Vec<String> = numbers.iter().map(|n| format!("{n}-epoch-0001.safetensors")).collect();
+            rank(goal, &mut names);
+            let number = |name: String| name.split("-epoch").next().map(str::to_owned);
+            names.into_iter().filter_map(number).collect::<Vec<_>>()
+        };
+        assert_eq!(ranked(true, &["9.500000", "10.250000", "0.750000"]), ["10.250000", "9.500000", "0.750000"]);
+        assert_eq!(ranked(false, &["9.500000", "10.250000", "-0.750000"]), ["-0.750000", "9.500000", "10.250000"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The training loop: feeds batches, follows the schedule, validates each epoch; what a run keeps and how it recovers stand beside.
 
 mod keep;
+mod outlier;
 mod rate;
 mod recover;
 
@@ -11,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use outlier::Losses;
 use rate::Rate;
 use recover::is_lost;
 
 use super::broken::BrokenPictures;
+use super::checkpoint::Best;
 use super::engine::{Engine, Outcome, PendingOutcome};
 use super::task::Task;
 use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
@@ -30,9 +33,6 @@ const MOST_LOSSES: u32 = 3;
 /// Steps in a row whose gradients overflow after which it is not the loss scale that is too large: it falls from its largest value
 /// to its smallest within 24.
 const MOST_SKIPPED: u32 = 30;
-
-/// A loss this many times that of guessing, the logarithm of the number of classes, has exploded.
-const EXPLODED: f64 = 10.0;
 
 /// What a run tells while it goes on. Every method has a default: a notice is logged, the others do nothing.
 pub trait Observer: Sync {
@@ -69,8 +69,8 @@ pub struct Summary {
     pub total_steps: u64,
     /// Why it ended here.
     pub ended: Ended,
-    /// Highest validation top-1, 0 to 1.
-    pub best_top1: Option<f64>,
+    /// The best number of a validation: of the task's first measure.
+    pub best: Option<f64>,
     /// Returns to an earlier checkpoint because training had diverged; each has halved the learning rate.
     pub setbacks: u32,
     /// Pictures that cannot be read; `broken.json` has their list.
@@ -116,8 +116,9 @@ pub struct Trainer<'a> {
     step: u64,
     /// Epochs that are trained and validated.
     validated: u64,
-    best_top1: Option<f64>,
-    best_epoch: Option<u64>,
+    best: Option<Best>,
+    /// Those of the steps so far.
+    losses: Losses,
     setbacks: u32,
     /// Steps since the last that was not skipped.
     skipped: u32,
@@ -148,10 +149,10 @@ impl<'a> Trainer<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, Error> {
         let checkpoint = checkpoint.as_ref();
-        let dataset = data::open(&run, checkpoint, observer)?;
-        run.recipe = run.recipe.for_data(&dataset);
-        let card = run.recipe.card(&dataset)?;
         let task = run.recipe.task();
+        let dataset = data::open(&run, &*task, checkpoint, observer)?;
+        run.recipe = run.recipe.for_data(&dataset);
+        let card = task.card(&run.recipe, &dataset)?;
         fit::fit(gpu, &mut run.recipe, &card, &*task, dataset.train.len())?;
         let recipe = &run.recipe;
         let batch = recipe.batch as usize;
@@ -182,7 +183,7 @@ impl<'a> Trainer<'a> {
             );
         }
         let schedule = recipe.learning_rate(steps_per_epoch)?;
-        let first = init.map(|path| init::read(path, &card)).transpose()?.unwrap_or_default();
+        let first = init.map(|path| init::read(path, &*task, &card)).transpose()?.unwrap_or_default();
         if recipe.freeze.is_some() && checkpoint.is_none() && init.is_none() {
             log::warn!("--freeze keeps weights as they were drawn, since there is no --weights to start from");
         }
@@ -205,7 +206,7 @@ impl<'a> Trainer<'a> {
         let metrics = run.open(checkpoint)?;
         data::write_names(&run.folder, &dataset, checkpoint.is_none())?;
         broken.write(&run.folder)?;
-        let best_top1 = checkpoint.and_then(|c| c.best_top1);
+        let losses = Losses::of_run(&run.folder)?;
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {
@@ -224,8 +225,8 @@ impl<'a> Trainer<'a> {
             unproven: None,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
-            best_top1,
-            best_epoch: checkpoint.and_then(|c| c.best_epoch),
+            best: checkpoint.and_then(|c| c.best.clone()),
+            losses,
             setbacks: checkpoint.map_or(0, |c| c.setbacks),
             skipped: 0,
             deadline,
@@ -274,7 +275,7 @@ impl<'a> Trainer<'a> {
             steps: self.step,
             total_steps: total,
             ended,
-            best_top1: self.best_top1,
+            best: self.best.map(|best| best.number),
             setbacks: self.setbacks,
             broken: self.broken.len(),
         })
@@ -318,7 +319,8 @@ impl<'a> Trainer<'a> {
 
     /// Whether the last epochs have brought nothing, so that the run is over.
     fn exhausted(&self) -> bool {
-        let since_best = self.best_epoch.map_or(0, |best| self.validated.saturating_sub(best + 1));
+        let since_best =
+            self.best.as_ref().and_then(|best| best.epoch).map_or(0, |best| self.validated.saturating_sub(best + 1));
         self.run.recipe.patience.is_some_and(|patience| since_best >= u64::from(patience))
     }
 
@@ -392,13 +394,13 @@ impl<'a> Trainer<'a> {
     fn finish_step(&mut self, step: Option<InFlight>, rate: &mut Rate) -> Result<(), Error> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
         let Outcome { loss, numbers, norm } = outcome.wait()?;
-        (line.loss, line.top1) = (loss, numbers.first().map(|&(_, top1)| top1));
+        line.loss = loss;
+        numbers.into_iter().for_each(|(name, number)| line.numbers.push(name, number.into()));
         line.grad_norm = norm.filter(|norm| norm.is_finite());
         line.skipped = norm.map(|norm| !norm.is_finite());
         line.images_per_s = rate.tick();
         self.skipped = if line.skipped == Some(true) { self.skipped + 1 } else { 0 };
-        let exploded = f64::from(line.loss) > EXPLODED * (self.card.config.classes as f64).ln();
-        let cause = if !line.loss.is_finite() || exploded {
+        let cause = if !line.loss.is_finite() || self.losses.has_exploded(line.loss) {
             Some(Divergence::Loss { step: line.step, loss: line.loss })
         } else if self.skipped > MOST_SKIPPED {
             Some(Divergence::Gradients { step: line.step, steps: self.skipped })
@@ -409,6 +411,7 @@ impl<'a> Trainer<'a> {
             self.skipped = 0;
             return Err(self.diverged(cause));
         }
+        self.losses.push(line.loss);
         self.observer.step(&line);
         let proven = self.unproven.as_ref().is_some_and(|checkpoint| checkpoint.step <= line.step);
         self.metrics.write(&Line::Step(line))?;

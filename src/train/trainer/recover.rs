@@ -1,6 +1,7 @@
 //! How a run goes on from its last checkpoint: after it has diverged, or its device was lost.
 
 use super::Trainer;
+use super::outlier::Losses;
 use crate::train::engine::Engine;
 use crate::train::{self, Checkpoint, Divergence};
 use crate::{Error, exec, gpu, weights};
@@ -59,8 +60,9 @@ impl Trainer<'_> {
         self.unproven = None;
         self.engine.resume(&self.run.folder, checkpoint)?;
         (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
-        (self.best_top1, self.best_epoch) = (checkpoint.best_top1, checkpoint.best_epoch);
+        self.best = checkpoint.best.clone();
         self.metrics = self.run.open(Some(checkpoint))?;
+        self.losses = Losses::of_run(&self.run.folder)?;
         Ok(())
     }
 }
