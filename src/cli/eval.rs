@@ -53,7 +53,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let dataset = Dataset::open_validation(&args.data)?;
     let task = task::of_network(card);
     let dataset = task
-        .as_the_network_has_it(card, &args.data, dataset)
+        .as_learnt(card, &args.data, dataset)
         .map_err(|why| Error::failed(format!("{} {why}", trained.path.display())))?;
     if !dataset.passed_over.is_empty() {
         log::warn!("--data {}: passed over {}", args.data, dataset.passed_over);

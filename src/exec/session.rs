@@ -7,7 +7,7 @@ use super::frames::FrameResizer;
 use super::{Error, ParameterStore, layout};
 use crate::gpu::{Buffer, Dispatch, Frame, Gpu, Submission};
 use crate::graph::plan::{Home, MemoryPlan};
-use crate::graph::{Elements, Graph, NodeId, Role, TensorId};
+use crate::graph::{DType, Elements, Graph, NodeId, Role, Tensor, TensorId};
 use crate::kernels::frame::Crop;
 use crate::kernels::{self, Choices, Kernel, Launch, Place};
 
@@ -295,7 +295,6 @@ impl Session {
     pub fn read_later(&self, outputs: &[TensorId]) -> Result<PendingRead, Error> {
         let range = |&output: &TensorId| {
             let tensor = self.graph.tensor(output);
-            layout::check_float(tensor)?;
             let kept = self.plan.home(output) == Some(Home::Own);
             if !kept {
                 return Err(Error::Tensor { tensor: tensor.name.clone(), problem: "is not an output of this session" });
@@ -303,15 +302,15 @@ impl Session {
             Ok((self.buffer(output)?, 0, tensor.spec.bytes()))
         };
         let ranges = outputs.iter().map(range).collect::<Result<Vec<_>, _>>()?;
-        let specs = outputs.iter().map(|&output| self.graph.spec(output).clone()).collect();
-        Ok(PendingRead { download: self.gpu.download(&ranges)?, specs })
+        let tensors = outputs.iter().map(|&output| self.graph.tensor(output).clone()).collect();
+        Ok(PendingRead { download: self.gpu.download(&ranges)?, tensors })
     }
 }
 
 /// Outputs on their way from the GPU.
 pub struct PendingRead {
     download: crate::gpu::Download,
-    specs: Vec<crate::graph::Spec>,
+    tensors: Vec<Tensor>,
 }
 
 impl PendingRead {
@@ -325,10 +324,27 @@ impl PendingRead {
         self.download.poll_ready(context)
     }
 
-    /// Waits for the values of each output.
+    /// Waits for the values of each output, which must be floats.
+    ///
+    /// # Errors
+    /// An output of u32, or a device that fails.
     pub fn wait(self) -> Result<Vec<Vec<f32>>, Error> {
+        self.tensors.iter().try_for_each(layout::check_float)?;
         let bytes = self.download.wait()?;
-        Ok(self.specs.iter().zip(&bytes).map(|(spec, bytes)| layout::unpack(spec, bytes)).collect())
+        Ok(self.tensors.iter().zip(&bytes).map(|(tensor, bytes)| layout::unpack(&tensor.spec, bytes)).collect())
+    }
+
+    /// The same for outputs of any type.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn wait_elements(self) -> Result<Vec<Elements<'static>>, Error> {
+        let bytes = self.download.wait()?;
+        let elements = |(tensor, bytes): (&Tensor, &Vec<u8>)| match tensor.spec.dtype {
+            DType::U32 => bytemuck::pod_collect_to_vec::<u8, u32>(bytes).into(),
+            DType::F32 | DType::F16 => layout::unpack(&tensor.spec, bytes).into(),
+        };
+        Ok(self.tensors.iter().zip(&bytes).map(elements).collect())
     }
 }
 

@@ -23,21 +23,17 @@ use crate::models;
 use crate::weights::{ModelCard, StateDict};
 
 /// Something that networks learn.
+///
+/// What a task need not have has a default: most say that nothing is to be done.
 pub trait Task: Encode + fmt::Debug {
     /// The numbers of an evaluation, in order, but for `loss`. The first is the goal: it says which epoch is the best.
     fn measures(&self) -> &'static [Measure];
-
-    /// How people ask for an answer of the network: `Classify a picture`.
-    fn request(&self) -> &'static str;
 
     /// The card of the network that a recipe names, for this data.
     ///
     /// # Errors
     /// An unknown model, or one that does not have a setting given.
     fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error>;
-
-    /// What there is to learn from, in a line.
-    fn summary(&self, dataset: &Dataset) -> String;
 
     /// Appends the loss of a network's outputs, and an input for each target.
     ///
@@ -49,46 +45,70 @@ pub trait Task: Encode + fmt::Debug {
     /// without it none are looked for.
     fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric>;
 
-    /// Weights that a run of this task on such a network can start from: values that do not belong to it are left out,
-    /// others rearranged. Returns the beginnings of the names of tensors that start anew. `theirs` is the card of the
-    /// weights, if they have one.
+    /// What there is to learn from, in a line.
+    fn summary(&self, dataset: &Dataset) -> String {
+        format!("{} training and {} validation pictures", dataset.train.len(), dataset.val.len())
+    }
+
+    /// How people ask for an answer of the network: `Classify a picture`.
+    fn request(&self) -> &'static str {
+        "Ask about a picture"
+    }
+
+    /// Has weights fit a network of this task with this card: values that do not belong to it are left out, others
+    /// rearranged. `theirs` is the card of the weights, if they have one. Returns how the names of the tensors begin that
+    /// start anew.
     fn adapt_weights(
         &self,
-        path: &Path,
-        weights: &mut StateDict,
-        theirs: Option<&ModelCard>,
-        card: &ModelCard,
-    ) -> Vec<String>;
+        _path: &Path,
+        _weights: &mut StateDict,
+        _theirs: Option<&ModelCard>,
+        _card: &ModelCard,
+    ) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What a checkpoint notes of the data, to know it again.
-    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String>;
+    fn notes(&self, _card: &ModelCard) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// The data as a run had it that noted this; `data` is what it is called.
     ///
     /// # Errors
     /// Other data.
-    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error>;
+    fn as_noted(&self, _notes: &BTreeMap<String, String>, _data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        Ok(dataset)
+    }
 
-    /// The data for an evaluation of a network with this card, as its numbers count; `data` is what it is called.
+    /// The data as the network with this card has it, for an evaluation; `data` is what it is called.
     ///
     /// # Errors
     /// Why the network is for other data.
-    fn as_the_network_has_it(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String>;
+    fn as_learnt(&self, _card: &ModelCard, _data: &str, dataset: Dataset) -> Result<Dataset, String> {
+        Ok(dataset)
+    }
 
     /// What a newcomer would wonder about in the curves of a run with these settings.
-    fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks;
+    fn remarks(&self, _settings: &toml::Table, _card: &ModelCard) -> Remarks {
+        Remarks::default()
+    }
 
     /// What a validation found, as a section of the report. `pictures` are those that were validated with.
     ///
     /// # Errors
     /// Findings of another task, or a section that cannot be drawn.
-    fn section(&self, findings: Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error>;
+    fn section(&self, _findings: Findings, _card: &ModelCard, _pictures: &dyn Source) -> Result<Section, Error> {
+        Ok(Section::default())
+    }
 
     /// What an evaluation found, as tables for a terminal. `dataset` has the names that the card lacks.
     ///
     /// # Errors
     /// Findings of another task.
-    fn tables(&self, findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>>;
+    fn tables(&self, _findings: &Value, _card: &ModelCard, _dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
+        Ok(Vec::new())
+    }
 }
 
 /// The task of a run, by the settings in its `run.toml`.
@@ -129,7 +149,9 @@ pub trait Metric {
     fn numbers(&self) -> Numbers;
 
     /// What was found besides, as JSON: an object.
-    fn findings(&self) -> Value;
+    fn findings(&self) -> Value {
+        Value::Object(serde_json::Map::new())
+    }
 }
 
 /// What a validation found.

@@ -142,6 +142,23 @@ impl<'a> Trainer<'a> {
     /// Bad data, settings that do not fit each other or the device, weights of another network.
     pub fn new(
         gpu: &Gpu,
+        run: Run,
+        checkpoint: Option<Checkpoint>,
+        init: Option<&Path>,
+        observer: &'a dyn Observer,
+        stop: &'a AtomicBool,
+    ) -> Result<Self, Error> {
+        let task = run.recipe.task();
+        Self::with_task(gpu, task, run, checkpoint, init, observer, stop)
+    }
+
+    /// The same for a task of one's own, whatever the recipe names.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_task(
+        gpu: &Gpu,
+        task: Arc<dyn Task>,
         mut run: Run,
         checkpoint: Option<Checkpoint>,
         init: Option<&Path>,
@@ -149,7 +166,6 @@ impl<'a> Trainer<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, Error> {
         let checkpoint = checkpoint.as_ref();
-        let task = run.recipe.task();
         let dataset = data::open(&run, &*task, checkpoint, observer)?;
         run.recipe = run.recipe.for_data(&dataset);
         let card = task.card(&run.recipe, &dataset)?;

@@ -87,7 +87,7 @@ pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Da
 }
 
 /// The data with the numbers that the network's classes have.
-pub(super) fn as_the_network_has_it(card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
+pub(super) fn as_learnt(card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
     match match_classes(&card.classes, card.config.classes, &dataset.classes) {
         ClassMatch::Same => Ok(dataset),
         ClassMatch::ByName(labels) => {

@@ -58,7 +58,9 @@ impl Metric for Accuracy {
 
     fn findings(&self) -> Value {
         let findings = self.findings.as_ref().map(|(findings, _)| serde_json::to_value(findings));
-        findings.map_or(Value::Null, |json| json.unwrap_or_else(|e| unreachable!("findings are plain data: {e}")))
+        findings.map_or(Value::Object(serde_json::Map::new()), |json| {
+            json.unwrap_or_else(|e| unreachable!("findings are plain data: {e}"))
+        })
     }
 }
 

@@ -108,8 +108,8 @@ impl Task for Classify {
         classes::as_noted(notes, data, dataset)
     }
 
-    fn as_the_network_has_it(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        classes::as_the_network_has_it(card, data, dataset)
+    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
+        classes::as_learnt(card, data, dataset)
     }
 
     fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks {
