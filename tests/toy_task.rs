@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use resnet_rs::data::{self, Batch, Dataset, Encode, Mixed, Targets, Truth};
+use resnet_rs::data::{self, Batch, Dataset, Encode, Geometry, Mixed, Targets, Truth};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::op::SoftmaxCrossEntropy;
 use resnet_rs::graph::{DType, Graph, Port, Spec};
@@ -32,7 +32,7 @@ fn number(truth: &Truth) -> f32 {
 
 impl Encode for Brightness {
     /// The number is the share of the one of two labels.
-    fn encode(&self, truths: &[Truth], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
+    fn encode(&self, truths: &[Truth], _views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
         let one = |label: u32| vec![label; truths.len()];
         let shares: Vec<f32> = truths.iter().map(number).collect();
         Ok(Targets::new(vec![("bright", one(1).into()), ("dark", one(0).into()), ("numbers", shares.into())]))

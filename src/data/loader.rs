@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::broken::{self, Broken};
-use super::{Augmentation, Encode, Error, Mixed, Sample, Source, Targets, Truth, View, evaluation_crop, pack};
+use super::resize::evaluation_view;
+use super::{Augmentation, Encode, Error, Geometry, Mixed, Sample, Source, Targets, Truth, View, pack};
 
 /// How pictures become batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Batch {
     pub size: [usize; 2],
     /// What is known of each picture; there may be fewer than `batch`, the rest fills up.
     pub truths: Vec<Truth>,
+    /// Where the points of each lie in the file's picture.
+    pub views: Vec<Geometry>,
     /// What a network learns of them, if they are loaded for that.
     pub targets: Targets,
     /// The numbers of these pictures in the source.
@@ -107,7 +110,7 @@ impl Batches {
                 let indices = &order[at * options.batch..end];
                 let Some(batch) = load(&*source, &options, epoch, at, indices, &still_wanted) else { return };
                 let batch = batch.and_then(|(batch, mixed)| match &encode {
-                    Some(encode) => Ok(Batch { targets: encode.encode(&batch.truths, mixed)?, ..batch }),
+                    Some(encode) => Ok(Batch { targets: encode.encode(&batch.truths, &batch.views, mixed)?, ..batch }),
                     None => Ok(batch),
                 });
                 let failed = batch.is_err();
@@ -177,13 +180,13 @@ fn load(
             Transform::Train { .. } => broken::read_or_replace(source, index)?,
         };
         let picture = read.sample.map(|(at, Sample { image, truth })| {
-            let picture = match options.transform {
-                Transform::Evaluate(view) => evaluation_crop(&image, options.size, view),
+            let (picture, geometry) = match options.transform {
+                Transform::Evaluate(view) => evaluation_view(&image, options.size, view),
                 Transform::Train { augmentation, small, seed, .. } => {
                     augmentation.picture(&image, options.size, small, (seed, epoch, index as u64))
                 }
             };
-            (at, pack(&picture), truth)
+            (at, pack(&picture), truth, geometry)
         });
         Ok(Place { picture, broken: read.broken })
     };
@@ -200,9 +203,9 @@ fn load(
     }))
 }
 
-/// A place of a batch: the picture in it, with its number and truth, and those that cannot be read.
+/// A place of a batch: the picture in it, with its number, truth and geometry, and those that cannot be read.
 struct Place {
-    picture: Option<(usize, Vec<u32>, Truth)>,
+    picture: Option<(usize, Vec<u32>, Truth, Geometry)>,
     broken: Vec<Broken>,
 }
 
@@ -213,6 +216,7 @@ fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Ba
         pixels: Vec::with_capacity(options.batch * picture_pixels),
         size: options.size,
         truths: Vec::with_capacity(options.batch),
+        views: Vec::with_capacity(options.batch),
         targets: Targets::default(),
         indices: Vec::with_capacity(options.batch),
         broken: Vec::new(),
@@ -220,10 +224,11 @@ fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Ba
     for place in places {
         let Place { picture, broken } = place?;
         batch.broken.extend(broken);
-        if let Some((index, pixels, truth)) = picture {
+        if let Some((index, pixels, truth, geometry)) = picture {
             batch.indices.push(index);
             batch.pixels.extend(pixels);
             batch.truths.push(truth);
+            batch.views.push(geometry);
         }
     }
     batch.pixels.resize(options.batch * picture_pixels, 0);
@@ -263,7 +268,7 @@ mod tests {
     struct Shares;
 
     impl Encode for Shares {
-        fn encode(&self, truths: &[Truth], mixed: Option<Mixed>) -> Result<Targets, Error> {
+        fn encode(&self, truths: &[Truth], _views: &[Geometry], mixed: Option<Mixed>) -> Result<Targets, Error> {
             let share = mixed.map_or(1.0, |mixed| mixed.share);
             let classes: Vec<u32> = truths.iter().filter_map(Truth::class).collect();
             Ok(Targets::new(vec![("classes", classes.into()), ("share", vec![share].into())]))

@@ -19,6 +19,8 @@ mod decode;
 mod error;
 #[cfg(feature = "train")]
 mod folder;
+#[cfg(feature = "train")]
+mod geometry;
 #[cfg(feature = "pictures")]
 mod gif;
 #[cfg(feature = "train")]
@@ -57,6 +59,7 @@ pub use self::{
     broken::{Broken, find_broken},
     classes::{ClassMatch, match_classes},
     dataset::{Dataset, Sample, Source},
+    geometry::Geometry,
     inspect::{ClassCounts, Duplicates, Inspection, Named, Sizes, inspect},
     loader::{Batch, Batches, LoaderOptions, Transform},
     selection::{Changes, as_before},

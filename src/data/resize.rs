@@ -9,6 +9,9 @@ use image::RgbImage;
 use image::imageops::replace;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "train")]
+use super::geometry::Geometry;
+
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
 pub type Region = [f64; 4];
 
@@ -155,6 +158,16 @@ fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     let scale = f64::from(side) / resized as f64;
     // The minimum takes away what rounding may add beyond the last pixel.
     ((offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale)), (0, res))
+}
+
+/// [`evaluation_crop`], and where its pixels come from.
+#[cfg(feature = "train")]
+pub(super) fn evaluation_view(picture: &RgbImage, size: [usize; 2], view: View) -> (RgbImage, Geometry) {
+    let geometry = match picture.is_empty() {
+        true => Geometry::of_part([0.0, 0.0, size[1] as f64, size[0] as f64], size),
+        false => Geometry::of_placement(view.placement(picture.dimensions(), size), size),
+    };
+    (evaluation_crop(picture, size, view), geometry)
 }
 
 /// Makes a picture the pixels of `size` (height, width) that a network sees of it. One that has this size already is

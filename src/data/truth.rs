@@ -1,6 +1,6 @@
 //! What is known of a picture, and what a network is to learn of it.
 
-use super::Error;
+use super::{Error, Geometry};
 use crate::graph::Elements;
 
 /// What is known of a picture.
@@ -45,9 +45,10 @@ impl Targets {
 
 /// Makes targets of truths, in the threads that load pictures.
 pub trait Encode: Send + Sync {
-    /// The targets of a batch's truths. `mixed` says how its pictures were mixed, if they were.
+    /// The targets of a batch's truths. `views` says of each picture where its points have come to lie, `mixed` how the
+    /// pictures were mixed, if they were.
     ///
     /// # Errors
     /// A truth of another kind.
-    fn encode(&self, truths: &[Truth], mixed: Option<Mixed>) -> Result<Targets, Error>;
+    fn encode(&self, truths: &[Truth], views: &[Geometry], mixed: Option<Mixed>) -> Result<Targets, Error>;
 }

@@ -59,8 +59,8 @@ impl Measure {
 
 /// Numbers with their names, in an order.
 ///
-/// As JSON they are members of the object around. What f32 holds exactly is written as short as an f32 is. NaN and
-/// infinity are written as `null`, since JSON has neither, and read as NaN; members that are no numbers are passed over.
+/// As JSON they are members of the object around. NaN and infinity are written as `null`, since JSON has neither, and read
+/// as NaN; members that are no numbers are passed over.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers(Vec<(Cow<'static, str>, f64)>);
 
@@ -96,20 +96,21 @@ impl Numbers {
     /// The same with losses rounded to f32, as those of steps are.
     pub(super) fn with_single_losses(mut self) -> Self {
         let losses = self.0.iter_mut().filter(|(name, _)| name.ends_with("loss"));
-        losses.for_each(|(_, loss)| *loss = f64::from(*loss as f32));
+        losses.for_each(|(_, loss)| *loss = short(*loss as f32));
         self
     }
+}
+
+/// An f32 as the f64 of the same decimal digits, so that it is written as short as an f32 is.
+pub(super) fn short(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(number.into())
 }
 
 impl Serialize for Numbers {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(Some(self.0.len()))?;
         for (name, number) in self.iter() {
-            let single = number as f32;
-            match f64::from(single) == number {
-                true => map.serialize_entry(name, &single)?,
-                false => map.serialize_entry(name, &number)?,
-            }
+            map.serialize_entry(name, &number)?;
         }
         map.end()
     }
@@ -154,15 +155,15 @@ pub(super) mod tests {
     #[test]
     fn numbers_keep_their_order_and_their_bits() {
         let numbers = Numbers::default()
-            .with("b", f64::from(0.1f32))
+            .with("b", short(0.1))
             .with("a", 1.0 / 3.0)
-            .with("half", 0.5)
+            .with("share", 535.0 / 1024.0)
             .with("lost", f64::NAN);
         let text = serde_json::to_string(&numbers).unwrap();
-        assert_eq!(text, r#"{"b":0.1,"a":0.3333333333333333,"half":0.5,"lost":null}"#);
+        assert_eq!(text, r#"{"b":0.1,"a":0.3333333333333333,"share":0.5224609375,"lost":null}"#);
         let read: Numbers = serde_json::from_str(&text.replace('}', r#","word":"x"}"#)).unwrap();
         assert_eq!(read.get("b").map(|b| b as f32), Some(0.1));
-        assert_eq!((read.get("a"), read.get("half"), read.get("word")), (Some(1.0 / 3.0), Some(0.5), None));
+        assert_eq!((read.get("a"), read.get("share"), read.get("word")), (Some(1.0 / 3.0), Some(535.0 / 1024.0), None));
         assert!(read.get("lost").unwrap().is_nan());
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
     }

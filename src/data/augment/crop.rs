@@ -4,8 +4,8 @@ use image::{RgbImage, imageops};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::super::evaluation_crop;
-use super::super::resize::{Interpolation, Region, View, resize};
+use super::super::geometry::Geometry;
+use super::super::resize::{Interpolation, Region, View, evaluation_view, resize};
 
 /// Which part of a training picture is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,30 +24,32 @@ pub enum Augment {
     },
 }
 
-/// Turns a training picture into pixels of `size` (height, width).
+/// Turns a training picture into pixels of `size` (height, width), and returns where they come from.
 pub(super) fn training_crop(
     picture: &RgbImage,
     size: [usize; 2],
     augment: Augment,
     small: bool,
     rng: &mut Pcg64Mcg,
-) -> RgbImage {
-    let Augment::Standard { shift, hflip } = augment else { return evaluation_crop(picture, size, View::center(1.0)) };
-    let mut crop = if small {
-        shifted(&evaluation_crop(picture, size, View::center(1.0)), shift, rng)
+) -> (RgbImage, Geometry) {
+    let Augment::Standard { shift, hflip } = augment else { return evaluation_view(picture, size, View::center(1.0)) };
+    let (mut crop, mut geometry) = if small {
+        shifted(evaluation_view(picture, size, View::center(1.0)), shift, rng)
     } else {
         let part = random_part(picture.width(), picture.height(), rng);
-        resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic)
+        let crop = resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic);
+        (crop, Geometry::of_part(part, size))
     };
     // The largest numbers flip, as they do where a half is drawn as one bit.
     if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {
         imageops::flip_horizontal_in_place(&mut crop);
+        geometry = geometry.mirrored();
     }
-    crop
+    (crop, geometry)
 }
 
 /// Moves a picture by up to a share of its sides in each direction; black comes in from outside.
-fn shifted(picture: &RgbImage, share: f32, rng: &mut Pcg64Mcg) -> RgbImage {
+fn shifted((picture, geometry): (RgbImage, Geometry), share: f32, rng: &mut Pcg64Mcg) -> (RgbImage, Geometry) {
     let (width, height) = picture.dimensions();
     let mut random = |side: u32| {
         let reach = (side as f32 * share) as i64;
@@ -55,8 +57,8 @@ fn shifted(picture: &RgbImage, share: f32, rng: &mut Pcg64Mcg) -> RgbImage {
     };
     let (x, y) = (random(width), random(height));
     let mut moved = RgbImage::new(width, height);
-    imageops::replace(&mut moved, picture, x, y);
-    moved
+    imageops::replace(&mut moved, &picture, x, y);
+    (moved, geometry.after([1.0, 0.0, -x as f64, 0.0, 1.0, -y as f64]))
 }
 
 /// A random part of a picture, as torchvision's RandomResizedCrop draws it: ten attempts, else the largest central part
@@ -111,7 +113,7 @@ mod tests {
             let flipped = |epoch: &u64| {
                 let mut rng = generator(3, Purpose::Augment, *epoch, 5);
                 let crop = training_crop(&picture, [8; 2], Augment::Standard { shift: 0.0, hflip }, true, &mut rng);
-                crop.get_pixel(0, 0)[0] == 7
+                crop.0.get_pixel(0, 0)[0] == 7
             };
             (0..1000).filter(flipped).count()
         };
@@ -125,7 +127,9 @@ mod tests {
         let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 7]));
         let crop = |epoch| {
             let mut rng = generator(3, Purpose::Augment, epoch, 5);
-            training_crop(&picture, [32; 2], Augment::Standard { shift: 0.125, hflip: 0.5 }, true, &mut rng).into_raw()
+            training_crop(&picture, [32; 2], Augment::Standard { shift: 0.125, hflip: 0.5 }, true, &mut rng)
+                .0
+                .into_raw()
         };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));

@@ -3,12 +3,14 @@
 
 use image::{Rgb, RgbImage};
 
+use super::super::geometry::Affine;
+
 /// What is seen where a picture ends.
 const GREY: Rgb<u8> = Rgb([128; 3]);
 
 /// Looks for every pixel `(x, y)` of the result at `(a x + b y + c, d x + e y + f)`, where a pixel's centre lies at its
 /// number plus a half.
-fn affine(picture: &RgbImage, [a, b, c, d, e, f]: [f64; 6]) -> RgbImage {
+pub(super) fn affine(picture: &RgbImage, [a, b, c, d, e, f]: Affine) -> RgbImage {
     let (width, height) = picture.dimensions();
     let (w, h) = (f64::from(width), f64::from(height));
     let source: &[u8] = picture;
@@ -42,26 +44,11 @@ fn neighbours(position: f64, side: u32) -> ([usize; 2], f64) {
     ([first as usize, second.min(side - 1) as usize], position - 0.5 - (f64::from(second) - 1.0))
 }
 
-/// Turns a picture around its centre, counterclockwise.
-pub(super) fn rotate(picture: &mut RgbImage, degrees: f64) {
+/// Turns a picture of this width and height around its centre, counterclockwise.
+pub(super) fn rotation((width, height): (u32, u32), degrees: f64) -> Affine {
     let (sin, cos) = (-degrees).to_radians().sin_cos();
-    let (cx, cy) = (f64::from(picture.width()) / 2.0, f64::from(picture.height()) / 2.0);
-    *picture = affine(picture, [cos, sin, cx - cos * cx - sin * cy, -sin, cos, cy + sin * cx - cos * cy]);
-}
-
-/// Moves each row to the left by `share` of its distance from the top.
-pub(super) fn shear_x(picture: &mut RgbImage, share: f64) {
-    *picture = affine(picture, [1.0, share, 0.0, 0.0, 1.0, 0.0]);
-}
-
-/// Moves each column up by `share` of its distance from the left.
-pub(super) fn shear_y(picture: &mut RgbImage, share: f64) {
-    *picture = affine(picture, [1.0, 0.0, 0.0, share, 1.0, 0.0]);
-}
-
-/// Moves a picture to the left and up by `x` and `y` pixels.
-pub(super) fn translate(picture: &mut RgbImage, x: f64, y: f64) {
-    *picture = affine(picture, [1.0, 0.0, x, 0.0, 1.0, y]);
+    let (cx, cy) = (f64::from(width) / 2.0, f64::from(height) / 2.0);
+    [cos, sin, cx - cos * cx - sin * cy, -sin, cos, cy + sin * cx - cos * cy]
 }
 
 /// Covers a square of twice `half_side` pixels around a point; what of it lies outside is cut off.

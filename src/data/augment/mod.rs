@@ -11,9 +11,12 @@ mod rand_augment;
 use image::RgbImage;
 
 pub use crop::Augment;
+#[cfg(test)]
+pub(super) use operation::Operation;
 pub use rand_augment::{Convention, RandAugment};
 
 use super::Mixed;
+use super::geometry::Geometry;
 use super::random::{Purpose, generator};
 
 /// How training pictures are varied. The default is not at all.
@@ -37,21 +40,23 @@ pub struct Augmentation {
 }
 
 impl Augmentation {
-    /// Turns a training picture into pixels of `size` (height, width). The result depends on seed, epoch and index alone.
+    /// Turns a training picture into pixels of `size` (height, width), and returns where they come from. The result depends
+    /// on seed, epoch and index alone.
     pub(super) fn picture(
         &self,
         picture: &RgbImage,
         size: [usize; 2],
         small: bool,
         (seed, epoch, index): (u64, u64, u64),
-    ) -> RgbImage {
+    ) -> (RgbImage, Geometry) {
         let rng = |purpose| generator(seed, purpose, epoch, index);
-        let mut varied = crop::training_crop(picture, size, self.crop, small, &mut rng(Purpose::Augment));
+        let (mut varied, mut geometry) =
+            crop::training_crop(picture, size, self.crop, small, &mut rng(Purpose::Augment));
         if let Some(rand_augment) = self.rand_augment {
-            rand_augment.apply(&mut varied, &mut rng(Purpose::RandAugment));
+            geometry = rand_augment.apply(&mut varied, geometry, &mut rng(Purpose::RandAugment));
         }
         erasing::erase(&mut varied, self.erasing, &mut rng(Purpose::Erase));
-        varied
+        (varied, geometry)
     }
 
     /// Mixes the pictures of a whole batch, packed pixels of `size` (height, width). The result depends on seed, epoch and

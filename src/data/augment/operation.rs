@@ -2,11 +2,12 @@
 
 use image::RgbImage;
 
+use super::super::geometry::Affine;
 use super::{geometric, photometric};
 
 /// One change of a picture, of which nothing is left to chance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Operation {
+pub(in crate::data) enum Operation {
     /// Stretches each channel from 0 to 255.
     AutoContrast,
     /// Flattens each channel's histogram.
@@ -42,13 +43,33 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Changes a picture of at least one pixel.
-    pub(super) fn apply(self, picture: &mut RgbImage) {
+    /// Where the points of the result lie in a picture of this width and height, if the operation moves pixels.
+    pub(in crate::data) fn affine(self, size: (u32, u32)) -> Option<Affine> {
         match self {
+            Self::Rotate { degrees } => Some(geometric::rotation(size, degrees)),
+            Self::ShearX { share } => Some([1.0, share, 0.0, 0.0, 1.0, 0.0]),
+            Self::ShearY { share } => Some([1.0, 0.0, 0.0, share, 1.0, 0.0]),
+            Self::TranslateX { pixels } => Some([1.0, 0.0, pixels, 0.0, 1.0, 0.0]),
+            Self::TranslateY { pixels } => Some([1.0, 0.0, 0.0, 0.0, 1.0, pixels]),
+            _ => None,
+        }
+    }
+
+    /// Changes a picture of at least one pixel.
+    pub(in crate::data) fn apply(self, picture: &mut RgbImage) {
+        if let Some(affine) = self.affine(picture.dimensions()) {
+            *picture = geometric::affine(picture, affine);
+            return;
+        }
+        match self {
+            Self::Rotate { .. }
+            | Self::ShearX { .. }
+            | Self::ShearY { .. }
+            | Self::TranslateX { .. }
+            | Self::TranslateY { .. } => {}
             Self::AutoContrast => photometric::auto_contrast(picture),
             Self::Equalize => photometric::equalize(picture),
             Self::Invert => photometric::map(picture, |v| 255 - v),
-            Self::Rotate { degrees } => geometric::rotate(picture, degrees),
             Self::Posterize { bits } => photometric::map(picture, |v| v & !(0xFF_u32 >> bits) as u8),
             Self::Solarize { threshold } => {
                 photometric::map(picture, |v| if u32::from(v) < threshold { v } else { 255 - v });
@@ -60,10 +81,6 @@ impl Operation {
             Self::Contrast { factor } => photometric::contrast(picture, factor),
             Self::Brightness { factor } => photometric::brightness(picture, factor),
             Self::Sharpness { factor } => photometric::sharpness(picture, factor),
-            Self::ShearX { share } => geometric::shear_x(picture, share),
-            Self::ShearY { share } => geometric::shear_y(picture, share),
-            Self::TranslateX { pixels } => geometric::translate(picture, pixels, 0.0),
-            Self::TranslateY { pixels } => geometric::translate(picture, 0.0, pixels),
             Self::Cutout { centre, half_side } => geometric::cutout(picture, centre, half_side),
         }
     }

@@ -8,6 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
+use super::super::geometry::Geometry;
 use super::operation::Operation;
 
 /// RandAugment's settings.
@@ -42,13 +43,15 @@ pub enum Convention {
 }
 
 impl RandAugment {
-    /// Changes a picture of at least one pixel.
-    pub(super) fn apply(&self, picture: &mut RgbImage, rng: &mut Pcg64Mcg) {
+    /// Changes a picture of at least one pixel, and returns its geometry afterwards.
+    pub(super) fn apply(&self, picture: &mut RgbImage, mut geometry: Geometry, rng: &mut Pcg64Mcg) -> Geometry {
         for _ in 0..self.layers {
             if let Some(operation) = self.draw(picture.dimensions(), rng) {
                 operation.apply(picture);
+                geometry = operation.affine(picture.dimensions()).map_or(geometry, |change| geometry.after(change));
             }
         }
+        geometry
     }
 
     /// One layer's operation for a picture of this size; `None` leaves it as it is.

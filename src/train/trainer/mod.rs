@@ -19,6 +19,7 @@ use recover::is_lost;
 use super::broken::BrokenPictures;
 use super::checkpoint::Best;
 use super::engine::{Engine, Outcome, PendingOutcome};
+use super::numbers::short;
 use super::task::Task;
 use super::{Checkpoint, Divergence, EpochLine, LearningRate, Line, Metrics, Run, StepLine};
 use super::{data, fit, init};
@@ -411,7 +412,7 @@ impl<'a> Trainer<'a> {
         let Some(InFlight { mut line, outcome }) = step else { return Ok(()) };
         let Outcome { loss, numbers, norm } = outcome.wait()?;
         line.loss = loss;
-        numbers.into_iter().for_each(|(name, number)| line.numbers.push(name, number.into()));
+        numbers.into_iter().for_each(|(name, number)| line.numbers.push(name, short(number)));
         line.grad_norm = norm.filter(|norm| norm.is_finite());
         line.skipped = norm.map(|norm| !norm.is_finite());
         line.images_per_s = rate.tick();

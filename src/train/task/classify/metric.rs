@@ -7,6 +7,7 @@ use super::super::{Metric, Table};
 use crate::data::{Batch, Dataset, Truth};
 use crate::train::Numbers;
 use crate::train::metrics::number_or_nan;
+use crate::train::numbers::short;
 use crate::weights::ModelCard;
 
 /// Beyond that many classes no confusion matrix is kept: 200 x 200 counts are as many as anybody looks at.
@@ -83,16 +84,16 @@ pub struct Mistake {
     /// The likeliest class.
     pub predicted: usize,
     /// How likely that one is, 0 to 1. NaN is written as `null`.
-    #[serde(serialize_with = "short", deserialize_with = "number_or_nan")]
+    #[serde(serialize_with = "as_f64", deserialize_with = "number_or_nan")]
     pub probability: f32,
     /// Cross-entropy; NaN likewise.
-    #[serde(serialize_with = "short", deserialize_with = "number_or_nan")]
+    #[serde(serialize_with = "as_f64", deserialize_with = "number_or_nan")]
     pub loss: f32,
 }
 
-/// An f32 as the f64 with the same shortest digits, since [`Value`] holds no f32.
-fn short<S: Serializer>(number: &f32, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(number.to_string().parse().unwrap_or(f64::from(*number)))
+/// [`Value`] holds no f32.
+fn as_f64<S: Serializer>(number: &f32, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(short(*number))
 }
 
 /// The most frequent mistakes, and the worst.

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub use metric::{Findings, Mistake};
 
 use super::{Loss, Metric, Remarks, Table, Task, Term};
-use crate::data::{self, Dataset, Encode, Mixed, Source, Targets, Truth};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth};
 use crate::graph::op::SoftmaxCrossEntropy;
 use crate::graph::{DType, Graph, Port, Spec};
 use crate::models::{self, Config};
@@ -35,7 +35,7 @@ const MEASURES: [Measure; 2] = [
 ];
 
 impl Encode for Classify {
-    fn encode(&self, truths: &[Truth], mixed: Option<Mixed>) -> Result<Targets, data::Error> {
+    fn encode(&self, truths: &[Truth], _views: &[Geometry], mixed: Option<Mixed>) -> Result<Targets, data::Error> {
         let labels: Vec<u32> = truths.iter().filter_map(Truth::class).collect();
         if !self.mixed {
             return Ok(Targets::new(vec![("labels", labels.into())]));

@@ -1,0 +1,142 @@
+//! Where the points of a network's input lie in the picture that it was made of.
+
+use super::resize::{Placement, Region};
+
+/// An affine map `(x, y) -> (a x + b y + c, d x + e y + f)`, as `[a, b, c, d, e, f]`.
+pub(super) type Affine = [f64; 6];
+
+/// `(x, y) -> outer(inner(x, y))`.
+fn composed(outer: Affine, [a, b, c, d, e, f]: Affine) -> Affine {
+    let [ix, iy] = [[a, b, c], [d, e, f]];
+    let row = |p: f64, q: f64| [0, 1, 2].map(|i| p * ix[i] + q * iy[i]);
+    let ([a, b, c], [d, e, f]) = (row(outer[0], outer[1]), row(outer[3], outer[4]));
+    [a, b, c + outer[2], d, e, f + outer[5]]
+}
+
+/// What cropping, resizing, mirroring, turning and shearing have done to a picture: all of it is one affine map.
+///
+/// Points are in pixels, x to the right and y down, with the corner of the first pixel at `(0, 0)` and its centre at
+/// `(0.5, 0.5)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Geometry {
+    /// Height and width of the input.
+    pub size: [usize; 2],
+    /// From the input to the picture.
+    map: Affine,
+}
+
+impl Geometry {
+    /// An input of `size`, of which all is a part of the picture.
+    pub(super) fn of_part(part: Region, size: [usize; 2]) -> Self {
+        let target = [0, 0, size[1] as u32, size[0] as u32];
+        Self::of_placement(Placement { part, target }, size)
+    }
+
+    /// An input of `size`, of which a part is one of the picture.
+    pub(super) fn of_placement(Placement { part, target }: Placement, size: [usize; 2]) -> Self {
+        let [left, top, part_width, part_height] = part;
+        let [x, y, width, height] = target.map(f64::from);
+        let (across, down) = (part_width / width, part_height / height);
+        Self { size, map: [across, 0.0, left - x * across, 0.0, down, top - y * down] }
+    }
+
+    /// After another change: `change` says where the new input's points lie in the one before.
+    pub(super) fn after(self, change: Affine) -> Self {
+        Self { map: composed(self.map, change), ..self }
+    }
+
+    /// Mirrored left to right.
+    pub(super) fn mirrored(self) -> Self {
+        self.after([-1.0, 0.0, self.size[1] as f64, 0.0, 1.0, 0.0])
+    }
+
+    /// Where a point of the input lies in the picture.
+    pub fn to_picture(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let [a, b, c, d, e, f] = self.map;
+        [a * x + b * y + c, d * x + e * y + f]
+    }
+
+    /// Where a point of the picture lies in the input, or beyond its edges.
+    pub fn to_input(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let [a, b, c, d, e, f] = self.map;
+        let (x, y, determinant) = (x - c, y - f, a * e - b * d);
+        [(e * x - b * y) / determinant, (a * y - d * x) / determinant]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::super::augment::{Augment, Augmentation, Operation};
+    use super::super::resize::{CropMode, View, evaluation_view};
+    use super::Geometry;
+
+    /// A picture whose colours are places: red across, green down. What an input shows says where it came from.
+    fn places(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 200]))
+    }
+
+    /// Compares where the geometry says that an input's pixels lie with the places that they show. Pixels from outside have
+    /// no place.
+    fn check(what: &str, input: &RgbImage, geometry: Geometry) {
+        let mut seen = 0;
+        for (x, y, pixel) in input.enumerate_pixels().filter(|(.., pixel)| pixel[2] == 200) {
+            let at = [x, y].map(|v| f64::from(v) + 0.5);
+            let place = geometry.to_picture(at);
+            let shown = [pixel[0], pixel[1]].map(|v| f64::from(v) + 0.5);
+            // Rounding, and at the edges what the filter lacks on one side.
+            let off = (0..2).map(|i| (place[i] - shown[i]).abs()).fold(0.0, f64::max);
+            assert!(off <= 1.6, "{what}: {at:?} shows {shown:?}, not {place:?}");
+            let back = geometry.to_input(place);
+            assert!((0..2).all(|i| (back[i] - at[i]).abs() < 1e-9), "{what}: {at:?}, {back:?}");
+            seen += 1;
+        }
+        assert!(seen * 8 > input.width() * input.height(), "{what}: only {seen} pixels are of the picture");
+    }
+
+    #[test]
+    fn training_pictures_know_where_they_come_from() {
+        let (picture, crop) = (places(120, 90), Augment::Standard { shift: 0.125, hflip: 0.5 });
+        let augmentation = Augmentation { crop, ..Augmentation::default() };
+        for (epoch, small) in (0..40).flat_map(|epoch| [(epoch, false), (epoch, true)]) {
+            let (input, geometry) = augmentation.picture(&picture, [96, 128], small, (5, epoch, 0));
+            check(&format!("small {small}, epoch {epoch}"), &input, geometry);
+        }
+    }
+
+    #[test]
+    fn turned_and_sheared_pictures_know_where_they_come_from() {
+        use Operation::{Rotate, ShearX, ShearY, TranslateX, TranslateY};
+
+        let picture = places(120, 90);
+        let mut geometry = Geometry::of_part([0.0, 0.0, 120.0, 90.0], [90, 120]);
+        let mut input = picture.clone();
+        // One after the other, so that the order of maps counts.
+        for operation in [
+            Rotate { degrees: 20.0 },
+            ShearX { share: 0.2 },
+            TranslateX { pixels: 10.0 },
+            ShearY { share: -0.1 },
+            TranslateY { pixels: -7.0 },
+            Operation::Cutout { centre: (9, 9), half_side: 4 },
+        ] {
+            operation.apply(&mut input);
+            geometry = operation.affine(input.dimensions()).map_or(geometry, |change| geometry.after(change));
+            check(&format!("{operation:?}"), &input, geometry);
+        }
+    }
+
+    #[test]
+    fn evaluation_pictures_know_where_they_come_from() {
+        for (w, h) in [(120, 90), (50, 200), (224, 224)] {
+            for crop_mode in [CropMode::Center, CropMode::Squash, CropMode::Border] {
+                for size in [[64, 64], [48, 96]] {
+                    let view = View { crop_mode, ..View::center(0.9) };
+                    let (input, geometry) = evaluation_view(&places(w, h), size, view);
+                    check(&format!("{w} x {h}, {crop_mode:?}, {size:?}"), &input, geometry);
+                }
+            }
+        }
+    }
+}
