@@ -10,14 +10,15 @@ use std::sync::LazyLock;
 use naga::back::{hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicy;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module};
+use naga::{AddressSpace, Module, ScalarKind, TypeInner};
 use rayon::prelude::*;
 use resnet_rs::gpu::{Family, HalfStorage, Target};
 use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::op::WinogradTile;
 use resnet_rs::graph::winograd::rewrite;
 use resnet_rs::graph::{Graph, Precision, fuse};
-use resnet_rs::kernels::{self, Choices, ConvShape, Kernel, candidates, lower};
+use resnet_rs::kernels::frame::Crop;
+use resnet_rs::kernels::{self, Choices, ConvShape, Kernel, Params, Scalar, candidates, lower};
 use resnet_rs::models::{
     ActivationChoice, Config, EfficientNet, Input, Mode, Network, PRESETS, ResNet, Shortcut, Stem, StemDownsampling,
 };
@@ -39,14 +40,42 @@ fn targets() -> impl Iterator<Item = Target> {
     targets.into_iter().flat_map(halves).chain([by_64])
 }
 
-/// Kernels, each with the first graph that uses it, and the nodes that were asked, since a deep network repeats itself.
+/// Names and types of a parameter block's words, or of the members of a shader's struct, in order.
+type Members = Vec<(String, &'static str)>;
+
+fn members(params: &Params) -> Members {
+    let type_name = |value| match value {
+        Scalar::U32(_) => "u32",
+        Scalar::I32(_) => "i32",
+        Scalar::F32(_) => "f32",
+    };
+    params.words().iter().map(|word| (word.name.to_owned(), type_name(word.value))).collect()
+}
+
+/// What is known of a kernel.
+struct Use {
+    /// The first graph that uses it.
+    by: String,
+    /// Its parameter block, the same in every launch.
+    params: Members,
+}
+
+type Kernels = BTreeMap<Kernel, Use>;
+
+/// Kernels and the nodes that were asked, since a deep network repeats itself.
 #[derive(Default)]
 struct Found {
-    kernels: BTreeMap<Kernel, String>,
+    kernels: Kernels,
     nodes: HashSet<String>,
 }
 
 impl Found {
+    fn launch(&mut self, kernel: Kernel, params: &Params, what: &str) {
+        let (name, params) = (kernel.name(), members(params));
+        let used = self.kernels.entry(kernel).or_insert_with(|| Use { by: what.to_owned(), params: params.clone() });
+        assert_eq!(used.params, params, "{name} by {} and by {what}", used.by);
+    }
+
     fn graph(&mut self, graph: &Graph, what: &str) {
         self.nodes_of(graph, what);
         for tile in WinogradTile::ALL {
@@ -71,7 +100,7 @@ impl Found {
                 for choices in [Choices::TABLE.clone()].into_iter().chain(others) {
                     let launches = lower(graph, i, target, &choices);
                     for launch in launches.unwrap_or_else(|e| panic!("{what}: {e}")) {
-                        self.kernels.entry(launch.kernel).or_insert_with(|| what.to_owned());
+                        self.launch(launch.kernel, &launch.params, what);
                     }
                 }
             }
@@ -123,9 +152,9 @@ fn switches() -> Vec<Config> {
     configs
 }
 
-static EVERY_KERNEL: LazyLock<BTreeMap<Kernel, String>> = LazyLock::new(every_kernel);
+static EVERY_KERNEL: LazyLock<Kernels> = LazyLock::new(every_kernel);
 
-fn every_kernel() -> BTreeMap<Kernel, String> {
+fn every_kernel() -> Kernels {
     let mut found = Found::default();
     for preset in PRESETS {
         for (batch, size) in [(2, [preset.res as usize; 2]), (3, [75, 64])] {
@@ -143,17 +172,31 @@ fn every_kernel() -> BTreeMap<Kernel, String> {
     for case in cases::standard().into_iter().chain((0..20).flat_map(cases::random)) {
         found.graph(&case.graph, &case.name);
     }
-    let peaks = resnet_rs::bench::kernels().map(|kernel| (kernel, "the adapter's peaks".to_owned()));
-    let frames = kernels::frame::kernels().map(|kernel| (kernel, "textures as pictures".to_owned()));
-    found.kernels.into_iter().chain(peaks).chain(frames).collect()
+    for (kernel, params) in resnet_rs::bench::kernels() {
+        found.launch(kernel, &params, "the adapter's peaks");
+    }
+    let crop = Crop {
+        part: [0.0, 0.0, 8.0, 8.0],
+        rows: 0..8,
+        picture_height: 8,
+        side: 4,
+        target: [0, 0, 4, 4],
+        filter: 0,
+        border: [0; 3],
+    };
+    let passes = crop.passes(false, 0);
+    for (kernel, pass) in kernels::frame::kernels().into_iter().zip([passes.rows, passes.columns]) {
+        found.launch(kernel, &pass.params, "textures as pictures");
+    }
+    found.kernels
 }
 
 #[test]
 fn every_permutation_compiles_for_every_backend() {
     let folder = tempfile::tempdir().unwrap();
     let kernels: Vec<_> = EVERY_KERNEL.iter().collect();
-    let spirv = kernels.par_iter().enumerate().flat_map_iter(|(i, (kernel, used_by))| {
-        compile(kernel, used_by).map(|(checked, words)| {
+    let spirv = kernels.par_iter().enumerate().flat_map_iter(|(i, (kernel, used))| {
+        compile(kernel, &used.by).map(|(checked, words)| {
             let path = folder.path().join(format!("{i}-{checked}.spv"));
             fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
             (kernel.name(), path)
@@ -189,6 +232,37 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     write_hlsl(&module, &info, half, subgroups || by_64).unwrap_or_else(|e| complain("HLSL", e.to_string()));
     write_msl(&module, &info, by_64).unwrap_or_else(|e| complain("MSL", e.to_string()));
     spirv_of(&module, &info)
+}
+
+/// What the host writes is what the shader reads: words of the same names and types in the same order.
+#[test]
+fn parameter_blocks_are_those_of_the_shaders() {
+    EVERY_KERNEL.par_iter().for_each(|(kernel, used)| {
+        let wgsl = kernel.wgsl();
+        let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&wgsl)));
+        assert_eq!(used.params, struct_members(&module), "{} of {}", kernel.name(), used.by);
+    });
+}
+
+/// Members of the uniform at binding 0, which must be 32-bit scalars, one after another.
+fn struct_members(module: &Module) -> Members {
+    let block = module.global_variables.iter().map(|(_, variable)| variable);
+    let block = block.filter(|v| v.space == AddressSpace::Uniform).collect::<Vec<_>>();
+    let [block] = block[..] else { panic!("{} uniforms", block.len()) };
+    assert_eq!(block.binding.map(|at| (at.group, at.binding)), Some((0, 0)));
+    let TypeInner::Struct { members, .. } = &module.types[block.ty].inner else { panic!("no struct") };
+    let member = |(i, member): (usize, &naga::StructMember)| {
+        let TypeInner::Scalar(scalar) = module.types[member.ty].inner else { panic!("{member:?} is no scalar") };
+        let type_name = match (scalar.kind, scalar.width) {
+            (ScalarKind::Uint, 4) => "u32",
+            (ScalarKind::Sint, 4) => "i32",
+            (ScalarKind::Float, 4) => "f32",
+            other => panic!("{member:?} is {other:?}"),
+        };
+        assert_eq!(member.offset as usize, 4 * i, "{member:?}");
+        (member.name.clone().unwrap(), type_name)
+    };
+    members.iter().enumerate().map(member).collect()
 }
 
 fn within_limits(name: &str, module: &Module) {
@@ -270,7 +344,7 @@ fn spirv_val(modules: &[(String, PathBuf)]) {
     eprintln!("spirv-val accepts {} modules", modules.len());
 }
 
-fn templates(kernels: &BTreeMap<Kernel, String>) -> BTreeSet<String> {
+fn templates(kernels: &Kernels) -> BTreeSet<String> {
     kernels.keys().map(|k| format!("{}.wgsl", k.template())).collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::{self, Dispatch, Gpu};
-use crate::kernels::{Kernel, Setting};
+use crate::kernels::{Kernel, Params, Setting, words};
 
 /// Accumulators of an invocation of `bench/fma`, in vec4, and multiply-adds of each between two tests of the loop.
 const CHAINS: usize = 3;
@@ -37,12 +37,17 @@ pub struct Peaks {
     pub gb_per_s: f64,
 }
 
-/// The kernels that measure peaks: multiply-adds and the copy.
-pub fn kernels() -> [Kernel; 2] {
-    [
-        Kernel::new("bench/fma").with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED)),
-        Kernel::new("bench/copy").with("strides", Setting::Number(STRIDES)),
-    ]
+/// Vec4 of a copy's first stride.
+const COPIES: u32 = (COPIED_BYTES / 16) as u32 / STRIDES as u32;
+
+/// The kernels that measure peaks, each with its parameters: multiply-adds and the copy.
+pub fn kernels() -> [(Kernel, Params); 2] {
+    let fma = Kernel::new("bench/fma");
+    let fma = fma.with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED));
+    let copy = Kernel::new("bench/copy").with("strides", Setting::Number(STRIDES));
+    // The chains tend to addend / (1 - factor) = 2, far from -1 and from slow denormals.
+    let fma_params = words! { factor: 0.5f32, addend: 1.0f32, never: -1.0f32, iterations: ITERATIONS };
+    [(fma, fma_params), (copy, words! { count: COPIES })]
 }
 
 impl Peaks {
@@ -51,14 +56,13 @@ impl Peaks {
     /// # Errors
     /// If the memory is not there, or the device fails.
     pub fn measure(gpu: &Gpu) -> Result<Self, gpu::Error> {
-        let pipelines = gpu.compile(&kernels().map(|k| k.source()), &|_, _| {})?;
-        let copies = (COPIED_BYTES / 16) as u32 / STRIDES as u32;
+        let kernels = kernels();
+        let pipelines = gpu.compile(&kernels.each_ref().map(|(kernel, _)| kernel.source()), &|_, _| {})?;
         let params = gpu.allocate_uniform("peaks: parameters", 512)?;
-        // The chains tend to addend / (1 - factor) = 2, far from -1 and from slow denormals.
-        let fma_params = [0.5f32.to_bits(), 1.0f32.to_bits(), (-1.0f32).to_bits(), ITERATIONS];
+        let [fma_params, copy_params] = kernels.map(|(_, params)| params.bits());
         gpu.upload(&[
             (&params, 0, bytemuck::cast_slice(&fma_params)),
-            (&params, 256, bytemuck::cast_slice(&[copies])),
+            (&params, 256, bytemuck::cast_slice(&copy_params)),
         ])?;
 
         let unused = gpu.allocate("peaks: no results", 4 * u64::from(WORKGROUP_LANES))?;
@@ -72,7 +76,7 @@ impl Peaks {
             ["source", "destination"].map(|what| gpu.allocate(&format!("peaks: {what}"), COPIED_BYTES));
         let (source, destination) = (source?, destination?);
         let ranges = [(&params, 256, 16), (&source, 0, COPIED_BYTES), (&destination, 0, COPIED_BYTES)];
-        let copy = gpu.bind(&pipelines[1], &ranges, [copies / WORKGROUP_LANES, 1, 1])?;
+        let copy = gpu.bind(&pipelines[1], &ranges, [COPIES / WORKGROUP_LANES, 1, 1])?;
         let gb_per_s = 2.0 * COPIED_BYTES as f64 / shortest_s(gpu, &copy)? / 1e9;
         Ok(Self { gflops, gb_per_s })
     }

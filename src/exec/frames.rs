@@ -36,15 +36,18 @@ impl FrameResizer {
         if self.rows.bytes() < rows_bytes {
             self.rows = self.gpu.allocate("rows of a frame", rows_bytes)?;
         }
-        let params = [&rows, &columns].map(|(words, _)| bytemuck::cast_slice::<u32, u8>(words));
-        self.gpu.upload(&[(&self.params, 0, params[0]), (&self.params, PARAMS_STRIDE, params[1])])?;
+        let [of_rows, of_columns] = [&rows, &columns].map(|pass| pass.params.bits());
+        self.gpu.upload(&[
+            (&self.params, 0, bytemuck::cast_slice(&of_rows)),
+            (&self.params, PARAMS_STRIDE, bytemuck::cast_slice(&of_columns)),
+        ])?;
         let rows_range = (&self.rows, 0, rows_bytes);
         let result = (pixels, offset, start - offset + picture_bytes);
         let of_rows = [(&self.params, 0, PARAMS_STRIDE), rows_range];
         let of_columns = [(&self.params, PARAMS_STRIDE, PARAMS_STRIDE), rows_range, result];
-        let columns = self.gpu.bind(&self.pipelines[1], &of_columns, columns.1)?;
+        let columns = self.gpu.bind(&self.pipelines[1], &of_columns, columns.workgroups)?;
         self.gpu.with_frame(|| {
-            let rows = self.gpu.bind_frame(&self.pipelines[0], &of_rows, frame, rows.1)?;
+            let rows = self.gpu.bind_frame(&self.pipelines[0], &of_rows, frame, rows.workgroups)?;
             self.gpu.submit([&rows, &columns]).map(drop)
         })?;
         Ok(())

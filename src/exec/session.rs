@@ -106,7 +106,8 @@ impl Session {
         let mut dispatches = Vec::with_capacity(launches.len());
         for (i, (node, launch)) in launches.iter().enumerate() {
             let at = i as u64 * PARAMS_STRIDE;
-            let words: &[u8] = bytemuck::cast_slice(&launch.params);
+            let words = launch.params.bits();
+            let words: &[u8] = bytemuck::cast_slice(&words);
             block[at as usize..at as usize + words.len()].copy_from_slice(words);
             let mut ranges = vec![(&params, at, PARAMS_STRIDE)];
             for view in &launch.views {

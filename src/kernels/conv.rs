@@ -16,7 +16,7 @@ struct Walk {
     out_step: usize,
     out_origin: [usize; 2],
     input: [usize; 2],
-    in_step: usize,
+    in_step: i32,
     in_origin: [i32; 2],
     tap_step: i32,
     taps: [usize; 2],
@@ -64,36 +64,36 @@ impl Walk {
             _ => sequence.div_ceil(parts).next_multiple_of(4),
         };
         let column_blocks = self.out_quads.div_ceil(block_quads);
-        let params = words![
+        let params = words! {
             pixels,
-            self.grid[0],
-            self.grid[1],
-            self.out[0],
-            self.out[1],
-            self.out_step,
-            self.out_origin[0],
-            self.out_origin[1],
-            self.input[0],
-            self.input[1],
-            self.in_step,
-            self.in_origin[0],
-            self.in_origin[1],
-            self.tap_step,
-            self.taps[0],
-            self.taps[1],
-            self.first_tap,
-            self.kernel_rows,
-            self.in_quads,
-            self.out_quads,
+            grid_h: self.grid[0],
+            grid_w: self.grid[1],
+            out_h: self.out[0],
+            out_w: self.out[1],
+            out_step: self.out_step,
+            out_y0: self.out_origin[0],
+            out_x0: self.out_origin[1],
+            in_h: self.input[0],
+            in_w: self.input[1],
+            in_step: self.in_step,
+            in_y0: self.in_origin[0],
+            in_x0: self.in_origin[1],
+            tap_step: self.tap_step,
+            taps_h: self.taps[0],
+            taps_w: self.taps[1],
+            first_tap: self.first_tap,
+            kernel_rows: self.kernel_rows,
+            in_quads: self.in_quads,
+            out_quads: self.out_quads,
             column_blocks,
             parts,
             part_length,
-            self.images * self.out[0] * self.out[1] * self.out_quads,
-            usize::from(epilogue.bias),
-            usize::from(epilogue.gate),
-            usize::from(epilogue.shortcut),
-            usize::from(rectified),
-        ];
+            part_size: self.images * self.out[0] * self.out[1] * self.out_quads,
+            has_bias: u32::from(epilogue.bias),
+            has_gate: u32::from(epilogue.gate),
+            has_shortcut: u32::from(epilogue.shortcut),
+            rectified: u32::from(rectified),
+        };
         Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn sum_partials(
     let kernel = with_epilogue(l.kernel_storing(output.spec.dtype, "conv/sum_partials"), epilogue);
     let views = [&[partial, y], rest].concat();
     let count = (y.bytes / output.spec.quad_bytes()) as usize;
-    l.each(kernel, views, count, words![parts, image, output.spec.quads()]);
+    l.each(kernel, views, count, words! { parts, image, out_quads: output.spec.quads() });
 }
 
 pub(super) fn size(map: &Operand<'_>) -> [usize; 2] {
@@ -148,7 +148,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             out_step: 1,
             out_origin: [0, 0],
             input: size(&x),
-            in_step: op.stride,
+            in_step: op.stride as i32,
             in_origin: padding.map(|zeros| -(zeros as i32)),
             tap_step: 1,
             taps,
@@ -203,7 +203,13 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let padding = op.padding.before(op.size, kernel, op.stride);
     let (exchanged, partial) = (l.workspace(), l.scratch(Scratch::Partials));
     let parts = op.parts(w.spec, dx.spec, busy(l.target));
-    let params = words![dx.spec.quads(), dy.spec.quads(), kernel[0], kernel[1], op.stride];
+    let params = words! {
+        in_quads: dx.spec.quads(),
+        out_quads: dy.spec.quads(),
+        kernel_h: kernel[0],
+        kernel_w: kernel[1],
+        stride: op.stride,
+    };
     l.each(l.kernel_in_full("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4() / 4, params);
 
     let addend = op.addend.then(|| l.input(2));
@@ -256,15 +262,15 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let ([kh, kw], [h, w], [oh, ow]) = (op.kernel, size(&x), size(&dy));
+    let ([kernel_h, kernel_w], [in_h, in_w], [out_h, out_w]) = (op.kernel, size(&x), size(&dy));
     let (in_quads, out_quads) = (x.spec.quads(), dy.spec.quads());
     // The products of a run, each of how many rows: tiles take all taps as one product.
     let (products, row_quads) = match l.target.family {
-        Family::Tiles => (1, kh * kw * in_quads),
-        Family::Registers => (kh * kw, in_quads),
+        Family::Tiles => (1, kernel_h * kernel_w * in_quads),
+        Family::Registers => (kernel_h * kernel_w, in_quads),
     };
     let runs = op.runs(x.spec, dy.spec, busy(l.target));
-    let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
+    let [top, left] = op.padding.before([in_h, in_w], op.kernel, op.stride);
     let variant = l.variant();
     let kernel = match variant {
         ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),
@@ -275,26 +281,26 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let row_blocks = row_quads.div_ceil(block_rows);
     let column_blocks = out_quads.div_ceil(block_quads);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
-        let params = words![
-            slice.len(),
-            runs.images,
-            runs.per_image,
-            runs.lines,
-            slice.start / runs.images * runs.per_image,
-            h,
-            w,
-            oh,
-            ow,
-            kh,
-            kw,
-            op.stride,
+        let params = words! {
+            images: slice.len(),
+            run_images: runs.images,
+            runs_per_image: runs.per_image,
+            run_lines: runs.lines,
+            first_run: slice.start / runs.images * runs.per_image,
+            in_h,
+            in_w,
+            out_h,
+            out_w,
+            kernel_h,
+            kernel_w,
+            stride: op.stride,
             top,
             left,
             in_quads,
             out_quads,
             row_blocks,
             column_blocks,
-        ];
+        };
         let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
         let blocks = slice_runs * products * row_blocks * column_blocks;
         l.launch(kernel.clone(), vec![x.images(&slice), dy.images(&slice), partial], params, fold(blocks));

@@ -29,18 +29,18 @@ fn shaped(kernel: Kernel, [kh, kw]: [usize; 2], stride: usize, [tile_h, tile_w]:
 pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), TooLarge> {
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
     let (taps, quads) = ([w.spec.shape[0], w.spec.shape[1]], x.spec.quads());
-    let ([h, width], [oh, ow]) = (size(&x), size(&y));
-    let [top, left] = op.padding.before([h, width], taps, op.stride);
+    let ([in_h, in_w], [out_h, out_w]) = (size(&x), size(&y));
+    let [top, left] = op.padding.before([in_h, in_w], taps, op.stride).map(|zeros| zeros as i32);
     let tile = forward_tile(taps[1], op.stride);
-    let tiles = [oh.div_ceil(tile[0]), ow.div_ceil(tile[1])];
+    let [tiles_h, tiles_w] = [out_h.div_ceil(tile[0]), out_w.div_ceil(tile[1])];
     let kernel = shaped(l.kernel("depthwise/forward"), taps, op.stride, tile)
         .with("bias", Setting::Flag(op.bias))
         .with("activation", activation(op.activation));
     for run in l.image_slices(&[x, y])? {
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
         views.extend(op.bias.then(|| l.input(2).whole()));
-        let params = words![quads, h, width, oh, ow, top, left, tiles[0], tiles[1]];
-        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * quads, params);
+        let params = words! { quads, in_h, in_w, out_h, out_w, top, left, tiles_h, tiles_w };
+        l.each(kernel.clone(), views, run.len() * tiles_h * tiles_w * quads, params);
     }
     Ok(())
 }
@@ -48,11 +48,11 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &DepthwiseConv2d) -> Result<(), 
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &DepthwiseInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
     let (taps, quads) = ([w.spec.shape[0], w.spec.shape[1]], dx.spec.quads());
-    let ([h, width], [oh, ow]) = (op.size, size(&dy));
+    let ([in_h, in_w], [out_h, out_w]) = (op.size, size(&dy));
     let [top, left] = op.padding.before(op.size, taps, op.stride);
     // Whole multiples of the stride.
     let tile = TILE.map(|side| side.next_multiple_of(op.stride));
-    let tiles = [(top + h).div_ceil(tile[0]), (left + width).div_ceil(tile[1])];
+    let [tiles_h, tiles_w] = [(top + in_h).div_ceil(tile[0]), (left + in_w).div_ceil(tile[1])];
     let addend = op.addend.then(|| l.input(2));
     let kernel =
         shaped(l.kernel("depthwise/input_grad"), taps, op.stride, tile).with("addend", Setting::Flag(op.addend));
@@ -60,24 +60,36 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &DepthwiseInputGrad) -> Resul
     for run in l.image_slices(&maps)? {
         let mut views = vec![dy.images(&run), w.whole(), dx.images(&run)];
         views.extend(addend.map(|a| a.images(&run)));
-        let params = words![quads, h, width, oh, ow, top, left, tiles[0], tiles[1]];
-        l.each(kernel.clone(), views, run.len() * tiles[0] * tiles[1] * quads, params);
+        let params = words! { quads, in_h, in_w, out_h, out_w, top, left, tiles_h, tiles_w };
+        l.each(kernel.clone(), views, run.len() * tiles_h * tiles_w * quads, params);
     }
     Ok(())
 }
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &DepthwiseWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let ([h, w], [oh, ow], quads) = (size(&x), size(&dy), x.spec.quads());
-    let [top, left] = op.padding.before([h, w], op.kernel, op.stride);
+    let ([in_h, in_w], [out_h, out_w], quads) = (size(&x), size(&dy), x.spec.quads());
+    let [top, left] = op.padding.before([in_h, in_w], op.kernel, op.stride);
     let runs = op.runs(x.spec, dy.spec, busy(l.target));
     let partial: View = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let kernel = shaped(l.kernel("depthwise/weight_grad"), op.kernel, op.stride, TILE);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {
         let first_run = slice.start / runs.images * runs.per_image;
         let slice_runs = slice.len().div_ceil(runs.images) * runs.per_image;
-        let params =
-            words![quads, h, w, oh, ow, top, left, slice.len(), runs.images, runs.per_image, runs.lines, first_run,];
+        let params = words! {
+            quads,
+            in_h,
+            in_w,
+            out_h,
+            out_w,
+            top,
+            left,
+            images: slice.len(),
+            run_images: runs.images,
+            runs_per_image: runs.per_image,
+            run_lines: runs.lines,
+            first_run,
+        };
         let views = vec![x.images(&slice), dy.images(&slice), partial];
         l.each(kernel.clone(), views, slice_runs * op.kernel[0] * quads, params);
     }

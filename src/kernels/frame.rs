@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Kernel, fold, words};
+use super::{Kernel, Params, fold, words};
 
 /// The part of a picture that becomes the network's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +25,21 @@ pub struct Crop {
 }
 
 /// The two passes of a crop.
-pub(crate) struct Passes {
-    /// What the first hands to the second.
-    pub(crate) rows_bytes: u64,
-    /// Parameters and workgroups of either.
-    pub(crate) rows: (Vec<u32>, [u32; 3]),
-    pub(crate) columns: (Vec<u32>, [u32; 3]),
+pub struct Passes {
+    /// Bytes of the rows that the first pass writes and the second reads.
+    pub rows_bytes: u64,
+    /// The first pass.
+    pub rows: Pass,
+    /// The second pass.
+    pub columns: Pass,
+}
+
+/// One pass of a crop.
+pub struct Pass {
+    /// The parameter block.
+    pub params: Params,
+    /// Workgroups along x, y, z.
+    pub workgroups: [u32; 3],
 }
 
 /// Their shaders: rows, columns.
@@ -39,36 +48,48 @@ pub fn kernels() -> [Kernel; 2] {
 }
 
 impl Crop {
-    /// The passes that write the crop as pixels `first_pixel`, ... of what the second binds. `is_linear` where the texture is read as linear light.
-    pub(crate) fn passes(&self, is_linear: bool, first_pixel: u32) -> Passes {
-        let Self { rows: Range { start, end }, picture_height, side, filter, .. } = *self;
-        let ([left, top, part_width, part_height], [x, y, width, height]) = (self.part, self.target);
-        let (across, down) = (part_width / f64::from(width), part_height / f64::from(height));
-        let border = u32::from_le_bytes([self.border[0], self.border[1], self.border[2], 0]);
-        let row_count = end - start;
-        let (row_pixels, pixels) = (row_count * width, side * side);
-        let workgroups = |pixels: u32| fold(pixels.div_ceil(64) as usize);
-        let rows = words![row_pixels, width, start, u32::from(is_linear), filter, left as f32, across as f32];
-        let columns = words![
-            pixels,
+    /// The passes that write the crop to the pixels from `first_pixel` on of the range that the second pass binds.
+    /// `is_linear`: whether the texture is read as linear light.
+    pub fn passes(&self, is_linear: bool, first_pixel: u32) -> Passes {
+        let Self { rows: Range { start: first_row, end }, picture_height, side, .. } = *self;
+        let ([part_left, part_top, part_width, part_height], [left, top, width, height]) = (self.part, self.target);
+        let row_count = end - first_row;
+        let row_pixels = row_count * width;
+        let rows = words! {
+            width,
+            first_row,
+            is_linear: u32::from(is_linear),
+            filter_number: self.filter,
+            start: part_left as f32,
+            scale: (part_width / f64::from(width)) as f32,
+        };
+        let columns = words! {
             side,
-            x,
-            y,
+            left,
+            top,
             width,
             height,
-            start,
+            first_row,
             row_count,
             picture_height,
             first_pixel,
-            filter,
-            border,
-            top as f32,
-            down as f32
-        ];
+            filter_number: self.filter,
+            border: u32::from_le_bytes([self.border[0], self.border[1], self.border[2], 0]),
+            start: part_top as f32,
+            scale: (part_height / f64::from(height)) as f32,
+        };
         Passes {
             rows_bytes: 4 * u64::from(row_pixels),
-            rows: (rows, workgroups(row_pixels)),
-            columns: (columns, workgroups(pixels)),
+            rows: Pass::over(row_pixels, rows),
+            columns: Pass::over(side * side, columns),
         }
+    }
+}
+
+impl Pass {
+    /// A pass with an invocation a pixel.
+    fn over(pixels: u32, params: Params) -> Self {
+        let pixels = pixels as usize;
+        Self { params: params.counted(pixels), workgroups: fold(pixels.div_ceil(64)) }
     }
 }

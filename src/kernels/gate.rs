@@ -13,10 +13,10 @@ pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLa
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("activation", activation(op.activation));
     let quads = maps[0].spec.quads();
-    let image_vec4 = maps[0].pixels() * quads;
+    let image_quads = maps[0].pixels() * quads;
     for run in l.image_slices(&maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
-        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words![quads, image_vec4]);
+        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words! { quads, image_quads });
     }
     Ok(())
 }
@@ -44,14 +44,15 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
     for run in l.image_slices(&maps)? {
         let mut views: Vec<View> = maps.iter().map(|m| m.images(&run)).collect();
         if !op.gate {
-            l.each(kernel.clone(), views, x.vec4_in(&run), words![quads]);
+            l.each(kernel.clone(), views, x.vec4_in(&run), words! { quads });
             continue;
         }
         if cut.chunks > 1 {
             views[4] = l.workspace(); // the chunks' sums instead of dgate
         }
-        let params = words![quads, cut.pixels, cut.chunk_pixels, cut.chunks];
-        l.team(kernel.clone(), views, run.len() * cut.chunks * quads, params);
+        let PixelChunks { pixels, chunk_pixels, chunks } = cut;
+        let params = words! { quads, pixels, chunk_pixels, chunks };
+        l.team(kernel.clone(), views, run.len() * chunks * quads, params);
         sum_chunks(l, &cut, l.output(1), &run, 1.0);
     }
     Ok(())
@@ -62,11 +63,11 @@ pub(super) fn dropout(l: &mut Lowering<'_>, op: &Dropout) {
     let threshold = (f64::from(op.rate) * f64::from(1u32 << 24)).ceil() as u32;
     let scale = (1.0 / (1.0 - f64::from(op.rate))) as f32;
     let kernel = Kernel::new("gate/dropout").with("per_sample", Setting::Flag(op.scope == DropoutScope::Sample));
-    let params = words![x.spec.quads(), x.spec.last(), op.stream, threshold, scale];
+    let params = words! { quads: x.spec.quads(), channels: x.spec.last(), stream: op.stream, threshold, scale };
     l.each(kernel, vec![x.whole(), clock.whole(), y.whole()], x.vec4(), params);
 }
 
 pub(super) fn fill(l: &mut Lowering<'_>, op: &Fill) {
     let y = l.output(0);
-    l.each(Kernel::new("gate/fill"), vec![y.whole()], y.vec4(), words![op.value]);
+    l.each(Kernel::new("gate/fill"), vec![y.whole()], y.vec4(), words! { value: op.value });
 }

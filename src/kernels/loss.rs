@@ -1,26 +1,31 @@
 //! Softmax cross-entropy.
 
-use super::{Kernel, Lowering, Setting, View, words};
+use super::{Kernel, Lowering, Params, Setting, View, words};
+use crate::graph::Spec;
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 
 pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropy) {
     let (logits, loss, top1, rows) = (l.input(0), l.output(0), l.output(1), l.output(2));
     let count = logits.spec.shape[0];
-    let params = words![logits.spec.last(), logits.spec.quads() * 4, op.label_smoothing];
+    let params = params(logits.spec, op.label_smoothing);
     let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
     let views = views(l, rows.whole());
     l.each(kernel, views, count, params);
-    l.each(Kernel::new("loss/mean"), vec![rows.whole(), loss.whole(), top1.whole()], 1, words![count]);
+    l.each(Kernel::new("loss/mean"), vec![rows.whole(), loss.whole(), top1.whole()], 1, words! { rows: count });
 }
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {
     let (logits, dlogits) = (l.input(0), l.output(0));
-    let params = words![logits.spec.last(), logits.spec.quads() * 4, op.label_smoothing];
+    let params = params(logits.spec, op.label_smoothing);
     let kernel = Kernel::new("loss/softmax_cross_entropy_grad")
         .with("mixed", Setting::Flag(op.mixed))
         .with("scaled", Setting::Flag(op.scaled));
     let views = views(l, dlogits.whole());
     l.each(kernel, views, logits.spec.shape[0], params);
+}
+
+fn params(logits: &Spec, smoothing: f32) -> Params {
+    words! { classes: logits.last(), stride: logits.quads() * 4, smoothing }
 }
 
 /// Logits, labels, the result, what mixed pictures have besides, and a scale.

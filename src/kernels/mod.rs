@@ -13,6 +13,7 @@ mod input;
 mod loss;
 mod norm;
 mod optim;
+mod params;
 mod pool;
 mod shape;
 mod source;
@@ -22,9 +23,12 @@ mod winograd;
 use std::ops::Range;
 
 pub use choices::{Choices, Method, candidates};
+pub use params::{Params, Scalar, Word};
 pub use shape::{ConvShape, Direction, busy};
 pub use source::{Kernel, Setting};
 pub use variants::ConvVariant;
+
+pub(crate) use params::words;
 
 use crate::gpu::{Family, HalfStorage, Target};
 use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES, Scratch};
@@ -52,8 +56,8 @@ pub struct Launch {
     pub kernel: Kernel,
     /// Ranges of memory for bindings 1, 2, ...; binding 0 is the parameter block.
     pub views: Vec<View>,
-    /// The parameter block, 32-bit words.
-    pub params: Vec<u32>,
+    /// The parameter block.
+    pub params: Params,
     /// Workgroups along x, y, z.
     pub workgroups: [u32; 3],
 }
@@ -232,27 +236,23 @@ impl<'g> Lowering<'g> {
         TooLarge { node: self.node.name.clone(), tensor, bytes: view.bytes }
     }
 
-    fn launch(&mut self, kernel: Kernel, views: Vec<View>, params: Vec<u32>, workgroups: [u32; 3]) {
+    fn launch(&mut self, kernel: Kernel, views: Vec<View>, params: Params, workgroups: [u32; 3]) {
         self.launches.push(Launch { kernel, views, params, workgroups });
     }
 
     /// Launches a kernel of `shared/each.wgsl`'s form over `count` elements; `count` becomes its first parameter.
-    fn each(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Vec<u32>) {
-        let mut all = vec![count as u32];
-        all.extend(params);
-        self.launch(kernel, views, all, fold(count.div_ceil(64)));
+    fn each(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Params) {
+        self.launch(kernel, views, params.counted(count), fold(count.div_ceil(64)));
     }
 
     /// Launches a kernel of `shared/team.wgsl`'s form over `count` sums; `count` becomes its first parameter.
-    fn team(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Vec<u32>) {
+    fn team(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Params) {
         let (team, workgroup) = match self.target.family {
             Family::Tiles => (TEAM, 256),
             Family::Registers => (1, 64),
         };
-        let mut all = vec![count as u32];
-        all.extend(params);
         let kernel = kernel.with("team", Setting::Number(team));
-        self.launch(kernel, views, all, fold((count * team).div_ceil(workgroup)));
+        self.launch(kernel, views, params.counted(count), fold((count * team).div_ceil(workgroup)));
     }
 
     /// Runs of images such that each of the maps' shares fits one binding and starts at an allowed offset.
@@ -336,41 +336,6 @@ fn activation(activation: Activation) -> Setting {
         Activation::Sigmoid => "sigmoid",
     })
 }
-
-/// A 32-bit word of a parameter block.
-trait Word {
-    fn word(self) -> u32;
-}
-
-impl Word for usize {
-    fn word(self) -> u32 {
-        self as u32
-    }
-}
-
-impl Word for i32 {
-    fn word(self) -> u32 {
-        self as u32
-    }
-}
-
-impl Word for u32 {
-    fn word(self) -> u32 {
-        self
-    }
-}
-
-impl Word for f32 {
-    fn word(self) -> u32 {
-        self.to_bits()
-    }
-}
-
-/// A parameter block from values of mixed types, in the order of the shader's struct.
-macro_rules! words {
-    ($($value:expr),* $(,)?) => { vec![$($crate::kernels::Word::word($value)),*] };
-}
-use words;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -27,7 +27,13 @@ fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors:
         let mut views: Vec<View> = maps.iter().map(|m| m.rows(&run)).collect();
         views.extend(vectors);
         views.push(l.workspace());
-        let params = words![quads, column_blocks, run.len(), reduction.chunk_rows, first_chunk];
+        let params = words! {
+            quads,
+            column_blocks,
+            rows: run.len(),
+            chunk_rows: reduction.chunk_rows,
+            first_chunk,
+        };
         l.launch(kernel.clone(), views, params, fold(chunks * column_blocks));
     }
 }
@@ -37,7 +43,13 @@ pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
     partial(l, &l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
-    let params = words![reduction.rows, reduction.chunk_rows, reduction.chunks, op.eps, op.momentum];
+    let params = words! {
+        rows: reduction.rows,
+        chunk_rows: reduction.chunk_rows,
+        chunks: reduction.chunks,
+        eps: op.eps,
+        momentum: op.momentum,
+    };
     l.team(Kernel::new("norm/merge_statistics"), views, quads, params);
     let vectors = [l.input(1).whole(), l.input(2).whole(), mean, inverse_deviation];
     normalize_rows(l, &vectors, op.activation);
@@ -56,8 +68,8 @@ fn normalize_rows(l: &mut Lowering<'_>, vectors: &[View; 4], function: Activatio
         let mut views = vec![x.rows(&run)];
         views.extend(vectors);
         views.push(y.rows(&run));
-        let kernel = normalize_kernel(l, false, function);
-        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * quads, words![quads, run.len()]);
+        let (kernel, rows) = (normalize_kernel(l, false, function), run.len());
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words! { quads, rows });
     }
 }
 
@@ -75,14 +87,20 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let function = activation(op.activation);
     partial(l, &l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
     let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
-    l.team(Kernel::new("norm/merge_gradients"), views, quads, words![reduction.chunks, reduction.rows as f32]);
+    l.team(
+        Kernel::new("norm/merge_gradients"),
+        views,
+        quads,
+        words! { chunks: reduction.chunks, rows: reduction.rows as f32 },
+    );
     for run in row_slices(&x, &reduction) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);
         views.extend([l.workspace(), dx.rows(&run)]);
         let kernel = l.kernel("norm/input_gradient").with("activation", function);
         let kernel = kernel.with("run", Setting::Number(RUN_ROWS));
-        l.each(kernel, views, run.len().div_ceil(RUN_ROWS) * quads, words![quads, run.len()]);
+        let rows = run.len();
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words! { quads, rows });
     }
 }
 
@@ -94,7 +112,7 @@ pub(super) fn batch_norm_inference(l: &mut Lowering<'_>, op: &BatchNormInference
         views.push(y.images(&run));
         let kernel = normalize_kernel(l, true, op.activation);
         let (quads, rows) = (x.spec.quads(), run.len() * x.pixels());
-        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words![quads, rows, op.eps]);
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words! { quads, rows, eps: op.eps });
     }
     Ok(())
 }
@@ -105,5 +123,5 @@ pub(super) fn fold_batch_norm(l: &mut Lowering<'_>, op: &FoldBatchNorm) {
     let mut views: Vec<View> = (0..5).map(|i| l.input(i).whole()).collect();
     views.extend([l.output(0).whole(), l.output(1).whole()]);
     let kernel = Kernel::new("norm/fold").with("depthwise", Setting::Flag(w.spec.layout == Layout::Depthwise));
-    l.each(kernel, views, w.vec4() + quads, words![w.vec4(), quads, op.eps]);
+    l.each(kernel, views, w.vec4() + quads, words! { weights: w.vec4(), quads, eps: op.eps });
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Kernel, Lowering, Operand, Setting, TooLarge, conv::size, words};
+use super::{Kernel, Lowering, Operand, Params, Setting, TooLarge, conv::size, words};
 use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, PixelChunks};
 
 pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
@@ -12,7 +12,8 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let mean = 1.0 / cut.pixels as f32;
     for run in l.image_slices(&[x, y])? {
         let (sums, scale) = if cut.chunks == 1 { (y.images(&run), mean) } else { (l.workspace(), 1.0) };
-        let params = words![quads, cut.pixels, cut.chunk_pixels, cut.chunks, scale];
+        let PixelChunks { pixels, chunk_pixels, chunks } = cut;
+        let params = words! { quads, pixels, chunk_pixels, chunks, scale };
         let count = run.len() * cut.chunks * quads;
         l.team(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
         sum_chunks(l, &cut, y, &run, mean);
@@ -23,13 +24,13 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
 /// Adds the chunks' sums of a run of images, which the workspace holds, where there is more than one chunk.
 pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>, run: &Range<usize>, scale: f32) {
     if cut.chunks > 1 {
-        let params = words![y.spec.quads(), cut.chunks, scale];
+        let params = words! { quads: y.spec.quads(), chunks: cut.chunks, scale };
         l.each(Kernel::new("pool/sum_chunks"), vec![l.workspace(), y.images(run)], y.vec4_in(run), params);
     }
 }
 
 pub(super) fn global_avg_grad(l: &mut Lowering<'_>, op: &GlobalAvgPoolGrad) -> Result<(), TooLarge> {
-    let params = words![l.output(0).spec.quads(), op.size[0] * op.size[1]];
+    let params = words! { quads: l.output(0).spec.quads(), pixels: op.size[0] * op.size[1] };
     gradient(l, "pool/global_avg_grad", op.addend, &params)
 }
 
@@ -37,24 +38,24 @@ pub(super) fn avg_2x2(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
     for run in l.image_slices(&[x, y])? {
         let views = vec![x.images(&run), y.images(&run)];
-        let params = words![x.spec.quads(), x.spec.shape[1], x.spec.shape[2]];
+        let params = words! { quads: x.spec.quads(), in_h: x.spec.shape[1], in_w: x.spec.shape[2] };
         l.each(l.kernel("pool/avg_2x2"), views, y.vec4_in(&run), params);
     }
     Ok(())
 }
 
 pub(super) fn avg_2x2_grad(l: &mut Lowering<'_>, op: &AvgPool2x2Grad) -> Result<(), TooLarge> {
-    let params = words![l.output(0).spec.quads(), op.size[0], op.size[1]];
+    let params = words! { quads: l.output(0).spec.quads(), in_h: op.size[0], in_w: op.size[1] };
     gradient(l, "pool/avg_2x2_grad", op.addend, &params)
 }
 
-fn gradient(l: &mut Lowering<'_>, template: &'static str, addend: bool, params: &[u32]) -> Result<(), TooLarge> {
+fn gradient(l: &mut Lowering<'_>, template: &'static str, addend: bool, params: &Params) -> Result<(), TooLarge> {
     let addend = addend.then(|| l.input(1));
     let maps: Vec<Operand<'_>> = [l.input(0), l.output(0)].into_iter().chain(addend).collect();
     for run in l.image_slices(&maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let kernel = l.kernel(template).with("addend", Setting::Flag(addend.is_some()));
-        l.each(kernel, views, maps[1].vec4_in(&run), params.to_vec());
+        l.each(kernel, views, maps[1].vec4_in(&run), params.clone());
     }
     Ok(())
 }
@@ -76,11 +77,12 @@ fn windows(
     maps: &[Operand<'_>],
     [map, windows]: [Operand<'_>; 2],
 ) -> Result<(), TooLarge> {
-    let ([h, w], [oh, ow]) = (size(&map), size(&windows));
+    let ([in_h, in_w], [out_h, out_w]) = (size(&map), size(&windows));
+    let params = words! { quads: map.spec.quads(), in_h, in_w, out_h, out_w };
     for run in l.image_slices(maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let count = maps[maps.len() - 1].vec4_in(&run);
-        l.each(l.kernel(template), views, count, words![map.spec.quads(), h, w, oh, ow]);
+        l.each(l.kernel(template), views, count, params.clone());
     }
     Ok(())
 }

@@ -99,24 +99,41 @@ pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
     let count = u.vec4() / op.tile.positions();
     let kernel =
         set(l.kernel_in_full("winograd/weights"), op.tile, l.target).with("flipped", Setting::Flag(op.flipped));
-    l.each(kernel, vec![w.whole(), u.whole()], count, words![count / columns, columns, op.tile.patch()]);
+    let params = words! { rows: count / columns, columns, n: op.tile.patch() };
+    l.each(kernel, vec![w.whole(), u.whole()], count, params);
 }
 
 pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
     let (x, v) = (l.input(0), l.output(0));
     let [_, height, width, _] = x.spec.as_map();
-    let [down, across] = tiles(op.tile, op.output(x.spec));
+    let [tiles_down, tiles_across] = tiles(op.tile, op.output(x.spec));
     let kernel = set(l.kernel_in_full("winograd/input"), op.tile, l.target);
-    let params = words![2 * x.spec.quads(), height, width, down, across, op.padding, op.tile.patch()];
+    let params = words! {
+        pairs: 2 * x.spec.quads(),
+        height,
+        width,
+        tiles_down,
+        tiles_across,
+        padding: op.padding as i32,
+        n: op.tile.patch(),
+    };
     l.each(kernel, vec![x.whole(), v.whole()], 2 * quads(&v), params);
 }
 
 pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
     let (m, y) = (l.input(0), l.output(0));
     let [_, height, width, _] = y.spec.as_map();
-    let [down, across] = tiles(op.tile, op.size);
+    let [tiles_down, tiles_across] = tiles(op.tile, op.size);
     let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile, l.target), &op.epilogue);
     let mut views = vec![m.whole(), y.whole()];
     views.extend((1..l.node.inputs.len()).map(|i| l.input(i).whole()));
-    l.each(kernel, views, quads(&m), words![y.spec.quads(), height, width, down, across, op.tile.patch()]);
+    let params = words! {
+        quads: y.spec.quads(),
+        height,
+        width,
+        tiles_down,
+        tiles_across,
+        n: op.tile.patch(),
+    };
+    l.each(kernel, views, quads(&m), params);
 }
