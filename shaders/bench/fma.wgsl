@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn main(@builtin(local_invocation_index) lane: u32) {
     let factor = vec4<f32>(p.factor);
     let addend = vec4<f32>(p.addend);

@@ -1,13 +1,14 @@
 // Two sums per channel over chunks of rows: the first step of batch norm, forward and backward.
 //
-// A workgroup takes one chunk of 8 quads, 128 contiguous bytes of a row. Thread t adds up quad t % 8 of the
-// chunk's eighth number t / 8; then the first eight threads add up in order what the others have. So few partial results leave
-// the workgroup while a whole GPU is busy.
+// A workgroup takes one chunk of {{ column_quads }} quads, {{ 16 * column_quads }} contiguous bytes of a row. Thread t adds up quad t % {{ column_quads }} of the
+// chunk's eighth number t / {{ column_quads }}; then the threads of the first eighth add up in order what the others have. So few
+// partial results leave the workgroup while a whole GPU is busy.
 //
 // The file that includes this says what is added up, `sum_rows`, and where it goes, `leave`.
+#set threads = 8 * column_quads
 struct Params {
     quads: u32,         // C / 4
-    column_blocks: u32, // of 8 quads
+    column_blocks: u32, // of {{ column_quads }} quads
     rows: u32,          // of this dispatch
     chunk_rows: u32,    // a multiple of 8
     first_chunk: u32,   // where this dispatch's chunks start
@@ -20,17 +21,17 @@ struct Sums {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-var<workgroup> first_sums: array<vec4<f32>, 64>; // [8 eighths][8 quads]
-var<workgroup> second_sums: array<vec4<f32>, 64>;
+var<workgroup> first_sums: array<vec4<f32>, {{ threads }}>; // [8 eighths][{{ column_quads }} quads]
+var<workgroup> second_sums: array<vec4<f32>, {{ threads }}>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let block = workgroup.y * workgroups.x + workgroup.x;
-    let column = block % p.column_blocks * 8u + thread % 8u;
+    let column = block % p.column_blocks * {{ column_quads }}u + thread % {{ column_quads }}u;
     let chunk = block / p.column_blocks;
     let begin = chunk * p.chunk_rows;
     if (begin >= p.rows) {
@@ -40,13 +41,13 @@ fn main(
     // A thread past the last quad repeats that one, for nothing.
     let c = min(column, p.quads - 1u);
     let eighth = p.chunk_rows / 8u;
-    let first = min(begin + thread / 8u * eighth, end);
+    let first = min(begin + thread / {{ column_quads }}u * eighth, end);
     var sums = sum_rows(c, begin, first, min(first + eighth, end));
     first_sums[thread] = sums.first;
     second_sums[thread] = sums.second;
     workgroupBarrier();
-    if (thread < 8u && column < p.quads) {
-        for (var other = thread + 8u; other < 64u; other += 8u) {
+    if (thread < {{ column_quads }}u && column < p.quads) {
+        for (var other = thread + {{ column_quads }}u; other < {{ threads }}u; other += {{ column_quads }}u) {
             sums.first += first_sums[other];
             sums.second += second_sums[other];
         }

@@ -18,10 +18,10 @@ fn each(i: u32) {
     leave(i, part(i, 0u));
 }
 #else
-#set teams = 256 // team
-var<workgroup> sums: array<Sum, 256>; // [member][i]
+#set teams = team_workgroup // team
+var<workgroup> sums: array<Sum, {{ team_workgroup }}>; // [member][i]
 
-@compute @workgroup_size(256)
+@compute @workgroup_size({{ team_workgroup }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -33,7 +33,7 @@ fn main(
         sum = part(i, thread / {{ teams }}u);
     }
     // The upper half hands over to the lower one. Where one round reads, the next does not write.
-    for (var half = 128u; half >= {{ teams }}u; half /= 2u) {
+    for (var half = {{ team_workgroup // 2 }}u; half >= {{ teams }}u; half /= 2u) {
         if (thread >= half && thread < 2u * half) {
             sums[thread] = sum;
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::{self, Dispatch, Gpu};
-use crate::kernels::{Kernel, Params, Setting, words};
+use crate::kernels::{EACH_WORKGROUP, Kernel, Params, Setting, words};
 
 /// Accumulators of an invocation of `bench/fma`, in vec4, and multiply-adds of each between two tests of the loop.
 const CHAINS: usize = 3;
@@ -16,7 +16,7 @@ const UNROLLED: usize = 8;
 /// 6.4 GFLOP a dispatch: some 0.3 ms on a GPU of 20 TFLOP/s, where launching it takes a hundredth of that.
 const ITERATIONS: u32 = 64;
 const WORKGROUPS: u32 = 8192;
-const WORKGROUP_LANES: u32 = 64;
+const THREADS: usize = 64;
 
 /// Bytes that are copied: one binding's worth, past every cache.
 const COPIED_BYTES: u64 = 128 << 20;
@@ -44,6 +44,7 @@ const COPIES: u32 = (COPIED_BYTES / 16) as u32 / STRIDES as u32;
 pub fn kernels() -> [(Kernel, Params); 2] {
     let fma = Kernel::new("bench/fma");
     let fma = fma.with("chains", Setting::Number(CHAINS)).with("unrolled", Setting::Number(UNROLLED));
+    let fma = fma.with("threads", Setting::Number(THREADS));
     let copy = Kernel::new("bench/copy").with("strides", Setting::Number(STRIDES));
     // The chains tend to addend / (1 - factor) = 2, far from -1 and from slow denormals.
     let fma_params = words! { factor: 0.5f32, addend: 1.0f32, never: -1.0f32, iterations: ITERATIONS };
@@ -65,18 +66,18 @@ impl Peaks {
             (&params, 256, bytemuck::cast_slice(&copy_params)),
         ])?;
 
-        let unused = gpu.allocate("peaks: no results", 4 * u64::from(WORKGROUP_LANES))?;
+        let unused = gpu.allocate("peaks: no results", 4 * THREADS as u64)?;
         let ranges = [(&params, 0, 16), (&unused, 0, unused.bytes())];
         let fma = gpu.bind(&pipelines[0], &ranges, [WORKGROUPS, 1, 1])?;
         let per_iteration = 2 * 4 * (CHAINS * UNROLLED) as u64;
-        let flops = u64::from(WORKGROUPS * WORKGROUP_LANES) * u64::from(ITERATIONS) * per_iteration;
+        let flops = u64::from(WORKGROUPS) * THREADS as u64 * u64::from(ITERATIONS) * per_iteration;
         let gflops = flops as f64 / shortest_s(gpu, &fma)? / 1e9;
 
         let [source, destination] =
             ["source", "destination"].map(|what| gpu.allocate(&format!("peaks: {what}"), COPIED_BYTES));
         let (source, destination) = (source?, destination?);
         let ranges = [(&params, 256, 16), (&source, 0, COPIED_BYTES), (&destination, 0, COPIED_BYTES)];
-        let copy = gpu.bind(&pipelines[1], &ranges, [COPIES / WORKGROUP_LANES, 1, 1])?;
+        let copy = gpu.bind(&pipelines[1], &ranges, [COPIES / EACH_WORKGROUP as u32, 1, 1])?;
         let gb_per_s = 2.0 * COPIED_BYTES as f64 / shortest_s(gpu, &copy)? / 1e9;
         Ok(Self { gflops, gb_per_s })
     }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Kernel, Params, fold, words};
+use super::{EACH_WORKGROUP, Kernel, Params, fold, words};
 
 /// The part of a picture that becomes the network's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,6 @@ impl Pass {
     /// A pass with an invocation a pixel.
     fn over(pixels: u32, params: Params) -> Self {
         let pixels = pixels as usize;
-        Self { params: params.counted(pixels), workgroups: fold(pixels.div_ceil(64)) }
+        Self { params: params.counted(pixels), workgroups: fold(pixels.div_ceil(EACH_WORKGROUP)) }
     }
 }

@@ -86,6 +86,12 @@ pub enum Place {
 /// invocation would fetch one after another, each half a microsecond away.
 const TEAM: usize = 64;
 
+/// Invocations of a workgroup of `shared/team.wgsl` on a GPU: a few teams.
+const TEAM_WORKGROUP: usize = 256;
+
+/// Invocations of a workgroup of `shared/each.wgsl`.
+pub(crate) const EACH_WORKGROUP: usize = 64;
+
 /// Kernel launches of one node, in order: for convolutions by the kernels that `choices` name.
 pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> Result<Vec<Launch>, TooLarge> {
     let node = &graph.nodes()[node];
@@ -242,14 +248,14 @@ impl<'g> Lowering<'g> {
 
     /// Launches a kernel of `shared/each.wgsl`'s form over `count` elements; `count` becomes its first parameter.
     fn each(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Params) {
-        self.launch(kernel, views, params.counted(count), fold(count.div_ceil(64)));
+        self.launch(kernel, views, params.counted(count), fold(count.div_ceil(EACH_WORKGROUP)));
     }
 
     /// Launches a kernel of `shared/team.wgsl`'s form over `count` sums; `count` becomes its first parameter.
     fn team(&mut self, kernel: Kernel, views: Vec<View>, count: usize, params: Params) {
         let (team, workgroup) = match self.target.family {
-            Family::Tiles => (TEAM, 256),
-            Family::Registers => (1, 64),
+            Family::Tiles => (TEAM, TEAM_WORKGROUP),
+            Family::Registers => (1, EACH_WORKGROUP),
         };
         let kernel = kernel.with("team", Setting::Number(team));
         self.launch(kernel, views, params.counted(count), fold((count * team).div_ceil(workgroup)));

@@ -17,10 +17,11 @@ fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<u
     (0..reduction.rows).step_by(step).map(|first| first..(first + step).min(reduction.rows)).collect()
 }
 
-/// Launches a kernel that leaves two sums per chunk and channel in the workspace.
-fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
+/// Launches a kernel of `norm/chunks.wgsl`'s form, which leaves two sums per chunk and channel in the workspace.
+fn partial(l: &mut Lowering<'_>, kernel: Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
     let quads = maps[0].spec.quads();
     let column_blocks = Reduction::column_blocks(maps[0].spec);
+    let kernel = kernel.with("column_quads", Setting::Number(Reduction::COLUMN_QUADS));
     for run in row_slices(&maps[0], reduction) {
         let chunks = run.len().div_ceil(reduction.chunk_rows);
         let first_chunk = run.start / reduction.chunk_rows;
@@ -41,7 +42,7 @@ fn partial(l: &mut Lowering<'_>, kernel: &Kernel, maps: &[Operand<'_>], vectors:
 pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     let (x, mean, inverse_deviation) = (l.input(0), l.output(1).whole(), l.output(2).whole());
     let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
-    partial(l, &l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
+    partial(l, l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words! {
         rows: reduction.rows,
@@ -85,7 +86,7 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
     let vectors: Vec<View> = (2..6).map(|i| l.input(i).whole()).collect();
     let function = activation(op.activation);
-    partial(l, &l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
+    partial(l, l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
     let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
     l.team(
         Kernel::new("norm/merge_gradients"),

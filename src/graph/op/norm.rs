@@ -26,7 +26,7 @@ impl Reduction {
     }
 
     /// Quads that a workgroup takes; see `shaders/norm/chunks.wgsl`.
-    const COLUMN_QUADS: usize = 8;
+    pub const COLUMN_QUADS: usize = 8;
 
     /// Workgroups side by side along a map's channels.
     pub fn column_blocks(map: &Spec) -> usize {
