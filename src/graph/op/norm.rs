@@ -9,7 +9,7 @@ use crate::graph::{Error, Layout, Node, Spec};
 pub struct Reduction {
     /// Rows of the map: `N * H * W`.
     pub rows: usize,
-    /// Rows in every chunk but perhaps the last: a multiple of 16, so that a chunk starts 256-byte aligned.
+    /// Rows in every chunk but perhaps the last: a multiple of 16, and so many that a chunk starts aligned in memory.
     pub chunk_rows: usize,
     /// Number of chunks.
     pub chunks: usize,
@@ -21,7 +21,11 @@ impl Reduction {
     pub fn over(map: &Spec) -> Self {
         let rows = map.rows();
         let chunks = (512 / Self::column_blocks(map)).max(1);
-        let chunk_rows = rows.div_ceil(chunks).next_multiple_of(16).clamp(64, super::MAX_LOOP_ITERATIONS);
+        // A row is a multiple of 16 bytes, but for an odd number of quads in f16, of 8 bytes each.
+        let row_bytes = map.quads() as u64 * map.quad_bytes();
+        let factor_bytes = if row_bytes.is_multiple_of(16) { 16 } else { 8 };
+        let aligned_rows = (super::OFFSET_ALIGNMENT_BYTES / factor_bytes) as usize;
+        let chunk_rows = rows.div_ceil(chunks).next_multiple_of(aligned_rows).clamp(64, super::MAX_LOOP_ITERATIONS);
         Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
     }
 
