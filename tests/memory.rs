@@ -8,8 +8,7 @@ use std::collections::HashSet;
 
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target};
-use resnet_rs::graph::op::Scratch;
-use resnet_rs::graph::plan::{Home, MemoryPlan};
+use resnet_rs::graph::plan::{Home, Scratch};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::kernels;
 use resnet_rs::models::{Config, EfficientNet, Input, Mode, Network, Preset, ResNet};
@@ -26,7 +25,7 @@ fn training_step(model: &str, batch: usize, res: usize) -> Step {
 /// Plans a graph, checks that no node finds what it writes in a slot with anything else that it touches, and returns how much
 /// larger the slots are than what lives in them at once.
 fn overhead(graph: &Graph, output: TensorId) -> f64 {
-    let plan = MemoryPlan::new(graph, &[output], kernels::busy(Target::TILES));
+    let plan = kernels::plan(graph, &[output], Target::TILES);
     let slot = |t: &TensorId| match plan.home(*t) {
         Some(Home::Slot(address)) => Some(address.slot),
         _ => None,
@@ -59,11 +58,11 @@ fn loss(step: &Step) -> TensorId {
 fn recomputing_takes_a_third_of_the_memory() {
     for (model, batch, res) in [("resnet-rs-50", 32, 160), ("resnet-rs-101", 8, 192)] {
         let step = training_step(model, batch, res);
-        let kept = MemoryPlan::new(&step.graph, &[loss(&step)], kernels::busy(Target::TILES)).bytes;
+        let kept = kernels::plan(&step.graph, &[loss(&step)], Target::TILES).bytes;
         let macs = |graph: &Graph| graph.nodes().iter().map(|n| n.cost(graph).macs).sum::<u64>() as f64;
         let macs_kept = macs(&step.graph);
         let step = step.recomputing().unwrap();
-        let recomputed = MemoryPlan::new(&step.graph, &[loss(&step)], kernels::busy(Target::TILES)).bytes;
+        let recomputed = kernels::plan(&step.graph, &[loss(&step)], Target::TILES).bytes;
         assert!(3 * recomputed.slots <= kept.slots, "{model}: {recomputed:?} instead of {kept:?}");
         assert!(macs(&step.graph) <= 1.15 * macs_kept, "{model}");
         assert!(overhead(&step.graph, loss(&step)) <= 1.05);
@@ -77,7 +76,7 @@ fn recomputing_leaves_frozen_parts_alone() {
     for frozen in 1..config.layers.parts().len() - 1 {
         let options = StepOptions { frozen, ..StepOptions::default() };
         let step = Step::build(&config, 8, [160; 2], PIXELS, &Classify::default(), &options).unwrap();
-        let bytes = |step: &Step| MemoryPlan::new(&step.graph, &[loss(step)], kernels::busy(Target::TILES)).bytes.slots;
+        let bytes = |step: &Step| kernels::plan(&step.graph, &[loss(step)], Target::TILES).bytes.slots;
         let of_frozen =
             |step: &Step| step.graph.nodes().iter().filter(|n| step.parts.of(&n.name) < Some(frozen)).count();
         let (kept, nodes) = (bytes(&step), of_frozen(&step));
@@ -135,7 +134,7 @@ fn recomputing_changes_no_bit() {
 }
 
 /// At the end of a block two wide maps and a narrow one live; the narrow ones before it do not always find a gap. At batch 1
-/// the scratch memory of sums in parts is as large as maps, and may lie beside none of its node's.
+/// the scratch memory of a sum's splits is as large as maps, and may lie beside none of its node's.
 #[test]
 fn slots_of_inference() {
     for (model, batch, res, limit) in

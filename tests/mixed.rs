@@ -9,7 +9,6 @@ mod synth;
 
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target};
-use resnet_rs::graph::plan::MemoryPlan;
 use resnet_rs::graph::{Precision, TensorId};
 use resnet_rs::kernels;
 use resnet_rs::models::{ActivationChoice, Config, Input, Preset, ResNet};
@@ -88,7 +87,7 @@ fn activations_take_little_more_than_half() {
         let slots = |precision| {
             let options = StepOptions { precision, ..StepOptions::default() };
             let step = Step::build(&config, batch, [res; 2], Input::Tensor, &Classify::default(), &options).unwrap();
-            MemoryPlan::new(&step.graph, &step.outputs(), kernels::busy(Target::TILES)).bytes.slots as f64
+            kernels::plan(&step.graph, &step.outputs(), Target::TILES).bytes.slots as f64
         };
         let share = slots(Precision::F16) / slots(Precision::F32);
         eprintln!("{model}, batch {batch}, {res} px: {share:.3} of f32's activation bytes");
@@ -160,8 +159,7 @@ fn recomputed_maps_are_stored_alike() {
         };
         let kept = step(Precision::F16, When::AtOnce);
         let rebuilt = step(Precision::F16, When::AtOnce).recomputing().unwrap();
-        let slots =
-            |step: &Step| MemoryPlan::new(&step.graph, &step.outputs(), kernels::busy(Target::TILES)).bytes.slots;
+        let slots = |step: &Step| kernels::plan(&step.graph, &step.outputs(), Target::TILES).bytes.slots;
         assert!(slots(&rebuilt) < slots(&kept));
         assert!(of(kept) == of(rebuilt));
     });

@@ -14,7 +14,7 @@
 #endif
 // The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding, bias, gate,
 // shortcut, and ReLU.
-// With more than one part, each sums over its own rows of taps, and stores a result of its own.
+// With more than one split, each sums over its own rows of taps, and stores a result of its own.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
@@ -54,11 +54,11 @@ fn main(
     let pixel_blocks = (walk.pixels + {{ own * lanes - 1 }}u) / {{ own * lanes }}u;
     let first_pixel = block % pixel_blocks * {{ own * lanes }}u;
     let column_block = block / pixel_blocks % walk.column_blocks;
-    let part = block / pixel_blocks / walk.column_blocks;
-    if (part >= walk.parts) {
+    let split = block / pixel_blocks / walk.column_blocks;
+    if (split >= walk.splits) {
         return;
     }
-    let part_rows = walk.taps_h / walk.parts; // a part has whole rows of taps
+    let split_rows = walk.taps_h / walk.splits; // a split has whole rows of taps
 #if lanes_along == "pixels"
     let column = column_block * {{ cols }}u;
 #set column_step = 1
@@ -118,9 +118,9 @@ fn main(
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
 #endfor
-    var ty = part * part_rows;
+    var ty = split * split_rows;
     var tx = 0u;
-    for (var tap = ty * walk.taps_w; tap < (part + 1u) * part_rows * walk.taps_w; tap++) {
+    for (var tap = ty * walk.taps_w; tap < (split + 1u) * split_rows * walk.taps_w; tap++) {
         let dy = walk.in_y0 + i32(ty) * walk.tap_step;
         let dx = walk.in_x0 + i32(tx) * walk.tap_step;
 #for o in range(own)
@@ -175,7 +175,8 @@ fn main(
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
-    var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_quads + part * walk.part_size;
+    var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_quads
+        + split * walk.split_size;
 #endfor
     // In loops, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
 #if lanes_along == "pixels"

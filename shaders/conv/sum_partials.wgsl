@@ -1,5 +1,5 @@
 // Adds partial results in order, and does to the sum what the kernel that made them would have done:
-// y[i] = epilogue(sum over r of partial[r, i]). For weight gradients in runs and convolutions in parts.
+// y[i] = epilogue(sum over r of partial[r, i]). For weight gradients in runs and convolutions in splits.
 // i: a quad of y.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
@@ -7,7 +7,7 @@
 
 struct Params {
     count: u32,     // quads in y
-    parts: u32,
+    splits: u32,
     image: u32,     // quads in an image of y
     out_quads: u32, // channels of y / 4
 }
@@ -20,7 +20,7 @@ struct Params {
 
 fn each(i: u32) {
     var sum = vec4<f32>(0.0);
-    for (var r = 0u; r < p.parts; r++) {
+    for (var r = 0u; r < p.splits; r++) {
         sum += from_full(partial[r * p.count + i]);
     }
     y[i] = narrow(finish(sum, i / p.image, i % p.out_quads, i));

@@ -14,7 +14,7 @@
 //      component may touch the others. By the exclusive or eight threads write to eight different groups of banks;
 //   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
 #if split
-// This one computes a part of the sequence only: conv/sum_partials adds the parts and does what is left.
+// This one computes a split of the sequence only: conv/sum_partials adds the splits and does what is left.
 #endif
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
@@ -47,10 +47,10 @@ fn main(
     block /= walk.column_blocks;
 #if split
     let pixel_blocks = (walk.pixels + {{ rows - 1 }}u) / {{ rows }}u;
-    let part = block / pixel_blocks;
+    let split = block / pixel_blocks;
     let first_pixel = block % pixel_blocks * {{ rows }}u;
-    let first = part * walk.part_length;
-    let end = min(first + walk.part_length, walk.taps_h * walk.taps_w * walk.in_quads);
+    let first = split * walk.split_length;
+    let end = min(first + walk.split_length, walk.taps_h * walk.taps_w * walk.in_quads);
 #else
     let first_pixel = block * {{ rows }}u;
     let first = 0u;
@@ -162,7 +162,7 @@ fn main(
             let column{{ c }} = first_column + tx + {{ 8 * c }}u;
             if (column{{ c }} < walk.out_quads) {
 #if split
-                y[part * walk.part_size + out + column{{ c }}] = sum{{ r }}_{{ c }};
+                y[split * walk.split_size + out + column{{ c }}] = sum{{ r }}_{{ c }};
 #else
                 y[out + column{{ c }}] = narrow(finish(sum{{ r }}_{{ c }}, image, column{{ c }}, out + column{{ c }}));
 #endif

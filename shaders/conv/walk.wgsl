@@ -30,9 +30,9 @@ struct Walk {
     in_quads: u32,      // input channels / 4
     out_quads: u32,     // output channels / 4
     column_blocks: u32, // workgroups side by side along the output channels
-    parts: u32,         // where the sequence of taps and quads is cut into parts, each with a result of its own
-    part_length: u32,   // elements of the sequence in a part
-    part_size: u32,     // vec4 in a part's result
+    splits: u32,        // of the sequence of taps and quads, each with a result of its own
+    split_length: u32,  // elements of the sequence in a split
+    split_size: u32,    // vec4 in a split's result
     // For the kernels of CPU adapters alone; the others know when their text is made.
     has_bias: u32,      // whether there is such an operand; if not, some other buffer stands in its place
     has_gate: u32,

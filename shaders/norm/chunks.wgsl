@@ -1,8 +1,9 @@
 // Two sums per channel over chunks of rows: the first step of batch norm, forward and backward.
 //
-// A workgroup takes one chunk of {{ column_quads }} quads, {{ 16 * column_quads }} contiguous bytes of a row. Thread t adds up quad t % {{ column_quads }} of the
-// chunk's eighth number t / {{ column_quads }}; then the threads of the first eighth add up in order what the others have. So few
-// partial results leave the workgroup while a whole GPU is busy.
+// A workgroup takes one chunk of {{ column_quads }} quads, {{ 16 * column_quads }} contiguous bytes of a row. Thread t
+// adds up quad t % {{ column_quads }} of the chunk's eighth number t / {{ column_quads }}; then the threads of the
+// first eighth add up in order what the others have. So few partial results leave the workgroup while a whole GPU is
+// busy.
 //
 // The file that includes this says what is added up, `sum_rows`, and where it goes, `leave`.
 #set threads = 8 * column_quads

@@ -1,5 +1,6 @@
-// Runs each(i) for every i below p.count, one invocation each, {{ each_workgroup }} to a workgroup. Counts past 65,535 workgroups, the limit
-// of one dispatch dimension, are folded into a second dimension by the host, so the last row of workgroups may overshoot.
+// Runs each(i) for every i below p.count, one invocation each, {{ each_workgroup }} to a workgroup. Counts past 65,535
+// workgroups, the limit of one dispatch dimension, are folded into a second dimension by the host, so the last row of
+// workgroups may overshoot.
 @compute @workgroup_size({{ each_workgroup }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,

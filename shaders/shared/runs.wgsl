@@ -1,5 +1,5 @@
 // How the sum of a weight gradient over the pixels of a batch is cut into runs of consecutive lines: several whole images, or a part of
-// one (graph::op::Runs). Each run leaves a whole result of its own, and conv/sum_partials adds them in order.
+// one (src/kernels/splits.rs). Each run leaves a whole result of its own, and conv/sum_partials adds them in order.
 //
 // The parameter block {{ params }} of the file that includes this has
 //     images          of this dispatch

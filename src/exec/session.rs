@@ -73,7 +73,7 @@ impl Session {
         let tuned = Choices::of(gpu.tuning());
         let choices = options.choices.unwrap_or(&tuned);
         choices.rewrite(&mut graph, gpu.target())?;
-        let plan = MemoryPlan::new(&graph, outputs, kernels::busy(gpu.target()));
+        let plan = kernels::plan(&graph, outputs, gpu.target());
         let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
         for &node in &order {

@@ -6,10 +6,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::op::{Scratch, Workgroups};
 pub use super::pack::Address;
 use super::pack::{Packing, Span, live_peak, pack};
 use super::{Graph, NodeId, Role, TensorId};
+
+/// A range of a node's scratch memory. There are two, since a kernel cannot write to a buffer of which it reads another
+/// part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scratch {
+    /// What most nodes have, if any.
+    Workspace,
+    /// Partial results of a node whose kernels read the workspace beside.
+    Partials,
+}
+
+impl Scratch {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Workspace, Self::Partials];
+}
 
 /// Where a tensor lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +78,9 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans a graph whose `outputs` are to be read after a run, for a device that so many workgroups keep `busy`.
-    pub fn new(graph: &Graph, outputs: &[TensorId], busy: Workgroups) -> Self {
+    /// Plans a graph whose `outputs` are to be read after a run. `scratch_bytes` returns the size of a range of scratch
+    /// memory that a node's kernels need while it runs, 0 for none; `kernels::plan` passes those of a target.
+    pub fn new(graph: &Graph, outputs: &[TensorId], scratch_bytes: impl Fn(NodeId, Scratch) -> u64) -> Self {
         let setup = constant_nodes(graph);
         let in_setup: HashSet<NodeId> = setup.iter().copied().collect();
         let steps = (0..graph.nodes().len()).filter(|i| !in_setup.contains(i)).collect::<Vec<_>>();
@@ -90,7 +105,7 @@ impl MemoryPlan {
         }
 
         let order: Vec<NodeId> = setup.iter().chain(&steps).copied().collect();
-        let (users, spans) = lifetimes(graph, &order, &homes, busy);
+        let (users, spans) = lifetimes(graph, &order, &homes, scratch_bytes);
         let Packing { slots, addresses, .. } = pack(&spans, &apart(graph, &users));
         bytes.live_peak = live_peak(&spans);
         bytes.slots = slots.iter().sum();
@@ -146,7 +161,7 @@ fn lifetimes(
     graph: &Graph,
     order: &[NodeId],
     homes: &HashMap<TensorId, Home>,
-    busy: Workgroups,
+    scratch_bytes: impl Fn(NodeId, Scratch) -> u64,
 ) -> (Vec<User>, Vec<Span>) {
     let mut last_use: HashMap<TensorId, usize> = HashMap::new();
     for (at, &i) in order.iter().enumerate() {
@@ -160,7 +175,7 @@ fn lifetimes(
             users.push((User::Tensor(t), Span { first, last, bytes: graph.spec(t).bytes() }));
         }
         for which in Scratch::ALL {
-            let bytes = node.scratch_bytes(graph, which, busy);
+            let bytes = scratch_bytes(i, which);
             if bytes > 0 {
                 users.push((User::Scratch(i, which), Span { first, last: first, bytes }));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::shape::{ConvShape, busy};
+use super::shape::ConvShape;
 use super::variants::{ConvVariant, variants};
 use super::winograd;
 use crate::gpu::{Target, Tuning};
@@ -79,7 +79,7 @@ impl Choices {
     /// As [`Self::rewrite`].
     pub fn plan(&self, mut graph: Graph, outputs: &[TensorId], target: Target) -> Result<MemoryPlan, Error> {
         self.rewrite(&mut graph, target)?;
-        Ok(MemoryPlan::new(&graph, outputs, busy(target)))
+        Ok(super::plan(&graph, outputs, target))
     }
 
     /// How a convolution in f32 is computed.
@@ -130,7 +130,7 @@ mod tests {
         graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node, Target::TILES)).collect()
     }
 
-    /// Neither a GPU that claims thousands of compute units nor one of a single unit may get parts beyond a binding.
+    /// Neither a GPU that claims thousands of compute units nor one of a single unit may get splits beyond a binding.
     #[test]
     fn any_number_of_compute_units_is_served() {
         let config = Preset::find("resnet-rs-50").unwrap().config(1000);
@@ -189,7 +189,7 @@ mod tests {
             stride: 2,
             padding: Padding::Even(1),
             out_channels: 100,
-            parts: 1,
+            splits: 1,
         };
         assert_eq!(shape.to_string(), "input gradient 3x1 stride 2 padding 1, 2x40x30x64 to 100");
         assert_eq!((shape.pixels(), shape.in_quads(), shape.out_quads()), (2 * 20 * 15, 25, 16));

@@ -1,8 +1,12 @@
 //! Convolution and its gradients.
 
-use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, busy, fold, words};
+use super::shape::{ConvShape, Direction};
+use super::splits::{self, Runs};
+use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
-use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Scratch};
+use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+use crate::graph::plan::Scratch;
+use crate::graph::{Graph, Node};
 
 /// Where a launch's views are those of the weights, and of the epilogue's operands: bias, gate, shortcut.
 const WEIGHTS: usize = 1;
@@ -27,12 +31,12 @@ struct Walk {
 }
 
 impl Walk {
-    /// With more than one part, a part of the sum each, of bare sums, goes to the output, one after the other.
+    /// With more than one split, the output receives each split's bare sums, one after another.
     fn launch(
         &self,
         l: &Lowering<'_>,
         variant: ConvVariant,
-        parts: usize,
+        splits: usize,
         epilogue: &Epilogue,
         mut views: Vec<View>,
     ) -> Launch {
@@ -43,7 +47,7 @@ impl Walk {
         let kernel = match variant {
             ConvVariant::Tiles(tile) => {
                 let kernel = tile.set(kernel("conv/tiles")).with("strided", Setting::Flag(self.out_step > 1));
-                with_epilogue(kernel.with("split", Setting::Flag(parts > 1)), epilogue)
+                with_epilogue(kernel.with("split", Setting::Flag(splits > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
                 // This kernel decides about its epilogue, but for activations other than ReLU, as it runs. Something must be bound in
@@ -58,10 +62,11 @@ impl Walk {
             }
         };
         let sequence = self.taps[0] * self.taps[1] * self.in_quads;
-        // As many parts as rows of taps have one each. Others end where they may: tiles take four elements at a time.
-        let part_length = match parts {
-            _ if parts == self.taps[0] => self.taps[1] * self.in_quads,
-            _ => sequence.div_ceil(parts).next_multiple_of(4),
+        // Where there are as many splits as rows of taps, each has one row. Others end where they may: tiles take four
+        // elements at a time.
+        let split_length = match splits {
+            _ if splits == self.taps[0] => self.taps[1] * self.in_quads,
+            _ => sequence.div_ceil(splits).next_multiple_of(4),
         };
         let column_blocks = self.out_quads.div_ceil(block_quads);
         let params = words! {
@@ -86,15 +91,15 @@ impl Walk {
             in_quads: self.in_quads,
             out_quads: self.out_quads,
             column_blocks,
-            parts,
-            part_length,
-            part_size: self.images * self.out[0] * self.out[1] * self.out_quads,
+            splits,
+            split_length,
+            split_size: self.images * self.out[0] * self.out[1] * self.out_quads,
             has_bias: u32::from(epilogue.bias),
             has_gate: u32::from(epilogue.gate),
             has_shortcut: u32::from(epilogue.shortcut),
             rectified: u32::from(rectified),
         };
-        Launch { kernel, views, params, workgroups: fold(parts * pixels.div_ceil(block_pixels) * column_blocks) }
+        Launch { kernel, views, params, workgroups: fold(splits * pixels.div_ceil(block_pixels) * column_blocks) }
     }
 }
 
@@ -106,10 +111,11 @@ pub(super) fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
         .with("activation", activation(epilogue.activation))
 }
 
-/// Adds partial results of `y`, a map or a run of its images, or weights; `rest` are the epilogue's operands.
+/// Adds the splits' partial results of `y`, a map or a run of its images, or weights; `rest` are the epilogue's
+/// operands.
 pub(super) fn sum_partials(
     l: &mut Lowering<'_>,
-    parts: usize,
+    splits: usize,
     epilogue: &Epilogue,
     [partial, y]: [View; 2],
     rest: &[View],
@@ -119,7 +125,18 @@ pub(super) fn sum_partials(
     let kernel = with_epilogue(l.kernel_storing(output.spec.dtype, "conv/sum_partials"), epilogue);
     let views = [&[partial, y], rest].concat();
     let count = (y.bytes / output.spec.quad_bytes()) as usize;
-    l.each(kernel, views, count, words! { parts, image, out_quads: output.spec.quads() });
+    l.each(kernel, views, count, words! { splits, image, out_quads: output.spec.quads() });
+}
+
+/// As [`super::scratch_bytes`], of a node that runs as a convolution of this shape.
+pub(super) fn scratch_bytes(graph: &Graph, node: &Node, shape: &ConvShape, which: Scratch) -> u64 {
+    match (shape.direction, which) {
+        (Direction::Forward | Direction::WeightGrad, Scratch::Workspace)
+        | (Direction::InputGrad, Scratch::Partials) => splits::partial_bytes(shape.splits, graph.spec(node.outputs[0])),
+        // The kernel with its channels exchanged.
+        (Direction::InputGrad, Scratch::Workspace) => graph.spec(node.inputs[1]).bytes(),
+        (Direction::Products, _) | (Direction::Forward | Direction::WeightGrad, Scratch::Partials) => 0,
+    }
 }
 
 pub(super) fn size(map: &Operand<'_>) -> [usize; 2] {
@@ -139,7 +156,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     let padding = op.padding.before(size(&x), taps, op.stride);
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
-    let parts = op.parts(w.spec, y.spec, busy(l.target));
+    let splits = splits::of_forward(w.spec, y.spec, l.target);
     for run in l.image_slices(&maps)? {
         let walk = Walk {
             images: run.len(),
@@ -160,10 +177,10 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
         let bias = op.epilogue.bias.then(|| l.input(2).whole());
         let rest: Vec<View> = bias.into_iter().chain(maps[2..].iter().map(|m| m.images(&run))).collect();
         let mut views = vec![x.images(&run), w.whole(), y.images(&run)];
-        if parts > 1 {
+        if splits > 1 {
             views[2] = l.workspace();
-            l.launches.push(walk.launch(l, variant, parts, &Epilogue::NONE, views));
-            sum_partials(l, parts, &op.epilogue, [l.workspace(), y.images(&run)], &rest);
+            l.launches.push(walk.launch(l, variant, splits, &Epilogue::NONE, views));
+            sum_partials(l, splits, &op.epilogue, [l.workspace(), y.images(&run)], &rest);
         } else {
             views.extend(rest);
             l.launches.push(walk.launch(l, variant, 1, &op.epilogue, views));
@@ -173,7 +190,7 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
 }
 
 /// The matrix products of Winograd's algorithm, as one convolution by a kernel of as many rows as there are products: each row is a
-/// part of the sum, and the parts are what is wanted.
+/// split of the sum, and the splits' results are what is wanted.
 pub(super) fn products(l: &mut Lowering<'_>) {
     let (v, u, m) = (l.input(0), l.input(1), l.output(0));
     let [_, positions, tiles, _] = v.spec.as_map();
@@ -201,8 +218,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
     let kernel = taps(&w);
     let padding = op.padding.before(op.size, kernel, op.stride);
-    let (exchanged, partial) = (l.workspace(), l.scratch(Scratch::Partials));
-    let parts = op.parts(w.spec, dx.spec, busy(l.target));
+    let exchanged = l.workspace();
+    let splits = splits::of_input_grad(op, w.spec, dx.spec, l.target);
     let params = words! {
         in_quads: dx.spec.quads(),
         out_quads: dy.spec.quads(),
@@ -244,17 +261,17 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 out_quads: dx.spec.quads(),
             };
             let mut views = vec![dy.images(&run), exchanged, dx.images(&run)];
-            if parts > 1 {
-                views[2] = partial;
-                l.launches.push(walk.launch(l, variant, parts, &Epilogue::NONE, views));
+            if splits > 1 {
+                views[2] = l.scratch(Scratch::Partials);
+                l.launches.push(walk.launch(l, variant, splits, &Epilogue::NONE, views));
             } else {
                 views.extend(addend.map(|a| a.images(&run)));
                 l.launches.push(walk.launch(l, variant, 1, &epilogue, views));
             }
         }
-        if parts > 1 {
+        if splits > 1 {
             let rest: Vec<View> = addend.map(|a| a.images(&run)).into_iter().collect();
-            sum_partials(l, parts, &epilogue, [partial, dx.images(&run)], &rest);
+            sum_partials(l, splits, &epilogue, [l.scratch(Scratch::Partials), dx.images(&run)], &rest);
         }
     }
     Ok(())
@@ -269,7 +286,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         Family::Tiles => (1, kernel_h * kernel_w * in_quads),
         Family::Registers => (kernel_h * kernel_w, in_quads),
     };
-    let runs = op.runs(x.spec, dy.spec, busy(l.target));
+    let runs = Runs::of_weight_grad(op, x.spec, dy.spec, l.target);
     let [top, left] = op.padding.before([in_h, in_w], op.kernel, op.stride);
     let variant = l.variant();
     let kernel = match variant {

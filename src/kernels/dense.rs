@@ -1,11 +1,29 @@
 //! Linear layers.
 
 use super::{Kernel, Lowering, TooLarge, activation, conv, words};
-use crate::graph::op::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
+use crate::graph::op::{ActivationGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Linear, Padding};
+use crate::graph::{DType, Spec};
+
+/// Rows from which a layer runs as a matrix product. With fewer, reading the weights is what takes time.
+const ROWS_OF_A_PRODUCT: usize = 8;
+
+/// The layer as a 1x1 convolution over maps of one pixel, whose kernels run instead where there are rows enough.
+/// Weights in half precision stay apart: features are f32 always, and a convolution's operands are stored alike.
+pub(super) fn as_convolution(op: &Linear, x: &Spec, w: &Spec) -> Option<Conv2d> {
+    let epilogue = Epilogue { bias: true, activation: op.activation, ..Epilogue::NONE };
+    (x.rows() >= ROWS_OF_A_PRODUCT && w.dtype == DType::F32).then_some(Conv2d { epilogue, ..Conv2d::new(1, 0) })
+}
+
+/// The input gradient of a layer as that of such a convolution.
+pub(super) const INPUT_GRAD: Conv2dInputGrad =
+    Conv2dInputGrad { stride: 1, padding: Padding::NONE, size: [1, 1], addend: false };
+
+/// The weight gradient of a layer as that of such a convolution.
+pub(super) const WEIGHT_GRAD: Conv2dWeightGrad = Conv2dWeightGrad { stride: 1, padding: Padding::NONE, kernel: [1, 1] };
 
 pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
-    if let Some(product) = op.as_convolution(x.spec, l.input(1).spec) {
+    if let Some(product) = as_convolution(op, x.spec, l.input(1).spec) {
         return conv::forward(l, &product);
     }
     let kernel = l.kernel_with_weights("dense/linear", l.input(1).spec).with("activation", activation(op.activation));
@@ -15,11 +33,11 @@ pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> 
 }
 
 pub(super) fn linear_input_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
-    conv::input_grad(l, &LinearInputGrad::AS_CONVOLUTION)
+    conv::input_grad(l, &INPUT_GRAD)
 }
 
 pub(super) fn linear_weight_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
-    conv::weight_grad(l, &LinearWeightGrad::AS_CONVOLUTION)?;
+    conv::weight_grad(l, &WEIGHT_GRAD)?;
     let (dy, db) = (l.input(1), l.output(1));
     let views = vec![dy.whole(), db.whole()];
     l.team(Kernel::new("dense/bias_grad"), views, db.vec4(), words! { rows: dy.spec.rows() });

@@ -1,7 +1,8 @@
 //! Depthwise convolution and its gradients.
 
 use super::conv::{size, sum_partials};
-use super::{Kernel, Lowering, Setting, TooLarge, View, activation, busy, words};
+use super::splits::Runs;
+use super::{Kernel, Lowering, Setting, TooLarge, View, activation, words};
 use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Epilogue};
 
 /// Pixels down and across of a map that an invocation computes, of one quad. Twice as many each way would halve the loads once
@@ -70,7 +71,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &DepthwiseWeightGrad) -> Res
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
     let ([in_h, in_w], [out_h, out_w], quads) = (size(&x), size(&dy), x.spec.quads());
     let [top, left] = op.padding.before([in_h, in_w], op.kernel, op.stride);
-    let runs = op.runs(x.spec, dy.spec, busy(l.target));
+    let runs = Runs::of_depthwise(op, x.spec, dy.spec, l.target);
     let partial: View = if runs.count > 1 { l.workspace() } else { dw.whole() };
     let kernel = shaped(l.kernel("depthwise/weight_grad"), op.kernel, op.stride, TILE);
     for slice in l.image_slices_by(&[x, dy], runs.images)? {

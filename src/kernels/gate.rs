@@ -1,8 +1,8 @@
 //! Gates, dropped branches, and the residual addition.
 
-use super::pool::sum_chunks;
+use super::pool::{PixelChunks, sum_chunks};
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, words};
-use crate::graph::op::{Dropout, DropoutScope, Fill, PixelChunks, ScaleAdd, ScaleAddGrad};
+use crate::graph::op::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 
 pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLarge> {
     let maps: Vec<Operand<'_>> =

@@ -15,8 +15,10 @@ mod norm;
 mod optim;
 mod params;
 mod pool;
+mod scratch;
 mod shape;
 mod source;
+mod splits;
 mod variants;
 mod winograd;
 
@@ -24,14 +26,16 @@ use std::ops::Range;
 
 pub use choices::{Choices, Method, candidates};
 pub use params::{Params, Scalar, Word};
-pub use shape::{ConvShape, Direction, busy};
+pub use scratch::{plan, scratch_bytes};
+pub use shape::{ConvShape, Direction};
 pub use source::{Kernel, Setting};
 pub use variants::ConvVariant;
 
 pub(crate) use params::words;
 
 use crate::gpu::{Family, HalfStorage, Target};
-use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES, Scratch};
+use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
+use crate::graph::plan::Scratch;
 use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, TensorId};
 
 /// Why a node has no kernels.
@@ -94,9 +98,8 @@ pub(crate) const EACH_WORKGROUP: usize = 64;
 
 /// Kernel launches of one node, in order: for convolutions by the kernels that `choices` name.
 pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> Result<Vec<Launch>, TooLarge> {
-    let node = &graph.nodes()[node];
-    let mut l = Lowering { graph, node, target, choices, launches: Vec::new() };
-    match &node.op {
+    let mut l = Lowering { graph, id: node, node: &graph.nodes()[node], target, choices, launches: Vec::new() };
+    match &l.node.op {
         Op::Standardize(op) => input::standardize(&mut l, op),
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
         Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
@@ -146,6 +149,7 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
 /// A node on its way to launches.
 struct Lowering<'g> {
     graph: &'g Graph,
+    id: NodeId,
     node: &'g Node,
     target: Target,
     choices: &'g Choices,
@@ -188,11 +192,9 @@ impl<'g> Lowering<'g> {
     }
 
     fn scratch(&self, which: Scratch) -> View {
-        View {
-            place: Place::Scratch(which),
-            offset: 0,
-            bytes: self.node.scratch_bytes(self.graph, which, busy(self.target)),
-        }
+        let bytes = scratch_bytes(self.graph, self.id, which, self.target);
+        assert!(bytes > 0, "{}: its kernels use scratch memory that was not asked for", self.node.name);
+        View { place: Place::Scratch(which), offset: 0, bytes }
     }
 
     /// A kernel that reads or writes maps or weights in either precision; see `shaders/shared/storage.wgsl`.
@@ -348,9 +350,11 @@ fn activation(activation: Activation) -> Setting {
 mod tests {
     use super::*;
     use crate::graph::Precision;
+    use crate::graph::StateKind;
     use crate::graph::half::{store_half, store_half_maps};
     use crate::graph::op::{BatchNorm, BatchNormGrad};
     use crate::models::{Config, Input, Mode, Network};
+    use crate::train::task::Classify;
     use crate::train::{Step, StepOptions};
 
     const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.2; 3] };
@@ -375,7 +379,7 @@ mod tests {
         assert_cut_into_aligned_slices(&inference);
         for precision in [Precision::F32, Precision::F16] {
             let options = StepOptions { precision, ..StepOptions::default() };
-            let step = Step::build(&config, 64, [401, 401], PIXELS, &options).unwrap();
+            let step = Step::build(&config, 64, [401, 401], PIXELS, &Classify::default(), &options).unwrap();
             assert_cut_into_aligned_slices(&step.graph);
         }
     }
@@ -388,7 +392,8 @@ mod tests {
         let x = g.input("x", Spec::channels([62, 401, 401, 12])).unwrap();
         let vector = || Spec::channels([12]);
         let [gamma, beta] = ["gamma", "beta"].map(|name| g.input(name, vector()).unwrap());
-        let [mean, variance] = ["mean", "variance"].map(|name| g.state(name.into(), vector(), 0.0).unwrap());
+        let [mean, variance] =
+            ["mean", "variance"].map(|name| g.state(name.into(), vector(), StateKind::Statistic, 0.0).unwrap());
         let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
         let made = g.apply("norm", norm, &[x, gamma, beta], &[mean, variance]).unwrap();
         let inputs = [x, made[0], gamma, beta, made[1], made[2]];

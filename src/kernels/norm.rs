@@ -2,12 +2,53 @@
 
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::graph::op::{
-    BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, Normalize, Reduction,
+    BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, MAX_LOOP_ITERATIONS, Normalize,
+    OFFSET_ALIGNMENT_BYTES,
 };
-use crate::graph::{Activation, Layout};
+use crate::graph::{Activation, Layout, Spec};
 
 /// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of them.
 const RUN_ROWS: usize = 4;
+
+/// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reduction {
+    /// Rows of the map: `N * H * W`.
+    pub(super) rows: usize,
+    /// Rows in every chunk but perhaps the last: a multiple of 16, or of 32 where a chunk must be that long to start
+    /// aligned in memory. `norm/chunks.wgsl` needs a multiple of 8.
+    pub(super) chunk_rows: usize,
+    /// Number of chunks.
+    pub(super) chunks: usize,
+}
+
+impl Reduction {
+    /// Quads that a workgroup of `norm/chunks.wgsl` takes.
+    const COLUMN_QUADS: usize = 8;
+
+    /// Chunks that give 512 workgroups of 8 quads each, of 64 rows at least: plenty of parallel
+    /// work with few partial results to merge.
+    pub(super) fn over(map: &Spec) -> Self {
+        let rows = map.rows();
+        let chunks = (512 / Self::column_blocks(map)).max(1);
+        // A row is a multiple of 16 bytes, but for an odd number of quads in f16, of 8 bytes each.
+        let row_bytes = map.quads() as u64 * map.quad_bytes();
+        let factor_bytes = if row_bytes.is_multiple_of(16) { 16 } else { 8 };
+        let aligned_rows = (OFFSET_ALIGNMENT_BYTES / factor_bytes) as usize;
+        let chunk_rows = rows.div_ceil(chunks).next_multiple_of(aligned_rows).clamp(64, MAX_LOOP_ITERATIONS);
+        Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
+    }
+
+    /// Workgroups side by side along a map's channels.
+    fn column_blocks(map: &Spec) -> usize {
+        map.quads().div_ceil(Self::COLUMN_QUADS)
+    }
+
+    /// Bytes of two partial results per chunk and channel.
+    pub(super) fn scratch_bytes(map: &Spec) -> u64 {
+        (Self::over(map).chunks * 2 * map.quads() * 16) as u64
+    }
+}
 
 /// Runs of rows, each a whole number of chunks, that fit one binding.
 fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<usize>> {

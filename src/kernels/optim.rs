@@ -1,7 +1,21 @@
 //! The optimiser.
 
 use super::{Kernel, Lowering, Setting, View, fold, words};
+use crate::graph::Spec;
 use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
+
+/// Quads of a chunk of a squared norm, each summed by one workgroup.
+const NORM_CHUNK: usize = 4096;
+
+/// Chunks of a tensor's squared norm.
+fn norm_chunks(x: &Spec) -> usize {
+    ((x.bytes() / x.quad_bytes()) as usize).div_ceil(NORM_CHUNK)
+}
+
+/// Bytes of the sums of a tensor's chunks.
+pub(super) fn scratch_bytes(x: &Spec) -> u64 {
+    4 * norm_chunks(x) as u64
+}
 
 pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
     let gradient = l.input(0);
@@ -31,9 +45,9 @@ fn in_place(l: &mut Lowering<'_>, template: &'static str) {
 
 pub(super) fn squared_norm(l: &mut Lowering<'_>, op: &SquaredNorm) {
     let (x, total) = (l.input(0), l.output(0));
-    let chunks = SquaredNorm::chunks(x.spec);
+    let chunks = norm_chunks(x.spec);
     let views = vec![x.whole(), l.input(1).whole(), l.workspace()];
-    let params = words! { count: x.vec4(), chunk: SquaredNorm::CHUNK };
+    let params = words! { count: x.vec4(), chunk: NORM_CHUNK };
     l.launch(l.kernel_in_full("optim/squares"), views, params, fold(chunks));
     let mut views: Vec<View> = vec![l.workspace(), total.whole()];
     views.extend(op.chained.then(|| l.input(2).whole()));

@@ -3,7 +3,34 @@
 use std::ops::Range;
 
 use super::{Kernel, Lowering, Operand, Params, Setting, TooLarge, conv::size, words};
-use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, PixelChunks};
+use crate::graph::Spec;
+use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad};
+
+/// How a sum over the pixels of each image is cut into chunks, for parallel work and a fixed order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PixelChunks {
+    /// Height times width.
+    pub(super) pixels: usize,
+    /// Pixels in every chunk but perhaps the last.
+    pub(super) chunk_pixels: usize,
+    /// Chunks in an image.
+    pub(super) chunks: usize,
+}
+
+impl PixelChunks {
+    /// Chunks of 256 pixels, longer ones where an image would have more than 256 of them.
+    pub(super) fn over(map: &Spec) -> Self {
+        let pixels = map.shape[1..map.shape.len() - 1].iter().product::<usize>().max(1);
+        let chunk_pixels = pixels.div_ceil(256).max(256);
+        Self { pixels, chunk_pixels, chunks: pixels.div_ceil(chunk_pixels) }
+    }
+
+    /// Bytes of one partial sum per image, chunk and channel; 0 where each image is a single chunk.
+    pub(super) fn scratch_bytes(map: &Spec) -> u64 {
+        let chunks = Self::over(map).chunks;
+        if chunks > 1 { (map.shape[0] * chunks * map.quads() * 16) as u64 } else { 0 }
+    }
+}
 
 pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));

@@ -2,28 +2,12 @@
 
 use std::fmt;
 
-use crate::gpu::{Family, Target};
-use crate::graph::op::{LinearInputGrad, LinearWeightGrad, Padding, Workgroups};
-use crate::graph::{Graph, Node, Op};
-
+use super::dense;
+use super::splits::{self, Runs};
 use super::variants::Tile;
-
-/// Compute units that are told apart: with more, the parts of a gradient of weights could exceed what a binding covers.
-const MOST_UNITS: usize = 512;
-
-/// Workgroups of matrix products that keep a target busy.
-///
-/// Of a GPU four a compute unit: as many of 128 invocations as their registers leave room for. On a CPU adapter each takes a core for
-/// itself, so a map always has enough of them; but a gradient of weights may be a single block, whose sum is worth cutting.
-pub fn busy(target: Target) -> Workgroups {
-    match target.family {
-        Family::Tiles => {
-            let workgroups = 4 * target.compute_units.clamp(1, MOST_UNITS);
-            Workgroups { map: workgroups, weights: workgroups }
-        }
-        Family::Registers => Workgroups { map: 1, weights: 128 },
-    }
-}
+use crate::gpu::Target;
+use crate::graph::op::Padding;
+use crate::graph::{Graph, Node, Op};
 
 /// What a convolution's kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +18,8 @@ pub enum Direction {
     InputGrad,
     /// The gradient of the weights.
     WeightGrad,
-    /// The matrix products of Winograd's algorithm: as many parts as positions, pixels that are tiles, each in a map of its own.
+    /// The matrix products of Winograd's algorithm: as many splits as positions, pixels that are tiles,
+    /// each in a map of its own.
     Products,
 }
 
@@ -48,8 +33,8 @@ pub struct ConvShape {
     pub(super) stride: usize,
     pub(super) padding: Padding,
     pub(super) out_channels: usize,
-    /// Partial sums that the operation cuts each sum into where GPUs would be idle otherwise.
-    pub(super) parts: usize,
+    /// Splits that each sum is cut into.
+    pub(super) splits: usize,
 }
 
 impl ConvShape {
@@ -60,24 +45,24 @@ impl ConvShape {
         let linear;
         let op = match &node.op {
             Op::Linear(op) => {
-                linear = op.as_convolution(input(0), input(1))?.into();
+                linear = dense::as_convolution(op, input(0), input(1))?.into();
                 &linear
             }
-            Op::LinearInputGrad(_) => &Op::Conv2dInputGrad(LinearInputGrad::AS_CONVOLUTION),
-            Op::LinearWeightGrad(_) => &Op::Conv2dWeightGrad(LinearWeightGrad::AS_CONVOLUTION),
+            Op::LinearInputGrad(_) => &Op::Conv2dInputGrad(dense::INPUT_GRAD),
+            Op::LinearWeightGrad(_) => &Op::Conv2dWeightGrad(dense::WEIGHT_GRAD),
             op => op,
         };
-        let (direction, stride, padding, map, weights, parts) = match op {
+        let (direction, stride, padding, map, weights, splits) = match op {
             Op::Conv2d(op) => {
-                let parts = op.parts(input(1), output(), busy(target));
-                (Direction::Forward, op.stride, op.padding, input(0), input(1), parts)
+                let splits = splits::of_forward(input(1), output(), target);
+                (Direction::Forward, op.stride, op.padding, input(0), input(1), splits)
             }
             Op::Conv2dInputGrad(op) => {
-                let parts = op.parts(input(1), output(), busy(target));
-                (Direction::InputGrad, op.stride, op.padding, output(), input(1), parts)
+                let splits = splits::of_input_grad(op, input(1), output(), target);
+                (Direction::InputGrad, op.stride, op.padding, output(), input(1), splits)
             }
             Op::Conv2dWeightGrad(op) => {
-                let runs = op.runs(input(0), input(1), busy(target)).count;
+                let runs = Runs::of_weight_grad(op, input(0), input(1), target).count;
                 (Direction::WeightGrad, op.stride, op.padding, input(0), output(), runs)
             }
             Op::WinogradProduct(_) => {
@@ -87,7 +72,7 @@ impl ConvShape {
             _ => return None,
         };
         let [kh, kw, _, out_channels] = weights.as_map();
-        Some(Self { direction, input: map.as_map(), kernel: [kh, kw], stride, padding, out_channels, parts })
+        Some(Self { direction, input: map.as_map(), kernel: [kh, kw], stride, padding, out_channels, splits })
     }
 
     /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one of its
@@ -121,7 +106,7 @@ impl ConvShape {
 
     /// Workgroups that compute the product by a tile.
     pub(super) fn workgroups(&self, tile: Tile) -> usize {
-        self.rows().div_ceil(tile.rows) * self.out_quads().div_ceil(tile.quads) * self.parts
+        self.rows().div_ceil(tile.rows) * self.out_quads().div_ceil(tile.quads) * self.splits
     }
 
     /// Share of the lanes that hold channels where they lie along the input's and the output's.

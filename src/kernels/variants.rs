@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::shape::{ConvShape, Direction, busy};
+use super::shape::{ConvShape, Direction};
+use super::splits::busy;
 use super::{Kernel, Setting};
 use crate::gpu::{Family, Target};
 

@@ -1,10 +1,8 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
-use super::{
-    Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Padding, Rule, Workgroups, features, same,
-};
+use super::{Activation, Rule, features, same};
 use crate::graph::autodiff::Backward;
-use crate::graph::{DType, Error, Node, Spec};
+use crate::graph::{Error, Node, Spec};
 
 /// `y = activation(x * w + b)`.
 ///
@@ -13,18 +11,6 @@ use crate::graph::{DType, Error, Node, Spec};
 pub struct Linear {
     /// Applied to the result.
     pub activation: Activation,
-}
-
-/// Rows from which a layer is a matrix product to its kernels. With fewer, reading the weights is what takes time.
-const ROWS_OF_A_PRODUCT: usize = 8;
-
-impl Linear {
-    /// The layer as a 1x1 convolution over maps of one pixel, which its kernels run instead where there are rows enough.
-    /// Weights in half precision stay apart: features are f32 always, and a convolution's operands are stored alike.
-    pub fn as_convolution(&self, x: &Spec, w: &Spec) -> Option<Conv2d> {
-        let epilogue = Epilogue { bias: true, activation: self.activation, ..Epilogue::NONE };
-        (x.rows() >= ROWS_OF_A_PRODUCT && w.dtype == DType::F32).then_some(Conv2d { epilogue, ..Conv2d::new(1, 0) })
-    }
 }
 
 /// The input and output features of a layer's weights.
@@ -55,10 +41,6 @@ impl Rule for Linear {
         (inputs[0].elements() * outputs[0].last()) as u64
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
-        self.as_convolution(inputs[0], inputs[1]).map_or(0, |product| product.workspace_bytes(inputs, outputs, busy))
-    }
-
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
         let Some(mut dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
         let (x, w, b) = (node.inputs[0], node.inputs[1], node.inputs[2]);
@@ -87,12 +69,6 @@ impl Rule for Linear {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinearInputGrad;
 
-impl LinearInputGrad {
-    /// The same of a 1x1 convolution over maps of one pixel.
-    pub const AS_CONVOLUTION: Conv2dInputGrad =
-        Conv2dInputGrad { stride: 1, padding: Padding::NONE, size: [1, 1], addend: false };
-}
-
 impl Rule for LinearInputGrad {
     fn name(&self) -> &'static str {
         "linear_input_grad"
@@ -109,14 +85,6 @@ impl Rule for LinearInputGrad {
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
         (inputs[0].elements() * outputs[0].last()) as u64
     }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
-        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs, busy)
-    }
-
-    fn partial_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
-        Self::AS_CONVOLUTION.partial_bytes(inputs, outputs, busy)
-    }
 }
 
 /// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw, shaped as w, and db `[Co]`.
@@ -124,11 +92,6 @@ impl Rule for LinearInputGrad {
 pub struct LinearWeightGrad {
     /// Whether w is a 1x1 convolution's `[1, 1, Ci, Co]` rather than `[Ci, Co]`; the elements are the same.
     pub pointwise: bool,
-}
-
-impl LinearWeightGrad {
-    /// The same of a 1x1 convolution over maps of one pixel.
-    pub const AS_CONVOLUTION: Conv2dWeightGrad = Conv2dWeightGrad { stride: 1, padding: Padding::NONE, kernel: [1, 1] };
 }
 
 impl Rule for LinearWeightGrad {
@@ -147,10 +110,6 @@ impl Rule for LinearWeightGrad {
 
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
         (outputs[0].elements() * inputs[0].shape[0]) as u64
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
-        Self::AS_CONVOLUTION.workspace_bytes(inputs, outputs, busy)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Depthwise convolution, a kernel of its own for each channel, and its two gradients.
 
 use super::conv::MAX_SIDE;
-use super::{Activation, Padding, Rule, Runs, Workgroups, map, no_gradient, same};
+use super::{Activation, Padding, Rule, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -130,16 +130,6 @@ pub struct DepthwiseWeightGrad {
     pub kernel: [usize; 2],
 }
 
-/// Invocations of a workgroup of the kernel.
-const INVOCATIONS: usize = 64;
-
-impl DepthwiseWeightGrad {
-    /// Runs enough for as many workgroups as keep the device busy, where an invocation has a quad's line of the kernel.
-    pub fn runs(&self, x: &Spec, dy: &Spec, busy: Workgroups) -> Runs {
-        Runs::cut(x, dy, (INVOCATIONS * busy.weights).div_ceil(self.kernel[0] * dy.quads()))
-    }
-}
-
 impl Rule for DepthwiseWeightGrad {
     fn name(&self) -> &'static str {
         "depthwise_weight_grad"
@@ -155,10 +145,5 @@ impl Rule for DepthwiseWeightGrad {
 
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {
         (inputs[1].elements() * outputs[0].rows()) as u64
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], outputs: &[&Spec], busy: Workgroups) -> u64 {
-        let runs = self.runs(inputs[0], inputs[1], busy).count as u64;
-        if runs > 1 { runs * outputs[0].bytes() } else { 0 }
     }
 }

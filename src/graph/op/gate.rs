@@ -1,6 +1,6 @@
 //! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
-use super::{Activation, PixelChunks, Rule, Workgroups, features, map, same};
+use super::{Activation, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Layout, Node, Spec};
 
@@ -118,10 +118,6 @@ impl Rule for ScaleAddGrad {
             }
         }
         Ok(outputs)
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        if self.gate { PixelChunks::workspace_bytes(inputs[1]) } else { 0 }
     }
 }
 

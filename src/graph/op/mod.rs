@@ -1,4 +1,4 @@
-//! Operations: one file a family, each with its shape rule, cost, workspace and gradient.
+//! Operations: one file a family, each with its shape rule, cost and gradient.
 //!
 //! The kernels of a family stand in `kernels/` and `shaders/` under the same name, its CPU twin in `reference/`.
 
@@ -14,15 +14,15 @@ mod pool;
 mod window;
 mod winograd;
 
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Runs, Workgroups};
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use depthwise::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
-pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Reduction};
+pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
 pub use optim::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad, PixelChunks};
+pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
 pub use window::Padding;
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
@@ -81,16 +81,6 @@ pub trait Rule {
     /// Bytes of inputs that must be read twice, because the result of the first reading enters every element of the second, and
     /// no map of a real network fits on the chip in between.
     fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
-        0
-    }
-
-    /// Bytes of scratch memory that the kernels need while the node runs.
-    fn workspace_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        0
-    }
-
-    /// Bytes of a second range, for kernels that read one while they write the other.
-    fn partial_bytes(&self, _inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
         0
     }
 
@@ -186,20 +176,6 @@ operations!(
     AdaptLossScale,
 );
 
-/// A range of a node's scratch memory. There are two, since a kernel cannot write to a buffer of which it reads another part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scratch {
-    /// What most nodes have, if any.
-    Workspace,
-    /// Partial results of a node whose kernels read the workspace beside.
-    Partials,
-}
-
-impl Scratch {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Workspace, Self::Partials];
-}
-
 impl Node {
     /// The node's work, from its shapes.
     pub fn cost(&self, graph: &super::Graph) -> Cost {
@@ -209,15 +185,5 @@ impl Node {
         let once: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();
         let rule = self.op.rule();
         Cost { macs: rule.macs(&inputs, &outputs), bytes: once + written_in_place + rule.reread_bytes(&inputs) }
-    }
-
-    /// Bytes of a range of scratch memory that the node's kernels need while it runs.
-    pub fn scratch_bytes(&self, graph: &super::Graph, scratch: Scratch, busy: Workgroups) -> u64 {
-        let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
-        let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
-        match scratch {
-            Scratch::Workspace => self.op.rule().workspace_bytes(&inputs, &outputs, busy),
-            Scratch::Partials => self.op.rule().partial_bytes(&inputs, &outputs, busy),
-        }
     }
 }

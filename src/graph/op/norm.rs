@@ -1,47 +1,8 @@
 //! Batch normalisation: training forward and backward, inference, and folding into a convolution.
 
-use super::{Activation, Rule, Workgroups, map, same};
+use super::{Activation, Rule, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Layout, Node, Spec};
-
-/// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reduction {
-    /// Rows of the map: `N * H * W`.
-    pub rows: usize,
-    /// Rows in every chunk but perhaps the last: a multiple of 16, and so many that a chunk starts aligned in memory.
-    pub chunk_rows: usize,
-    /// Number of chunks.
-    pub chunks: usize,
-}
-
-impl Reduction {
-    /// Chunks that give 512 workgroups of 8 quads each, of 64 rows at least: plenty of parallel
-    /// work with few partial results to merge.
-    pub fn over(map: &Spec) -> Self {
-        let rows = map.rows();
-        let chunks = (512 / Self::column_blocks(map)).max(1);
-        // A row is a multiple of 16 bytes, but for an odd number of quads in f16, of 8 bytes each.
-        let row_bytes = map.quads() as u64 * map.quad_bytes();
-        let factor_bytes = if row_bytes.is_multiple_of(16) { 16 } else { 8 };
-        let aligned_rows = (super::OFFSET_ALIGNMENT_BYTES / factor_bytes) as usize;
-        let chunk_rows = rows.div_ceil(chunks).next_multiple_of(aligned_rows).clamp(64, super::MAX_LOOP_ITERATIONS);
-        Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
-    }
-
-    /// Quads that a workgroup takes; see `shaders/norm/chunks.wgsl`.
-    pub const COLUMN_QUADS: usize = 8;
-
-    /// Workgroups side by side along a map's channels.
-    pub fn column_blocks(map: &Spec) -> usize {
-        map.quads().div_ceil(Self::COLUMN_QUADS)
-    }
-
-    /// Two partial results per chunk and channel.
-    fn workspace_bytes(map: &Spec) -> u64 {
-        (Self::over(map).chunks * 2 * map.quads() * 16) as u64
-    }
-}
 
 /// Normalisation by the batch's own statistics: `y = activation((x - mean) / sqrt(var + eps) * gamma + beta)`, mean and
 /// biased variance per channel over `N * H * W`.
@@ -91,10 +52,6 @@ impl Rule for BatchNorm {
         inputs[0].bytes()
     }
 
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        Reduction::workspace_bytes(inputs[0])
-    }
-
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
         let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
         let (x, gamma, beta) = (node.inputs[0], node.inputs[1], node.inputs[2]);
@@ -134,10 +91,6 @@ impl Rule for BatchNormGrad {
     /// x and dy: once for the two sums, once for dx. With dx written, five passes over the map.
     fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
         inputs[0].bytes() + inputs[1].bytes()
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        Reduction::workspace_bytes(inputs[0])
     }
 }
 

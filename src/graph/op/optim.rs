@@ -2,7 +2,7 @@
 //! accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision, and averages of the
 //! weights.
 
-use super::{Rule, Workgroups, same};
+use super::{Rule, same};
 use crate::graph::{DType, Spec};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`: PyTorch's SGD.
@@ -95,16 +95,6 @@ pub struct SquaredNorm {
     pub chained: bool,
 }
 
-impl SquaredNorm {
-    /// Quads of 4 elements of a chunk, each summed by one workgroup.
-    pub const CHUNK: usize = 4096;
-
-    /// Chunks of a tensor.
-    pub fn chunks(x: &Spec) -> usize {
-        ((x.bytes() / x.quad_bytes()) as usize).div_ceil(Self::CHUNK)
-    }
-}
-
 impl Rule for SquaredNorm {
     fn name(&self) -> &'static str {
         "squared_norm"
@@ -117,10 +107,6 @@ impl Rule for SquaredNorm {
             same("previous", &inputs[2].shape, &[1])?;
         }
         Ok(vec![Spec::plain([1], DType::F32)])
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        4 * Self::chunks(inputs[0]) as u64
     }
 }
 

@@ -1,34 +1,8 @@
 //! Pools: the mean over the whole map, the mean over 2x2 with stride 2, the maximum over 3x3 with stride 2.
 
-use super::{Padding, Rule, Workgroups, features, map, same};
+use super::{Padding, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
-
-/// How a sum over the pixels of each image is cut into chunks, for parallel work and a fixed order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PixelChunks {
-    /// Height times width.
-    pub pixels: usize,
-    /// Pixels in every chunk but perhaps the last.
-    pub chunk_pixels: usize,
-    /// Chunks in an image.
-    pub chunks: usize,
-}
-
-impl PixelChunks {
-    /// Chunks of 256 pixels, longer ones where an image would have more than 256 of them.
-    pub fn over(map: &Spec) -> Self {
-        let pixels = map.shape[1..map.shape.len() - 1].iter().product::<usize>().max(1);
-        let chunk_pixels = pixels.div_ceil(256).max(256);
-        Self { pixels, chunk_pixels, chunks: pixels.div_ceil(chunk_pixels) }
-    }
-
-    /// One partial sum per image, chunk and channel; none where each image is a single chunk.
-    pub(super) fn workspace_bytes(map: &Spec) -> u64 {
-        let chunks = Self::over(map).chunks;
-        if chunks > 1 { (map.shape[0] * chunks * map.quads() * 16) as u64 } else { 0 }
-    }
-}
 
 /// Mean over height and width: `[N, H, W, C]` to `[N, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,10 +17,6 @@ impl Rule for GlobalAvgPool {
         super::arity(inputs, 1)?;
         let [n, _, _, c] = map(inputs[0])?;
         Ok(vec![Spec::channels([n, c])])
-    }
-
-    fn workspace_bytes(&self, inputs: &[&Spec], _outputs: &[&Spec], _busy: Workgroups) -> u64 {
-        PixelChunks::workspace_bytes(inputs[0])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {

@@ -214,7 +214,7 @@ impl Rule for WinogradProduct {
 
 /// Makes the result: `y = epilogue(At m A)`, cut to the map's size.
 ///
-/// Inputs: m `[1, n*n, T, C]`, then the epilogue's parts. Output `[N, OH, OW, C]`.
+/// Inputs: m `[1, n*n, T, C]`, then the epilogue's operands. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradOutput {
     /// Results of a tile.
@@ -231,7 +231,7 @@ impl Rule for WinogradOutput {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        arity(inputs, 1 + self.epilogue.parts())?;
+        arity(inputs, 1 + self.epilogue.arity())?;
         let [n, h, w] = self.size;
         let c = inputs[0].last();
         same("the products", &inputs[0].shape, &[1, self.tile.positions(), self.tile.tiles(self.size), c])?;

@@ -1,0 +1,33 @@
+//! Scratch memory that kernels need while a node runs, which the memory plan has to know beforehand.
+
+use super::shape::ConvShape;
+use super::splits::{Runs, partial_bytes};
+use super::{conv, norm, optim, pool};
+use crate::gpu::Target;
+use crate::graph::plan::{MemoryPlan, Scratch};
+use crate::graph::{Graph, NodeId, Op, TensorId};
+
+/// Bytes of a range of scratch memory that a node's kernels need on a target while it runs; 0 for none.
+pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target) -> u64 {
+    let node = &graph.nodes()[node];
+    if let Some(shape) = ConvShape::of(graph, node, target) {
+        return conv::scratch_bytes(graph, node, &shape, which);
+    }
+    let input = |i: usize| graph.spec(node.inputs[i]);
+    match (&node.op, which) {
+        (Op::DepthwiseWeightGrad(op), Scratch::Workspace) => {
+            let runs = Runs::of_depthwise(op, input(0), input(1), target);
+            partial_bytes(runs.count, graph.spec(node.outputs[0]))
+        }
+        (Op::BatchNorm(_) | Op::BatchNormGrad(_), Scratch::Workspace) => norm::Reduction::scratch_bytes(input(0)),
+        (Op::GlobalAvgPool(_), Scratch::Workspace) => pool::PixelChunks::scratch_bytes(input(0)),
+        (Op::ScaleAddGrad(op), Scratch::Workspace) if op.gate => pool::PixelChunks::scratch_bytes(input(1)),
+        (Op::SquaredNorm(_), Scratch::Workspace) => optim::scratch_bytes(input(0)),
+        _ => 0,
+    }
+}
+
+/// The memory plan of a graph for a target, as it stands; [`super::Choices::plan`] rewrites it first.
+pub fn plan(graph: &Graph, outputs: &[TensorId], target: Target) -> MemoryPlan {
+    MemoryPlan::new(graph, outputs, |node, which| scratch_bytes(graph, node, which, target))
+}
