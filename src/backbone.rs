@@ -155,7 +155,7 @@ impl Backbone {
 fn crop([width, picture_height]: [u32; 2], res: u32, view: View) -> Crop {
     let Placement { part, target } = view.placement((width, picture_height), [res as usize; 2]);
     let rows = rows_read(part, picture_height, target[3], view.interpolation);
-    Crop { part, rows, picture_height, side: res, target, filter: view.interpolation as u32, border: view.border }
+    Crop { part, rows, picture_height, size: [res; 2], target, filter: view.interpolation as u32, border: view.border }
 }
 
 /// What a batch's output says of one picture of the batch.

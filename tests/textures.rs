@@ -110,7 +110,7 @@ fn shown(app: &App, frame: &Frame, res: u32, view: View) -> Vec<f32> {
     let [width, picture_height] = frame.size();
     let Placement { part, target } = view.placement((width, picture_height), [res as usize; 2]);
     let (rows, filter) = (rows_read(part, picture_height, target[3], view.interpolation), view.interpolation as u32);
-    let crop = Crop { part, rows, picture_height, side: res, target, filter, border: view.border };
+    let crop = Crop { part, rows, picture_height, size: [res; 2], target, filter, border: view.border };
     session.feed_frame(pixels, 1, frame, &crop).unwrap();
     session.run().unwrap();
     let values = session.read(output).unwrap();

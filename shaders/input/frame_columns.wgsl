@@ -1,12 +1,12 @@
 // Rows of the target's width, resized to its height, with a border around the target: the second of the two passes that
-// data/resize.rs makes on the CPU. rows: [row_count, width], pixels: [side, side] from first_pixel on; RGBA with red in
+// data/resize.rs makes on the CPU. rows: [row_count, width], pixels: [H, input_width] from first_pixel on; RGBA with red in
 // the lowest byte. i: a pixel of the result.
 #include "input/filters.wgsl"
 #include "shared/each.wgsl"
 
 struct Params {
     count: u32,
-    side: u32,
+    input_width: u32,
     left: u32, top: u32, width: u32, height: u32, // the target
     first_row: u32, // of the picture's, that is row 0 of rows
     row_count: u32,
@@ -23,8 +23,8 @@ struct Params {
 
 fn each(i: u32) {
     // What is left of the target or above it wraps around and is beyond it, too.
-    let x = i % p.side - p.left;
-    let y = i / p.side - p.top;
+    let x = i % p.input_width - p.left;
+    let y = i / p.input_width - p.top;
     if (x >= p.width || y >= p.height) {
         pixels[p.first_pixel + i] = p.border;
         return;

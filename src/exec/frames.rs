@@ -28,7 +28,7 @@ impl FrameResizer {
 
     /// Writes a frame's crop into `pixels` as the picture of this `index`.
     pub(super) fn resize(&mut self, frame: &Frame, crop: &Crop, pixels: &Buffer, index: usize) -> Result<(), Error> {
-        let picture_bytes = 4 * u64::from(crop.side).pow(2);
+        let picture_bytes = 4 * crop.size.map(u64::from).iter().product::<u64>();
         // Bindings start aligned, pictures need not.
         let start = index as u64 * picture_bytes;
         let offset = start / OFFSET_ALIGNMENT_BYTES * OFFSET_ALIGNMENT_BYTES;

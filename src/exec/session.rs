@@ -213,14 +213,14 @@ impl Session {
     pub fn feed_frame(&mut self, input: TensorId, index: usize, frame: &Frame, crop: &Crop) -> Result<(), Error> {
         layout::check_word(self.graph.tensor(input))?;
         let pixels = self.input_buffer(input)?.clone();
-        let side = crop.side as usize;
+        let size = crop.size.map(|side| side as usize);
         let shape = &self.graph.spec(input).shape;
-        if shape[1..] != [side, side] || index >= shape[0] {
+        if shape[1..] != size || index >= shape[0] {
             return Err(Error::Length {
                 tensor: self.graph.tensor(input).name.clone(),
                 shape: shape.clone(),
                 expected: shape[1..].iter().product(),
-                got: side * side,
+                got: size[0] * size[1],
             });
         }
         let frames = match &mut self.frames {

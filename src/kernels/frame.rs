@@ -14,8 +14,8 @@ pub struct Crop {
     pub rows: Range<u32>,
     /// Height of the picture.
     pub picture_height: u32,
-    /// Side of the input.
-    pub side: u32,
+    /// Height and width of the input.
+    pub size: [u32; 2],
     /// The part of the input that it fills: left, top, width, height. The rest is border.
     pub target: [u32; 4],
     /// Number of the filter that resizes, as `shaders/input/filters.wgsl` counts them.
@@ -51,7 +51,8 @@ impl Crop {
     /// The passes that write the crop to the pixels from `first_pixel` on of the range that the second pass binds.
     /// `is_linear`: whether the texture is read as linear light.
     pub fn passes(&self, is_linear: bool, first_pixel: u32) -> Passes {
-        let Self { rows: Range { start: first_row, end }, picture_height, side, .. } = *self;
+        let Self { rows: Range { start: first_row, end }, picture_height, size: [input_height, input_width], .. } =
+            *self;
         let ([part_left, part_top, part_width, part_height], [left, top, width, height]) = (self.part, self.target);
         let row_count = end - first_row;
         let row_pixels = row_count * width;
@@ -64,7 +65,7 @@ impl Crop {
             scale: (part_width / f64::from(width)) as f32,
         };
         let columns = words! {
-            side,
+            input_width,
             left,
             top,
             width,
@@ -81,7 +82,7 @@ impl Crop {
         Passes {
             rows_bytes: 4 * u64::from(row_pixels),
             rows: Pass::over(row_pixels, rows),
-            columns: Pass::over(side * side, columns),
+            columns: Pass::over(input_height * input_width, columns),
         }
     }
 }
