@@ -38,7 +38,7 @@ fn mean(values: &[f64]) -> f64 {
 
 #[test]
 fn an_epoch_follows_pytorch() {
-    let Some(golden) = golden::load("fashion_mnist_epoch") else { return };
+    let golden = golden::load("fashion_mnist_epoch");
     if !Path::new(DATA).exists() {
         eprintln!("skipped: there is no {DATA}; Debian's package dataset-fashion-mnist brings it");
         return;

@@ -65,7 +65,7 @@ fn corner(graph: &Graph, values: &Values, map: TensorId) -> Vec<f64> {
 }
 
 fn infer(depth: usize, size: usize) {
-    let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
+    let want = load(&format!("infer_rs{depth}_{size}"));
     let mut net =
         Network::build(&preset(&format!("resnetrs{depth}")), 2, [size; 2], Input::Tensor, Mode::Inference).unwrap();
     let mut values = weights(&net.graph);
@@ -94,7 +94,7 @@ fn logits_of_every_depth() {
 #[test]
 fn logits_of_efficientnets() {
     for size in ["b0", "b1", "b4", "b7"] {
-        let Some(want) = load(&format!("infer_{size}_64")) else { return };
+        let want = load(&format!("infer_{size}_64"));
         let config = preset(&format!("tf_efficientnet_{size}"));
         let mut net = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
         let mut values = weights_with(&net.graph, EFFICIENTNET_GAMMA);
@@ -111,7 +111,7 @@ fn logits_of_efficientnets() {
 /// Every tensor of timm's state dict, by name and shape.
 #[test]
 fn efficientnet_tensors_are_those_of_timm() {
-    let Some(want) = shapes("infer_b0_64") else { return };
+    let want = shapes("infer_b0_64");
     let graph =
         Network::build(&preset("tf_efficientnet_b0"), 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
     let ours = graph.persistent().map(|id| graph.tensor(id));
@@ -152,7 +152,7 @@ fn small_labels() -> Vec<f64> {
 
 #[test]
 fn small_training_step() {
-    let Some(want) = load("train_small_step") else { return };
+    let want = load("train_small_step");
     let (net, loss, values, gradients) = training_step(&small(), 8, 32, &small_labels());
     assert_close("logits", values.get(net.output("logits")).unwrap(), &want["logits"], TOLERANCE);
     assert_close("loss", values.get(loss).unwrap(), &want["loss"], TOLERANCE);
@@ -173,7 +173,7 @@ fn small_training_step() {
 
 #[test]
 fn gradients_of_resnet_rs_50() {
-    let Some(want) = load("train_rs50_64") else { return };
+    let want = load("train_rs50_64");
     let (net, loss, values, gradients) = training_step(&preset("resnetrs50"), 4, 64, &[0.0, 211.0, 422.0, 633.0]);
     let gradient_of = |parameter: TensorId| {
         let &(_, gradient) = gradients.iter().find(|(p, _)| *p == parameter).unwrap();
@@ -199,7 +199,7 @@ fn gradients_of_resnet_rs_50() {
 
 /// Ten steps of SGD as PyTorch takes them, then evaluation with the running statistics.
 fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
-    let Some(want) = load(case) else { return };
+    let want = load(case);
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
     let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();

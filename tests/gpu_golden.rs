@@ -62,7 +62,7 @@ fn synthetic(gpu: &Gpu, graph: &Graph, branch_gamma: f32) -> ParameterStore {
 }
 
 fn infer(gpu: &Gpu, depth: usize, size: usize) {
-    let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
+    let want = load(&format!("infer_rs{depth}_{size}"));
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
     let mut net = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap();
     let outputs = if depth == 50 { net.parts.ends().to_vec() } else { net.output_ids() };
@@ -91,7 +91,7 @@ fn infer(gpu: &Gpu, depth: usize, size: usize) {
 fn efficientnets_with_both_families() {
     adapters::on_each(|gpu| {
         for size in ["b0", "b1", "b4", "b7"] {
-            let Some(want) = load(&format!("infer_{size}_64")) else { return };
+            let want = load(&format!("infer_{size}_64"));
             let config = Preset::find(&format!("tf_efficientnet_{size}")).unwrap().config(1000);
             let mut net = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
             let logits = net.output("logits");
@@ -135,7 +135,7 @@ fn every_depth_between() {
 /// square below 2^-12. The roundings go either way and pass through the rest of the network as the signal does, so they
 /// add up like a random walk of two steps a convolution.
 fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
-    let Some(want) = load(&format!("infer_rs{depth}_{size}")) else { return };
+    let want = load(&format!("infer_rs{depth}_{size}"));
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
     let graph = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap().graph;
     let network = weights::network(&ModelCard::for_preset_of(config));
@@ -215,7 +215,7 @@ fn distance(got: &[f32], want: &[f32]) -> f64 {
 
 #[test]
 fn small_training_step() {
-    let Some(want) = load("train_small_step") else { return };
+    let want = load("train_small_step");
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
     adapters::on_each(|gpu| {
         let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();
@@ -240,7 +240,7 @@ fn small_training_step() {
 
 #[test]
 fn gradients_of_resnet_rs_50() {
-    let Some(want) = load("train_rs50_64") else { return };
+    let want = load("train_rs50_64");
     let config = Preset::find("resnetrs50").unwrap().config(1000);
     let check = |gpu: &Gpu, nearby| {
         let (session, _store, named) = gradients(gpu, &config, 4, 64, &[0, 211, 422, 633], nearby);
@@ -274,7 +274,7 @@ fn gradients_of_resnet_rs_50() {
 
 /// Ten optimiser steps as PyTorch takes them; then the losses, some weights, and logits by running statistics.
 fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
-    let Some(want) = load(case) else { return };
+    let want = load(case);
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
     let check = |gpu: &Gpu, nearby| {
         let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov });

@@ -11,7 +11,6 @@ mod golden;
 mod synth;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use golden::{BRANCH_GAMMA, SEED};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
@@ -90,8 +89,7 @@ impl InParts {
 /// (tests/golden/make_accumulated.py). With a momentum that was zero and no decay, the momentum is the gradient.
 #[test]
 fn accumulated_and_clipped_gradients_equal_pytorch() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accumulated.safetensors");
-    let want = golden::read(&path);
+    let want = golden::load("accumulated");
     adapters::on_each(|gpu| {
         let learning = Learning { max_norm: want["max_norm"][0], ..Learning::default() };
         let mut parts = InParts::new(gpu, learning);

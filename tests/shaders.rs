@@ -179,7 +179,7 @@ fn every_kernel() -> Kernels {
         part: [0.0, 0.0, 8.0, 8.0],
         rows: 0..8,
         picture_height: 8,
-        side: 4,
+        size: [4; 2],
         target: [0, 0, 4, 4],
         filter: 0,
         border: [0; 3],

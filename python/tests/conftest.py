@@ -1,19 +1,13 @@
-"""What the tests share: weights and pictures made from their names by synth.py, which lies beside the golden files."""
+"""What the tests share: the golden files, and synth.py beside them, which makes weights and pictures from names."""
 
 import os
 import pathlib
 import sys
 
-import pytest
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ORACLE = ROOT.parent / "shared" / "oracle"
-GOLDEN = ORACLE / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 
 # The program; RESNET_RS names another.
 PROGRAM = os.environ.get("RESNET_RS", ROOT / "target" / "release" / "resnet-rs")
 
-sys.path[:0] = [str(ORACLE), str(pathlib.Path(__file__).parent)]
-
-if not ORACLE.exists():
-    pytest.skip(f"there are no golden files in {ORACLE}", allow_module_level=True)
+sys.path[:0] = [str(GOLDEN), str(pathlib.Path(__file__).parent)]

@@ -1,4 +1,4 @@
-"""Exported networks under ONNX Runtime: against PyTorch's logits where there are golden files, else the program's own."""
+"""Exported networks under ONNX Runtime: against PyTorch's golden logits, or else the program's own."""
 
 import json
 import subprocess

@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn reads_files_that_pytorch_wrote() {
-        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/oracle/golden/infer_rs50_64.safetensors");
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/infer_rs50_64.safetensors");
         let dict = StateDict::read(Path::new(golden)).unwrap();
         assert!(dict.tensors.values().any(|t| t.shape.ends_with(&[1000])), "{:?}", dict.tensors.keys());
     }

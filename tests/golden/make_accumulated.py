@@ -1,8 +1,7 @@
-"""Writes accumulated.safetensors: the gradient of a batch of 8 computed in 2 parts, clipped to half its norm, by PyTorch in f64.
-
-Needs: pip install torch timm safetensors numpy, and the project's oracle (synth.py) on the path:
-    PYTHONPATH=../shared/oracle python tests/golden/make_accumulated.py
+"""Writes accumulated.safetensors, by PyTorch in f64: the gradient of a batch of 8 computed in 2 parts, clipped to half
+its norm: `python tests/golden/make_accumulated.py`.
 """
+
 import functools
 import os
 
@@ -15,8 +14,17 @@ from timm.models.resnet import Bottleneck, ResNet
 
 SEED = 1
 attention = functools.partial(get_attn("se"), rd_ratio=0.25)
-model = ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10, stem_width=8, stem_type="deep", replace_stem_pool=True, avg_down=True,
-               block_args=dict(attn_layer=attention), channels=(16, 32, 64, 128))
+model = ResNet(
+    Bottleneck,
+    [1, 1, 1, 1],
+    num_classes=10,
+    stem_width=8,
+    stem_type="deep",
+    replace_stem_pool=True,
+    avg_down=True,
+    block_args=dict(attn_layer=attention),
+    channels=(16, 32, 64, 128),
+)
 model.load_state_dict(synth.state_dict(model, SEED, 0.2))
 model.double().train()
 pictures = torch.from_numpy(synth.images("input", (8, 3, 32, 32), SEED)).double()
@@ -26,8 +34,17 @@ for part in (slice(0, 4), slice(4, 8)):
 norm = torch.sqrt(sum(p.grad.square().sum() for p in model.parameters()))
 max_norm = 0.5 * norm.item()
 torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-wanted = ["conv1.0.weight", "bn1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer2.0.se.fc1.weight", "layer2.0.se.fc1.bias",
-          "layer4.0.bn3.weight", "fc.weight", "fc.bias"]
+wanted = [
+    "conv1.0.weight",
+    "bn1.weight",
+    "bn1.bias",
+    "layer1.0.conv2.weight",
+    "layer2.0.se.fc1.weight",
+    "layer2.0.se.fc1.bias",
+    "layer4.0.bn3.weight",
+    "fc.weight",
+    "fc.bias",
+]
 tensors = {name: p.grad.float().contiguous() for name, p in model.named_parameters() if name in wanted}
 tensors["norm"] = norm.float().reshape(1)
 tensors["max_norm"] = torch.tensor([max_norm]).float()

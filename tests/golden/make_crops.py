@@ -1,7 +1,8 @@
 """Writes crops.safetensors: timm's evaluation crops of small pictures, by every filter and in every mode.
 
-The keys are WIDTHxHEIGHT RES CROP_PCT INTERPOLATION CROP_MODE. Made with timm 1.0.31 and Pillow 13.0.0, which resizes pictures
-that lose much more of their height than of their width first along the height, as no version before it: none is here.
+The keys are WIDTHxHEIGHT RES CROP_PCT INTERPOLATION CROP_MODE. Made with timm 1.0.31 and Pillow 13.0.0. That version
+of Pillow, unlike those before it, resizes pictures that lose much more of their height than of their width first along
+the height. No picture here is such a one.
 """
 
 import numpy as np
@@ -22,7 +23,12 @@ for width, height, res, crop_pct in [(31, 23, 12, 0.875), (9, 7, 12, 0.9), (22, 
     for interpolation in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"):
         for mode in ("center", "squash", "border"):
             transform = create_transform(
-                (3, res, res), interpolation=interpolation, crop_pct=crop_pct, crop_mode=mode, mean=MEAN, normalize=False
+                (3, res, res),
+                interpolation=interpolation,
+                crop_pct=crop_pct,
+                crop_mode=mode,
+                mean=MEAN,
+                normalize=False,
             )
             crop = transform(picture(width, height)).numpy().transpose(1, 2, 0)
             crops[f"{width}x{height} {res} {crop_pct} {interpolation} {mode}"] = np.ascontiguousarray(crop)
