@@ -6,7 +6,7 @@ use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
 use serde::Serialize;
 
 use crate::gpu::Target;
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId};
 use crate::kernels::{Choices, Kernel, Launch, Place, TooLarge, lower};
 
 /// Bytes that a node's kernels move.
@@ -104,7 +104,8 @@ fn covered(mut ranges: Vec<[u64; 2]>) -> u64 {
     ranges.into_iter().map(new).sum()
 }
 
-/// What training's batch norms move, forward and backward, beside the least that they can.
+/// What training's batch norms, the operations that must read a map twice, move, forward and backward, beside the least that
+/// they can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BatchNormTraffic {
     /// Counted from the launches.
@@ -124,11 +125,11 @@ impl BatchNormTraffic {
     pub fn of(graph: &Graph, meter: &mut Meter) -> Result<Option<Self>, TooLarge> {
         let mut sum = Self::default();
         for (i, node) in graph.nodes().iter().enumerate() {
-            let saved = match node.op {
-                Op::BatchNorm(_) => graph.spec(node.inputs[0]).bytes(),
-                Op::BatchNormGrad(_) => 0,
-                _ => continue,
-            };
+            let (rule, inputs) = (node.op.rule(), node.input_specs(graph));
+            if rule.reread_bytes(&inputs) == 0 {
+                continue;
+            }
+            let saved = rule.gatherable_bytes(&inputs);
             let least = node.cost(graph).bytes;
             sum.moved_bytes += meter.node(graph, i)?.bytes();
             sum.least_bytes += least;

@@ -1,6 +1,7 @@
 //! What is stored in f16.
 
-use super::{DType, Error, Graph, Layout, Node, Op, Spec};
+use super::op::Half;
+use super::{DType, Error, Graph, Layout, Node, Spec};
 
 /// The element type in which maps and weights are stored; kernels compute in f32 either way.
 ///
@@ -22,26 +23,13 @@ pub enum Precision {
     F16,
 }
 
-/// Has every map, kernel and weight matrix of an inference graph stored in f16.
+/// Stores every map, kernel and weight matrix of an inference graph in f16.
 ///
 /// # Errors
 /// [`Error::NoHalf`] for a graph that learns: small steps would be lost in weights of 11 bits.
 pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
-    let answers = |op: &Op| {
-        matches!(
-            op,
-            Op::Standardize(_)
-                | Op::Conv2d(_)
-                | Op::DepthwiseConv2d(_)
-                | Op::BatchNormInference(_)
-                | Op::ScaleAdd(_)
-                | Op::GlobalAvgPool(_)
-                | Op::AvgPool2x2(_)
-                | Op::MaxPool(_)
-                | Op::Linear(_)
-        )
-    };
-    if let Some(node) = graph.nodes().iter().find(|node| !answers(&node.op)) {
+    let answers = |node: &Node| node.op.rule().half() == Half::MapsAndWeights;
+    if let Some(node) = graph.nodes().iter().find(|node| !answers(node)) {
         let hint = " weights, which are for inference: train in mixed precision";
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint });
     }
@@ -49,37 +37,14 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has every map of a graph stored in f16, gradients included.
+/// Stores every map of a graph in f16, gradients included.
 ///
 /// # Errors
 /// [`Error::NoHalf`] for an operation whose kernels know maps in f32 alone.
 pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
-    let knows_half = |op: &Op| {
-        matches!(
-            op,
-            Op::Standardize(_)
-                | Op::Conv2d(_)
-                | Op::Conv2dInputGrad(_)
-                | Op::Conv2dWeightGrad(_)
-                | Op::DepthwiseConv2d(_)
-                | Op::DepthwiseInputGrad(_)
-                | Op::DepthwiseWeightGrad(_)
-                | Op::BatchNorm(_)
-                | Op::BatchNormGrad(_)
-                | Op::Normalize(_)
-                | Op::BatchNormInference(_)
-                | Op::ScaleAdd(_)
-                | Op::ScaleAddGrad(_)
-                | Op::GlobalAvgPool(_)
-                | Op::GlobalAvgPoolGrad(_)
-                | Op::AvgPool2x2(_)
-                | Op::AvgPool2x2Grad(_)
-                | Op::MaxPool(_)
-                | Op::MaxPoolGrad(_)
-        )
-    };
     let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| graph.spec(id).is_map());
-    if let Some(node) = graph.nodes().iter().find(|node| touches_maps(node) && !knows_half(&node.op)) {
+    let refuses = |node: &&Node| touches_maps(node) && node.op.rule().half() == Half::None;
+    if let Some(node) = graph.nodes().iter().find(refuses) {
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint: " maps" });
     }
     store(graph, Spec::is_map);

@@ -1,22 +1,17 @@
 //! Recomputation: a training step that keeps few activations and rebuilds the others when the backward pass asks for them
 //! (gradient checkpointing; Chen, Xu, Zhang, Guestrin 2016).
 //!
-//! What is kept: everything that is not a map, the sums that end residual blocks, and the results of dear convolutions. So
-//! rebuilding a block costs its cheaper convolutions, most of its memory, and some passes over it.
+//! What is kept: everything that is not a map, the sums that end residual blocks, and the results of dear convolutions
+//! ([`Rule::kept_by_recomputation`](super::op::Rule::kept_by_recomputation)). So rebuilding a block costs its cheaper
+//! convolutions, most of its memory, and some passes over it.
 //!
 //! A rebuilt tensor has the same bits as the first time, since the same kernels read the same values: parameters are
 //! updated only after the last node that needs their old values, dropout's masks repeat by themselves, and a batch norm is
-//! repeated as [`Normalize`] by the statistics that it has taken, so that the running ones move once.
+//! repeated by the statistics that it has taken ([`Rule::repeated`](super::op::Rule::repeated)).
 
 use std::collections::HashMap;
 
-use super::op::{Epilogue, Normalize};
-use super::{Error, Graph, Node, NodeId, Op, Role, TensorId};
-
-/// A convolution's results are kept if each takes more multiply-adds than this. RS-50 at 160 px then rebuilds with 14 % more
-/// multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory. Half the limit saves 6 % of the multiply-adds and
-/// takes a quarter more memory; twice the limit adds as many and, for RS-50, saves nothing.
-const CHEAP_MACS: usize = 512;
+use super::{Error, Graph, Node, NodeId, Role, TensorId};
 
 /// Rewrites a differentiated graph so that its backward nodes read rebuilt activations instead of kept ones. Each is
 /// rebuilt just before the first backward node that needs it.
@@ -65,12 +60,12 @@ impl Rewrite<'_> {
             return Ok(copy);
         }
         let mut inputs = self.rebuild_all(&node.inputs)?;
-        let op = match node.op {
-            Op::BatchNorm(batch_norm) => {
+        let op = match node.op.rule().repeated() {
+            Some(op) => {
                 inputs.extend(&node.outputs[1..]);
-                Normalize { activation: batch_norm.activation }.into()
+                op
             }
-            op => op,
+            None => node.op.clone(),
         };
         let copy = self.graph.push(&node.name, op, &inputs, &[], Role::Activation)?[0];
         self.graph.tensor_mut(copy).spec.dtype = self.graph.spec(tensor).dtype;
@@ -81,15 +76,7 @@ impl Rewrite<'_> {
 
     fn is_kept(&self, tensor: TensorId, producer: &Node) -> bool {
         let tensor = self.graph.tensor(tensor);
-        let is_map = tensor.spec.is_map();
-        let is_dear = match &producer.op {
-            Op::ScaleAdd(join) => join.shortcut,
-            // Fused, so of a frozen part, of which nothing but its result is ever asked for.
-            Op::Conv2d(conv) if conv.epilogue != Epilogue::NONE => true,
-            Op::DepthwiseConv2d(conv) if conv.bias => true,
-            Op::Conv2d(_) => self.graph.spec(producer.inputs[1]).shape[..3].iter().product::<usize>() > CHEAP_MACS,
-            _ => false,
-        };
-        tensor.role != Role::Activation || !is_map || is_dear
+        let kept = || producer.op.rule().kept_by_recomputation(&producer.input_specs(self.graph));
+        tensor.role != Role::Activation || !tensor.spec.is_map() || kept()
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
-use super::{Activation, Rule, features, same};
+use super::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Half, Padding, Rule, features, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -24,6 +24,14 @@ fn weights(spec: &Spec) -> Result<[usize; 2], String> {
 impl Rule for Linear {
     fn name(&self) -> &'static str {
         "linear"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

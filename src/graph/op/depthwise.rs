@@ -1,7 +1,7 @@
 //! Depthwise convolution, a kernel of its own for each channel, and its two gradients.
 
 use super::conv::MAX_SIDE;
-use super::{Activation, Padding, Rule, map, no_gradient, same};
+use super::{Activation, Half, Op, Padding, Rule, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -36,6 +36,24 @@ fn kernel(spec: &Spec) -> Result<[usize; 3], String> {
 impl Rule for DepthwiseConv2d {
     fn name(&self) -> &'static str {
         "depthwise_conv2d"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Fused ones are of a frozen part, of which nothing but the result is ever asked for.
+    fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
+        self.bias
+    }
+
+    fn with_bias(&self, activation: Activation) -> Option<Op> {
+        let bare = !self.bias && self.activation == Activation::Identity;
+        bare.then(|| Self { bias: true, activation, ..*self }.into())
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -98,6 +116,10 @@ impl Rule for DepthwiseInputGrad {
         "depthwise_input_grad"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2 + usize::from(self.addend))?;
         let [n, oh, ow, c] = map(inputs[0])?;
@@ -133,6 +155,10 @@ pub struct DepthwiseWeightGrad {
 impl Rule for DepthwiseWeightGrad {
     fn name(&self) -> &'static str {
         "depthwise_weight_grad"
+    }
+
+    fn half(&self) -> Half {
+        Half::Maps
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

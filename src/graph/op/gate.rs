@@ -1,6 +1,6 @@
 //! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
-use super::{Activation, Rule, features, map, same};
+use super::{Activation, Half, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Layout, Node, Spec};
 
@@ -41,6 +41,19 @@ fn scale_add_shape(inputs: &[&Spec], gate: bool, shortcut: bool) -> Result<[usiz
 impl Rule for ScaleAdd {
     fn name(&self) -> &'static str {
         "scale_add"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The sums that end residual blocks.
+    fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
+        self.shortcut
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -104,6 +117,10 @@ impl ScaleAddGrad {
 impl Rule for ScaleAddGrad {
     fn name(&self) -> &'static str {
         "scale_add_grad"
+    }
+
+    fn half(&self) -> Half {
+        Half::Maps
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -1,6 +1,6 @@
 //! From pixels to the network's input.
 
-use super::Rule;
+use super::{Half, Rule};
 use crate::graph::{DType, Spec};
 
 /// `(pixel / 255 - mean) / std` per colour.
@@ -17,6 +17,10 @@ pub struct Standardize {
 impl Rule for Standardize {
     fn name(&self) -> &'static str {
         "standardize"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -65,6 +65,17 @@ pub enum Activation {
     Sigmoid,
 }
 
+/// Which tensors of an operation may be stored in f16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Half {
+    /// None: its kernels know f32 alone.
+    None,
+    /// Maps. It is an operation of training, whose weights stay f32.
+    Maps,
+    /// Maps, and weights where it has any: an operation of inference.
+    MapsAndWeights,
+}
+
 /// What the graph knows of an operation.
 pub trait Rule {
     /// Name for messages and profiles.
@@ -82,6 +93,51 @@ pub trait Rule {
     /// no map of a real network fits on the chip in between.
     fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
+    }
+
+    /// Bytes of [`Self::reread_bytes`] that are saved where the producer of the input gathers as it writes what the first
+    /// reading is for.
+    fn gatherable_bytes(&self, _inputs: &[&Spec]) -> u64 {
+        0
+    }
+
+    /// Which of its tensors the kernels can read and write in f16.
+    fn half(&self) -> Half {
+        Half::None
+    }
+
+    /// The activation that is applied to its first output.
+    fn activation(&self) -> Activation {
+        Activation::Identity
+    }
+
+    /// Whether a step that recomputes activations keeps the result, since to compute it again is dear, or much else starts
+    /// from it.
+    fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
+        false
+    }
+
+    /// The operation that gives the first output again, to the bit, and updates nothing, where this one must not run twice.
+    /// It takes this one's inputs and further outputs.
+    fn repeated(&self) -> Option<Op> {
+        None
+    }
+
+    /// The operation with one more input, a bias, and with an activation, if it has neither: then a batch norm of its result
+    /// can be folded into its weights, the second input.
+    fn with_bias(&self, _activation: Activation) -> Option<Op> {
+        None
+    }
+
+    /// The operation that also does what a [`ScaleAdd`] of its result does, whose further inputs it takes after its own.
+    fn with_join(&self, _join: &ScaleAdd) -> Option<Op> {
+        None
+    }
+
+    /// The operation that makes the mean over height and width of the result from that of the first input, beside the same
+    /// further inputs, if the two commute.
+    fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
+        None
     }
 
     /// Appends the nodes that turn the gradients of `node`'s outputs into those of its inputs.
@@ -122,6 +178,14 @@ macro_rules! operations {
         pub enum Op { $($name($name)),* }
 
         impl Op {
+            /// The names of all variants.
+            pub const VARIANTS: &[&str] = &[$(stringify!($name)),*];
+
+            /// The name of this operation's variant.
+            pub fn variant(&self) -> &'static str {
+                match self { $(Op::$name(_) => stringify!($name)),* }
+            }
+
             /// What the graph knows of it.
             pub fn rule(&self) -> &dyn Rule {
                 match self { $(Op::$name(op) => op),* }
@@ -177,9 +241,14 @@ operations!(
 );
 
 impl Node {
+    /// What the operation's rule is asked with: the inputs, followed by the updated tensors.
+    pub(crate) fn input_specs<'g>(&self, graph: &'g super::Graph) -> Vec<&'g Spec> {
+        self.inputs.iter().chain(&self.updates).map(|&id| graph.spec(id)).collect()
+    }
+
     /// The node's work, from its shapes.
     pub fn cost(&self, graph: &super::Graph) -> Cost {
-        let inputs: Vec<&Spec> = self.inputs.iter().chain(&self.updates).map(|&t| graph.spec(t)).collect();
+        let inputs = self.input_specs(graph);
         let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
         let written_in_place: u64 = self.updates.iter().map(|&t| graph.spec(t).bytes()).sum();
         let once: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();

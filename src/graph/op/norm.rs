@@ -1,6 +1,6 @@
 //! Batch normalisation: training forward and backward, inference, and folding into a convolution.
 
-use super::{Activation, Rule, map, same};
+use super::{Activation, Half, Op, Rule, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Layout, Node, Spec};
 
@@ -38,6 +38,19 @@ impl Rule for BatchNorm {
         "batch_norm"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// By the statistics that it has taken, so that the running ones move once.
+    fn repeated(&self) -> Option<Op> {
+        Some(Normalize { activation: self.activation }.into())
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let shape = map_and_vectors(inputs, &["gamma", "beta", "running mean", "running variance"])?;
         if inputs[0].rows() < 2 {
@@ -46,9 +59,12 @@ impl Rule for BatchNorm {
         Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
     }
 
-    /// x: once for the statistics, once to be normalised. With y written, three passes over the map; two where the producer of
-    /// x gathers the statistics as it writes.
+    /// x: once for the statistics, once to be normalised. With y written, three passes over the map.
     fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
+        inputs[0].bytes()
+    }
+
+    fn gatherable_bytes(&self, inputs: &[&Spec]) -> u64 {
         inputs[0].bytes()
     }
 
@@ -80,6 +96,10 @@ impl Rule for BatchNormGrad {
         "batch_norm_grad"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 6)?;
         same("dy", &inputs[1].shape, &inputs[0].shape)?;
@@ -109,6 +129,14 @@ impl Rule for Normalize {
         "normalize"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "inverse deviation"])?;
         Ok(vec![Spec::channels(shape)])
@@ -129,6 +157,14 @@ pub struct BatchNormInference {
 impl Rule for BatchNormInference {
     fn name(&self) -> &'static str {
         "batch_norm_inference"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -1,6 +1,6 @@
 //! Pools: the mean over the whole map, the mean over 2x2 with stride 2, the maximum over 3x3 with stride 2.
 
-use super::{Padding, Rule, features, map, same};
+use super::{Half, Padding, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -11,6 +11,10 @@ pub struct GlobalAvgPool;
 impl Rule for GlobalAvgPool {
     fn name(&self) -> &'static str {
         "global_avg_pool"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -45,6 +49,10 @@ impl Rule for GlobalAvgPoolGrad {
         "global_avg_pool_grad"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 1 + usize::from(self.addend))?;
         let [n, c] = features(inputs[0])?;
@@ -64,6 +72,10 @@ pub struct AvgPool2x2;
 impl Rule for AvgPool2x2 {
     fn name(&self) -> &'static str {
         "avg_pool_2x2"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -96,6 +108,10 @@ pub struct AvgPool2x2Grad {
 impl Rule for AvgPool2x2Grad {
     fn name(&self) -> &'static str {
         "avg_pool_2x2_grad"
+    }
+
+    fn half(&self) -> Half {
+        Half::Maps
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -134,6 +150,10 @@ impl Rule for MaxPool {
         "max_pool"
     }
 
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 1)?;
         let [n, h, w, c] = map(inputs[0])?;
@@ -161,6 +181,10 @@ pub struct MaxPoolGrad;
 impl Rule for MaxPoolGrad {
     fn name(&self) -> &'static str {
         "max_pool_grad"
+    }
+
+    fn half(&self) -> Half {
+        Half::Maps
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -13,7 +13,7 @@
 //! 2.25 times fewer for tiles of 2, 4 times for tiles of 4. Four operations: weights, map, product, result.
 //! `graph/winograd` puts them in place of a convolution.
 
-use super::{Epilogue, MAX_SIDE, Rule, arity, map, same};
+use super::{Activation, Epilogue, MAX_SIDE, Rule, arity, map, same};
 use crate::graph::Spec;
 
 /// Length of the kernels that these algorithms are for.
@@ -228,6 +228,10 @@ pub struct WinogradOutput {
 impl Rule for WinogradOutput {
     fn name(&self) -> &'static str {
         "winograd_output"
+    }
+
+    fn activation(&self) -> Activation {
+        self.epilogue.activation
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -87,7 +87,40 @@ impl Translation<'_> {
                 let border = [[MaxPool::BORDER; 2]; 2];
                 self.emit(at, "MaxPool", &x, attributes([MaxPool::WINDOW; 2], MaxPool::STRIDE, border))
             }
-            other => return Err(Error::Operation { node: at.to_owned(), op: other.rule().name() }),
+            // Of training, or of this program's own algorithms.
+            Op::Standardize(_)
+            | Op::Conv2dInputGrad(_)
+            | Op::Conv2dWeightGrad(_)
+            | Op::DepthwiseInputGrad(_)
+            | Op::DepthwiseWeightGrad(_)
+            | Op::WinogradWeights(_)
+            | Op::WinogradInput(_)
+            | Op::WinogradProduct(_)
+            | Op::WinogradOutput(_)
+            | Op::BatchNorm(_)
+            | Op::BatchNormGrad(_)
+            | Op::Normalize(_)
+            | Op::FoldBatchNorm(_)
+            | Op::ScaleAddGrad(_)
+            | Op::GlobalAvgPoolGrad(_)
+            | Op::AvgPool2x2Grad(_)
+            | Op::MaxPoolGrad(_)
+            | Op::LinearInputGrad(_)
+            | Op::LinearWeightGrad(_)
+            | Op::ActivationGrad(_)
+            | Op::Dropout(_)
+            | Op::Fill(_)
+            | Op::SoftmaxCrossEntropy(_)
+            | Op::SoftmaxCrossEntropyGrad(_)
+            | Op::SgdMomentum(_)
+            | Op::Accumulate(_)
+            | Op::MovingAverage(_)
+            | Op::SquaredNorm(_)
+            | Op::GradientScale(_)
+            | Op::Unscale(_)
+            | Op::AdaptLossScale(_) => {
+                return Err(Error::Operation { node: at.to_owned(), op: node.op.rule().name() });
+            }
         };
         self.names.insert(node.outputs[0], result);
         Ok(())
