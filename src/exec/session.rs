@@ -74,10 +74,13 @@ impl Session {
         let choices = options.choices.unwrap_or(&tuned);
         choices.rewrite(&mut graph, gpu.target())?;
         let plan = kernels::plan(&graph, outputs, gpu.target());
-        let order: Vec<NodeId> = plan.setup.iter().chain(&plan.steps).copied().collect();
         let mut launches: Vec<(NodeId, Launch)> = Vec::new();
-        for &node in &order {
+        let mut setup_len = 0;
+        for (i, &node) in plan.setup.iter().chain(&plan.steps).enumerate() {
             launches.extend(kernels::lower(&graph, node, gpu.target(), choices)?.into_iter().map(|l| (node, l)));
+            if i < plan.setup.len() {
+                setup_len = launches.len();
+            }
         }
 
         let mut kernels: Vec<&Kernel> = launches.iter().map(|(_, l)| &l.kernel).collect();
@@ -124,8 +127,6 @@ impl Session {
         }
         gpu.upload(&[(&params, 0, &block)])?;
 
-        let in_setup = |node: &NodeId| plan.setup.contains(node);
-        let setup_len = launches.iter().filter(|(node, _)| in_setup(node)).count();
         let steps = dispatches.split_off(setup_len);
         let nodes: Vec<NodeId> = launches[setup_len..].iter().map(|(node, _)| *node).collect();
         let submissions = cut(&graph, steps, &nodes);
@@ -353,17 +354,21 @@ impl PendingRead {
 fn cut(graph: &Graph, dispatches: Vec<Dispatch>, nodes: &[NodeId]) -> Vec<Vec<Dispatch>> {
     let mut groups = vec![Vec::new()];
     let (mut flops, mut bytes) = (0, 0);
-    for (dispatch, &node) in dispatches.into_iter().zip(nodes) {
-        let launches = nodes.iter().filter(|&&n| n == node).count() as u64;
-        let cost = graph.nodes()[node].cost(graph);
-        flops += 2 * cost.macs / launches;
-        bytes += cost.bytes / launches;
-        if let Some(group) = groups.last_mut() {
-            group.push(dispatch);
-        }
-        if flops >= SUBMISSION_FLOPS || bytes >= SUBMISSION_BYTES {
-            groups.push(Vec::new());
-            (flops, bytes) = (0, 0);
+    let mut dispatches = dispatches.into_iter();
+    // A node's launches follow each other.
+    for launches in nodes.chunk_by(|a, b| a == b) {
+        let cost = graph.nodes()[launches[0]].cost(graph);
+        let count = launches.len() as u64;
+        for dispatch in dispatches.by_ref().take(launches.len()) {
+            flops += 2 * cost.macs / count;
+            bytes += cost.bytes / count;
+            if let Some(group) = groups.last_mut() {
+                group.push(dispatch);
+            }
+            if flops >= SUBMISSION_FLOPS || bytes >= SUBMISSION_BYTES {
+                groups.push(Vec::new());
+                (flops, bytes) = (0, 0);
+            }
         }
     }
     groups.retain(|g| !g.is_empty());

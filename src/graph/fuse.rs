@@ -8,155 +8,148 @@
 //!
 //! A ResNet-RS block ends up as three convolutions, a pool and three small linear layers.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::op::{Conv2d, DepthwiseConv2d, Epilogue, FoldBatchNorm, Linear, Padding};
-use super::{Activation, Error, Graph, Node, NodeId, Op, Role, TensorId};
+use super::op::FoldBatchNorm;
+use super::{Error, Graph, Node, NodeId, Op, Role, TensorId};
 
 /// Rewrites an inference graph. `outputs` are the tensors that must survive; all others may disappear.
 pub fn for_inference(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
-    fold_batch_norm(graph, outputs)?;
-    pool_early(graph, outputs)?;
-    join(graph, outputs);
-    sort(graph);
+    let outputs: HashSet<TensorId> = outputs.iter().copied().collect();
+    fold_batch_norm(graph, &outputs)?;
+    pool_early(graph, &outputs)?;
+    join(graph, &outputs);
     Ok(())
 }
 
 /// Readers of each tensor; an output counts as one more.
-struct Uses(HashMap<TensorId, Vec<NodeId>>, HashSet<TensorId>);
+struct Uses<'o> {
+    readers: HashMap<TensorId, Vec<NodeId>>,
+    outputs: &'o HashSet<TensorId>,
+}
 
-impl Uses {
-    fn of(graph: &Graph, outputs: &[TensorId]) -> Self {
-        Self(graph.consumers(), outputs.iter().copied().collect())
+impl<'o> Uses<'o> {
+    fn of(graph: &Graph, outputs: &'o HashSet<TensorId>) -> Self {
+        Self { readers: graph.consumers(), outputs }
     }
 
-    /// The readers of a tensor that nothing outside the graph reads.
-    fn private(&self, tensor: TensorId) -> &[NodeId] {
-        match self.0.get(&tensor) {
-            Some(readers) if !self.1.contains(&tensor) => readers,
-            _ => &[],
+    /// The node that reads a tensor, if it is the only one and nothing outside the graph reads the tensor.
+    fn only_reader(&self, tensor: TensorId) -> Option<NodeId> {
+        match self.readers.get(&tensor)?[..] {
+            [reader] if !self.outputs.contains(&tensor) => Some(reader),
+            _ => None,
         }
     }
 }
 
-fn fold_batch_norm(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
+/// Changes to a graph's nodes, made all at once: a list of nodes is copied once a pass, however many nodes change.
+#[derive(Default)]
+struct Patch {
+    replaced: HashMap<NodeId, Node>,
+    removed: HashSet<NodeId>,
+}
+
+impl Patch {
+    /// Puts the changes into effect and restores an execution order.
+    fn apply(mut self, graph: &mut Graph) {
+        let changed = |(i, node): (NodeId, &Node)| {
+            let kept = !self.removed.contains(&i);
+            kept.then(|| self.replaced.remove(&i).unwrap_or_else(|| node.clone()))
+        };
+        let nodes = graph.nodes().iter().enumerate().filter_map(changed).collect();
+        graph.set_nodes(sorted(nodes));
+    }
+}
+
+fn fold_batch_norm(graph: &mut Graph, outputs: &HashSet<TensorId>) -> Result<(), Error> {
     let uses = Uses::of(graph, outputs);
-    let mut removed = HashSet::new();
+    let mut patch = Patch::default();
     for i in 0..graph.nodes().len() {
-        let node = graph.nodes()[i].clone();
-        let [reader] = node.outputs.first().map_or(&[][..], |&output| uses.private(output))[..] else { continue };
-        let norm = graph.nodes()[reader].clone();
+        let node = &graph.nodes()[i];
+        let Some(reader) = node.outputs.first().and_then(|&output| uses.only_reader(output)) else { continue };
+        let norm = &graph.nodes()[reader];
         let Op::BatchNormInference(batch_norm) = norm.op else { continue };
-        let Some(op) = with_bias(&node.op, batch_norm.activation) else { continue };
-        let mut fold_inputs = vec![node.inputs[1]];
-        fold_inputs.extend(&norm.inputs[1..]);
+        let Some(op) = node.op.rule().with_bias(batch_norm.activation) else { continue };
+        let (node, norm) = (node.clone(), norm.clone());
+        let fold_inputs = [&node.inputs[1..2], &norm.inputs[1..]].concat();
         let fold = FoldBatchNorm { eps: batch_norm.eps };
         let folded = graph.push(&norm.name, fold.into(), &fold_inputs, &[], Role::Activation)?;
-        let fused = Node { op, inputs: vec![node.inputs[0], folded[0], folded[1]], outputs: norm.outputs, ..node };
-        replace(graph, i, fused);
-        removed.insert(reader);
+        let inputs = vec![node.inputs[0], folded[0], folded[1]];
+        patch.replaced.insert(i, Node { op, inputs, outputs: norm.outputs, ..node });
+        patch.removed.insert(reader);
     }
-    remove(graph, &removed);
-    sort(graph);
+    patch.apply(graph);
     Ok(())
 }
 
-/// A bare convolution with a bias and an activation.
-fn with_bias(op: &Op, activation: Activation) -> Option<Op> {
-    match *op {
-        Op::Conv2d(conv) if conv.epilogue == Epilogue::NONE => {
-            Some(Conv2d { epilogue: Epilogue { bias: true, activation, ..Epilogue::NONE }, ..conv }.into())
-        }
-        Op::DepthwiseConv2d(conv) if conv == DepthwiseConv2d::new(conv.stride, conv.padding) => {
-            Some(DepthwiseConv2d { bias: true, activation, ..conv }.into())
-        }
-        _ => None,
-    }
-}
-
-fn pool_early(graph: &mut Graph, outputs: &[TensorId]) -> Result<(), Error> {
+fn pool_early(graph: &mut Graph, outputs: &HashSet<TensorId>) -> Result<(), Error> {
     let producers = graph.producers();
-    let mut removed = HashSet::new();
+    let mut patch = Patch::default();
     for i in 0..graph.nodes().len() {
-        let pool = graph.nodes()[i].clone();
+        let pool = &graph.nodes()[i];
         if !matches!(pool.op, Op::GlobalAvgPool(_)) || outputs.contains(&pool.inputs[0]) {
             continue;
         }
-        let Some(conv) = producers.get(&pool.inputs[0]).map(|&p| graph.nodes()[p].clone()) else { continue };
-        let pointwise = graph.spec(conv.inputs[1]).shape.starts_with(&[1, 1]);
-        let biased = Epilogue { bias: true, ..Epilogue::NONE };
-        let commutes = |op: &Op| matches!(op, Op::Conv2d(c) if c.stride == 1 && c.padding == Padding::NONE && c.epilogue == biased);
-        if !pointwise || !commutes(&conv.op) {
-            continue;
-        }
-        let pooled = graph.push(&pool.name, pool.op, &conv.inputs[..1], &[], Role::Activation)?[0];
-        let linear = Linear { activation: Activation::Identity };
-        graph.push(&pool.name, linear.into(), &[pooled, conv.inputs[1], conv.inputs[2]], &[], Role::Activation)?;
-        let mut nodes = graph.nodes().to_vec();
-        if let Some(last) = nodes.last_mut() {
-            last.outputs = pool.outputs;
-        }
-        graph.set_nodes(nodes);
-        removed.insert(i);
+        let Some(pooled) = producers.get(&pool.inputs[0]).map(|&p| &graph.nodes()[p]) else { continue };
+        let Some(op) = pooled.op.rule().of_means(&pooled.input_specs(graph)) else { continue };
+        let (pool, inputs) = (pool.clone(), pooled.inputs.clone());
+        let means = graph.push(&pool.name, pool.op, &inputs[..1], &[], Role::Activation)?;
+        let inputs = [&means, &inputs[1..]].concat();
+        let last = graph.nodes().len();
+        graph.push(&pool.name, op, &inputs, &[], Role::Activation)?;
+        patch.replaced.insert(last, Node { outputs: pool.outputs, ..graph.nodes()[last].clone() });
+        patch.removed.insert(i);
     }
-    remove(graph, &removed);
-    sort(graph);
+    patch.apply(graph);
     Ok(())
 }
 
-fn join(graph: &mut Graph, outputs: &[TensorId]) {
+fn join(graph: &mut Graph, outputs: &HashSet<TensorId>) {
     let uses = Uses::of(graph, outputs);
-    let mut removed = HashSet::new();
-    for i in 0..graph.nodes().len() {
-        let node = graph.nodes()[i].clone();
-        let Op::Conv2d(conv) = node.op else { continue };
-        let [reader] = *uses.private(node.outputs[0]) else { continue };
-        let next = graph.nodes()[reader].clone();
-        let Op::ScaleAdd(scale_add) = next.op else { continue };
-        let free = Epilogue { gate: false, shortcut: false, activation: Activation::Identity, ..conv.epilogue };
-        if conv.epilogue != free || next.inputs[0] != node.outputs[0] || removed.contains(&reader) {
+    let mut patch = Patch::default();
+    for (i, node) in graph.nodes().iter().enumerate() {
+        let Some(reader) = node.outputs.first().and_then(|&output| uses.only_reader(output)) else { continue };
+        let next = &graph.nodes()[reader];
+        let Op::ScaleAdd(scale_add) = &next.op else { continue };
+        let Some(op) = node.op.rule().with_join(scale_add) else { continue };
+        if next.inputs[0] != node.outputs[0] || patch.removed.contains(&reader) {
             continue;
         }
-        let epilogue = Epilogue {
-            bias: conv.epilogue.bias,
-            gate: scale_add.gate,
-            shortcut: scale_add.shortcut,
-            activation: scale_add.activation,
-        };
-        let mut inputs = node.inputs.clone();
-        inputs.extend(&next.inputs[1..]);
-        let fused = Node { op: Conv2d { epilogue, ..conv }.into(), inputs, outputs: next.outputs, ..node };
-        replace(graph, i, fused);
-        removed.insert(reader);
+        let inputs = [&node.inputs[..], &next.inputs[1..]].concat();
+        let fused = Node { op, inputs, outputs: next.outputs.clone(), name: node.name.clone(), updates: Vec::new() };
+        patch.replaced.insert(i, fused);
+        patch.removed.insert(reader);
     }
-    remove(graph, &removed);
+    patch.apply(graph);
 }
 
-fn replace(graph: &mut Graph, at: NodeId, node: Node) {
-    let mut nodes = graph.nodes().to_vec();
-    nodes[at] = node;
-    graph.set_nodes(nodes);
-}
-
-fn remove(graph: &mut Graph, removed: &HashSet<NodeId>) {
-    let kept = graph.nodes().iter().enumerate().filter(|(i, _)| !removed.contains(i)).map(|(_, n)| n.clone());
-    graph.set_nodes(kept.collect());
-}
-
-/// Restores an execution order: repeatedly takes the first node whose inputs are all written.
-fn sort(graph: &mut Graph) {
-    let written_by_nodes: HashSet<TensorId> = graph.nodes().iter().flat_map(|n| n.outputs.iter().copied()).collect();
-    let mut waiting: Vec<Node> = graph.nodes().to_vec();
-    let mut written: HashSet<TensorId> = HashSet::new();
-    let mut sorted = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let ready = |n: &Node| n.inputs.iter().all(|t| !written_by_nodes.contains(t) || written.contains(t));
-        let Some(next) = waiting.iter().position(ready) else {
-            unreachable!("rewrites keep the graph free of cycles");
-        };
-        let node = waiting.remove(next);
-        written.extend(&node.outputs);
-        sorted.push(node);
+/// Nodes in an execution order: the first next whose inputs are all written.
+fn sorted(nodes: Vec<Node>) -> Vec<Node> {
+    let producers: HashMap<TensorId, NodeId> =
+        nodes.iter().enumerate().flat_map(|(i, node)| node.outputs.iter().map(move |&output| (output, i))).collect();
+    let mut readers = vec![Vec::new(); nodes.len()];
+    // How many of a node's inputs are not written yet.
+    let mut missing = vec![0; nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        for producer in node.inputs.iter().filter_map(|input| producers.get(input)) {
+            readers[*producer].push(i);
+            missing[i] += 1;
+        }
     }
-    graph.set_nodes(sorted);
+    let ready = (0..nodes.len()).filter(|&i| missing[i] == 0).map(Reverse);
+    let mut ready: BinaryHeap<Reverse<NodeId>> = ready.collect();
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut sorted = Vec::with_capacity(nodes.len());
+    while let Some(Reverse(next)) = ready.pop() {
+        sorted.extend(nodes[next].take());
+        for &reader in &readers[next] {
+            missing[reader] -= 1;
+            if missing[reader] == 0 {
+                ready.push(Reverse(reader));
+            }
+        }
+    }
+    assert!(nodes.iter().all(Option::is_none), "rewrites keep the graph free of cycles");
+    sorted
 }
