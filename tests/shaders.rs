@@ -18,7 +18,7 @@ use resnet_rs::graph::op::WinogradTile;
 use resnet_rs::graph::winograd::rewrite;
 use resnet_rs::graph::{Graph, Precision, fuse};
 use resnet_rs::kernels::frame::Crop;
-use resnet_rs::kernels::{self, Choices, ConvShape, Kernel, Params, Scalar, candidates, lower};
+use resnet_rs::kernels::{self, Choices, ConvShape, Kernel, Needs, Params, Scalar, candidates, lower};
 use resnet_rs::models::{
     ActivationChoice, Config, EfficientNet, Input, Mode, Network, PRESETS, ResNet, Shortcut, Stem, StemDownsampling,
 };
@@ -213,15 +213,14 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     let wgsl = kernel.wgsl();
     let complain = |what: &str, e: String| -> ! { panic!("{name} ({used_by}): {what}: {e}\n{wgsl}") };
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| complain("WGSL", e.emit_to_string(&wgsl)));
-    let half = wgsl.contains("enable f16;");
-    let by_64 = wgsl.contains("u64");
-    // The register kernels alone use subgroups, on adapters that have them.
-    let subgroups = kernel.template().ends_with("registers");
+    let needs = kernel.needs();
+    let used = ["enable f16;", "u64", "subgroup"].map(|word| code(&wgsl).any(|line| line.contains(word)));
+    assert_eq!([needs.half, needs.int64, needs.subgroups], used, "{name}");
     // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    capabilities.set(Capabilities::SHADER_FLOAT16, half);
-    capabilities.set(Capabilities::SUBGROUP, subgroups);
-    capabilities.set(Capabilities::SHADER_INT64, by_64);
+    capabilities.set(Capabilities::SHADER_FLOAT16, needs.half);
+    capabilities.set(Capabilities::SUBGROUP, needs.subgroups);
+    capabilities.set(Capabilities::SHADER_INT64, needs.int64);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
@@ -229,8 +228,8 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     // A write to one component of a vector may touch the others, which in workgroup memory belong to other threads.
     let component = wgsl.lines().find(|line| line.trim().starts_with("tile_") && line.contains("]["));
     assert_eq!(component, None, "{name}");
-    write_hlsl(&module, &info, half, subgroups || by_64).unwrap_or_else(|e| complain("HLSL", e.to_string()));
-    write_msl(&module, &info, by_64).unwrap_or_else(|e| complain("MSL", e.to_string()));
+    write_hlsl(&module, &info, needs).unwrap_or_else(|e| complain("HLSL", e.to_string()));
+    write_msl(&module, &info, needs).unwrap_or_else(|e| complain("MSL", e.to_string()));
     spirv_of(&module, &info)
 }
 
@@ -263,6 +262,11 @@ fn struct_members(module: &Module) -> Members {
         (member.name.clone().unwrap(), type_name)
     };
     members.iter().enumerate().map(member).collect()
+}
+
+/// A shader's lines without their comments.
+fn code(wgsl: &str) -> impl Iterator<Item = &str> {
+    wgsl.lines().map(|line| line.split("//").next().unwrap_or_default())
 }
 
 fn within_limits(name: &str, module: &Module) {
@@ -298,11 +302,11 @@ fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
 
 /// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one, of subgroups and of 64-bit types,
 /// 6.2 the lowest with 16-bit types.
-fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, new: bool) -> Result<(), hlsl::Error> {
+fn write_hlsl(module: &Module, info: &ModuleInfo, needs: Needs) -> Result<(), hlsl::Error> {
     use hlsl::ShaderModel::{V5_1, V6_0, V6_2};
-    let shader_models: &[_] = if half {
+    let shader_models: &[_] = if needs.half {
         &[V6_2]
-    } else if new {
+    } else if needs.subgroups || needs.int64 {
         &[V6_0]
     } else {
         &[V5_1, V6_0]
@@ -317,8 +321,8 @@ fn write_hlsl(module: &Module, info: &ModuleInfo, half: bool, new: bool) -> Resu
 }
 
 /// 64-bit types came with version 2.3.
-fn write_msl(module: &Module, info: &ModuleInfo, by_64: bool) -> Result<(), msl::Error> {
-    let options = msl::Options { lang_version: (2, if by_64 { 3 } else { 0 }), ..Default::default() };
+fn write_msl(module: &Module, info: &ModuleInfo, needs: Needs) -> Result<(), msl::Error> {
+    let options = msl::Options { lang_version: (2, if needs.int64 { 3 } else { 0 }), ..Default::default() };
     let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())?;
     assert!(text.contains("kernel void main_("), "{text}");
     Ok(())

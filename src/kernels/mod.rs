@@ -28,7 +28,7 @@ pub use choices::{Choices, Method, candidates};
 pub use params::{Params, Scalar, Word};
 pub use scratch::{plan, scratch_bytes};
 pub use shape::{ConvShape, Direction};
-pub use source::{Kernel, Setting};
+pub use source::{Kernel, Needs, Setting};
 pub use variants::ConvVariant;
 
 pub(crate) use params::words;

@@ -54,6 +54,17 @@ impl From<Setting> for Value {
     }
 }
 
+/// Which features of a device a kernel uses, beyond what every device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// 16-bit floats as a type of the shader.
+    pub half: bool,
+    /// 64-bit integers.
+    pub int64: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+}
+
 /// A shader file with its settings: what becomes one pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kernel {
@@ -76,6 +87,19 @@ impl Kernel {
     /// The shader's place below `shaders/`, without `.wgsl`.
     pub fn template(&self) -> &'static str {
         self.template
+    }
+
+    /// Which features the kernel uses, by its settings: the types that it stores, and its lanes, which exchange numbers by
+    /// subgroup operations.
+    pub fn needs(&self) -> Needs {
+        let stores = |types: &[&str]| {
+            self.settings.iter().any(|(_, setting)| matches!(setting, Setting::Text(text) if types.contains(text)))
+        };
+        Needs {
+            half: stores(&["f16"]),
+            int64: stores(&["f16_by_64", "f32_by_64"]),
+            subgroups: self.settings.iter().any(|(name, _)| *name == "lanes"),
+        }
     }
 
     /// The shader's place and settings, for messages.
