@@ -1,6 +1,7 @@
 //! Every distinct convolution of ResNet-RS-50 and of `small`, forward and both gradients, and every distinct batch norm, on the
-//! default adapter: `cargo bench --bench kernels`, with a part of a name behind `--` for some of them. Times are the
-//! adapter's own where it has a clock.
+//! default adapter: `cargo bench --bench kernels`, with a part of a name after `--` for some of them. Cases of the self-test
+//! are measured as well where they are asked for: `cargo bench --bench kernels -- 'case/conv2d 3x3'`. Times are the adapter's
+//! own where it has a clock.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -13,6 +14,7 @@ use resnet_rs::bench::distinct;
 use resnet_rs::exec::{self, Session};
 use resnet_rs::graph::{Op, Precision};
 use resnet_rs::models::Preset;
+use resnet_rs::selftest::cases;
 use resnet_rs::summary::training_step;
 
 fn wanted(op: &Op) -> bool {
@@ -41,9 +43,28 @@ fn network(c: &mut Criterion, adapter: &Adapter, model: &str, classes: usize, re
     }
 }
 
+/// The self-test's cases whose name begins as the command line's first word does.
+fn cases(c: &mut Criterion, adapter: &Adapter) {
+    let Some(wanted) = std::env::args().skip(1).find_map(|word| word.strip_prefix("case/").map(str::to_owned)) else {
+        return;
+    };
+    for case in cases::standard().iter().filter(|case| case.name.starts_with(&wanted)) {
+        let costs = || case.graph.nodes().iter().map(|node| node.cost(&case.graph));
+        let (flops, bytes) = (costs().map(|cost| 2 * cost.macs).sum(), costs().map(|cost| cost.bytes).sum());
+        let work = Work { flops, bytes, limit_ms: adapter.peaks.limit_ms(flops, bytes) };
+        let mut ready = None;
+        let run = || {
+            let (_, session) = ready.get_or_insert_with(|| case.session(&adapter.gpu, None).unwrap());
+            run_ms(session).unwrap()
+        };
+        bench(c, &adapter.peaks, ["case", &case.name], &work, run);
+    }
+}
+
 fn main() {
     let (adapter, mut c) = (Adapter::open(), criterion());
     network(&mut c, &adapter, "resnet-rs-50", 1000, 160, 4);
     network(&mut c, &adapter, "small", 10, 32, 32);
+    cases(&mut c, &adapter);
     c.final_summary();
 }

@@ -1,16 +1,21 @@
-//! Gradients of every operation against central differences in f64, and fusion against the graph it came from.
+//! Gradients against central differences in f64, of every operation by the self-test's cases and of blocks; and fusion against
+//! the graph it came from.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/synth.rs"]
 #[allow(dead_code)]
 mod synth;
 
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
 use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool,
-    Linear, MaxPool, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy,
+    Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy,
 };
-use resnet_rs::graph::{Activation, DType, Graph, Init, Op, Spec, StateKind, TensorId, autodiff, fuse};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, autodiff, fuse};
 use resnet_rs::reference::{Values, run};
+use resnet_rs::selftest::{Case, cases};
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Sigmoid];
 
@@ -114,13 +119,7 @@ impl Net {
 
 /// Which elements are positive behind each ReLU: unchanged by a perturbation that crosses no kink.
 fn positive(graph: &Graph, values: &Values) -> Vec<bool> {
-    let has_relu = |op: &Op| match op {
-        Op::BatchNorm(op) => op.activation == Activation::Relu,
-        Op::ScaleAdd(op) => op.activation == Activation::Relu,
-        Op::Linear(op) => op.activation == Activation::Relu,
-        _ => false,
-    };
-    let behind = graph.nodes().iter().filter(|n| has_relu(&n.op)).map(|n| n.outputs[0]);
+    let behind = graph.nodes().iter().filter(|n| n.op.rule().activation() == Activation::Relu).map(|n| n.outputs[0]);
     behind.flat_map(|id| values.get(id).unwrap().iter().map(|&y| y > 0.0)).collect()
 }
 
@@ -141,7 +140,7 @@ fn check(what: &str, net: &Net, loss: TensorId) {
     run(&graph, &mut values).unwrap();
     let kinks = positive(&graph, &values);
 
-    let learned = forward.ids().filter(|&id| matches!(forward.tensor(id).role, resnet_rs::graph::Role::Parameter(_)));
+    let learned = forward.ids().filter(|&id| matches!(forward.tensor(id).role, Role::Parameter(_)));
     assert_eq!(gradients.len(), learned.count(), "{what}: every parameter once");
     let (mut checked, mut skipped) = (0, 0);
     for (parameter, gradient) in gradients {
@@ -173,59 +172,131 @@ fn check(what: &str, net: &Net, loss: TensorId) {
     assert!(skipped * 100 <= checked, "{what}: {skipped} of {checked} elements lie at a kink");
 }
 
-#[test]
-fn convolution() {
-    let paddings = [Padding::NONE, Padding::Even(1), Padding::Even(2), Padding::Same];
-    for (stride, padding) in [1, 2, 3].into_iter().flat_map(|s| paddings.map(|p| (s, p))) {
-        for kernel in [[1, 1], [2, 2], [3, 3], [3, 1], [2, 3]] {
-            for size in [[5, 4], [3, 7]] {
-                let what = format!("{kernel:?} over {size:?}, stride {stride}, padding {padding}");
-                let mut net = Net::default();
-                let x = net.map("x", [2, size[0], size[1], 2]);
-                let y = net.conv("conv", x, kernel, 3, Conv2d::new(stride, padding));
-                let loss = net.loss_of_map(y);
-                check(&what, &net, loss);
+/// A case's tensors with what it is differentiable in as parameters, fed, and its nodes; and the ids that its tensors have here.
+fn with_parameters(case: &Case) -> (Net, HashMap<TensorId, TensorId>) {
+    let (mut net, from) = (Net::default(), &case.graph);
+    let results = from.producers();
+    let mut here = HashMap::new();
+    for id in from.ids().filter(|id| !results.contains_key(id)) {
+        let Tensor { name, spec, role } = from.tensor(id).clone();
+        let learned = case.differentiable.contains(&id);
+        let role = if learned { Role::Parameter(Init::Constant(0.0)) } else { role };
+        here.insert(id, net.graph.add_tensor(name, spec, role).unwrap());
+    }
+    for node in from.nodes() {
+        let [inputs, updates] =
+            [&node.inputs, &node.updates].map(|ids| ids.iter().map(|id| here[id]).collect::<Vec<_>>());
+        let outputs = net.graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap();
+        here.extend(node.outputs.iter().copied().zip(outputs));
+    }
+    for (id, elements) in &case.feeds {
+        net.values.set(&net.graph, here[id], elements.clone()).unwrap();
+    }
+    (net, here)
+}
 
-                let mut net = Net::default();
-                let x = net.map("x", [2, size[0], size[1], 3]);
-                let y = net.depthwise("conv", x, kernel, DepthwiseConv2d::new(stride, padding));
-                let loss = net.loss_of_map(y);
-                check(&format!("depthwise, {what}"), &net, loss);
-            }
+/// Multiply-adds and elements that one run of a case may take to be checked here: others are larger, but not different.
+const LARGEST_RUN: usize = 1_000_000;
+
+/// What the runs for one of a case's tensors may take together, which decides how many of its elements are checked.
+const RUNS: usize = 4_000_000;
+
+/// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`] does a
+/// loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
+fn check_case(case: &Case) -> Option<f64> {
+    let (net, here) = with_parameters(case);
+    let result = here[&case.compare[0].0];
+    let macs: u64 = net.graph.nodes().iter().map(|node| node.cost(&net.graph).macs).sum();
+    let work = macs as usize + net.graph.tensors().iter().map(|t| t.spec.elements()).sum::<usize>();
+    if work > LARGEST_RUN {
+        return None;
+    }
+    let (mut graph, mut values) = (net.graph.clone(), net.values.clone());
+    let seed = graph.input("seed", graph.spec(result).clone()).unwrap();
+    let weights: Vec<f64> = synth::value("seed", graph.spec(seed).elements(), 7).into_iter().map(f64::from).collect();
+    values.set(&graph, seed, weights.clone()).unwrap();
+    let mut gradients = Vec::new();
+    autodiff::differentiate(&mut graph, result, Some(seed), |_, parameter, gradient| {
+        gradients.push((parameter, gradient));
+        Ok(())
+    })
+    .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    assert_eq!(gradients.len(), case.differentiable.len(), "{}: every input once", case.name);
+    run(&graph, &mut values).unwrap();
+    let kinks = positive(&net.graph, &values);
+
+    let (mut all, mut checked, mut skipped) = (0.0f64, 0, 0);
+    for (parameter, gradient) in gradients {
+        let name = &net.graph.tensor(parameter).name;
+        let analytic = values.get(gradient).unwrap();
+        let largest = analytic.iter().fold(0.0, |max: f64, g| max.max(g.abs()));
+        all = all.max(largest);
+        let start = net.values.get(parameter).unwrap();
+        let count = (RUNS / work).clamp(4, 100).min(start.len());
+        for nth in 0..count {
+            // All elements of a short tensor, else some that lie in no line.
+            let i = if count == start.len() { nth } else { nth * 0x9E37_79B1 % start.len() };
+            let step = f64::EPSILON.cbrt() * start[i].abs().max(1.0);
+            let result_at = |offset: f64| {
+                let mut moved = net.values.clone();
+                let mut elements = start.to_vec();
+                elements[i] += offset;
+                moved.set(&net.graph, parameter, elements).unwrap();
+                run(&net.graph, &mut moved).unwrap();
+                (positive(&net.graph, &moved) == kinks).then(|| moved.get(result).unwrap().to_vec())
+            };
+            let (Some(above), Some(below)) = (result_at(step), result_at(-step)) else {
+                skipped += 1;
+                continue;
+            };
+            // Element by element, since most are equal: their roundings would add up.
+            let differences = weights.iter().zip(above.iter().zip(&below)).map(|(w, (a, b))| w * (a - b));
+            let numeric = differences.sum::<f64>() / (2.0 * step);
+            let error = (analytic[i] - numeric).abs();
+            let what =
+                || format!("{}: {name}[{i}]: {} by the chain rule, {numeric} by differences", case.name, analytic[i]);
+            // A batch norm of two pixels has gradients that almost cancel.
+            assert!(error <= 1e-6 * largest.max(1e-3), "{}: off by {error:e}", what());
+            checked += 1;
         }
     }
+    // A batch norm moves thousands of elements at once, and joins have inputs of exactly 0.
+    assert!(skipped * 10 <= checked, "{}: {skipped} of {checked} elements lie at a kink", case.name);
+    Some(all)
+}
+
+/// The self-test's cases, each operation of which that has a gradient says so.
+#[test]
+fn every_differentiable_case() {
+    let cases: Vec<Case> = cases::standard().into_iter().chain((0..20).flat_map(cases::random)).collect();
+    let has_gradient = |case: &&Case| {
+        let mut graph = case.graph.clone();
+        let result = case.compare[0].0;
+        let makes_it = |node: &Node| !node.inputs.is_empty() && node.outputs.first() == Some(&result);
+        let single = graph.nodes().len() == 1 && makes_it(&graph.nodes()[0]);
+        let seed = graph.input("seed", graph.spec(result).clone()).unwrap();
+        single && autodiff::differentiate(&mut graph, result, Some(seed), |_, _, _| Ok(())).is_ok()
+    };
+    let in_full = |case: &&Case| case.graph.tensors().iter().all(|tensor| tensor.spec.dtype != DType::F16);
+    for case in cases.iter().filter(in_full).filter(has_gradient) {
+        assert!(!case.differentiable.is_empty(), "{} has a gradient, which nobody checks", case.name);
+    }
+    let differentiable: Vec<&Case> = cases.iter().filter(|case| !case.differentiable.is_empty()).collect();
+    let checked = differentiable.par_iter().map(|case| (case, check_case(case)));
+    let alive: HashSet<&str> = checked
+        .filter(|(_, largest)| largest.is_some_and(|largest| largest > 1e-3))
+        .map(|(case, _)| case.graph.nodes()[0].op.variant())
+        .collect();
+    let wanted: HashSet<&str> = differentiable.iter().map(|case| case.graph.nodes()[0].op.variant()).collect();
+    assert_eq!(alive, wanted, "operations with a gradient that is not too small to be checked");
 }
 
 #[test]
-fn batch_norm() {
-    for activation in ACTIVATIONS {
-        for shape in [[2, 3, 3, 3], [1, 1, 3, 5], [4, 1, 1, 2], [2, 5, 4, 1]] {
-            let mut net = Net::default();
-            let x = net.map("x", shape);
-            let y = net.batch_norm("norm", x, activation);
-            let loss = net.loss_of_map(y);
-            check(&format!("{activation:?} of {shape:?}"), &net, loss);
-        }
-    }
-}
-
-#[test]
-fn gate_and_shortcut() {
-    for activation in ACTIVATIONS {
-        for (gate, shortcut) in [(false, false), (true, false), (false, true), (true, true)] {
-            let mut net = Net::default();
-            let mut inputs = vec![net.map("x", [2, 3, 2, 3])];
-            if gate {
-                inputs.push(net.parameter("gate", Spec::channels([2, 3])));
-            }
-            if shortcut {
-                inputs.push(net.map("shortcut", [2, 3, 2, 3]));
-            }
-            let y = net.apply("join", ScaleAdd { gate, shortcut, activation }, &inputs);
-            let loss = net.loss_of_map(y);
-            check(&format!("gate {gate}, shortcut {shortcut}, {activation:?}"), &net, loss);
-        }
-    }
+fn small_windows() {
+    cases::small_windows().par_iter().for_each(|case| {
+        let largest = check_case(case).unwrap();
+        assert!(largest > 1e-3, "{}: gradients are at most {largest:e}, too small to be checked", case.name);
+    });
 }
 
 /// One tensor in both places of a join.
@@ -244,56 +315,16 @@ fn gate_and_shortcut_of_one_map() {
     }
 }
 
+/// At a rate above 0 some elements are dropped, and some are not.
 #[test]
-fn pools() {
-    for size in [[1, 1], [2, 2], [3, 5], [4, 3]] {
-        let mut net = Net::default();
-        let x = net.map("x", [2, size[0], size[1], 3]);
-        let y = net.apply("pool", AvgPool2x2, &[x]);
-        let loss = net.loss_of_map(y);
-        check(&format!("2x2 of {size:?}"), &net, loss);
-
-        let mut net = Net::default();
-        let x = net.map("x", [2, size[0], size[1], 3]);
-        let y = net.apply("pool", MaxPool, &[x]);
-        let loss = net.loss_of_map(y);
-        check(&format!("largest of {size:?}"), &net, loss);
-
-        let mut net = Net::default();
-        let x = net.map("x", [2, size[0], size[1], 3]);
-        let y = net.apply("pool", GlobalAvgPool, &[x]);
-        let loss = net.loss(y);
-        check(&format!("global of {size:?}"), &net, loss);
-    }
-}
-
-#[test]
-fn linear_layers() {
-    for activation in ACTIVATIONS {
-        for (rows, pointwise) in [(1, false), (4, false), (3, true)] {
-            let mut net = Net::default();
-            let x = net.parameter("x", Spec::channels([rows, 5]));
-            let y = net.linear("hidden", x, 7, pointwise, activation);
-            let y = net.linear("out", y, 3, !pointwise, Activation::Identity);
-            let loss = net.loss(y);
-            check(&format!("{rows} rows, {activation:?}, pointwise {pointwise}"), &net, loss);
-        }
-    }
-}
-
-#[test]
-fn dropout() {
+fn dropout_drops_some() {
     for (scope, rate) in [DropoutScope::Element, DropoutScope::Sample].into_iter().flat_map(|s| [(s, 0.0), (s, 0.4)]) {
         let mut net = Net::default();
         let clock = net.clock();
         let x = net.parameter("x", Spec::channels([6, 5]));
         let y = net.apply("dropout", Dropout { rate, scope, stream: 2 }, &[x, clock]);
-        let y = net.linear("out", y, 3, false, Activation::Identity);
-        let loss = net.loss(y);
-        check(&format!("{scope:?}, rate {rate}"), &net, loss);
-
         run(&net.graph, &mut net.values).unwrap();
-        let zeros = net.values.get(net.graph.nodes()[0].outputs[0]).unwrap().iter().filter(|&&v| v == 0.0).count();
+        let zeros = net.values.get(y).unwrap().iter().filter(|&&v| v == 0.0).count();
         let possible = if rate == 0.0 { 0..=0 } else { 1..=29 };
         assert!(possible.contains(&zeros), "{scope:?}, rate {rate}: {zeros} of 30 dropped");
     }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 
-use crate::exec::{self, ParameterStore, Session, SessionOptions};
+use crate::exec::{self, Session};
 use crate::gpu::{Gpu, Target};
 use crate::graph::{Cost, DType, Graph, Init, Node, Op, Role, StateKind, Tensor, TensorId};
 use crate::kernels::{Choices, ConvShape};
+use crate::selftest::Case;
 
 /// One node with its shapes, out of a network.
 #[derive(Clone, Debug)]
@@ -85,24 +86,21 @@ impl NodeBench {
     /// # Errors
     /// If it does not fit the device, or the device fails.
     pub fn session(&self, gpu: &Gpu, choices: Option<&Choices>) -> Result<Session, exec::Error> {
-        let mut store = ParameterStore::new(gpu);
-        store.allocate(&self.graph)?;
-        let options = SessionOptions { choices, ..SessionOptions::default() };
-        let mut session = Session::new(&store, self.graph.clone(), &self.outputs, &options)?;
-        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
-        for id in self.graph.ids() {
-            let Tensor { name, spec, role } = self.graph.tensor(id);
-            if spec.dtype != DType::F32 {
-                continue;
-            }
-            let values: Vec<f32> = (0..spec.elements()).map(|_| 0.5 + rng.random::<f32>()).collect();
-            match role {
-                Role::Input => session.feed(&[(id, &values)], &[])?,
-                Role::Parameter(_) => store.write(name, &values)?,
-                _ => {}
-            }
-        }
-        session.prepare()?;
+        let (_, session) = self.case().session(gpu, choices)?;
         Ok(session)
+    }
+
+    fn case(&self) -> Case {
+        let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
+        let is_fed = |&id: &TensorId| {
+            let Tensor { spec, role, .. } = self.graph.tensor(id);
+            spec.dtype == DType::F32 && matches!(role, Role::Input | Role::Parameter(_))
+        };
+        let mut random = |elements| (0..elements).map(|_| f64::from(0.5 + rng.random::<f32>())).collect();
+        let fed = self.graph.ids().filter(is_fed);
+        let feeds = fed.map(|id| (id, random(self.graph.spec(id).elements()))).collect();
+        let (name, graph) = (self.name.clone(), self.graph.clone());
+        let compare = self.outputs.iter().map(|&output| (output, 1.0)).collect();
+        Case { name, graph, feeds, compare, differentiable: Vec::new() }
     }
 }

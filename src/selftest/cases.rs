@@ -33,6 +33,8 @@ pub struct Case {
     pub feeds: Vec<(TensorId, Vec<f64>)>,
     /// Tensors to compare after one run, each with its accumulation length K.
     pub compare: Vec<(TensorId, f64)>,
+    /// Inputs with respect to which the first of those has a gradient.
+    pub differentiable: Vec<TensorId>,
 }
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Sigmoid];
@@ -58,7 +60,7 @@ pub fn standard() -> Vec<Case> {
 /// that are exact in f16.
 fn half(cases: &[Case]) -> Vec<Case> {
     let stored = |case: &Case, label: &str, store: fn(&mut Graph) -> Result<(), graph::Error>| {
-        let mut case = case.clone();
+        let mut case = Case { differentiable: Vec::new(), ..case.clone() };
         fitting(store(&mut case.graph));
         case.name += label;
         for (_, elements) in case.feeds.iter_mut().filter(|(id, _)| case.graph.spec(*id).dtype == DType::F16) {
@@ -99,6 +101,24 @@ fn window(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: 
 /// With TensorFlow's padding.
 fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> Window {
     Window { padding: Padding::Same, ..window(input, kernel, out, stride, 0) }
+}
+
+/// Convolutions over odd little maps by every small window, stride and padding, for gradients above all: too many for an
+/// adapter to run them all.
+pub fn small_windows() -> Vec<Case> {
+    let kernels = [[1, 1], [2, 2], [3, 3], [3, 1], [2, 3]];
+    let paddings = [Padding::NONE, Padding::Even(1), Padding::Even(2), Padding::Same];
+    let mut windows = Vec::new();
+    for (kernel, padding) in kernels.into_iter().flat_map(|kernel| paddings.map(|padding| (kernel, padding))) {
+        for (stride, [h, w]) in [1, 2, 3].into_iter().flat_map(|stride| [[5, 4], [3, 7]].map(|size| (stride, size))) {
+            windows.push(Window { input: [2, h, w, 2], kernel, out: 3, stride, padding });
+        }
+    }
+    let of_window = |&w: &Window| {
+        let bare = Activation::Identity;
+        [ops::conv2d(w, Epilogue::NONE, 0), ops::depthwise_conv2d(w, false, bare, 0)]
+    };
+    windows.iter().flat_map(of_window).collect()
 }
 
 fn convolutions() -> Vec<Case> {

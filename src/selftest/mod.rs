@@ -30,6 +30,7 @@ pub use cases::Case;
 use crate::exec::{self, ParameterStore, Session, SessionOptions};
 use crate::gpu::{Family, Gpu};
 use crate::graph::{DType, Graph, Node, Op, Role, TensorId};
+use crate::kernels::Choices;
 use crate::reference::{self, Values};
 
 /// Standard deviations of the random walk that are still rounding. Four would do for the millions of elements compared; as
@@ -164,20 +165,33 @@ struct Computed {
     variance: f64,
 }
 
-fn compute(gpu: &Gpu, case: &Case) -> Result<Computed, exec::Error> {
-    let graph = &case.graph;
-    let mut store = ParameterStore::new(gpu);
-    store.allocate(graph)?;
-    let compared: Vec<TensorId> = case.compare.iter().map(|(id, _)| *id).collect();
-    let mut session = Session::new(&store, graph.clone(), &compared, &SessionOptions::default())?;
-    for (id, elements) in &case.feeds {
-        feed(&store, &session, *id, elements)?;
+impl Case {
+    /// A session that is fed and ready to run, by the kernels that `choices` name, and the store of its parameters and states.
+    ///
+    /// # Errors
+    /// If the case does not fit the device, or the device fails.
+    pub fn session(&self, gpu: &Gpu, choices: Option<&Choices>) -> Result<(ParameterStore, Session), exec::Error> {
+        let mut store = ParameterStore::new(gpu);
+        store.allocate(&self.graph)?;
+        let compared: Vec<TensorId> = self.compare.iter().map(|(id, _)| *id).collect();
+        let options = SessionOptions { choices, ..SessionOptions::default() };
+        let mut session = Session::new(&store, self.graph.clone(), &compared, &options)?;
+        for (id, elements) in &self.feeds {
+            feed(&store, &session, *id, elements)?;
+        }
+        session.prepare()?;
+        Ok((store, session))
     }
-    session.prepare()?;
+}
+
+fn compute(gpu: &Gpu, case: &Case) -> Result<Computed, exec::Error> {
+    let (graph, (store, mut session)) = (&case.graph, case.session(gpu, None)?);
     let times = session.run_timed()?;
-    let read =
-        |&id: &TensorId| if is_persistent(graph, id) { store.read(&graph.tensor(id).name) } else { session.read(id) };
-    let got = compared.iter().map(read).collect::<Result<_, _>>()?;
+    let read = |&(id, _): &(TensorId, f64)| match graph.tensor(id).role.is_persistent() {
+        true => store.read(&graph.tensor(id).name),
+        false => session.read(id),
+    };
+    let got = case.compare.iter().map(read).collect::<Result<_, _>>()?;
     let kernels_ms = times.map(|nodes| nodes.iter().map(|n| n.milliseconds).sum());
     Ok(Computed { got, kernels_ms, variance: rounding_variance(session.graph()) })
 }
@@ -189,10 +203,6 @@ fn rounding_variance(graph: &Graph) -> f64 {
         _ => 1.0,
     };
     graph.nodes().iter().map(of_node).fold(1.0, f64::max)
-}
-
-fn is_persistent(graph: &Graph, id: TensorId) -> bool {
-    graph.tensor(id).role.is_persistent()
 }
 
 fn feed(store: &ParameterStore, session: &Session, id: TensorId, elements: &[f64]) -> Result<(), exec::Error> {

@@ -26,11 +26,12 @@ pub(super) struct Draft {
     pub(super) graph: Graph,
     feeds: Vec<(TensorId, Vec<f64>)>,
     compare: Vec<(TensorId, f64)>,
+    differentiable: Vec<TensorId>,
 }
 
 impl Draft {
     pub(super) fn new(seed: u32) -> Self {
-        Self { seed, graph: Graph::new(), feeds: Vec::new(), compare: Vec::new() }
+        Self { seed, graph: Graph::new(), feeds: Vec::new(), compare: Vec::new(), differentiable: Vec::new() }
     }
 
     fn tensor(&mut self, name: &str, spec: Spec, role: Role, value: impl Fn(usize, u32) -> f64) -> TensorId {
@@ -90,6 +91,11 @@ impl Draft {
         self.compare.push((id, k as f64));
     }
 
+    /// Declares that the first compared tensor has a gradient with respect to these inputs.
+    pub(super) fn differentiable(&mut self, inputs: &[TensorId]) {
+        self.differentiable.extend(inputs);
+    }
+
     /// Rewrites the graph.
     pub(super) fn rewrite(&mut self, rewrite: impl FnOnce(&mut Graph) -> Result<(), Error>) {
         fitting(rewrite(&mut self.graph));
@@ -97,6 +103,7 @@ impl Draft {
 
     /// The finished case.
     pub(super) fn case(self, name: String) -> Case {
-        Case { name, graph: self.graph, feeds: self.feeds, compare: self.compare }
+        let Self { graph, feeds, compare, differentiable, .. } = self;
+        Case { name, graph, feeds, compare, differentiable }
     }
 }

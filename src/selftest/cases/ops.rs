@@ -95,6 +95,9 @@ pub(super) fn conv2d(window: Window, epilogue: Epilogue, seed: u32) -> Case {
     let op = Conv2d { epilogue, ..Conv2d::new(window.stride, window.padding) };
     let k = window.taps() * window.input[3] + 3 + roundings(epilogue.activation);
     draft.node(op, &inputs, &[], &[k]);
+    if epilogue == Epilogue::NONE {
+        draft.differentiable(&inputs);
+    }
     draft.case(format!("conv2d {}{parts}, {:?}", window.label(), epilogue.activation))
 }
 
@@ -127,6 +130,9 @@ pub(super) fn depthwise_conv2d(window: Window, bias: bool, activation: Activatio
     inputs.extend(bias.then(|| draft.input("bias", Spec::channels([window.out]))));
     let op = DepthwiseConv2d { bias, activation, ..DepthwiseConv2d::new(window.stride, window.padding) };
     draft.node(op, &inputs, &[], &[window.taps() + 1 + roundings(activation)]);
+    if op == DepthwiseConv2d::new(window.stride, window.padding) {
+        draft.differentiable(&inputs);
+    }
     let with_bias = if bias { " + bias" } else { "" };
     draft.case(format!("depthwise_conv2d {}{with_bias}, {activation:?}", window.label()))
 }
@@ -191,8 +197,8 @@ fn label([n, h, w, c]: [usize; 4]) -> String {
     format!("{n}x{h}x{w}x{c}")
 }
 
-/// K: pixels of the batch, and the handful of operations of an element. Rows alternate around `offset` by at least 0.5, so that no channel's deviation is tiny; a
-/// large offset shows whether the variance survives cancellation.
+/// K: pixels of the batch, and the handful of operations of an element. Rows alternate around `offset` by at least 0.5, so
+/// that no channel's deviation is tiny; a large offset shows whether the variance survives cancellation.
 pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64, seed: u32) -> Case {
     let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
     let side = |i: usize| if i / shape[3] % 2 == 1 { 0.75 } else { -0.75 };
@@ -201,6 +207,7 @@ pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64,
     let updates = [draft.state("mean", vector.clone(), |_, v| v), draft.state("var", vector, |_, v| 1.0 + 0.5 * v)];
     let k = Spec::channels(shape).rows() + 8 + roundings(activation);
     draft.node(BatchNorm { eps: 1e-5, momentum: 0.1, activation }, &inputs, &updates, &[k; 5]);
+    draft.differentiable(&inputs);
     draft.case(format!("batch_norm {} around {offset}, {activation:?}", label(shape)))
 }
 
@@ -285,6 +292,7 @@ pub(super) fn scale_add(shape: [usize; 4], join: Join, seed: u32) -> Case {
     let inputs = join.inputs(&mut draft, shape);
     let op = ScaleAdd { gate: join.gate, shortcut: join.shortcut, activation: join.activation };
     draft.node(op, &inputs, &[], &[2 + roundings(join.activation)]);
+    draft.differentiable(&inputs);
     draft.case(format!("scale_add {}", join.label(shape)))
 }
 
@@ -305,6 +313,7 @@ pub(super) fn global_avg_pool(shape: [usize; 4], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     draft.node(GlobalAvgPool, &[x], &[], &[shape[1] * shape[2]]);
+    draft.differentiable(&[x]);
     draft.case(format!("global_avg_pool {}", label(shape)))
 }
 
@@ -324,6 +333,7 @@ pub(super) fn avg_pool_2x2(shape: [usize; 4], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     draft.node(AvgPool2x2, &[x], &[], &[4]);
+    draft.differentiable(&[x]);
     draft.case(format!("avg_pool_2x2 {}", label(shape)))
 }
 
@@ -344,6 +354,7 @@ pub(super) fn max_pool(shape: [usize; 4], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     draft.node(MaxPool, &[x], &[], &[1]);
+    draft.differentiable(&[x]);
     draft.case(format!("max_pool {}", label(shape)))
 }
 
@@ -384,6 +395,7 @@ pub(super) fn linear(layer: Layer, activation: Activation, seed: u32) -> Case {
     let x = draft.input("x", Spec::channels([layer.rows, layer.input]));
     let inputs = [x, draft.input("w", layer.weights()), draft.input("b", Spec::channels([layer.out]))];
     draft.node(Linear { activation }, &inputs, &[], &[layer.input + 1 + roundings(activation)]);
+    draft.differentiable(&inputs);
     draft.case(format!("linear {}, {activation:?}", layer.label()))
 }
 
@@ -418,6 +430,7 @@ pub(super) fn dropout(shape: [usize; 2], op: Dropout, clock: [u32; 2], seed: u32
     let x = draft.input("x", Spec::channels(shape));
     let clock_id = draft.integers("clock", vec![2], |i, _| clock[i]);
     draft.node(op, &[x, clock_id], &[], &[1]);
+    draft.differentiable(&[x]);
     let scope = if op.scope == DropoutScope::Element { "element" } else { "sample" };
     draft.case(format!("dropout {shape:?} by {scope}, rate {}, stream {}, clock {clock:?}", op.rate, op.stream))
 }
@@ -448,6 +461,7 @@ pub(super) fn loss(shape: [usize; 2], label_smoothing: f32, magnitude: f64, mixe
     let inputs = loss_inputs(&mut draft, shape, magnitude, mixed);
     let each = classes + roundings(Activation::Sigmoid);
     draft.node(SoftmaxCrossEntropy { label_smoothing, mixed }, &inputs, &[], &[each + rows, rows, each]);
+    draft.differentiable(&inputs[..1]);
     let labels = if mixed { ", two labels" } else { "" };
     draft
         .case(format!("softmax_cross_entropy {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}"))
