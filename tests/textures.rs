@@ -18,7 +18,7 @@ use std::time::Duration;
 use image::RgbImage;
 use resnet_rs::data::{CropMode, Interpolation, Placement, View, evaluation_crop, rows_read};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
-use resnet_rs::graph::op::Standardize;
+use resnet_rs::graph::op::{ScaleAdd, Standardize};
 use resnet_rs::graph::{DType, Graph, Spec};
 use resnet_rs::kernels::frame::Crop;
 use resnet_rs::models::{Config, IMAGENET_MEAN_STD};
@@ -356,6 +356,43 @@ fn a_device_is_closed_by_the_last_who_drops_it() {
             drop(app);
             assert_eq!(*closed.lock().unwrap(), Some(std::thread::current().id()));
         }
+    });
+}
+
+/// Another thread of the application polls the device all the time, and wgpu maps in whichever poll comes first.
+#[test]
+fn reading_back_survives_an_application_that_polls() {
+    const READS: usize = 5_000;
+    let mut graph = Graph::new();
+    let x = graph.input("x", Spec::channels([1, 1, 1, 4])).unwrap();
+    let sum = graph.apply1("sum", ScaleAdd::ADD, &[x, x]).unwrap();
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let options = SessionOptions::default();
+        let mut session = Session::new(&ParameterStore::new(&app.gpu), graph.clone(), &[sum], &options).unwrap();
+        session.feed(&[(x, &[1.0, 2.0, 3.0, 4.0])], &[]).unwrap();
+        session.run().unwrap();
+        let over = AtomicBool::new(false);
+        let read = || {
+            for i in 0..READS {
+                let mut pending = session.read_later(&[sum]).unwrap();
+                if i % 2 == 1 {
+                    pollster::block_on(std::future::poll_fn(|context| pending.poll_ready(context)));
+                }
+                let values = pending.wait().unwrap_or_else(|error| panic!("read {i}: {error}"));
+                assert_eq!(values, [[2.0, 4.0, 6.0, 8.0]], "read {i}");
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    app.device.poll(wgpu::PollType::Poll).unwrap();
+                }
+            });
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+            over.store(true, Ordering::Relaxed);
+            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
     });
 }
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
-use super::wait::Submission;
+use super::wait::{Signal, Submission};
 use super::{Buffer, Error, Frame, Gpu};
 
 /// One launch of a kernel with everything bound.
@@ -133,8 +133,10 @@ impl Gpu {
             encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
             encoder.copy_buffer_to_buffer(&ticks, 0, &read, 0, u64::from(count) * 8);
             let submission = self.submit_commands(encoder);
-            read.map_async(wgpu::MapMode::Read, .., |_| {});
-            self.wait(&submission)?;
+            let mapped = Arc::<Signal>::default();
+            let setting = mapped.clone();
+            read.map_async(wgpu::MapMode::Read, .., move |_| setting.set());
+            self.wait_until(&submission, &mapped)?;
             let view = read.slice(..).get_mapped_range().map_err(|e| self.device_error(&e))?;
             let ticks: &[[u64; 2]] = bytemuck::cast_slice(&view);
             let period_ns = f64::from(self.shared.queue.get_timestamp_period());
@@ -146,6 +148,13 @@ impl Gpu {
     /// Waits until a submission has run.
     pub(crate) fn wait(&self, submission: &Submission) -> Result<(), Error> {
         let waited = self.shared.waiter.wait(submission);
+        self.check()?;
+        waited.map_err(|symptom| self.lost(symptom))
+    }
+
+    /// Waits until a buffer whose mapping was asked for after a submission is mapped, which sets `mapped`.
+    pub(super) fn wait_until(&self, submission: &Submission, mapped: &Signal) -> Result<(), Error> {
+        let waited = self.shared.waiter.wait_until(submission, mapped);
         self.check()?;
         waited.map_err(|symptom| self.lost(symptom))
     }

@@ -223,8 +223,8 @@ impl Download {
 
     /// Waits for the copy and returns the bytes of each range.
     pub(crate) fn wait(self) -> Result<Vec<Vec<u8>>, Error> {
-        let Self { gpu, staging, lengths, submission, .. } = self;
-        gpu.wait(&submission)?;
+        let Self { gpu, staging, lengths, submission, arrived, .. } = self;
+        gpu.wait_until(&submission, &arrived)?;
         let mut ranges = Vec::with_capacity(lengths.len());
         {
             let mapped = staging.slice(..).get_mapped_range();

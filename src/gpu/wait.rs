@@ -78,6 +78,14 @@ impl Waiter {
 
     /// Waits until a submission has run; if the device is lost, says how that shows.
     pub(super) fn wait(&self, submission: &Submission) -> Result<(), &'static str> {
+        self.wait_until(submission, &submission.done)
+    }
+
+    /// Waits until a submission has run and a buffer whose mapping was asked for after it is mapped, which sets `mapped`.
+    ///
+    /// The submission's own signal does not do for that. Where another thread polls, it may be set before the mapping is asked
+    /// for, and wgpu maps a buffer that no submission uses in the next poll, whoever makes it.
+    pub(super) fn wait_until(&self, submission: &Submission, mapped: &Signal) -> Result<(), &'static str> {
         if !self.shared {
             let wait = wgpu::PollType::Wait { submission_index: Some(submission.index.clone()), timeout: None };
             return self.ask(wait).map(drop);
@@ -85,7 +93,7 @@ impl Waiter {
         // While wgpu waits it holds a lock that an application needs to present a frame or to destroy a texture. So it is asked now and then
         // instead. (To have it wait with a timeout is no way out: wgpu 30 may panic then, where other threads submit.)
         let mut pause = FIRST_PAUSE;
-        while !submission.done.is_set() && self.poll()? != wgpu::PollStatus::QueueEmpty {
+        while !mapped.is_set() && self.poll()? != wgpu::PollStatus::QueueEmpty {
             std::thread::sleep(pause);
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
@@ -115,7 +123,7 @@ type Watched = (Submission, Arc<Signal>);
 pub(super) struct Watcher(Mutex<Option<(Sender<Watched>, JoinHandle<()>)>>);
 
 impl Watcher {
-    /// Sets `signal` once the submission has run, if nobody has before.
+    /// Sets `signal` once the submission has run and what was to be mapped after it is mapped, if nobody has before.
     pub(super) fn watch(&self, waiter: &Waiter, submission: Submission, signal: Arc<Signal>) {
         let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, _) = thread.get_or_insert_with(|| {
@@ -124,7 +132,7 @@ impl Watcher {
             let watch = move || {
                 for (submission, signal) in submissions {
                     // Whoever awaits finds out by itself if the device is lost.
-                    let _ = waiter.wait(&submission);
+                    let _ = waiter.wait_until(&submission, &signal);
                     signal.set();
                 }
             };
