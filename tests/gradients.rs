@@ -13,7 +13,9 @@ use resnet_rs::graph::op::{
     AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool,
     Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy,
 };
-use resnet_rs::graph::{Activation, DType, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, autodiff, fuse};
+use resnet_rs::graph::{
+    Activation, DType, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, autodiff, fuse,
+};
 use resnet_rs::reference::{Values, run};
 use resnet_rs::selftest::{Case, cases};
 

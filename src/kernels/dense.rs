@@ -1,6 +1,7 @@
 //! Linear layers.
 
-use super::{Kernel, Lowering, TooLarge, activation, conv, words};
+use super::splits::RowChunks;
+use super::{Kernel, Lowering, TooLarge, View, activation, conv, words};
 use crate::graph::op::{ActivationGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Linear, Padding};
 use crate::graph::{DType, Spec};
 
@@ -39,9 +40,22 @@ pub(super) fn linear_input_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
 pub(super) fn linear_weight_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     conv::weight_grad(l, &WEIGHT_GRAD)?;
     let (dy, db) = (l.input(1), l.output(1));
-    let views = vec![dy.whole(), db.whole()];
-    l.team(Kernel::new("dense/bias_grad"), views, db.vec4(), words! { rows: dy.spec.rows() });
+    let cut = RowChunks::over(dy.spec.rows());
+    if cut.chunks == 1 {
+        bias_grad(l, cut, [dy.whole(), db.whole()]);
+    } else {
+        let sums = l.workspace();
+        bias_grad(l, cut, [dy.whole(), sums]);
+        bias_grad(l, RowChunks::over(cut.chunks), [sums, db.whole()]);
+    }
     Ok(())
+}
+
+/// Sums each chunk's rows of the first view, as wide as the bias.
+fn bias_grad(l: &mut Lowering<'_>, cut: RowChunks, views: [View; 2]) {
+    let RowChunks { rows, chunk_rows, chunks } = cut;
+    let quads = l.output(1).spec.quads();
+    l.team(Kernel::new("dense/bias_grad"), views.into(), chunks * quads, words! { quads, rows, chunk_rows });
 }
 
 pub(super) fn activation_grad(l: &mut Lowering<'_>, op: &ActivationGrad) {

@@ -1,5 +1,6 @@
 //! Softmax cross-entropy.
 
+use super::splits::RowChunks;
 use super::{Kernel, Lowering, Params, Setting, View, words};
 use crate::graph::Spec;
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
@@ -11,7 +12,13 @@ pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntro
     let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
     let views = views(l, rows.whole());
     l.each(kernel, views, count, params);
-    l.each(Kernel::new("loss/mean"), vec![rows.whole(), loss.whole(), top1.whole()], 1, words! { rows: count });
+    let cut = RowChunks::over(count);
+    let (sums, terms) = if cut.chunks == 1 { (rows.whole(), count) } else { (l.workspace(), cut.chunks) };
+    if cut.chunks > 1 {
+        let views = vec![rows.whole(), sums];
+        l.each(Kernel::new("loss/sum_rows"), views, cut.chunks, words! { rows: cut.rows, chunk_rows: cut.chunk_rows });
+    }
+    l.each(Kernel::new("loss/mean"), vec![sums, loss.whole(), top1.whole()], 1, words! { terms, rows: count });
 }
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {

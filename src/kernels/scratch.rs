@@ -1,7 +1,7 @@
 //! Scratch memory that kernels need while a node runs, which the memory plan has to know beforehand.
 
 use super::shape::ConvShape;
-use super::splits::{Runs, partial_bytes};
+use super::splits::{RowChunks, Runs, partial_bytes};
 use super::{conv, norm, optim, pool};
 use crate::gpu::Target;
 use crate::graph::plan::{MemoryPlan, Scratch};
@@ -10,10 +10,17 @@ use crate::graph::{Graph, NodeId, Op, TensorId};
 /// Bytes of a range of scratch memory that a node's kernels need on a target while it runs; 0 for none.
 pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target) -> u64 {
     let node = &graph.nodes()[node];
-    if let Some(shape) = ConvShape::of(graph, node, target) {
-        return conv::scratch_bytes(graph, node, &shape, which);
-    }
     let input = |i: usize| graph.spec(node.inputs[i]);
+    if let Some(shape) = ConvShape::of(graph, node, target) {
+        let product = conv::scratch_bytes(graph, node, &shape, which);
+        return match (&node.op, which) {
+            // For the weights, and after that for the bias.
+            (Op::LinearWeightGrad(_), Scratch::Workspace) => {
+                product.max(RowChunks::over(input(1).rows()).scratch_bytes(graph.spec(node.outputs[1]).bytes()))
+            }
+            _ => product,
+        };
+    }
     match (&node.op, which) {
         (Op::DepthwiseWeightGrad(op), Scratch::Workspace) => {
             let runs = Runs::of_depthwise(op, input(0), input(1), target);
@@ -22,6 +29,8 @@ pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target
         (Op::BatchNorm(_) | Op::BatchNormGrad(_), Scratch::Workspace) => norm::Reduction::scratch_bytes(input(0)),
         (Op::GlobalAvgPool(_), Scratch::Workspace) => pool::PixelChunks::scratch_bytes(input(0)),
         (Op::ScaleAddGrad(op), Scratch::Workspace) if op.gate => pool::PixelChunks::scratch_bytes(input(1)),
+        // Each chunk's sums of losses and of top-1.
+        (Op::SoftmaxCrossEntropy(_), Scratch::Workspace) => RowChunks::over(input(0).rows()).scratch_bytes(8),
         (Op::SquaredNorm(_), Scratch::Workspace) => optim::scratch_bytes(input(0)),
         _ => 0,
     }

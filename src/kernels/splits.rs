@@ -133,3 +133,28 @@ impl Runs {
         }
     }
 }
+
+/// How a sum over the rows of a batch is cut into chunks, so that no invocation runs more than [`MAX_LOOP_ITERATIONS`]. A sum
+/// that is short enough is one chunk; of others the chunks are as many as each has rows, since they are summed as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowChunks {
+    /// Rows of the batch.
+    pub(super) rows: usize,
+    /// Rows of every chunk but perhaps the last.
+    pub(super) chunk_rows: usize,
+    /// Number of chunks.
+    pub(super) chunks: usize,
+}
+
+impl RowChunks {
+    /// The chunks of so many rows.
+    pub(super) fn over(rows: usize) -> Self {
+        let chunk_rows = if rows <= MAX_LOOP_ITERATIONS { rows.max(1) } else { rows.isqrt() + 1 };
+        Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
+    }
+
+    /// Bytes of the chunks' sums, each of so many bytes; none where there is one chunk.
+    pub(super) fn scratch_bytes(self, sum_bytes: u64) -> u64 {
+        if self.chunks > 1 { self.chunks as u64 * sum_bytes } else { 0 }
+    }
+}

@@ -323,6 +323,8 @@ fn dense() -> Vec<Case> {
         layer(33, 68, 132, true),
         layer(130, 20, 12, false),
         layer(2, 1024, 1000, false),
+        // More rows than one loop may walk.
+        layer(70_000, 1, 3, false),
     ];
     let mut cases = Vec::new();
     for (i, layer) in layers.into_iter().enumerate() {
@@ -353,6 +355,8 @@ fn rest() -> Vec<Case> {
             }
         }
     }
+    // More rows than one loop may walk.
+    cases.push(ops::loss([70_000, 3], 0.1, 1.0, false, 0));
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
         let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
         cases.push(optim::sgd_momentum(Spec::channels([7]), sgd, 0));

@@ -1,6 +1,6 @@
 //! Linear layers: the classifier, and the two layers of a squeeze-and-excitation gate.
 
-use super::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Half, Padding, Rule, features, same};
+use super::{Activation, Half, Rule, features, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
