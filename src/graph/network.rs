@@ -1,5 +1,6 @@
 //! The graph itself: a list of tensors, and a list of nodes in execution order.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::{DType, Init, Op, Role, Spec, StateKind, Tensor, TensorId};
@@ -114,14 +115,24 @@ impl Graph {
     }
 
     /// Adds a tensor.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateName`] if another tensor has the name; the graph stays as it was.
     pub fn add_tensor(&mut self, name: impl Into<String>, spec: Spec, role: Role) -> Result<TensorId, Error> {
         let name = name.into();
         let id = TensorId(self.tensors.len() as u32);
-        if self.by_name.insert(name.clone(), id).is_some() {
-            return Err(Error::DuplicateName(name));
-        }
+        self.claim(&name, id)?;
         self.tensors.push(Tensor { name, spec, role });
         Ok(id)
+    }
+
+    /// Registers a name that no tensor has yet.
+    fn claim(&mut self, name: &str, id: TensorId) -> Result<(), Error> {
+        match self.by_name.entry(name.to_owned()) {
+            Entry::Vacant(free) => drop(free.insert(id)),
+            Entry::Occupied(_) => return Err(Error::DuplicateName(name.to_owned())),
+        }
+        Ok(())
     }
 
     /// Adds an input, fed before each run.
@@ -220,9 +231,7 @@ impl Graph {
 
     /// Gives a tensor another name.
     pub(super) fn rename(&mut self, id: TensorId, name: String) -> Result<(), Error> {
-        if self.by_name.insert(name.clone(), id).is_some() {
-            return Err(Error::DuplicateName(name));
-        }
+        self.claim(&name, id)?;
         let before = std::mem::replace(&mut self.tensors[id.index()].name, name);
         self.by_name.remove(&before);
         Ok(())
@@ -236,5 +245,28 @@ impl Graph {
     /// Replaces the nodes, for rewrites. They must be in an order in which every tensor is written before it is read.
     pub(super) fn set_nodes(&mut self, nodes: Vec<Node>) {
         self.nodes = nodes;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_changes_nothing() {
+        let mut graph = Graph::new();
+        let [a, b] = ["a", "b"].map(|name| graph.input(name, Spec::channels([1, 4])).unwrap());
+        let twice = graph.input("a", Spec::channels([2, 4])).unwrap_err();
+        let renamed = graph.rename(b, "a".into()).unwrap_err();
+        for refused in [twice, renamed] {
+            assert!(matches!(&refused, Error::DuplicateName(name) if name == "a"), "{refused}");
+        }
+        for (name, id) in [("a", a), ("b", b)] {
+            assert_eq!((graph.find(name), graph.tensor(id).name.as_str()), (Some(id), name));
+        }
+        assert_eq!(graph.tensors().len(), 2);
+        graph.rename(b, "c".into()).unwrap();
+        assert_eq!((graph.find("b"), graph.find("c")), (None, Some(b)));
     }
 }
