@@ -9,20 +9,20 @@ use super::{Error, HostTensor, ModelCard, StateDict};
 use crate::graph::{Graph, Layout, Spec, Tensor};
 use crate::models::{self, Config, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
 
-/// The shape in PyTorch's order: convolution kernels OIHW, where I is 1 for depthwise ones, linear weights OI, vectors unchanged.
+/// The shape in PyTorch's order: output channels, input channels, then the kernel's sides, as many as there are. So
+/// convolution kernels are OIHW, where I is 1 for depthwise ones, and linear weights OI. Vectors are unchanged.
 pub fn torch_shape(spec: &Spec) -> Vec<usize> {
-    match (spec.layout, spec.shape.as_slice()) {
-        (Layout::Weights, &[h, w, i, o]) => vec![o, i, h, w],
-        (Layout::Weights, &[i, o]) => vec![o, i],
-        (Layout::Depthwise, &[h, w, c]) => vec![c, 1, h, w],
-        (_, shape) => shape.to_vec(),
+    match transposed(spec) {
+        Some(Transposed { sides, inputs, outputs }) => [&[outputs, inputs], sides].concat(),
+        None => spec.shape.clone(),
     }
 }
 
 /// A tensor's values in PyTorch's order.
 pub fn to_torch(spec: &Spec, values: &[f32]) -> HostTensor {
     let data = match transposed(spec) {
-        Some((taps, i, o)) => {
+        Some(Transposed { sides, inputs: i, outputs: o }) => {
+            let taps: usize = sides.iter().product();
             // HWIO to OIHW: the result's index is (o, i, tap).
             (0..values.len()).map(|k| values[(k % taps * i + k / taps % i) * o + k / taps / i]).collect()
         }
@@ -34,7 +34,8 @@ pub fn to_torch(spec: &Spec, values: &[f32]) -> HostTensor {
 /// A tensor's values in this crate's order, from PyTorch's. The shapes must agree.
 pub fn from_torch(spec: &Spec, torch: &HostTensor) -> Vec<f32> {
     match transposed(spec) {
-        Some((taps, inputs, outputs)) => {
+        Some(Transposed { sides, inputs, outputs }) => {
+            let taps: usize = sides.iter().product();
             // OIHW to HWIO, without a division an element: tens of millions of them stand before the first answer.
             let mut data = Vec::with_capacity(torch.data.len());
             for (tap, i) in (0..taps).flat_map(|tap| (0..inputs).map(move |i| (tap, i))) {
@@ -52,11 +53,20 @@ pub fn pictures_from_torch(nchw: &[f32], [_, c, h, w]: [usize; 4]) -> Vec<f32> {
     (0..nchw.len()).map(|k| nchw[at(k)]).collect()
 }
 
-/// Taps, input and output channels of a tensor whose order differs.
-fn transposed(spec: &Spec) -> Option<(usize, usize, usize)> {
+/// The dimensions of a tensor whose order differs.
+struct Transposed<'s> {
+    /// Of a kernel, outermost first; none of a matrix.
+    sides: &'s [usize],
+    inputs: usize,
+    outputs: usize,
+}
+
+fn transposed(spec: &Spec) -> Option<Transposed<'_>> {
     match (spec.layout, spec.shape.as_slice()) {
-        (Layout::Weights, [taps @ .., i, o]) => Some((taps.iter().product(), *i, *o)),
-        (Layout::Depthwise, [taps @ .., c]) => Some((taps.iter().product(), 1, *c)),
+        (Layout::Weights, [sides @ .., inputs, outputs]) => {
+            Some(Transposed { sides, inputs: *inputs, outputs: *outputs })
+        }
+        (Layout::Depthwise, [sides @ .., channels]) => Some(Transposed { sides, inputs: 1, outputs: *channels }),
         _ => None,
     }
 }
@@ -288,5 +298,11 @@ mod tests {
         let (h, w, i, o) = (1, 2, 3, 4);
         assert_eq!(torch.shape, [5, 4, 2, 3]);
         assert_eq!(torch.data[((o * 4 + i) * 2 + h) * 3 + w], (((h * 3 + w) * 4 + i) * 5 + o) as f32);
+        // A kernel with a third side, as video has them: [D, H, W, I, O] becomes [O, I, D, H, W].
+        let clip = to_torch(&Spec::weights([6, 2, 3, 4, 5]), &(0..720).map(|v| v as f32).collect::<Vec<_>>());
+        assert_eq!(clip.shape, [5, 4, 6, 2, 3]);
+        let d = 5;
+        let (here, there) = ((((o * 4 + i) * 6 + d) * 2 + h) * 3 + w, (((d * 2 + h) * 3 + w) * 4 + i) * 5 + o);
+        assert_eq!(clip.data[here], there as f32);
     }
 }
