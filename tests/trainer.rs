@@ -38,6 +38,8 @@ fn weights_are_fine_tuned_to_other_classes() {
     succeed(&train(&path("ten"), &path("first"), "--batch 16 --epochs 2 --ema 0"));
     let first = path("first/last.safetensors");
     let begun = StateDict::read(&first).unwrap();
+    let drawn = succeed(&train(&path("ten"), &path("drawn"), "--batch 16 --max-steps 1 --freeze stem"));
+    assert!(said(&drawn).contains("there is no --init to start from"), "{}", said(&drawn));
 
     let from = format!("--batch 8 --epochs 4 --ema 0 --weights {}", first.display());
     let deeper = train(&path("two"), &path("deeper"), &from).replace("1,1,1,1", "1,1,2,1");

@@ -86,7 +86,7 @@ pub const WIDTHS: RangeInclusive<f64> = 0.125..=8.0;
 pub struct ResNet {
     /// Blocks in each of the four stages.
     pub depths: [usize; 4],
-    /// Multiplies every channel count, the stem's too; 0.25 to 2. Results are rounded to multiples of 8.
+    /// Multiplies every channel count, the stem's too, 0.125 to 8 ([`WIDTHS`]). Results are rounded to multiples of 8.
     pub width: f64,
     /// Squeeze-and-excitation's inner width as a share of the block's output channels; 0 for none.
     pub se_ratio: f64,

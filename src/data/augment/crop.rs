@@ -10,7 +10,7 @@ use super::super::resize::{Interpolation, Region, View, evaluation_view, resize}
 /// Which part of a training picture is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Augment {
-    /// That of the evaluation transform, never flipped.
+    /// The largest central square, resized, never flipped. Unlike the evaluation transform it keeps all of the square.
     #[default]
     None,
     /// Random crops and horizontal flips. Small pictures are shifted by up to a share of their side, from 0 to 0.5. Of
