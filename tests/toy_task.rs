@@ -129,6 +129,6 @@ fn a_task_of_ones_own_is_trained_validated_kept_and_resumed() {
         let kept: Vec<String> = kept.map(|name| name.to_string_lossy().into_owned()).collect();
         assert!(kept.len() == 2 && kept.iter().any(|name| name.starts_with(&format!("{lowest:.6}"))), "{kept:?}");
         let html = std::fs::read_to_string(path("whole").join("report.html")).unwrap();
-        assert!(html.contains("Mean error") && html.contains("mean error, moving average"), "{html}");
+        assert!(html.contains("Mean error") && html.contains("<dt>mean error</dt>"), "{html}");
     });
 }
