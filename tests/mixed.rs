@@ -67,7 +67,12 @@ impl Running {
 
     /// Weights and momenta, by name.
     fn learned(&self) -> Vec<(String, Vec<f32>)> {
-        let read = self.store.read_all(|t| !t.name.contains("running_") && !t.name.starts_with("loss_scale")).unwrap();
+        let read = self
+            .store
+            .read_all(|t| {
+                !t.name.contains("running_") && !["loss_scale", "squared_norms"].iter().any(|of| t.name.starts_with(of))
+            })
+            .unwrap();
         read.into_iter().map(|(t, v)| (t.name.clone(), v)).collect()
     }
 

@@ -72,6 +72,8 @@ pub enum StateKind {
     Average,
     /// The sum of a parameter's gradients over the parts of a batch, made anew by every step.
     Gradient,
+    /// Sums of squared gradients, made anew by every step.
+    SquaredNorms,
     /// The loss scale of mixed precision, and how long it has stood.
     LossScale,
 }
@@ -84,7 +86,7 @@ impl StateKind {
 
     /// Whether the next step reads what this one has left in it.
     pub fn outlives_a_step(self) -> bool {
-        self != Self::Gradient
+        !matches!(self, Self::Gradient | Self::SquaredNorms)
     }
 }
 

@@ -1,21 +1,7 @@
 //! The optimiser.
 
-use super::{Kernel, Lowering, Setting, View, fold, words};
-use crate::graph::Spec;
+use super::{Kernel, Lowering, Setting, fold, words};
 use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
-
-/// Quads of a chunk of a squared norm, each summed by one workgroup.
-const NORM_CHUNK: usize = 4096;
-
-/// Chunks of a tensor's squared norm.
-fn norm_chunks(x: &Spec) -> usize {
-    ((x.bytes() / x.quad_bytes()) as usize).div_ceil(NORM_CHUNK)
-}
-
-/// Bytes of the sums of a tensor's chunks.
-pub(super) fn scratch_bytes(x: &Spec) -> u64 {
-    4 * norm_chunks(x) as u64
-}
 
 pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
     let gradient = l.input(0);
@@ -44,22 +30,18 @@ fn in_place(l: &mut Lowering<'_>, template: &'static str) {
 }
 
 pub(super) fn squared_norm(l: &mut Lowering<'_>, op: &SquaredNorm) {
-    let (x, total) = (l.input(0), l.output(0));
-    let chunks = norm_chunks(x.spec);
-    let views = vec![x.whole(), l.input(1).whole(), l.workspace()];
-    let params = words! { count: x.vec4(), chunk: NORM_CHUNK };
-    l.launch(l.kernel_in_full("optim/squares"), views, params, fold(chunks));
-    let mut views: Vec<View> = vec![l.workspace(), total.whole()];
-    views.extend(op.chained.then(|| l.input(2).whole()));
-    let kernel = Kernel::new("optim/total").with("chained", Setting::Flag(op.chained));
-    l.each(kernel, views, 1, words! { chunks });
+    let x = l.input(0);
+    let views = vec![x.whole(), l.input(1).whole(), l.update(0).whole()];
+    let params = words! { count: x.vec4(), chunk: SquaredNorm::CHUNK, first: op.first };
+    l.launch(l.kernel_in_full("optim/squared_norm"), views, params, fold(SquaredNorm::sums(x.spec)));
 }
 
 pub(super) fn gradient_scale(l: &mut Lowering<'_>, op: &GradientScale) {
-    let views = vec![l.input(0).whole(), l.input(1).whole(), l.output(0).whole(), l.output(1).whole()];
+    let sums = l.input(0);
+    let views = vec![sums.whole(), l.input(1).whole(), l.output(0).whole(), l.output(1).whole()];
     // WGSL knows no infinity: the largest number limits as little.
-    let params = words! { max_norm: op.max_norm.min(f32::MAX) };
-    l.each(Kernel::new("optim/gradient_scale"), views, 1, params);
+    let params = words! { sums: sums.spec.elements(), max_norm: op.max_norm.min(f32::MAX) };
+    l.team(Kernel::new("optim/gradient_scale"), views, 1, params);
 }
 
 pub(super) fn unscale(l: &mut Lowering<'_>) {

@@ -27,6 +27,7 @@ use values::View;
 
 use half::f16;
 
+use crate::graph::op::SquaredNorm;
 use crate::graph::{DType, Graph, Node, Op, Role};
 
 /// Why a graph cannot be interpreted.
@@ -164,7 +165,10 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
             optim::moving_average(x, updates);
             Vec::new()
         }
-        Op::SquaredNorm(_) => vec![optim::squared_norm(x)],
+        Op::SquaredNorm(op) => {
+            optim::squared_norm(op, x, updates, SquaredNorm::sums(graph.spec(node.inputs[0])));
+            Vec::new()
+        }
         Op::GradientScale(op) => optim::gradient_scale(op, x),
         Op::Unscale(_) => vec![optim::unscale(x)],
         Op::AdaptLossScale(op) => {

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum, and what stands between a gradient and its step.
 
 use super::View;
-use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum};
+use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`.
 /// `inputs` are grad, lr and perhaps a scale, `updates` p and v.
@@ -35,15 +35,17 @@ pub(super) fn moving_average(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
     }
 }
 
-/// The sum of squares, and the total before it.
-pub(super) fn squared_norm(inputs: &[View<'_>]) -> Vec<f64> {
-    let (factor, previous) = (inputs[1].data[0], inputs.get(2).map_or(0.0, |total| total.data[0]));
-    vec![previous + inputs[0].data.iter().map(|x| (factor * x).powi(2)).sum::<f64>()]
+/// The sum of squares, as the first of the tensor's sums; the others of `sums` are 0.
+pub(super) fn squared_norm(op: &SquaredNorm, inputs: &[View<'_>], updates: &mut [Vec<f64>], sums: usize) {
+    let factor = inputs[1].data[0];
+    let own = &mut updates[0][op.first..][..sums];
+    own.fill(0.0);
+    own[0] = inputs[0].data.iter().map(|x| (factor * x).powi(2)).sum();
 }
 
 /// The scale and whether it is finite; the norm.
 pub(super) fn gradient_scale(op: &GradientScale, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
-    let (total, factor) = (inputs[0].data[0], inputs[1].data[0]);
+    let (total, factor) = (inputs[0].data.iter().sum::<f64>(), inputs[1].data[0]);
     let norm = total.sqrt();
     let scale = factor * (f64::from(op.max_norm) / (norm + 1e-6)).min(1.0);
     vec![if norm.is_finite() { vec![scale, 1.0] } else { vec![0.0, 0.0] }, vec![norm]]

@@ -14,6 +14,8 @@ use crate::weights::HostTensor;
 pub(super) const AVERAGE: &str = ".ema";
 /// Suffix of the state in which a parameter's gradients add up.
 const GRADIENT: &str = ".gradient";
+/// State of the global norm.
+const SQUARED_NORMS: &str = "squared_norms";
 /// States of mixed precision.
 const LOSS_SCALE: &str = "loss_scale";
 const LOSS_SCALE_STEPS: &str = "loss_scale.steps";
@@ -110,14 +112,22 @@ impl Learning {
             Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
             None => fed,
         };
-        let mut total = None;
-        for learner in learners {
+        // Each gradient's sums have places of their own, so that none waits for another's.
+        let counts = learners.iter().map(|learner| SquaredNorm::sums(graph.spec(learner.gradient)));
+        let ends = counts.scan(0, |end, count| {
+            *end += count;
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.collect();
+        let count = ends.last().copied().unwrap_or(1);
+        let sums = graph.state(SQUARED_NORMS.into(), Spec::plain([count], DType::F32), StateKind::SquaredNorms, 0.0)?;
+        let mut first = 0;
+        for (learner, end) in learners.iter().zip(ends) {
             let name = graph.tensor(learner.parameter).name.clone();
-            let inputs: Vec<TensorId> = [learner.gradient, factor].into_iter().chain(total).collect();
-            total = Some(graph.apply1(&name, SquaredNorm { chained: total.is_some() }, &inputs)?);
+            graph.apply(&name, SquaredNorm { first }, &[learner.gradient, factor], &[sums])?;
+            first = end;
         }
-        let Some(total) = total else { unreachable!("a step learns something") };
-        let scaled = graph.apply("clip", GradientScale { max_norm: self.max_norm }, &[total, factor], &[])?;
+        let scaled = graph.apply("clip", GradientScale { max_norm: self.max_norm }, &[sums, factor], &[])?;
         for learner in learners {
             self.optimizer.step(graph, learner, lr, Some(scaled[0]))?;
         }

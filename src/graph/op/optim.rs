@@ -86,13 +86,25 @@ impl Rule for MovingAverage {
     }
 }
 
-/// `total = previous + sum of (factor * x)^2`, one link of a chain over all gradients: what their global norm is the root of.
+/// Sums of `(factor * x)^2` over chunks of x, each in a place of its own among the sums of all gradients: what their global
+/// norm is the root of.
 ///
-/// Inputs: x, factor `[1]`, and, where `chained`, the previous total `[1]`. Output `[1]`.
+/// Inputs: x, factor `[1]`. Updates: sums `[n]`, of which those from `first` on are written, [`Self::sums`] of them. How x
+/// is spread over them is the kernel's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SquaredNorm {
-    /// Whether there is a previous total.
-    pub chained: bool,
+    /// The first sum of this tensor's.
+    pub first: usize,
+}
+
+impl SquaredNorm {
+    /// Quads of a chunk, each summed by one workgroup.
+    pub const CHUNK: usize = 4096;
+
+    /// How many sums a tensor has.
+    pub fn sums(x: &Spec) -> usize {
+        ((x.bytes() / x.quad_bytes()) as usize).div_ceil(Self::CHUNK)
+    }
 }
 
 impl Rule for SquaredNorm {
@@ -101,19 +113,20 @@ impl Rule for SquaredNorm {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 2 + usize::from(self.chained))?;
+        super::arity(inputs, 3)?;
         same("factor", &inputs[1].shape, &[1])?;
-        if self.chained {
-            same("previous", &inputs[2].shape, &[1])?;
+        let (sums, end) = (&inputs[2].shape, self.first + Self::sums(inputs[0]));
+        if sums.len() != 1 || sums[0] < end {
+            return Err(format!("sums must have shape [n] with at least {end} numbers, got {sums:?}"));
         }
-        Ok(vec![Spec::plain([1], DType::F32)])
+        Ok(Vec::new())
     }
 }
 
-/// What gradients are multiplied by before a step. With `norm = sqrt(total)`:
+/// What gradients are multiplied by before a step. With `norm = sqrt(sum of all sums)`:
 /// `scale = factor * min(1, max_norm / (norm + 1e-6))`, as PyTorch's `clip_grad_norm_` has it, and whether the norm is finite.
 ///
-/// Inputs: total `[1]`, a [`SquaredNorm`]'s; factor `[1]`, the same: one by the parts of the batch.
+/// Inputs: sums `[n]`, those of [`SquaredNorm`]s; factor `[1]`, the same: one by the parts of the batch.
 /// Outputs: `[2]`: the scale, and 1, or 0 where the gradients hold a NaN or infinity and the step is to be left out; the norm `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientScale {
@@ -128,7 +141,9 @@ impl Rule for GradientScale {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
-        same("total", &inputs[0].shape, &[1])?;
+        if inputs[0].shape.len() != 1 {
+            return Err(format!("sums must have shape [n], got {:?}", inputs[0].shape));
+        }
         same("factor", &inputs[1].shape, &[1])?;
         Ok(vec![Spec::plain([2], DType::F32), Spec::plain([1], DType::F32)])
     }

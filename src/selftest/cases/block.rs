@@ -143,8 +143,9 @@ pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     });
     let Some(gradient) = gradient else { unreachable!("the kernel learns") };
     let factor = draft.apply(Unscale, &[factor, scale], &[])[0];
-    let total = draft.apply(SquaredNorm { chained: false }, &[gradient, factor], &[])[0];
-    let clip = draft.apply(GradientScale { max_norm: f32::INFINITY }, &[total, factor], &[])[0];
+    let sums = draft.state("sums", number(), |_, _| 0.0);
+    draft.apply(SquaredNorm { first: 0 }, &[gradient, factor], &[sums]);
+    let clip = draft.apply(GradientScale { max_norm: f32::INFINITY }, &[sums, factor], &[])[0];
     draft.apply(AdaptLossScale { growth_steps: 2000 }, &[clip], &[scale, steps]);
     draft.rewrite(store_half_maps);
     for exact in [clip, scale, steps] {

@@ -42,21 +42,25 @@ pub(super) fn moving_average(spec: Spec, seed: u32) -> Case {
     draft.case(label)
 }
 
-/// K: elements.
-pub(super) fn squared_norm(spec: Spec, chained: bool, seed: u32) -> Case {
+/// The norm of two tensors, whose sums lie one after the other. K: elements.
+pub(super) fn squared_norm(spec: Spec, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let label = format!("squared_norm {:?}{}", spec.shape, if chained { " + previous" } else { "" });
-    let elements = spec.elements();
-    let mut inputs = vec![draft.input("x", spec), number(&mut draft, "factor", 0.5)];
-    inputs.extend(chained.then(|| number(&mut draft, "previous", 2.5)));
-    draft.node(SquaredNorm { chained }, &inputs, &[], &[elements + 2]);
+    let label = format!("squared_norm {:?} and [5]", spec.shape);
+    let (elements, count) = (spec.elements(), SquaredNorm::sums(&spec));
+    let factor = number(&mut draft, "factor", 0.5);
+    let sums = draft.state("sums", Spec::plain([count + 1], DType::F32), |_, _| f64::from(1e30f32));
+    let (x, other) = (draft.input("x", spec), draft.input("other", Spec::channels([5])));
+    draft.apply(SquaredNorm { first: 1 }, &[x, factor], &[sums]);
+    draft.apply(SquaredNorm { first: 0 }, &[other, factor], &[sums]);
+    draft.node(GradientScale { max_norm: 1.0 }, &[sums, factor], &[], &[elements + 12; 2]);
     draft.case(label)
 }
 
 /// K: the handful of operations of a number.
 pub(super) fn gradient_scale(total: f64, max_norm: f32, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let inputs = [number(&mut draft, "total", total), number(&mut draft, "factor", 0.5)];
+    let sums = draft.input_with("sums", Spec::plain([1], DType::F32), |_, _| total);
+    let inputs = [sums, number(&mut draft, "factor", 0.5)];
     draft.node(GradientScale { max_norm }, &inputs, &[], &[6, 6]);
     draft.case(format!("gradient_scale of {total}, at most {max_norm}"))
 }

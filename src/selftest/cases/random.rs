@@ -56,7 +56,7 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         optim::sgd_momentum(d.weights(), sgd, seed),
         optim::accumulate(d.weights(), d.number(0, 1) as f32, seed),
         optim::moving_average(d.weights(), seed),
-        optim::squared_norm(d.weights(), d.flag(), seed),
+        optim::squared_norm(d.weights(), seed),
         optim::gradient_scale(4.0, if d.flag() { 1.0 } else { f32::INFINITY }, seed),
         optim::unscale(f64::from(1 << d.number(0, 24)), seed),
         optim::adapt_loss_scale([f64::from(1 << d.number(0, 24)), d.number(0, 2) as f64], d.flag(), seed),

@@ -1,12 +1,13 @@
 // Sum of (factor * x)^2 over each chunk of x: a workgroup a chunk. Thread t adds up every 64th vec4 from t on; then one thread adds up in
 // order what the others have.
 //
-// x: in vec4, padding 0; factor: [1]; sums: [chunks].
+// x: in vec4, padding 0; factor: [1]; sums: [n], of which those from p.first on are this tensor's.
 #include "shared/storage.wgsl"
 
 struct Params {
     count: u32, // vec4 in x
     chunk: u32, // vec4 in a chunk
+    first: u32, // of its sums
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -38,6 +39,6 @@ fn main(
         for (var other = 1u; other < 64u; other++) {
             sum += partial[other];
         }
-        sums[chunk] = sum;
+        sums[p.first + chunk] = sum;
     }
 }
