@@ -38,6 +38,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the device was lost: what was on it is gone, and work can go on only on another.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Gpu(gpu::Error::DeviceLost { .. }) | Self::Exec(exec::Error::Gpu(gpu::Error::DeviceLost { .. }))
+        )
+    }
+
     /// The message and those of its causes, in a line.
     pub fn with_causes(&self) -> String {
         with_causes(self)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use outlier::Losses;
 use rate::Rate;
-use recover::is_lost;
+use recover::LostDevices;
 
 use super::broken::BrokenPictures;
 use super::checkpoint::Best;
@@ -27,9 +27,6 @@ use crate::data::{Batch, Batches, Broken, Dataset, LoaderOptions, Split};
 use crate::gpu::{Gpu, Tuning};
 use crate::weights::ModelCard;
 use crate::{Error, train};
-
-/// Times that a device may be lost before the run ends.
-const MOST_LOSSES: u32 = 3;
 
 /// Steps in a row whose gradients overflow after which it is not the loss scale that is too large: it falls from its largest value
 /// to its smallest within 24.
@@ -265,17 +262,14 @@ impl<'a> Trainer<'a> {
             // So that a run that is killed early can be resumed.
             self.save_checkpoint()?;
         }
-        let mut lost = 0;
+        let mut lost = LostDevices::default();
         loop {
             match self.advance(limit) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => match self.divergence(&error) {
                     Some(cause) => self.go_back(cause)?,
-                    None if is_lost(&error) && lost < MOST_LOSSES => {
-                        lost += 1;
-                        self.rebuild(error)?;
-                    }
+                    None if error.is_device_lost() && lost.goes_on(self.validated) => self.rebuild(error)?,
                     None => return Err(error),
                 },
             }

@@ -4,7 +4,7 @@ use super::Trainer;
 use super::outlier::Losses;
 use crate::train::engine::Engine;
 use crate::train::{self, Checkpoint, Divergence};
-use crate::{Error, exec, gpu, weights};
+use crate::{Error, weights};
 
 /// Returns to an earlier checkpoint before a run that diverges is given up.
 const MOST_SETBACKS: u32 = 3;
@@ -67,9 +67,39 @@ impl Trainer<'_> {
     }
 }
 
-pub(super) fn is_lost(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Gpu(gpu::Error::DeviceLost { .. }) | Error::Exec(exec::Error::Gpu(gpu::Error::DeviceLost { .. }))
-    )
+/// Times that a device may be lost between two validated epochs before the run ends: a device that lasts for an epoch is
+/// worth opening again, however often.
+const MOST_LOSSES: u32 = 3;
+
+/// Counts how often the device was lost.
+#[derive(Debug, Default)]
+pub(super) struct LostDevices {
+    /// Since the last epoch was validated.
+    count: u32,
+    /// Epochs validated by then.
+    validated: u64,
+}
+
+impl LostDevices {
+    /// Whether to open the device again, now that it is lost after so many validated epochs.
+    pub(super) fn goes_on(&mut self, validated: u64) -> bool {
+        if validated > self.validated {
+            *self = Self { count: 0, validated };
+        }
+        self.count += 1;
+        self.count <= MOST_LOSSES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_may_lose_its_device_in_every_epoch() {
+        let mut lost = LostDevices::default();
+        assert!((0..100).all(|epoch| lost.goes_on(epoch)));
+        // Where it does not last for an epoch, the run ends; the checkpoint that it returns to has not that epoch.
+        assert_eq!([99, 98, 99].map(|epoch| lost.goes_on(epoch)), [true, true, false]);
+    }
 }
