@@ -7,7 +7,8 @@ mod adapters;
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target, Tuning};
 use resnet_rs::graph::op::{
-    AvgPool2x2, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, ScaleAdd, SoftmaxCrossEntropy,
+    AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, Padding, ScaleAdd, SoftmaxCrossEntropy,
+    Window,
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind, autodiff};
 use resnet_rs::inference::Inference;
@@ -72,12 +73,12 @@ fn training_step_in_slices() {
     let fc = parameter("fc", Spec::weights([channels, channels]));
     let mean = g.state("mean".into(), Spec::channels([channels]), StateKind::Statistic, 0.0).unwrap();
     let variance = g.state("variance".into(), Spec::channels([channels]), StateKind::Statistic, 1.0).unwrap();
-    let h = g.apply1("conv0", Conv2d::new(1, 0), &[x, kernels[0]]).unwrap();
+    let h = g.apply1("conv0", Conv2d::new(Window::POINTWISE), &[x, kernels[0]]).unwrap();
     let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
     let h = g.apply("norm", norm, &[h, gamma, beta], &[mean, variance]).unwrap()[0];
-    let branch = g.apply1("conv1", Conv2d::new(1, 0), &[h, kernels[1]]).unwrap();
+    let branch = g.apply1("conv1", Conv2d::new(Window::POINTWISE), &[h, kernels[1]]).unwrap();
     let sum = g.apply1("sum", ScaleAdd { activation: Activation::Silu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
-    let halved = g.apply1("halve", AvgPool2x2, &[sum]).unwrap();
+    let halved = g.apply1("halve", AvgPool { window: Window::square(2, 2, Padding::Same) }, &[sum]).unwrap();
     let pooled = g.apply1("pool", GlobalAvgPool, &[halved]).unwrap();
     let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
     let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]).unwrap();

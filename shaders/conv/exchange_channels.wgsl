@@ -1,6 +1,7 @@
 // Exchanges a kernel's channel dimensions, [taps, Ci, Co] to [taps, Co, Ci], and brings taps that a phase of the input gradient
-// sees side by side (those of equal remainder by the stride, phase after phase), so that each phase reads its weights
-// straight through, as the forward pass does. i: four input channels and four output channels of one tap.
+// sees side by side (those of equal remainder by the strides down and across, phase after phase), so that each phase
+// reads its weights straight through, as the forward pass does.
+// i: four input channels and four output channels of one tap.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/weights.wgsl"
@@ -11,7 +12,8 @@ struct Params {
     out_quads: u32, // Co / 4
     kernel_h: u32,
     kernel_w: u32,
-    stride: u32,
+    stride_h: u32,
+    stride_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -19,9 +21,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> exchanged: array<Full>;
 
 // Of `length` rows, how many have a remainder below `remainder`, and how many have just that one.
-fn rows(length: u32, remainder: u32) -> vec2<u32> {
-    let all = length / p.stride;
-    let more = length % p.stride;
+fn rows(length: u32, stride: u32, remainder: u32) -> vec2<u32> {
+    let all = length / stride;
+    let more = length % stride;
     return vec2<u32>(remainder * all + min(remainder, more), all + select(0u, 1u, remainder < more));
 }
 
@@ -37,10 +39,10 @@ fn each(i: u32) {
 #endfor
     let ky = tap / p.kernel_w;
     let kx = tap % p.kernel_w;
-    let along_y = rows(p.kernel_h, ky % p.stride);
-    let along_x = rows(p.kernel_w, kx % p.stride);
+    let along_y = rows(p.kernel_h, p.stride_h, ky % p.stride_h);
+    let along_x = rows(p.kernel_w, p.stride_w, kx % p.stride_w);
     let phase = along_y.x * p.kernel_w + along_y.y * along_x.x;
-    let moved = phase + ky / p.stride * along_x.y + kx / p.stride;
+    let moved = phase + ky / p.stride_h * along_x.y + kx / p.stride_w;
     let to = weight_at((moved * p.out_quads + out_quad) * 4u, quad, taps * p.out_quads * 4u, p.in_quads);
     let to_step = weight_row_stride(quad, p.in_quads);
 #for c in xyzw

@@ -121,11 +121,11 @@ fn main(
     var ty = split * split_rows;
     var tx = 0u;
     for (var tap = ty * walk.taps_w; tap < (split + 1u) * split_rows * walk.taps_w; tap++) {
-        let dy = walk.in_y0 + i32(ty) * walk.tap_step;
-        let dx = walk.in_x0 + i32(tx) * walk.tap_step;
+        let dy = walk.in_y0 + i32(ty) * walk.tap_step_y;
+        let dx = walk.in_x0 + i32(tx) * walk.tap_step_x;
 #for o in range(own)
-        let iy{{ o }} = i32(gy{{ o }}) * walk.in_step + dy;
-        let ix{{ o }} = i32(gx{{ o }}) * walk.in_step + dx;
+        let iy{{ o }} = i32(gy{{ o }}) * walk.in_step_y + dy;
+        let ix{{ o }} = i32(gx{{ o }}) * walk.in_step_x + dx;
         let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
         let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_quads, inside{{ o }});
 #endfor
@@ -173,8 +173,8 @@ fn main(
     // Where the lane's pixels are stored. One that repeats another stores the same once more, perhaps beside another lane: the
     // lanes are those of one SIMD register.
 #for o in range(own)
-    let oy{{ o }} = gy{{ o }} * walk.out_step + walk.out_y0;
-    let ox{{ o }} = gx{{ o }} * walk.out_step + walk.out_x0;
+    let oy{{ o }} = gy{{ o }} * walk.out_step_y + walk.out_y0;
+    let ox{{ o }} = gx{{ o }} * walk.out_step_x + walk.out_x0;
     var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_quads
         + split * walk.split_size;
 #endfor

@@ -65,8 +65,8 @@ fn main(
 #for i in range(4)
     let pixel{{ i }} = min(first_pixel + thread / 4u * 4u + {{ i }}u, walk.pixels - 1u);
     let line{{ i }} = pixel{{ i }} / walk.grid_w;
-    let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step + walk.in_y0;
-    let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step + walk.in_x0;
+    let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step_y + walk.in_y0;
+    let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step_x + walk.in_x0;
     let yx{{ i }} = (y{{ i }} << 16u) | (x{{ i }} & 0xffff);
     let at{{ i }} = ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_quads);
     var a{{ i }}: vec4<f32>;
@@ -88,8 +88,8 @@ fn main(
 #endfor
 
 #macro load(e)
-        let dy = i32(tap_y) * walk.tap_step;
-        let dx = i32(tap_x) * walk.tap_step;
+        let dy = i32(tap_y) * walk.tap_step_y;
+        let dx = i32(tap_x) * walk.tap_step_x;
         let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_quads) + i32(quad);
 #for i in range(4)
         inside{{ i }} = {{ e }} + element < end && u32((yx{{ i }} >> 16u) + dy) < walk.in_h && u32(((yx{{ i }} << 16u) >> 16u) + dx) < walk.in_w;
@@ -152,8 +152,8 @@ fn main(
             let image = 0u;
 #endif
 #if strided
-            let oy = line % walk.grid_h * walk.out_step + walk.out_y0;
-            let ox = pixel % walk.grid_w * walk.out_step + walk.out_x0;
+            let oy = line % walk.grid_h * walk.out_step_y + walk.out_y0;
+            let ox = pixel % walk.grid_w * walk.out_step_x + walk.out_x0;
             let out = ((image * walk.out_h + oy) * walk.out_w + ox) * walk.out_quads;
 #else
             let out = pixel * walk.out_quads;

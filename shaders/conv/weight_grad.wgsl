@@ -1,6 +1,7 @@
 // Geometry of the weight gradient, shared by both kernel families.
 //
-//     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * dy[n, oy, ox, o]
+//     dw[ky, kx, i, o] = sum over n, oy, ox of x[n, iy, ix, i] * dy[n, oy, ox, o]
+//     iy = oy * stride_h + ky * dilation_h - top, ix = ox * stride_w + kx * dilation_w - left
 //
 // The sum is cut into runs; see shared/runs.wgsl.
 #include "shared/weights.wgsl"
@@ -16,7 +17,10 @@ struct Geometry {
     out_w: u32,
     kernel_h: u32,
     kernel_w: u32,
-    stride: u32,
+    stride_h: u32,
+    stride_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
     top: u32,            // padding
     left: u32,
     in_quads: u32,

@@ -19,14 +19,14 @@
 @group(0) @binding(2) var<storage, read> dy: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 
-// First and one past the last output position whose tap lies inside the input.
-fn reach(tap: u32, padding: u32, size: u32, outputs: u32) -> vec2<u32> {
-    let first = (max(padding, tap) - tap + g.stride - 1u) / g.stride;
+// First and one past the last output position whose tap, `shift` pixels from the window's first, lies inside the input.
+fn reach(shift: u32, padding: u32, stride: u32, size: u32, outputs: u32) -> vec2<u32> {
+    let first = (max(padding, shift) - shift + stride - 1u) / stride;
     let limit = size + padding;
-    if (limit <= tap) {
+    if (limit <= shift) {
         return vec2<u32>(0u, 0u);
     }
-    return vec2<u32>(first, min(outputs, (limit - tap + g.stride - 1u) / g.stride));
+    return vec2<u32>(first, min(outputs, (limit - shift + stride - 1u) / stride));
 }
 
 @compute @workgroup_size({{ lanes }})
@@ -53,9 +53,11 @@ fn main(
         return;
     }
     let lines = run_lines(run);
-    let ys = reach(tap / g.kernel_w, g.top, g.in_h, g.out_h);
-    let xs = reach(tap % g.kernel_w, g.left, g.in_w, g.out_w);
-    let first_x = xs.x * g.stride + tap % g.kernel_w - g.left;
+    let shift_y = tap / g.kernel_w * g.dilation_h;
+    let shift_x = tap % g.kernel_w * g.dilation_w;
+    let ys = reach(shift_y, g.top, g.stride_h, g.in_h, g.out_h);
+    let xs = reach(shift_x, g.left, g.stride_w, g.in_w, g.out_w);
+    let first_x = xs.x * g.stride_w + shift_x - g.left;
 
 #for r in range(rows)
 #for c in range(cols)
@@ -70,7 +72,7 @@ fn main(
 #endfor
     for (var n = images.x; n < images.y; n++) {
         for (var oy = max(ys.x, lines.x); oy < min(ys.y, lines.y); oy++) {
-            let iy = oy * g.stride + tap / g.kernel_w - g.top;
+            let iy = oy * g.stride_h + shift_y - g.top;
             var at = ((n * g.in_h + iy) * g.in_w + first_x) * g.in_quads + quad;
             var out = ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_quads;
             for (var ox = xs.x; ox < xs.y; ox++) {
@@ -84,7 +86,7 @@ fn main(
                 sum{{ r }}_{{ c }} += a{{ r }} * d{{ c }};
 #endfor
 #endfor
-                at += g.stride * g.in_quads;
+                at += g.stride_w * g.in_quads;
                 out += g.out_quads;
             }
         }
@@ -120,7 +122,7 @@ fn main(
         let n = images.x + line / image_lines;
         let oy = lines.x + line % image_lines;
         let counts = line < all_lines && oy >= ys.x && oy < ys.y;
-        let iy = oy * g.stride + tap / g.kernel_w - g.top;
+        let iy = oy * g.stride_h + shift_y - g.top;
         var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_quads, counts);
         var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_quads, counts);
         for (var ox = xs.x; ox < xs.y; ox++) {
@@ -135,7 +137,7 @@ fn main(
             sum{{ r }}_{{ c }} += a{{ r // 4 }}.{{ xyzw[r % 4] }} * d{{ c }};
 #endfor
 #endfor
-            at += g.stride * g.in_quads;
+            at += g.stride_w * g.in_quads;
             out += g.out_quads;
         }
     }

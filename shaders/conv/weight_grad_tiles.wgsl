@@ -46,8 +46,8 @@ fn main(
     let element = min(first_row + thread % {{ width }}u, sequence - 1u);
     let tap = element / g.in_quads;
     let quad = element % g.in_quads;
-    let shift_y = i32(tap / g.kernel_w) - i32(g.top);
-    let shift_x = i32(tap % g.kernel_w) - i32(g.left);
+    let shift_y = i32(tap / g.kernel_w * g.dilation_h) - i32(g.top);
+    let shift_x = i32(tap % g.kernel_w * g.dilation_w) - i32(g.left);
     let step_x = {{ threads // width }}u % g.out_w;
     let step_y = {{ threads // width }}u / g.out_w % g.out_h;
     let step_n = {{ threads // width }}u / g.out_w / g.out_h;
@@ -68,8 +68,8 @@ fn main(
 
 #macro load(m)
 #for i in range(16 * width // threads)
-        let iy{{ i }} = i32(oy * g.stride) + shift_y;
-        let ix{{ i }} = i32(ox * g.stride) + shift_x;
+        let iy{{ i }} = i32(oy * g.stride_h) + shift_y;
+        let ix{{ i }} = i32(ox * g.stride_w) + shift_x;
         inside{{ i }} = pixel < end && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
         a{{ i }} = widen(x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_quads + quad, inside{{ i }})]);
         pixel += {{ threads // width }}u;

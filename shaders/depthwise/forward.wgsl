@@ -1,6 +1,7 @@
 // Depthwise convolution: each channel by a kernel of its own.
 //
-//     y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy * {{ stride }} + ky - top, ox * {{ stride }} + kx - left, c] * w[ky, kx, c] + bias[c])
+//     y[n, oy, ox, c] = activation(sum over ky, kx of x[n, iy, ix, c] * w[ky, kx, c] + bias[c])
+//     iy = oy * {{ stride_h }} + ky * {{ dilation_h }} - top, ix = ox * {{ stride_w }} + kx * {{ dilation_w }} - left
 //
 // {{ kernel_h * kernel_w }} multiply-adds a number are so few that loads decide. An invocation computes a tile of {{ tile_h }} x {{ tile_w }} pixels of one channel
 // quad, and loads each pixel under it once for all windows that see it. Neighbouring invocations have neighbouring quads.
@@ -30,7 +31,8 @@ struct Params {
 #if bias
 @group(0) @binding(4) var<storage, read> bias: array<Full>;
 #endif
-#set patch_h, patch_w = (tile_h - 1) * stride + kernel_h, (tile_w - 1) * stride + kernel_w
+#set patch_h = (tile_h - 1) * stride_h + (kernel_h - 1) * dilation_h + 1
+#set patch_w = (tile_w - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
 #set map, height, width, first_y, first_x = "x", "p.in_h", "p.in_w", "iy", "ix"
 
 fn each(i: u32) {
@@ -39,8 +41,8 @@ fn each(i: u32) {
     let oy = tile / p.tiles_w % p.tiles_h * {{ tile_h }}u;
     let ox = tile % p.tiles_w * {{ tile_w }}u;
     let n = tile / p.tiles_w / p.tiles_h;
-    let iy = i32(oy * {{ stride }}u) - p.top;
-    let ix = i32(ox * {{ stride }}u) - p.left;
+    let iy = i32(oy * {{ stride_h }}u) - p.top;
+    let ix = i32(ox * {{ stride_w }}u) - p.left;
 #for r in range(tile_h)
 #for q in range(tile_w)
 #if bias
@@ -52,19 +54,21 @@ fn each(i: u32) {
 #endfor
 #for v in range(patch_h)
 
-#if v < kernel_h
+#set ky = v // dilation_h
+#if v % dilation_h == 0 and ky < kernel_h
     // The kernel line by line, as late as may be: all of it at once would take too many registers.
 #for kx in range(kernel_w)
-    let w{{ v }}_{{ kx }} = from_full(w[{{ v * kernel_w + kx }}u * p.quads + c]);
+    let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.quads + c]);
 #endfor
 #endif
 #include "depthwise/patch_line.wgsl"
 #for r in range(tile_h)
-#set ky = v - r * stride
-#if ky >= 0 and ky < kernel_h
+#set shift_y = v - r * stride_h
+#set ky = shift_y // dilation_h
+#if shift_y >= 0 and shift_y % dilation_h == 0 and ky < kernel_h
 #for q in range(tile_w)
 #for kx in range(kernel_w)
-    sum{{ r }}_{{ q }} += v{{ v }}_{{ q * stride + kx }} * w{{ ky }}_{{ kx }};
+    sum{{ r }}_{{ q }} += v{{ v }}_{{ q * stride_w + kx * dilation_w }} * w{{ ky }}_{{ kx }};
 #endfor
 #endfor
 #endif

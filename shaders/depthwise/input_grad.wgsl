@@ -1,10 +1,14 @@
 // Gradient of a depthwise convolution with respect to its map:
 //
-//     dx[n, y, x, c] = sum over the (ky, kx) that reach it of dy[n, (y + top - ky) / {{ stride }}, (x + left - kx) / {{ stride }}, c] * w[ky, kx, c]
+//     dx[n, y, x, c] = sum over ky, kx of dy[n, oy, ox, c] * w[ky, kx, c]
+//     oy = (y + top - ky * {{ dilation_h }}) / {{ stride_h }}
+//     ox = (x + left - kx * {{ dilation_w }}) / {{ stride_w }}
 //
-// With strides only every {{ stride }}th tap reaches a pixel. Counted from the padding's corner, (y + top, x + left), pixels fall into tiles of
-// {{ tile_h }} x {{ tile_w }}, multiples of the stride; so which taps reach which pixel of a tile is known when this text is made. An invocation computes
-// a tile of one quad.
+// over the taps for which both are whole.
+//
+// With strides only some taps reach a pixel. Counted from the padding's corner, (y + top, x + left), pixels fall into
+// tiles of {{ tile_h }} x {{ tile_w }}, multiples of the strides; so which taps reach which pixel of a tile is known
+// when this text is made. An invocation computes a tile of one quad.
 //
 // dy: [N, OH, OW, C], dx, addend: [N, H, W, C] in quads, w: [KH, KW, C] in vec4. i: a tile of a quad of dx.
 #include "shared/storage.wgsl"
@@ -31,8 +35,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> addend: array<Quad>;
 #endif
 // Lines and columns of dy that reach a tile: so many lie before its first window.
-#set before_h, before_w = (kernel_h - 1) // stride, (kernel_w - 1) // stride
-#set patch_h, patch_w = before_h + tile_h // stride, before_w + tile_w // stride
+#set before_h, before_w = (kernel_h - 1) * dilation_h // stride_h, (kernel_w - 1) * dilation_w // stride_w
+#set patch_h, patch_w = before_h + tile_h // stride_h, before_w + tile_w // stride_w
 #set map, height, width, first_y, first_x = "dy", "p.out_h", "p.out_w", "oy", "ox"
 
 fn each(i: u32) {
@@ -41,8 +45,8 @@ fn each(i: u32) {
     let ty = tile / p.tiles_w % p.tiles_h;
     let tx = tile % p.tiles_w;
     let n = tile / p.tiles_w / p.tiles_h;
-    let oy = i32(ty * {{ tile_h // stride }}u) - {{ before_h }};
-    let ox = i32(tx * {{ tile_w // stride }}u) - {{ before_w }};
+    let oy = i32(ty * {{ tile_h // stride_h }}u) - {{ before_h }};
+    let ox = i32(tx * {{ tile_w // stride_w }}u) - {{ before_w }};
 #for r in range(tile_h)
 #for q in range(tile_w)
     var sum{{ r }}_{{ q }} = vec4<f32>(0.0);
@@ -51,9 +55,10 @@ fn each(i: u32) {
 #for v in range(patch_h)
 
     // The kernel line by line, backwards, as late as may be: all of it at once would take too many registers.
-#for r in range(stride)
-#set ky = r + (before_h - v) * stride
-#if ky >= 0 and ky < kernel_h
+#for r in range(stride_h)
+#set shift_y = r + (before_h - v) * stride_h
+#set ky = shift_y // dilation_h
+#if shift_y >= 0 and shift_y % dilation_h == 0 and ky < kernel_h
 #for kx in range(kernel_w)
     let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.quads + c]);
 #endfor
@@ -61,12 +66,14 @@ fn each(i: u32) {
 #endfor
 #include "depthwise/patch_line.wgsl"
 #for r in range(tile_h)
-#set ky = r + (before_h - v) * stride
-#if ky >= 0 and ky < kernel_h
+#set shift_y = r + (before_h - v) * stride_h
+#set ky = shift_y // dilation_h
+#if shift_y >= 0 and shift_y % dilation_h == 0 and ky < kernel_h
 #for q in range(tile_w)
 #for u in range(patch_w)
-#set kx = q + (before_w - u) * stride
-#if kx >= 0 and kx < kernel_w
+#set shift_x = q + (before_w - u) * stride_w
+#set kx = shift_x // dilation_w
+#if shift_x >= 0 and shift_x % dilation_w == 0 and kx < kernel_w
     sum{{ r }}_{{ q }} += v{{ v }}_{{ u }} * w{{ ky }}_{{ kx }};
 #endif
 #endfor

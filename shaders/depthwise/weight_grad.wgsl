@@ -1,6 +1,7 @@
 // Gradient of a depthwise convolution with respect to its kernels:
 //
-//     dw[ky, kx, c] = sum over n, oy, ox of x[n, oy * {{ stride }} + ky - top, ox * {{ stride }} + kx - left, c] * dy[n, oy, ox, c]
+//     dw[ky, kx, c] = sum over n, oy, ox of x[n, iy, ix, c] * dy[n, oy, ox, c]
+//     iy = oy * {{ stride_h }} + ky * {{ dilation_h }} - top, ix = ox * {{ stride_w }} + kx * {{ dilation_w }} - left
 //
 // An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines; {{ tile_w }} pixels at a time, so that it
 // loads each pixel of x once for all of the line's taps. Each run leaves a whole dw of its own, and conv/sum_partials adds them in order.
@@ -32,7 +33,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partial: array<Full>;
 #set params = "p"
 #include "shared/runs.wgsl"
-#set patch_w = (tile_w - 1) * stride + kernel_w
+#set patch_w = (tile_w - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
 
 fn each(i: u32) {
     let c = i % p.quads;
@@ -46,7 +47,7 @@ fn each(i: u32) {
     for (var n = images.x; n < images.y; n++) {
         for (var oy = lines.x; oy < lines.y; oy++) {
             // Above the map the difference wraps around to a number past its end.
-            let iy = oy * {{ stride }}u + ky - p.top;
+            let iy = oy * {{ stride_h }}u + ky * {{ dilation_h }}u - p.top;
             if (iy >= p.in_h) {
                 continue;
             }
@@ -57,12 +58,14 @@ fn each(i: u32) {
                 let d{{ q }} = select(vec4<f32>(0.0), widen(dy[(dy_line + min(ox + {{ q }}u, p.out_w - 1u)) * p.quads + c]), ox + {{ q }}u < p.out_w);
 #endfor
 #for u in range(patch_w)
-                let x{{ u }} = ox * {{ stride }}u + {{ u }}u - p.left;
+#if u - [u // dilation_w, kernel_w - 1] | min * dilation_w <= (tile_w - 1) * stride_w
+                let x{{ u }} = ox * {{ stride_w }}u + {{ u }}u - p.left;
                 let v{{ u }} = select(vec4<f32>(0.0), widen(x[(x_line + min(x{{ u }}, p.in_w - 1u)) * p.quads + c]), x{{ u }} < p.in_w);
+#endif
 #endfor
 #for q in range(tile_w)
 #for kx in range(kernel_w)
-                sum{{ kx }} += v{{ q * stride + kx }} * d{{ q }};
+                sum{{ kx }} += v{{ q * stride_w + kx * dilation_w }} * d{{ q }};
 #endfor
 #endfor
             }

@@ -1,17 +1,9 @@
-// Largest value of 3x3 windows with stride 2; a border of one pixel around the map is never the largest.
+// Largest value that a window reads; the padding is never the largest.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C], in quads. i: a quad of y.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
-
-struct Params {
-    count: u32, // quads in y
-    quads: u32, // C / 4
-    in_h: u32,
-    in_w: u32,
-    out_h: u32,
-    out_w: u32,
-}
+#include "pool/window.wgsl"
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Quad>;
@@ -21,14 +13,17 @@ fn each(i: u32) {
     let c = i % p.quads;
     let pixel = i / p.quads;
     let n = pixel / p.out_w / p.out_h;
-    // A pixel of the border stands for its neighbour within the map, which is in the window too.
-    let iy = i32(pixel / p.out_w % p.out_h * 2u) - 1;
-    let ix = i32(pixel % p.out_w * 2u) - 1;
+    let iy = i32(pixel / p.out_w % p.out_h * {{ stride_h }}u) - p.top;
+    let ix = i32(pixel % p.out_w * {{ stride_w }}u) - p.left;
+    // In place of a tap outside the map the nearest one inside is read once more.
+    let ys = taps_inside(iy, {{ kernel_h }}, {{ dilation_h }}, i32(p.in_h));
+    let xs = taps_inside(ix, {{ kernel_w }}, {{ dilation_w }}, i32(p.in_w));
     var largest = vec4<f32>(-3.4028234e38);
-#for ky in range(3)
-    let line{{ ky }} = (n * p.in_h + u32(clamp(iy + {{ ky }}, 0, i32(p.in_h) - 1))) * p.in_w;
-#for kx in range(3)
-    largest = max(largest, widen(x[(line{{ ky }} + u32(clamp(ix + {{ kx }}, 0, i32(p.in_w) - 1))) * p.quads + c]));
+#for ky in range(kernel_h)
+    let line{{ ky }} = (n * p.in_h + u32(iy + clamp({{ ky }}, ys.x, ys.y - 1) * {{ dilation_h }})) * p.in_w;
+#for kx in range(kernel_w)
+    let at{{ ky }}_{{ kx }} = line{{ ky }} + u32(ix + clamp({{ kx }}, xs.x, xs.y - 1) * {{ dilation_w }});
+    largest = max(largest, widen(x[at{{ ky }}_{{ kx }} * p.quads + c]));
 #endfor
 #endfor
     y[i] = narrow(largest);

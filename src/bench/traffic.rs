@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::Precision;
     use crate::gpu::Family;
-    use crate::graph::op::{BatchNorm, Conv2dInputGrad, Padding, SgdMomentum};
+    use crate::graph::op::{BatchNorm, Conv2dInputGrad, SgdMomentum, Window};
     use crate::graph::{Activation, DType, Init, Spec, StateKind};
     use crate::models::Preset;
     use crate::summary::training_step;
@@ -196,7 +196,7 @@ mod tests {
         let mut g = Graph::new();
         let dy = g.input("dy", Spec::channels([1, 4, 4, 4])).unwrap();
         let w = g.input("w", Spec::weights([3, 3, 4, 4])).unwrap();
-        let op = Conv2dInputGrad { stride: 2, padding: Padding::Even(1), size: [8, 8], addend: false };
+        let op = Conv2dInputGrad { window: Window::square(3, 2, 1), size: [8, 8], addend: false };
         g.apply1("conv", op, &[dy, w]).unwrap();
         let (dy_bytes, w_bytes, dx_bytes) = (16 * 16, 9 * 4 * 16, 64 * 16);
         for target in TARGETS {

@@ -107,7 +107,7 @@ pub fn differentiate(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::op::{Conv2d, GlobalAvgPool, Linear, SoftmaxCrossEntropy};
+    use super::super::op::{Conv2d, GlobalAvgPool, Linear, SoftmaxCrossEntropy, Window};
     use super::super::{Activation, DType, Init, Spec};
     use super::*;
 
@@ -121,8 +121,8 @@ mod tests {
         let w0 = weight(&mut g, "w0", Spec::weights([3, 3, 3, 8]));
         let w1 = weight(&mut g, "w1", Spec::weights([1, 1, 8, 8]));
         let (fc, bias) = (weight(&mut g, "fc", Spec::weights([8, 5])), weight(&mut g, "b", Spec::channels([5])));
-        let h = g.apply1("stem", Conv2d::new(1, 1), &[x, w0]).unwrap();
-        let branch = g.apply1("branch", Conv2d::new(1, 0), &[h, w1]).unwrap();
+        let h = g.apply1("stem", Conv2d::new(Window::square(3, 1, 1)), &[x, w0]).unwrap();
+        let branch = g.apply1("branch", Conv2d::new(Window::POINTWISE), &[h, w1]).unwrap();
         let sum = g.apply1("sum", ScaleAdd { activation: Activation::Relu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
         let pooled = g.apply1("pool", GlobalAvgPool, &[sum]).unwrap();
         let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();

@@ -4,10 +4,7 @@
 //! One node becomes four of the same name. That the graph has them, and not the kernels alone, is what lets an inference network
 //! keep transformed weights instead of the kernel, and puts the transformed maps under the memory plan like all other tensors.
 
-use super::op::{
-    Conv2d, Conv2dInputGrad, Epilogue, Padding, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile,
-    WinogradWeights,
-};
+use super::op::{Epilogue, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 use super::{DType, Error, Graph, Node, Op, TensorId};
 
 /// A convolution that the algorithm can serve.
@@ -23,17 +20,18 @@ struct Convolution<'n> {
 
 impl<'n> Convolution<'n> {
     fn of(graph: &Graph, node: &'n Node) -> Option<Self> {
-        let (padding, flipped, epilogue) = match node.op {
-            Op::Conv2d(Conv2d { stride: 1, padding: Padding::Even(padding), epilogue }) => (padding, false, epilogue),
-            Op::Conv2dInputGrad(op @ Conv2dInputGrad { stride: 1, padding: Padding::Even(padding), .. }) => {
+        let (padding, flipped, epilogue) = match &node.op {
+            Op::Conv2d(op) => (WinogradTile::padding(&op.window)?, false, op.epilogue),
+            Op::Conv2dInputGrad(op) => {
                 // dx[y] = sum over k of dy[y + padding - k] w[k]: of the turned kernel, dy[y + k - (2 - padding)].
-                ((TAPS - 1).checked_sub(padding)?, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE })
+                let padding = (TAPS - 1).checked_sub(WinogradTile::padding(&op.window)?)?;
+                (padding, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE })
             }
             _ => return None,
         };
         let [map, weights, rest @ ..] = &node.inputs[..] else { return None };
         let (x, w) = (graph.spec(*map), graph.spec(*weights));
-        let fits = w.shape.starts_with(&[TAPS, TAPS]) && x.dtype == DType::F32 && w.dtype == DType::F32;
+        let fits = x.dtype == DType::F32 && w.dtype == DType::F32;
         fits.then_some(Self { map: *map, weights: *weights, rest, padding, flipped, epilogue })
     }
 }

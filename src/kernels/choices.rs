@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::gpu::Family;
     use crate::graph::Op;
-    use crate::graph::op::Padding;
+    use crate::graph::op::{Padding, Window};
     use crate::kernels::{Direction, lower};
     use crate::models::{Input, Mode, Network, PRESETS, Preset};
     use crate::selftest::cases;
@@ -185,13 +185,16 @@ mod tests {
         let shape = ConvShape {
             direction: Direction::InputGrad,
             input: [2, 40, 30, 64],
-            kernel: [3, 1],
-            stride: 2,
-            padding: Padding::Even(1),
+            window: Window { kernel: [3, 1], ..Window::square(3, 2, 1) },
             out_channels: 100,
             splits: 1,
         };
         assert_eq!(shape.to_string(), "input gradient 3x1 stride 2 padding 1, 2x40x30x64 to 100");
+        let window = Window { kernel: [3, 5], stride: [1, 2], dilation: [4, 1], padding: Padding::Zeros([4, 0]) };
+        assert_eq!(
+            ConvShape { window, ..shape }.to_string(),
+            "input gradient 3x5 stride 1x2 padding 4x0 dilation 4x1, 2x40x30x64 to 100"
+        );
         assert_eq!((shape.pixels(), shape.in_quads(), shape.out_quads()), (2 * 20 * 15, 25, 16));
         let forward = ConvShape { direction: Direction::Forward, ..shape };
         assert_eq!((forward.pixels(), forward.in_quads(), forward.out_quads()), (2 * 20 * 16, 16, 25));

@@ -4,7 +4,7 @@ use super::shape::{ConvShape, Direction};
 use super::splits::{self, Runs};
 use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
-use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Window};
 use crate::graph::plan::Scratch;
 use crate::graph::{Graph, Node};
 
@@ -17,12 +17,12 @@ struct Walk {
     images: usize,
     grid: [usize; 2],
     out: [usize; 2],
-    out_step: usize,
+    out_step: [usize; 2],
     out_origin: [usize; 2],
     input: [usize; 2],
-    in_step: i32,
+    in_step: [usize; 2],
     in_origin: [i32; 2],
-    tap_step: i32,
+    tap_step: [i32; 2],
     taps: [usize; 2],
     first_tap: usize,
     kernel_rows: usize,
@@ -46,7 +46,7 @@ impl Walk {
         let rectified = epilogue.activation == Activation::Relu;
         let kernel = match variant {
             ConvVariant::Tiles(tile) => {
-                let kernel = tile.set(kernel("conv/tiles")).with("strided", Setting::Flag(self.out_step > 1));
+                let kernel = tile.set(kernel("conv/tiles")).with("strided", Setting::Flag(self.out_step != [1; 2]));
                 with_epilogue(kernel.with("split", Setting::Flag(splits > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
@@ -75,15 +75,18 @@ impl Walk {
             grid_w: self.grid[1],
             out_h: self.out[0],
             out_w: self.out[1],
-            out_step: self.out_step,
+            out_step_y: self.out_step[0],
+            out_step_x: self.out_step[1],
             out_y0: self.out_origin[0],
             out_x0: self.out_origin[1],
             in_h: self.input[0],
             in_w: self.input[1],
-            in_step: self.in_step,
+            in_step_y: self.in_step[0] as i32,
+            in_step_x: self.in_step[1] as i32,
             in_y0: self.in_origin[0],
             in_x0: self.in_origin[1],
-            tap_step: self.tap_step,
+            tap_step_y: self.tap_step[0],
+            tap_step_x: self.tap_step[1],
             taps_h: self.taps[0],
             taps_w: self.taps[1],
             first_tap: self.first_tap,
@@ -144,16 +147,11 @@ pub(super) fn size(map: &Operand<'_>) -> [usize; 2] {
     [h, w]
 }
 
-fn taps(weights: &Operand<'_>) -> [usize; 2] {
-    let [kh, kw, _, _] = weights.spec.as_map();
-    [kh, kw]
-}
-
 pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge> {
     let (x, w, y) = (l.input(0), l.input(1), l.output(0));
     let mut maps = vec![x, y];
-    let (variant, taps) = (l.variant(), taps(&w));
-    let padding = op.padding.before(size(&x), taps, op.stride);
+    let (variant, window) = (l.variant(), op.window);
+    let padding = window.before(size(&x));
     // The gate and the shortcut have a batch dimension, too.
     maps.extend((2 + usize::from(op.epilogue.bias)..l.node.inputs.len()).map(|i| l.input(i)));
     let splits = splits::of_forward(w.spec, y.spec, l.target);
@@ -162,13 +160,13 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
             images: run.len(),
             grid: size(&y),
             out: size(&y),
-            out_step: 1,
-            out_origin: [0, 0],
+            out_step: [1; 2],
+            out_origin: [0; 2],
             input: size(&x),
-            in_step: op.stride as i32,
+            in_step: window.stride,
             in_origin: padding.map(|zeros| -(zeros as i32)),
-            tap_step: 1,
-            taps,
+            tap_step: window.dilation.map(|step| step as i32),
+            taps: window.kernel,
             first_tap: 0,
             kernel_rows: w.vec4() / y.spec.quads(),
             in_quads: x.spec.quads(),
@@ -198,12 +196,12 @@ pub(super) fn products(l: &mut Lowering<'_>) {
         images: 1,
         grid: [1, tiles],
         out: [1, tiles],
-        out_step: 1,
-        out_origin: [0, 0],
+        out_step: [1; 2],
+        out_origin: [0; 2],
         input: [positions, tiles],
-        in_step: 1,
-        in_origin: [0, 0],
-        tap_step: 1,
+        in_step: [1; 2],
+        in_origin: [0; 2],
+        tap_step: [1; 2],
         taps: [positions, 1],
         first_tap: 0,
         kernel_rows: u.vec4() / m.spec.quads(),
@@ -216,8 +214,8 @@ pub(super) fn products(l: &mut Lowering<'_>) {
 
 pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(), TooLarge> {
     let (dy, w, dx) = (l.input(0), l.input(1), l.output(0));
-    let kernel = taps(&w);
-    let padding = op.padding.before(op.size, kernel, op.stride);
+    let Window { kernel, stride, dilation, .. } = op.window;
+    let padding = op.window.before(op.size);
     let exchanged = l.workspace();
     let splits = splits::of_input_grad(op, w.spec, dx.spec, l.target);
     let params = words! {
@@ -225,7 +223,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
         out_quads: dy.spec.quads(),
         kernel_h: kernel[0],
         kernel_w: kernel[1],
-        stride: op.stride,
+        stride_h: stride[0],
+        stride_w: stride[1],
     };
     l.each(l.kernel_in_full("conv/exchange_channels"), vec![w.whole(), exchanged], w.vec4() / 4, params);
 
@@ -235,12 +234,13 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
     let variant = l.variant();
     for run in l.image_slices(&maps)? {
         let mut first_tap = 0;
-        for first in (0..op.stride * op.stride).map(|i| [i / op.stride, i % op.stride]) {
-            // Along each axis: which pixels see kernel row `first`, how many rows they see, and where the first one reads.
-            let phase = [0, 1].map(|d| (first[d] + op.stride - padding[d] % op.stride) % op.stride);
-            let taps = [0, 1].map(|d| kernel[d].saturating_sub(first[d]).div_ceil(op.stride));
+        for first in (0..stride[0] * stride[1]).map(|i| [i / stride[1], i % stride[1]]) {
+            // Along each axis: which pixels see kernel row `first`, how many rows they see, and where the first one
+            // reads. An axis with dilation has no stride and so a single phase.
+            let phase = [0, 1].map(|d| (first[d] + stride[d] - padding[d] % stride[d]) % stride[d]);
+            let taps = [0, 1].map(|d| kernel[d].saturating_sub(first[d]).div_ceil(stride[d]));
             first_tap += taps[0] * taps[1];
-            let grid = [0, 1].map(|d| op.size[d].saturating_sub(phase[d]).div_ceil(op.stride));
+            let grid = [0, 1].map(|d| op.size[d].saturating_sub(phase[d]).div_ceil(stride[d]));
             if grid.contains(&0) {
                 continue;
             }
@@ -248,12 +248,12 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
                 images: run.len(),
                 grid,
                 out: op.size,
-                out_step: op.stride,
+                out_step: stride,
                 out_origin: phase,
                 input: size(&dy),
-                in_step: 1,
-                in_origin: [0, 1].map(|d| ((phase[d] + padding[d] - first[d]) / op.stride) as i32),
-                tap_step: -1,
+                in_step: [1; 2],
+                in_origin: [0, 1].map(|d| ((phase[d] + padding[d] - first[d]) / stride[d]) as i32),
+                tap_step: dilation.map(|step| -(step as i32)),
                 taps,
                 first_tap: first_tap - taps[0] * taps[1],
                 kernel_rows: w.vec4() / dx.spec.quads(),
@@ -279,7 +279,8 @@ pub(super) fn input_grad(l: &mut Lowering<'_>, op: &Conv2dInputGrad) -> Result<(
 
 pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result<(), TooLarge> {
     let (x, dy, dw) = (l.input(0), l.input(1), l.output(0));
-    let ([kernel_h, kernel_w], [in_h, in_w], [out_h, out_w]) = (op.kernel, size(&x), size(&dy));
+    let ([in_h, in_w], [out_h, out_w]) = (size(&x), size(&dy));
+    let (window, [kernel_h, kernel_w]) = (op.window, op.window.kernel);
     let (in_quads, out_quads) = (x.spec.quads(), dy.spec.quads());
     // The products of a run, each of how many rows: tiles take all taps as one product.
     let (products, row_quads) = match l.target.family {
@@ -287,7 +288,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         Family::Registers => (kernel_h * kernel_w, in_quads),
     };
     let runs = Runs::of_weight_grad(op, x.spec, dy.spec, l.target);
-    let [top, left] = op.padding.before([in_h, in_w], op.kernel, op.stride);
+    let [top, left] = window.before([in_h, in_w]);
     let variant = l.variant();
     let kernel = match variant {
         ConvVariant::Tiles(tile) => tile.set(l.kernel("conv/weight_grad_tiles")),
@@ -310,7 +311,10 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
             out_w,
             kernel_h,
             kernel_w,
-            stride: op.stride,
+            stride_h: window.stride[0],
+            stride_w: window.stride[1],
+            dilation_h: window.dilation[0],
+            dilation_w: window.dilation[1],
             top,
             left,
             in_quads,

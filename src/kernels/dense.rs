@@ -2,7 +2,7 @@
 
 use super::splits::RowChunks;
 use super::{Kernel, Lowering, TooLarge, View, activation, conv, words};
-use crate::graph::op::{ActivationGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Linear, Padding};
+use crate::graph::op::{ActivationGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Linear, Window};
 use crate::graph::{DType, Spec};
 
 /// Rows from which a layer runs as a matrix product. With fewer, reading the weights is what takes time.
@@ -12,15 +12,16 @@ const ROWS_OF_A_PRODUCT: usize = 8;
 /// Weights in half precision stay apart: features are f32 always, and a convolution's operands are stored alike.
 pub(super) fn as_convolution(op: &Linear, x: &Spec, w: &Spec) -> Option<Conv2d> {
     let epilogue = Epilogue { bias: true, activation: op.activation, ..Epilogue::NONE };
-    (x.rows() >= ROWS_OF_A_PRODUCT && w.dtype == DType::F32).then_some(Conv2d { epilogue, ..Conv2d::new(1, 0) })
+    let fits = x.rows() >= ROWS_OF_A_PRODUCT && w.dtype == DType::F32;
+    fits.then_some(Conv2d { window: Window::POINTWISE, epilogue })
 }
 
 /// The input gradient of a layer as that of such a convolution.
 pub(super) const INPUT_GRAD: Conv2dInputGrad =
-    Conv2dInputGrad { stride: 1, padding: Padding::NONE, size: [1, 1], addend: false };
+    Conv2dInputGrad { window: Window::POINTWISE, size: [1, 1], addend: false };
 
 /// The weight gradient of a layer as that of such a convolution.
-pub(super) const WEIGHT_GRAD: Conv2dWeightGrad = Conv2dWeightGrad { stride: 1, padding: Padding::NONE, kernel: [1, 1] };
+pub(super) const WEIGHT_GRAD: Conv2dWeightGrad = Conv2dWeightGrad { window: Window::POINTWISE };
 
 pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));

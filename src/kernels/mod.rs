@@ -34,7 +34,7 @@ pub use variants::ConvVariant;
 pub(crate) use params::words;
 
 use crate::gpu::{Family, HalfStorage, Target};
-use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES};
+use crate::graph::op::{MAX_BINDING_BYTES, OFFSET_ALIGNMENT_BYTES, Window};
 use crate::graph::plan::Scratch;
 use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, TensorId};
 
@@ -120,10 +120,10 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::ScaleAddGrad(op) => gate::scale_add_grad(&mut l, op)?,
         Op::GlobalAvgPool(_) => pool::global_avg(&mut l)?,
         Op::GlobalAvgPoolGrad(op) => pool::global_avg_grad(&mut l, op)?,
-        Op::AvgPool2x2(_) => pool::avg_2x2(&mut l)?,
-        Op::AvgPool2x2Grad(op) => pool::avg_2x2_grad(&mut l, op)?,
-        Op::MaxPool(_) => pool::max(&mut l)?,
-        Op::MaxPoolGrad(_) => pool::max_grad(&mut l)?,
+        Op::AvgPool(op) => pool::avg(&mut l, op)?,
+        Op::AvgPoolGrad(op) => pool::avg_grad(&mut l, op)?,
+        Op::MaxPool(op) => pool::max(&mut l, op)?,
+        Op::MaxPoolGrad(op) => pool::max_grad(&mut l, op)?,
         Op::Linear(op) => dense::linear(&mut l, op)?,
         Op::LinearInputGrad(_) => dense::linear_input_grad(&mut l)?,
         Op::LinearWeightGrad(_) => dense::linear_weight_grad(&mut l)?,
@@ -333,6 +333,20 @@ fn fold(workgroups: usize) -> [u32; 3] {
     const LIMIT: usize = 65_535;
     let y = workgroups.div_ceil(LIMIT).max(1);
     [workgroups.div_ceil(y).max(1) as u32, y as u32, 1]
+}
+
+/// Settings of a kernel whose text depends on its window.
+fn with_window(kernel: Kernel, window: &Window) -> Kernel {
+    let Window {
+        kernel: [kernel_h, kernel_w], stride: [stride_h, stride_w], dilation: [dilation_h, dilation_w], ..
+    } = *window;
+    kernel
+        .with("kernel_h", Setting::Number(kernel_h))
+        .with("kernel_w", Setting::Number(kernel_w))
+        .with("stride_h", Setting::Number(stride_h))
+        .with("stride_w", Setting::Number(stride_w))
+        .with("dilation_h", Setting::Number(dilation_h))
+        .with("dilation_w", Setting::Number(dilation_w))
 }
 
 /// Name of an activation in shader settings.

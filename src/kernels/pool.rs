@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Kernel, Lowering, Operand, Params, Setting, TooLarge, conv::size, words};
+use super::{Kernel, Lowering, Operand, Params, Setting, TooLarge, conv::size, with_window, words};
 use crate::graph::Spec;
-use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad};
+use crate::graph::op::{AvgPool, AvgPoolGrad, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad, Window};
 
 /// How a sum over the pixels of each image is cut into chunks, for parallel work and a fixed order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,58 +58,62 @@ pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>
 
 pub(super) fn global_avg_grad(l: &mut Lowering<'_>, op: &GlobalAvgPoolGrad) -> Result<(), TooLarge> {
     let params = words! { quads: l.output(0).spec.quads(), pixels: op.size[0] * op.size[1] };
-    gradient(l, "pool/global_avg_grad", op.addend, &params)
+    gradient(l, l.kernel("pool/global_avg_grad"), op.addend, &params)
 }
 
-pub(super) fn avg_2x2(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+pub(super) fn avg(l: &mut Lowering<'_>, op: &AvgPool) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
-    for run in l.image_slices(&[x, y])? {
-        let views = vec![x.images(&run), y.images(&run)];
-        let params = words! { quads: x.spec.quads(), in_h: x.spec.shape[1], in_w: x.spec.shape[2] };
-        l.each(l.kernel("pool/avg_2x2"), views, y.vec4_in(&run), params);
-    }
-    Ok(())
+    windows(l, "pool/avg", &op.window, &[x, y], [x, y])
 }
 
-pub(super) fn avg_2x2_grad(l: &mut Lowering<'_>, op: &AvgPool2x2Grad) -> Result<(), TooLarge> {
-    let params = words! { quads: l.output(0).spec.quads(), in_h: op.size[0], in_w: op.size[1] };
-    gradient(l, "pool/avg_2x2_grad", op.addend, &params)
+pub(super) fn max(l: &mut Lowering<'_>, op: &MaxPool) -> Result<(), TooLarge> {
+    let (x, y) = (l.input(0), l.output(0));
+    windows(l, "pool/max", &op.window, &[x, y], [x, y])
 }
 
-fn gradient(l: &mut Lowering<'_>, template: &'static str, addend: bool, params: &Params) -> Result<(), TooLarge> {
+pub(super) fn avg_grad(l: &mut Lowering<'_>, op: &AvgPoolGrad) -> Result<(), TooLarge> {
+    let params = window_params(&op.window, l.output(0), l.input(0));
+    let kernel = with_window(l.kernel("pool/avg_grad"), &op.window);
+    gradient(l, kernel, op.addend, &params)
+}
+
+fn gradient(l: &mut Lowering<'_>, kernel: Kernel, addend: bool, params: &Params) -> Result<(), TooLarge> {
     let addend = addend.then(|| l.input(1));
     let maps: Vec<Operand<'_>> = [l.input(0), l.output(0)].into_iter().chain(addend).collect();
+    let kernel = kernel.with("addend", Setting::Flag(addend.is_some()));
     for run in l.image_slices(&maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
-        let kernel = l.kernel(template).with("addend", Setting::Flag(addend.is_some()));
-        l.each(kernel, views, maps[1].vec4_in(&run), params.clone());
+        l.each(kernel.clone(), views, maps[1].vec4_in(&run), params.clone());
     }
     Ok(())
 }
 
-pub(super) fn max(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
-    let (x, y) = (l.input(0), l.output(0));
-    windows(l, "pool/max", &[x, y], [x, y])
-}
-
-pub(super) fn max_grad(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
+pub(super) fn max_grad(l: &mut Lowering<'_>, op: &MaxPoolGrad) -> Result<(), TooLarge> {
     let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
-    windows(l, "pool/max_grad", &[x, dy, dx], [x, dy])
+    windows(l, "pool/max_grad", &op.window, &[x, dy, dx], [x, dy])
 }
 
 /// A kernel that relates a map to one of windows over it, and writes the last of `maps`.
 fn windows(
     l: &mut Lowering<'_>,
     template: &'static str,
+    window: &Window,
     maps: &[Operand<'_>],
     [map, windows]: [Operand<'_>; 2],
 ) -> Result<(), TooLarge> {
-    let ([in_h, in_w], [out_h, out_w]) = (size(&map), size(&windows));
-    let params = words! { quads: map.spec.quads(), in_h, in_w, out_h, out_w };
+    let params = window_params(window, map, windows);
+    let kernel = with_window(l.kernel(template), window);
     for run in l.image_slices(maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let count = maps[maps.len() - 1].vec4_in(&run);
-        l.each(l.kernel(template), views, count, params.clone());
+        l.each(kernel.clone(), views, count, params.clone());
     }
     Ok(())
+}
+
+/// The parameters of a kernel that relates a map to one of windows over it.
+fn window_params(window: &Window, map: Operand<'_>, windows: Operand<'_>) -> Params {
+    let ([in_h, in_w], [out_h, out_w]) = (size(&map), size(&windows));
+    let [top, left] = window.before([in_h, in_w]).map(|zeros| zeros as i32);
+    words! { quads: map.spec.quads(), in_h, in_w, out_h, out_w, top, left }
 }

@@ -6,7 +6,7 @@ use super::dense;
 use super::splits::{self, Runs};
 use super::variants::Tile;
 use crate::gpu::Target;
-use crate::graph::op::Padding;
+use crate::graph::op::Window;
 use crate::graph::{Graph, Node, Op};
 
 /// What a convolution's kernel computes.
@@ -29,9 +29,7 @@ pub struct ConvShape {
     pub(super) direction: Direction,
     /// `[N, H, W, Ci]` of the forward pass.
     pub(super) input: [usize; 4],
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: usize,
-    pub(super) padding: Padding,
+    pub(super) window: Window,
     pub(super) out_channels: usize,
     /// Splits that each sum is cut into.
     pub(super) splits: usize,
@@ -52,36 +50,37 @@ impl ConvShape {
             Op::LinearWeightGrad(_) => &Op::Conv2dWeightGrad(dense::WEIGHT_GRAD),
             op => op,
         };
-        let (direction, stride, padding, map, weights, splits) = match op {
+        let (direction, window, map, weights, splits) = match op {
             Op::Conv2d(op) => {
                 let splits = splits::of_forward(input(1), output(), target);
-                (Direction::Forward, op.stride, op.padding, input(0), input(1), splits)
+                (Direction::Forward, op.window, input(0), input(1), splits)
             }
             Op::Conv2dInputGrad(op) => {
                 let splits = splits::of_input_grad(op, input(1), output(), target);
-                (Direction::InputGrad, op.stride, op.padding, output(), input(1), splits)
+                (Direction::InputGrad, op.window, output(), input(1), splits)
             }
             Op::Conv2dWeightGrad(op) => {
                 let runs = Runs::of_weight_grad(op, input(0), input(1), target).count;
-                (Direction::WeightGrad, op.stride, op.padding, input(0), output(), runs)
+                (Direction::WeightGrad, op.window, input(0), output(), runs)
             }
             Op::WinogradProduct(_) => {
                 let positions = input(0).shape[1];
-                (Direction::Products, 1, Padding::NONE, input(0), input(1), positions)
+                let window = Window { kernel: [positions, 1], ..Window::POINTWISE };
+                (Direction::Products, window, input(0), input(1), positions)
             }
             _ => return None,
         };
-        let [kh, kw, _, out_channels] = weights.as_map();
-        Some(Self { direction, input: map.as_map(), kernel: [kh, kw], stride, padding, out_channels, splits })
+        let [_, _, _, out_channels] = weights.as_map();
+        Some(Self { direction, input: map.as_map(), window, out_channels, splits })
     }
 
     /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one of its
-    /// stride x stride phases.
+    /// phases, of which there are the product of both strides.
     pub(super) fn result(&self) -> [usize; 2] {
         let [_, h, w, _] = self.input;
         match self.direction {
-            Direction::InputGrad => [h, w].map(|length| length.div_ceil(self.stride)),
-            _ => self.padding.windows([h, w], self.kernel, self.stride).unwrap_or_default(),
+            Direction::InputGrad => [h.div_ceil(self.window.stride[0]), w.div_ceil(self.window.stride[1])],
+            _ => self.window.windows([h, w]).unwrap_or_default(),
         }
     }
 
@@ -99,7 +98,7 @@ impl ConvShape {
     /// Rows of the product for GPUs: pixels, or for a weight gradient taps times input channels.
     pub(super) fn rows(&self) -> usize {
         match self.direction {
-            Direction::WeightGrad => self.kernel[0] * self.kernel[1] * self.in_quads() * 4,
+            Direction::WeightGrad => self.window.taps() * self.in_quads() * 4,
             _ => self.pixels(),
         }
     }
@@ -130,8 +129,7 @@ impl fmt::Display for ConvShape {
             Direction::WeightGrad => "weight gradient",
             Direction::Products => "products",
         };
-        let ([kh, kw], [n, h, w, ci]) = (self.kernel, self.input);
-        let Self { stride, padding, out_channels, .. } = self;
-        write!(f, "{direction} {kh}x{kw} stride {stride} padding {padding}, {n}x{h}x{w}x{ci} to {out_channels}")
+        let Self { window, input: [n, h, w, ci], out_channels, .. } = self;
+        write!(f, "{direction} {window}, {n}x{h}x{w}x{ci} to {out_channels}")
     }
 }

@@ -58,8 +58,9 @@ pub(super) fn of_forward(w: &Spec, y: &Spec, target: Target) -> usize {
 /// another, each over a share of the map and of the taps.
 pub(super) fn of_input_grad(op: &Conv2dInputGrad, w: &Spec, dx: &Spec, target: Target) -> usize {
     let [kh, kw, ci, co] = w.as_map();
-    let taps = kh.div_ceil(op.stride) * kw.div_ceil(op.stride);
-    let phase = [dx.rows().div_ceil(op.stride * op.stride), ci];
+    let [down, across] = op.window.stride;
+    let taps = kh.div_ceil(down) * kw.div_ceil(across);
+    let phase = [dx.rows().div_ceil(down * across), ci];
     of_map(dx, phase, taps * co.div_ceil(4), target)
 }
 
@@ -100,14 +101,14 @@ const SHORTEST_RUN: usize = 256;
 impl Runs {
     /// Runs enough to keep the device busy with workgroups of the largest tile.
     pub(super) fn of_weight_grad(op: &Conv2dWeightGrad, x: &Spec, dy: &Spec, target: Target) -> Self {
-        let rows = op.kernel[0] * op.kernel[1] * x.last().next_multiple_of(4);
+        let rows = op.window.taps() * x.last().next_multiple_of(4);
         let tiles = rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT);
         Self::cut(x, dy, (2 * busy(target).weights).div_ceil(tiles))
     }
 
     /// Runs enough for the workgroups that keep the device busy, where an invocation has a quad's line of the kernel.
     pub(super) fn of_depthwise(op: &DepthwiseWeightGrad, x: &Spec, dy: &Spec, target: Target) -> Self {
-        Self::cut(x, dy, (EACH_WORKGROUP * busy(target).weights).div_ceil(op.kernel[0] * dy.quads()))
+        Self::cut(x, dy, (EACH_WORKGROUP * busy(target).weights).div_ceil(op.window.kernel[0] * dy.quads()))
     }
 
     /// About `for_occupancy` runs, or more: their maps stay below the binding limit, and an invocation that walks over

@@ -6,7 +6,7 @@ use super::shape::{ConvShape, Direction};
 use super::{Kernel, Lowering, Operand, Setting, words};
 use crate::gpu::{Family, Target};
 use crate::graph::op::{
-    MAX_BINDING_BYTES, Padding, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+    MAX_BINDING_BYTES, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 
 /// What an algorithm costs on a kind of adapter, in the time that the products of a pixel and 4 x 4 channels take.
@@ -42,9 +42,7 @@ impl Costs {
 /// Whether the algorithm can serve a convolution: each of its tensors must fit one binding, since none can be cut by images.
 pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
     let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad)
-        && shape.kernel == [TAPS; 2]
-        && shape.stride == 1
-        && matches!(shape.padding, Padding::Even(zeros) if zeros < TAPS);
+        && WinogradTile::padding(&shape.window).is_some_and(|zeros| zeros < TAPS);
     let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
     // A result may be larger than its map by two pixels each way.
     let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_quads()];

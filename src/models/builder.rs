@@ -3,7 +3,7 @@
 use super::{Config, Error, Input, Level, Mode, Parts};
 use crate::graph::op::{
     BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool, Linear,
-    Padding, Standardize,
+    Padding, Standardize, Window,
 };
 use crate::graph::{Activation, DType, Graph, Init, Role, Spec, StateKind, TensorId, fuse};
 
@@ -108,7 +108,8 @@ impl Builder<'_> {
     ) -> Result<TensorId, Error> {
         let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
         let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
-        Ok(self.graph.apply1(name, Conv2d::new(stride, (self.style.padding)(kernel)), &[x, w])?)
+        let window = Window::square(kernel, stride, (self.style.padding)(kernel));
+        Ok(self.graph.apply1(name, Conv2d::new(window), &[x, w])?)
     }
 
     /// A depthwise convolution without bias.
@@ -121,7 +122,8 @@ impl Builder<'_> {
     ) -> Result<TensorId, Error> {
         let spec = Spec::depthwise([kernel, kernel, self.channels(x)]);
         let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
-        Ok(self.graph.apply1(name, DepthwiseConv2d::new(stride, (self.style.padding)(kernel)), &[x, w])?)
+        let window = Window::square(kernel, stride, (self.style.padding)(kernel));
+        Ok(self.graph.apply1(name, DepthwiseConv2d::new(window), &[x, w])?)
     }
 
     pub(super) fn batch_norm(

@@ -8,7 +8,7 @@ use super::Error;
 use super::builder::{Builder, Style};
 use super::config::check;
 use super::network::Backbone;
-use crate::graph::op::{AvgPool2x2, MaxPool, Padding, ScaleAdd};
+use crate::graph::op::{AvgPool, MaxPool, Padding, ScaleAdd, Window};
 use crate::graph::{Activation, Init, TensorId};
 
 /// First layers of the network.
@@ -184,7 +184,7 @@ impl Backbone for ResNet {
         }
         Style {
             bn_eps: 1e-5,
-            padding: |kernel| Padding::Even(kernel / 2),
+            padding: |kernel| Padding::from(kernel / 2),
             classifier_init: |inputs, _| [by_inputs(inputs); 2],
             gate_bias_init: by_inputs,
         }
@@ -227,7 +227,10 @@ impl ResNet {
         match self.stem_downsampling {
             StemDownsampling::Conv => b.conv_bn(["maxpool.0", "maxpool.1"], x, shape, self.activation.into()),
             StemDownsampling::FirstBlock => Ok(x),
-            StemDownsampling::MaxPool => Ok(b.graph.apply1("maxpool", MaxPool, &[x])?),
+            StemDownsampling::MaxPool => {
+                let window = Window::square(3, 2, 1);
+                Ok(b.graph.apply1("maxpool", MaxPool { window }, &[x])?)
+            }
         }
     }
 
@@ -272,7 +275,9 @@ impl ResNet {
         let part = |i: usize| format!("{name}.{i}");
         match self.shortcut {
             Shortcut::Pooled => {
-                let x = if stride == 1 { x } else { b.graph.apply1(&part(0), AvgPool2x2, &[x])? };
+                // At odd sizes the last window is cut short and averages what it covers.
+                let window = Window::square(2, 2, Padding::Same);
+                let x = if stride == 1 { x } else { b.graph.apply1(&part(0), AvgPool { window }, &[x])? };
                 b.conv_bn([&part(1), &part(2)], x, (1, out, 1), Activation::Identity)
             }
             Shortcut::Strided => b.conv_bn([&part(0), &part(1)], x, (1, out, stride), Activation::Identity),

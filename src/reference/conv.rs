@@ -16,24 +16,14 @@ fn add_scaled(sum: &mut [f64], factor: f64, row: &[f64]) {
     }
 }
 
-/// Where the window at `out` reads with its `k`-th element, unless that lies in the padding.
-pub(super) fn source(out: usize, k: usize, stride: usize, padding: usize, length: usize) -> Option<usize> {
-    (out * stride + k).checked_sub(padding).filter(|&at| at < length)
-}
-
-/// The window that reads `at` with its `k`-th element, if there is one: the inverse of [`source`].
-pub(super) fn window(at: usize, k: usize, stride: usize, padding: usize, windows: usize) -> Option<usize> {
-    let offset = (at + padding).checked_sub(k)?;
-    (offset % stride == 0 && offset / stride < windows).then_some(offset / stride)
-}
-
 /// `y = activation((sum + bias) * gate + shortcut)`, the sum being
-/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * w[ky, kx, i, o]`.
+/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, iy, ix, i] * w[ky, kx, i, o]`, where window (oy, ox) reads (iy, ix)
+/// with (ky, kx).
 pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<f64> {
     let (x, w) = (inputs[0], inputs[1]);
     let ([_, height, width, ci], [kh, kw, _, co]) = (x.dims(), w.dims());
     let [n, oh, ow] = [output[0], output[1], output[2]];
-    let [top, left] = op.padding.before([height, width], [kh, kw], op.stride);
+    let [down, across] = op.window.over([height, width]);
 
     let [bias, gate, shortcut] = op.epilogue.operands(&inputs[2..]).map(|part| part.map(|part| part.data));
 
@@ -41,11 +31,11 @@ pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<
     y.par_chunks_mut(ow * co).enumerate().for_each(|(row, y_row)| {
         let (n, oy) = (row / oh, row % oh);
         for ky in 0..kh {
-            let Some(iy) = source(oy, ky, op.stride, top, height) else { continue };
+            let Some(iy) = down.pixel(oy, ky) else { continue };
             for (kx, i) in (0..kw).flat_map(|kx| (0..ci).map(move |i| (kx, i))) {
                 let w_row = &w.data[((ky * kw + kx) * ci + i) * co..][..co];
                 for (ox, y_pixel) in y_row.chunks_exact_mut(co).enumerate() {
-                    let Some(ix) = source(ox, kx, op.stride, left, width) else { continue };
+                    let Some(ix) = across.pixel(ox, kx) else { continue };
                     add_scaled(y_pixel, x.data[((n * height + iy) * width + ix) * ci + i], w_row);
                 }
             }
@@ -60,12 +50,13 @@ pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<
     y
 }
 
-/// `dx[n, y, x, i] = sum over the (ky, kx, o) that reach it of dy[n, oy, ox, o] * w[ky, kx, i, o]`, plus the addend.
+/// `dx[n, y, x, i] = sum over ky, kx, o of dy[n, oy, ox, o] * w[ky, kx, i, o]`, where window (oy, ox) reads (y, x) with
+/// (ky, kx), plus the addend.
 pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, inputs: &[View<'_>]) -> Vec<f64> {
     let (dy, w) = (inputs[0], inputs[1]);
     let ([n, oh, ow, co], [kh, kw, ci, _]) = (dy.dims(), w.dims());
     let [height, width] = op.size;
-    let [top, left] = op.padding.before(op.size, [kh, kw], op.stride);
+    let [down, across] = op.window.over(op.size);
 
     // w[ky, kx, i, o] as w[ky, kx, o, i]: the output's channels become contiguous.
     let mut swapped = vec![0.0; w.data.len()];
@@ -84,11 +75,11 @@ pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, inputs: &[View<'_>]) -> Ve
     dx.par_chunks_mut(width * ci).enumerate().for_each(|(row, dx_row)| {
         let (n, y) = (row / height, row % height);
         for ky in 0..kh {
-            let Some(oy) = window(y, ky, op.stride, top, oh) else { continue };
+            let Some(oy) = down.window(y, ky, oh) else { continue };
             for (kx, o) in (0..kw).flat_map(|kx| (0..co).map(move |o| (kx, o))) {
                 let w_row = &swapped[((ky * kw + kx) * co + o) * ci..][..ci];
                 for (x, dx_pixel) in dx_row.chunks_exact_mut(ci).enumerate() {
-                    let Some(ox) = window(x, kx, op.stride, left, ow) else { continue };
+                    let Some(ox) = across.window(x, kx, ow) else { continue };
                     add_scaled(dx_pixel, dy.data[((n * oh + oy) * ow + ox) * co + o], w_row);
                 }
             }
@@ -97,18 +88,19 @@ pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, inputs: &[View<'_>]) -> Ve
     dx
 }
 
-/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * dy[n, oy, ox, o]`.
+/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, iy, ix, i] * dy[n, oy, ox, o]`, where window (oy, ox) reads (iy, ix)
+/// with (ky, kx).
 pub(super) fn conv2d_weight_grad(op: &Conv2dWeightGrad, x: View<'_>, dy: View<'_>) -> Vec<f64> {
     let ([n, height, width, ci], [_, oh, ow, co]) = (x.dims(), dy.dims());
-    let [kh, kw] = op.kernel;
-    let [top, left] = op.padding.before([height, width], op.kernel, op.stride);
+    let [kh, kw] = op.window.kernel;
+    let [down, across] = op.window.over([height, width]);
     let mut dw = vec![0.0; kh * kw * ci * co];
     dw.par_chunks_mut(co).enumerate().for_each(|(row, dw_row)| {
         let (ky, kx, i) = (row / ci / kw, row / ci % kw, row % ci);
         for (n, oy) in (0..n).flat_map(|n| (0..oh).map(move |oy| (n, oy))) {
-            let Some(iy) = source(oy, ky, op.stride, top, height) else { continue };
+            let Some(iy) = down.pixel(oy, ky) else { continue };
             for ox in 0..ow {
-                let Some(ix) = source(ox, kx, op.stride, left, width) else { continue };
+                let Some(ix) = across.pixel(ox, kx) else { continue };
                 let dy_pixel = &dy.data[((n * oh + oy) * ow + ox) * co..][..co];
                 add_scaled(dw_row, x.data[((n * height + iy) * width + ix) * ci + i], dy_pixel);
             }

@@ -2,21 +2,21 @@
 
 use super::View;
 use super::activation::activate;
-use super::conv::{source, window};
 use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad};
 
-/// `y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * w[ky, kx, c] + bias[c])`.
+/// `y[n, oy, ox, c] = activation(sum over ky, kx of x[n, iy, ix, c] * w[ky, kx, c] + bias[c])`, where window (oy, ox)
+/// reads (iy, ix) with (ky, kx).
 pub(super) fn conv2d(op: &DepthwiseConv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<f64> {
     let (x, w) = (inputs[0], inputs[1]);
     let ([_, height, width, c], [kh, kw, _]) = (x.dims(), w.dims());
     let [n, oh, ow] = [output[0], output[1], output[2]];
-    let [top, left] = op.padding.before([height, width], [kh, kw], op.stride);
+    let [down, across] = op.window.over([height, width]);
     let mut y = vec![0.0; n * oh * ow * c];
     for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
         let (n, oy, ox) = (pixel / ow / oh, pixel / ow % oh, pixel % ow);
         for (ky, kx) in taps(kh, kw) {
-            let Some(iy) = source(oy, ky, op.stride, top, height) else { continue };
-            let Some(ix) = source(ox, kx, op.stride, left, width) else { continue };
+            let Some(iy) = down.pixel(oy, ky) else { continue };
+            let Some(ix) = across.pixel(ox, kx) else { continue };
             let (from, tap) = (((n * height + iy) * width + ix) * c, (ky * kw + kx) * c);
             add_products(y, &x.data[from..][..c], &w.data[tap..][..c]);
         }
@@ -27,18 +27,19 @@ pub(super) fn conv2d(op: &DepthwiseConv2d, inputs: &[View<'_>], output: &[usize]
     y
 }
 
-/// `dx[n, y, x, c] = sum over the (ky, kx) that reach it of dy[n, oy, ox, c] * w[ky, kx, c]`, plus the addend.
+/// `dx[n, y, x, c] = sum over ky, kx of dy[n, oy, ox, c] * w[ky, kx, c]`, where window (oy, ox) reads (y, x) with
+/// (ky, kx), plus the addend.
 pub(super) fn input_grad(op: &DepthwiseInputGrad, inputs: &[View<'_>]) -> Vec<f64> {
     let (dy, w) = (inputs[0], inputs[1]);
     let ([n, oh, ow, c], [kh, kw, _]) = (dy.dims(), w.dims());
     let [height, width] = op.size;
-    let [top, left] = op.padding.before(op.size, [kh, kw], op.stride);
+    let [down, across] = op.window.over(op.size);
     let mut dx = inputs.get(2).map_or_else(|| vec![0.0; n * height * width * c], |addend| addend.data.to_vec());
     for (pixel, dx) in dx.chunks_exact_mut(c).enumerate() {
         let (n, y, x) = (pixel / width / height, pixel / width % height, pixel % width);
         for (ky, kx) in taps(kh, kw) {
-            let Some(oy) = window(y, ky, op.stride, top, oh) else { continue };
-            let Some(ox) = window(x, kx, op.stride, left, ow) else { continue };
+            let Some(oy) = down.window(y, ky, oh) else { continue };
+            let Some(ox) = across.window(x, kx, ow) else { continue };
             let (from, tap) = (((n * oh + oy) * ow + ox) * c, (ky * kw + kx) * c);
             add_products(dx, &dy.data[from..][..c], &w.data[tap..][..c]);
         }
@@ -46,17 +47,18 @@ pub(super) fn input_grad(op: &DepthwiseInputGrad, inputs: &[View<'_>]) -> Vec<f6
     dx
 }
 
-/// `dw[ky, kx, c] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * dy[n, oy, ox, c]`.
+/// `dw[ky, kx, c] = sum over n, oy, ox of x[n, iy, ix, c] * dy[n, oy, ox, c]`, where window (oy, ox) reads (iy, ix)
+/// with (ky, kx).
 pub(super) fn weight_grad(op: &DepthwiseWeightGrad, x: View<'_>, dy: View<'_>) -> Vec<f64> {
     let ([_, height, width, c], [_, oh, ow, _]) = (x.dims(), dy.dims());
-    let [kh, kw] = op.kernel;
-    let [top, left] = op.padding.before([height, width], op.kernel, op.stride);
+    let [kh, kw] = op.window.kernel;
+    let [down, across] = op.window.over([height, width]);
     let mut dw = vec![0.0; kh * kw * c];
     for ((ky, kx), dw) in taps(kh, kw).zip(dw.chunks_exact_mut(c)) {
         for (pixel, dy) in dy.data.chunks_exact(c).enumerate() {
             let (n, oy, ox) = (pixel / ow / oh, pixel / ow % oh, pixel % ow);
-            let Some(iy) = source(oy, ky, op.stride, top, height) else { continue };
-            let Some(ix) = source(ox, kx, op.stride, left, width) else { continue };
+            let Some(iy) = down.pixel(oy, ky) else { continue };
+            let Some(ix) = across.pixel(ox, kx) else { continue };
             add_products(dw, &x.data[((n * height + iy) * width + ix) * c..][..c], dy);
         }
     }

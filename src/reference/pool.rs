@@ -1,7 +1,7 @@
-//! Average pools and their gradients.
+//! Pools and their gradients.
 
 use super::View;
-use crate::graph::op::{AvgPool2x2Grad, GlobalAvgPoolGrad, MaxPool};
+use crate::graph::op::{AvgPool, AvgPoolGrad, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad, Window};
 
 /// Mean over height and width.
 pub(super) fn global_avg_pool(x: View<'_>) -> Vec<f64> {
@@ -30,41 +30,42 @@ pub(super) fn global_avg_pool_grad(op: &GlobalAvgPoolGrad, inputs: &[View<'_>]) 
     dx
 }
 
-/// Calls `f(y pixel, x pixel, pixels of the window)` for each pixel that a window covers. At odd sizes the last window
-/// is cut short.
-fn for_each_covered([n, h, w]: [usize; 3], mut f: impl FnMut(usize, usize, f64)) {
-    let [oh, ow] = [h.div_ceil(2), w.div_ceil(2)];
-    for n in 0..n {
-        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
-            let (oy, ox) = (y / 2, x / 2);
-            let covered = (h - 2 * oy).min(2) * (w - 2 * ox).min(2);
-            f((n * oh + oy) * ow + ox, (n * h + y) * w + x, covered as f64);
+/// The pixels of a map of `size` that window (oy, ox) reads, in reading order.
+fn read_by(window: &Window, size: [usize; 2], [oy, ox]: [usize; 2]) -> Vec<[usize; 2]> {
+    let ([down, across], [kh, kw]) = (window.over(size), window.kernel);
+    let columns: Vec<usize> = (0..kw).filter_map(|tap| across.pixel(ox, tap)).collect();
+    let lines = (0..kh).filter_map(|tap| down.pixel(oy, tap));
+    lines.flat_map(|y| columns.iter().map(move |&x| [y, x])).collect()
+}
+
+/// Calls `f(element of y, element of x, pixels of the window)` for each element that a window reads.
+fn for_each_read(window: &Window, y: [usize; 4], [h, w]: [usize; 2], mut f: impl FnMut(usize, usize, f64)) {
+    let [n, oh, ow, c] = y;
+    for to in 0..n * oh * ow {
+        let (n, oy, ox) = (to / ow / oh, to / ow % oh, to % ow);
+        let pixels = read_by(window, [h, w], [oy, ox]);
+        for &[y, x] in &pixels {
+            let from = (n * h + y) * w + x;
+            (0..c).for_each(|channel| f(to * c + channel, from * c + channel, pixels.len() as f64));
         }
     }
 }
 
-/// Mean over 2x2 windows with stride 2, of as many pixels as the window covers.
-pub(super) fn avg_pool_2x2(x: View<'_>) -> Vec<f64> {
-    let [n, h, w, c] = x.dims();
-    let mut y = vec![0.0; n * h.div_ceil(2) * w.div_ceil(2) * c];
-    for_each_covered([n, h, w], |y_pixel, x_pixel, covered| {
-        for channel in 0..c {
-            y[y_pixel * c + channel] += x.data[x_pixel * c + channel] / covered;
-        }
-    });
+/// Mean of the pixels that a window reads.
+pub(super) fn avg_pool(op: &AvgPool, x: View<'_>, output: &[usize]) -> Vec<f64> {
+    let [_, h, w, _] = x.dims();
+    let output: [usize; 4] = std::array::from_fn(|d| output[d]);
+    let mut y = vec![0.0; output.iter().product()];
+    for_each_read(&op.window, output, [h, w], |to, from, pixels| y[to] += x.data[from] / pixels);
     y
 }
 
-/// Each pixel receives its window's gradient over the window's pixel count, plus the addend.
-pub(super) fn avg_pool_2x2_grad(op: &AvgPool2x2Grad, inputs: &[View<'_>]) -> Vec<f64> {
-    let [n, _, _, c] = inputs[0].dims();
-    let [h, w] = op.size;
-    let mut dx = addend_or_zeros(inputs, n * h * w * c);
-    for_each_covered([n, h, w], |y_pixel, x_pixel, covered| {
-        for channel in 0..c {
-            dx[x_pixel * c + channel] += inputs[0].data[y_pixel * c + channel] / covered;
-        }
-    });
+/// Each pixel receives every window's gradient that reads it, over the window's pixel count, plus the addend.
+pub(super) fn avg_pool_grad(op: &AvgPoolGrad, inputs: &[View<'_>]) -> Vec<f64> {
+    let dy = inputs[0];
+    let [n, _, _, c] = dy.dims();
+    let mut dx = addend_or_zeros(inputs, n * op.size[0] * op.size[1] * c);
+    for_each_read(&op.window, dy.dims(), op.size, |from, to, pixels| dx[to] += dy.data[from] / pixels);
     dx
 }
 
@@ -72,15 +73,11 @@ fn addend_or_zeros(inputs: &[View<'_>], elements: usize) -> Vec<f64> {
     inputs.get(1).map_or_else(|| vec![0.0; elements], |addend| addend.data.to_vec())
 }
 
-/// The element of x that window `(n, oy, ox)` of 3x3 with stride 2 finds the largest of channel `channel`: the first of equal ones.
-fn largest(x: View<'_>, [n, oy, ox, channel]: [usize; 4]) -> usize {
+/// The element of x that window (oy, ox) finds the largest of a channel: the first of equal ones.
+fn largest(window: &Window, x: View<'_>, [n, oy, ox, channel]: [usize; 4]) -> usize {
     let [_, height, width, c] = x.dims();
-    let reach = |o: usize, length: usize| {
-        let first = o * MaxPool::STRIDE;
-        first.saturating_sub(MaxPool::BORDER)..(first + MaxPool::WINDOW - MaxPool::BORDER).min(length)
-    };
-    let within = reach(oy, height).flat_map(|y| reach(ox, width).map(move |x| (y, x)));
-    let elements = within.map(|(y, x)| ((n * height + y) * width + x) * c + channel);
+    let pixels = read_by(window, [height, width], [oy, ox]).into_iter();
+    let elements = pixels.map(|[y, x]| ((n * height + y) * width + x) * c + channel);
     elements.reduce(|best, i| if x.data[i] > x.data[best] { i } else { best }).unwrap_or_default()
 }
 
@@ -89,16 +86,16 @@ fn indices([n, h, w, c]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
     (0..n * h * w * c).map(move |i| [i / c / w / h, i / c / w % h, i / c % w, i % c])
 }
 
-/// Largest value of 3x3 windows with stride 2.
-pub(super) fn max_pool(x: View<'_>, output: &[usize]) -> Vec<f64> {
-    indices(std::array::from_fn(|d| output[d])).map(|window| x.data[largest(x, window)]).collect()
+/// Largest value that a window reads.
+pub(super) fn max_pool(op: &MaxPool, x: View<'_>, output: &[usize]) -> Vec<f64> {
+    indices(std::array::from_fn(|d| output[d])).map(|at| x.data[largest(&op.window, x, at)]).collect()
 }
 
 /// Each window's gradient, handed to its largest value.
-pub(super) fn max_pool_grad(x: View<'_>, dy: View<'_>) -> Vec<f64> {
+pub(super) fn max_pool_grad(op: &MaxPoolGrad, x: View<'_>, dy: View<'_>) -> Vec<f64> {
     let mut dx = vec![0.0; x.data.len()];
-    for (window, dy) in indices(dy.dims()).zip(dy.data) {
-        dx[largest(x, window)] += dy;
+    for (at, dy) in indices(dy.dims()).zip(dy.data) {
+        dx[largest(&op.window, x, at)] += dy;
     }
     dx
 }

@@ -14,11 +14,11 @@ mod random;
 
 use draft::fitting;
 use half::f16;
-use ops::{Join, Layer, Window};
+use ops::{ConvCase, Join, Layer};
 
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{
-    Dropout, DropoutScope, Epilogue, Half, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile,
+    Dropout, DropoutScope, Epilogue, Half, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, Window, WinogradTile,
 };
 use crate::graph::{self, Activation, DType, Graph, Spec, TensorId, winograd};
 
@@ -94,80 +94,93 @@ pub fn random(seed: u64) -> Vec<Case> {
     cases
 }
 
-fn window(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> Window {
-    Window { input, kernel: [kernel, kernel], out, stride, padding: Padding::Even(padding) }
+fn square(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> ConvCase {
+    ConvCase { input, out, window: Window::square(kernel, stride, padding) }
 }
 
 /// With TensorFlow's padding.
-fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> Window {
-    Window { padding: Padding::Same, ..window(input, kernel, out, stride, 0) }
+fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> ConvCase {
+    ConvCase { input, out, window: Window::square(kernel, stride, Padding::Same) }
 }
 
-/// Convolutions over odd little maps by every small window, stride and padding, for gradients above all: too many for an
-/// adapter to run them all.
-pub fn small_windows() -> Vec<Case> {
-    let kernels = [[1, 1], [2, 2], [3, 3], [3, 1], [2, 3]];
-    let paddings = [Padding::NONE, Padding::Even(1), Padding::Even(2), Padding::Same];
-    let mut windows = Vec::new();
-    for (kernel, padding) in kernels.into_iter().flat_map(|kernel| paddings.map(|padding| (kernel, padding))) {
-        for (stride, [h, w]) in [1, 2, 3].into_iter().flat_map(|stride| [[5, 4], [3, 7]].map(|size| (stride, size))) {
-            windows.push(Window { input: [2, h, w, 2], kernel, out: 3, stride, padding });
-        }
-    }
-    let of_window = |&w: &Window| {
-        let bare = Activation::Identity;
-        [ops::conv2d(w, Epilogue::NONE, 0), ops::depthwise_conv2d(w, false, bare, 0)]
-    };
-    windows.iter().flat_map(of_window).collect()
+/// Windows with dilation, and with other kernels, strides and paddings down than across.
+fn uneven() -> Vec<ConvCase> {
+    let dilated = |dilation, window| Window { dilation, ..window };
+    let window = |kernel, stride, padding| Window { kernel, stride, dilation: [1; 2], padding };
+    let case = |input, out, window| ConvCase { input, out, window };
+    vec![
+        case([2, 9, 8, 20], 36, dilated([2; 2], Window::square(3, 1, 2))),
+        case([1, 12, 11, 5], 8, dilated([3; 2], Window::square(3, 1, Padding::Same))),
+        case([2, 10, 9, 8], 68, dilated([2; 2], Window::square(5, 1, 0))),
+        case([1, 13, 9, 12], 12, dilated([3, 2], window([2, 4], [1; 2], Padding::Zeros([1, 3])))),
+        // Taps that mostly lie outside the map, as in the last stages of a segmenter.
+        case([2, 5, 7, 12], 20, dilated([6; 2], Window::square(3, 1, 6))),
+        // A stride along one axis, a dilation along the other.
+        case([2, 8, 11, 6], 12, dilated([1, 2], window([3; 2], [2, 1], Padding::Zeros([1, 2])))),
+        case([1, 9, 10, 9], 5, dilated([2, 1], window([2, 4], [1, 3], Padding::Same))),
+        case([2, 7, 6, 16], 40, window([3, 1], [2, 1], Padding::Zeros([1, 0]))),
+        case([2, 6, 9, 16], 40, window([1, 5], [1, 2], Padding::Zeros([0, 2]))),
+        case([3, 8, 7, 10], 12, window([3; 2], [2, 1], Padding::from(1))),
+        case([3, 7, 8, 10], 12, window([3; 2], [1, 2], Padding::Same)),
+        // Phases without taps along one axis.
+        case([1, 7, 8, 4], 4, window([1, 2], [3, 2], Padding::NONE)),
+        // Long sums over channels, and over pixels; weight gradients in several runs.
+        case([1, 4, 4, 512], 64, dilated([2; 2], Window::square(3, 1, 2))),
+        case([1, 6, 4, 260], 68, window([3; 2], [2, 1], Padding::from(1))),
+        case([2, 40, 40, 12], 12, dilated([2; 2], Window::square(3, 1, 2))),
+        case([5, 3, 3, 8], 8, dilated([2; 2], Window::square(3, 1, 2))),
+        case([1, 65, 63, 12], 36, window([3; 2], [1, 2], Padding::from(1))),
+    ]
 }
 
 fn convolutions() -> Vec<Case> {
-    let mut windows = Vec::new();
+    let mut cases = Vec::new();
     for kernel in [1, 3] {
         for (ci, co) in [(3, 8), (16, 64), (64, 16), (68, 132)] {
-            windows.extend([(1, kernel / 2), (2, kernel / 2)].map(|(s, p)| window([2, 9, 7, ci], kernel, co, s, p)));
+            cases.extend([(1, kernel / 2), (2, kernel / 2)].map(|(s, p)| square([2, 9, 7, ci], kernel, co, s, p)));
         }
         for c in [8, 64] {
             let steps = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2)];
-            windows.extend(steps.map(|(s, p)| window([2, 8, 7, c], kernel, c, s, p)));
+            cases.extend(steps.map(|(s, p)| square([2, 8, 7, c], kernel, c, s, p)));
         }
     }
-    windows.extend([
+    cases.extend([
         // The classic stem, even and oblong kernels.
-        window([1, 21, 20, 3], 7, 8, 2, 3),
-        window([2, 6, 5, 5], 2, 7, 2, 0),
-        Window { kernel: [1, 3], ..window([2, 6, 5, 5], 0, 7, 1, 1) },
+        square([1, 21, 20, 3], 7, 8, 2, 3),
+        square([2, 6, 5, 5], 2, 7, 2, 0),
+        ConvCase { input: [2, 6, 5, 5], out: 7, window: Window { kernel: [1, 3], ..Window::square(3, 1, 1) } },
         // Single pixels, single channels.
-        window([1, 1, 1, 1], 1, 1, 1, 0),
-        window([1, 1, 1, 5], 3, 3, 1, 1),
-        window([2, 1, 1, 260], 3, 20, 2, 1),
+        square([1, 1, 1, 1], 1, 1, 1, 0),
+        square([1, 1, 1, 5], 3, 3, 1, 1),
+        square([2, 1, 1, 260], 3, 20, 2, 1),
         // Pixels one short of, equal to and one past a tile of 64.
-        window([1, 7, 9, 12], 1, 36, 1, 0),
-        window([1, 8, 8, 12], 1, 36, 1, 0),
-        window([1, 5, 13, 12], 1, 36, 1, 0),
+        square([1, 7, 9, 12], 1, 36, 1, 0),
+        square([1, 8, 8, 12], 1, 36, 1, 0),
+        square([1, 5, 13, 12], 1, 36, 1, 0),
         // Long sums over channels, and over pixels.
-        window([2, 4, 4, 2048], 1, 64, 1, 0),
-        window([1, 4, 4, 512], 3, 64, 1, 1),
-        window([2, 48, 48, 16], 1, 20, 1, 0),
-        window([2, 40, 40, 12], 3, 12, 1, 1),
+        square([2, 4, 4, 2048], 1, 64, 1, 0),
+        square([1, 4, 4, 512], 3, 64, 1, 1),
+        square([2, 48, 48, 16], 1, 20, 1, 0),
+        square([2, 40, 40, 12], 3, 12, 1, 1),
         // Enough for the largest GPU tiles: forward, input gradient, weight gradient.
-        window([1, 129, 127, 3], 3, 36, 1, 1),
-        window([1, 129, 127, 36], 1, 8, 1, 0),
-        window([1, 2, 2, 1024], 1, 1024, 1, 0),
+        square([1, 129, 127, 3], 3, 36, 1, 1),
+        square([1, 129, 127, 36], 1, 8, 1, 0),
+        square([1, 2, 2, 1024], 1, 1024, 1, 0),
         // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
-        window([5, 3, 3, 8], 3, 8, 1, 1),
-        window([7, 2, 2, 132], 3, 132, 1, 1),
+        square([5, 3, 3, 8], 3, 8, 1, 1),
+        square([7, 2, 2, 132], 3, 132, 1, 1),
         // Images of more pixels than one loop may walk: two runs in each.
-        window([2, 200, 165, 3], 1, 4, 1, 0),
+        square([2, 200, 165, 3], 1, 4, 1, 0),
         // Zeros on one side alone, other ones down than across.
         same([2, 8, 9, 3], 3, 8, 2),
         same([1, 12, 7, 20], 5, 36, 2),
         same([2, 7, 6, 8], 2, 8, 3),
     ]);
-    let of_window = |(i, &w): (usize, &Window)| {
-        [ops::conv2d(w, Epilogue::NONE, 0), ops::conv2d_input_grad(w, i % 2 == 1, 0), ops::conv2d_weight_grad(w, 0)]
+    cases.extend(uneven());
+    let of_case = |(i, &c): (usize, &ConvCase)| {
+        [ops::conv2d(c, Epilogue::NONE, 0), ops::conv2d_input_grad(c, i % 2 == 1, 0), ops::conv2d_weight_grad(c, 0)]
     };
-    windows.iter().enumerate().flat_map(of_window).collect()
+    cases.iter().enumerate().flat_map(of_case).collect()
 }
 
 /// Every epilogue, on a kernel that stays within the map and one that leaves it.
@@ -177,37 +190,39 @@ fn epilogues() -> Vec<Case> {
         for parts in 0..8 {
             let (bias, gate, shortcut) = (parts & 1 != 0, parts & 2 != 0, parts & 4 != 0);
             let epilogue = Epilogue { bias, gate, shortcut, activation };
-            cases.push(ops::conv2d(window([2, 5, 3, 6], 1, 10, 1, 0), epilogue, 0));
-            cases.push(ops::conv2d(window([2, 5, 3, 6], 3, 40, 2, 1), epilogue, 0));
+            cases.push(ops::conv2d(square([2, 5, 3, 6], 1, 10, 1, 0), epilogue, 0));
+            cases.push(ops::conv2d(square([2, 5, 3, 6], 3, 40, 2, 1), epilogue, 0));
         }
     }
     let all = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Relu };
-    cases.push(ops::conv2d(window([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
+    cases.push(ops::conv2d(square([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
     cases
 }
 
 /// Both kernels of EfficientNet, and others; maps of one pixel, of parts of a tile, of several runs.
 fn depthwise() -> Vec<Case> {
     let shapes = [[1, 1, 1, 1], [2, 7, 9, 6], [1, 16, 12, 40], [3, 40, 41, 20]];
-    let mut windows = Vec::new();
+    let mut cases = Vec::new();
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        windows.extend(shapes.map(|shape| same(shape, kernel, 0, stride)));
+        cases.extend(shapes.map(|shape| same(shape, kernel, 0, stride)));
     }
-    windows.extend(
+    cases.extend(
         [(3, 1, 1), (3, 2, 1), (2, 2, 0), (4, 3, 2)]
-            .map(|(kernel, stride, padding)| window([2, 9, 8, 10], kernel, 0, stride, padding)),
+            .map(|(kernel, stride, padding)| square([2, 9, 8, 10], kernel, 0, stride, padding)),
     );
-    windows.push(Window { kernel: [1, 3], ..window([2, 6, 5, 5], 0, 0, 1, 1) });
+    let window = Window { kernel: [1, 3], ..Window::square(3, 1, 1) };
+    cases.push(ConvCase { input: [2, 6, 5, 5], out: 0, window });
     // Images of more pixels than one loop may walk.
-    windows.push(same([1, 400, 340, 2], 3, 0, 1));
-    let of_window = |(i, &w): (usize, &Window)| {
+    cases.push(same([1, 400, 340, 2], 3, 0, 1));
+    cases.extend(uneven());
+    let of_case = |(i, &c): (usize, &ConvCase)| {
         [
-            ops::depthwise_conv2d(w, i % 2 == 1, ACTIVATIONS[i % 4], 0),
-            ops::depthwise_input_grad(w, i % 2 == 1, 0),
-            ops::depthwise_weight_grad(w, 0),
+            ops::depthwise_conv2d(c, i % 2 == 1, ACTIVATIONS[i % 4], 0),
+            ops::depthwise_input_grad(c, i % 2 == 1, 0),
+            ops::depthwise_weight_grad(c, 0),
         ]
     };
-    windows.iter().enumerate().flat_map(of_window).collect()
+    cases.iter().enumerate().flat_map(of_case).collect()
 }
 
 /// Transforms by themselves, and the algorithm as a whole, whether or not an adapter's table would choose it.
@@ -237,8 +252,8 @@ fn winograd() -> Vec<Case> {
 
 /// Convolutions that Winograd's algorithm can serve.
 fn wide(epilogue: Epilogue) -> [Case; 2] {
-    let window = window([3, 9, 8, 20], 3, 68, 1, 1);
-    [ops::conv2d(window, epilogue, 0), ops::conv2d_input_grad(window, true, 0)]
+    let case = square([3, 9, 8, 20], 3, 68, 1, 1);
+    [ops::conv2d(case, epilogue, 0), ops::conv2d_input_grad(case, true, 0)]
 }
 
 fn by_tiles(tile: WinogradTile, mut case: Case) -> Case {
@@ -297,21 +312,39 @@ fn joins() -> Vec<Case> {
     cases
 }
 
+/// Those of ResNets, and others: overlapping, with gaps, dilated, uneven. The text of a pool's kernel depends on its window, so
+/// they are few.
+fn pool_windows() -> [Window; 6] {
+    [
+        Window::square(2, 2, Padding::Same),
+        Window::square(3, 2, 1),
+        Window::square(3, 1, Padding::Same),
+        Window::square(1, 2, 0),
+        Window { dilation: [2, 3], ..Window::square(2, 1, Padding::Same) },
+        Window { kernel: [3, 5], stride: [2, 1], dilation: [1, 2], padding: Padding::Zeros([1, 4]) },
+    ]
+}
+
 fn pools() -> Vec<Case> {
     let shapes = [[1, 1, 1, 3], [2, 2, 2, 4], [2, 3, 5, 6], [1, 7, 8, 130], [1, 64, 65, 8]];
-    let of_shape = |shape| {
-        [
+    let mut cases = Vec::new();
+    for shape in shapes {
+        cases.extend([
             ops::global_avg_pool(shape, 0),
             ops::global_avg_pool_grad(shape, false, 0),
             ops::global_avg_pool_grad(shape, true, 0),
-            ops::avg_pool_2x2(shape, 0),
-            ops::avg_pool_2x2_grad(shape, false, 0),
-            ops::avg_pool_2x2_grad(shape, true, 0),
-            ops::max_pool(shape, 0),
-            ops::max_pool_grad(shape, 0),
-        ]
-    };
-    shapes.into_iter().flat_map(of_shape).collect()
+        ]);
+        for window in pool_windows().into_iter().filter(|window| window.pools([shape[1], shape[2]]).is_ok()) {
+            cases.extend([
+                ops::avg_pool(shape, window, 0),
+                ops::avg_pool_grad(shape, window, false, 0),
+                ops::avg_pool_grad(shape, window, true, 0),
+                ops::max_pool(shape, window, 0),
+                ops::max_pool_grad(shape, window, 0),
+            ]);
+        }
+    }
+    cases
 }
 
 fn dense() -> Vec<Case> {

@@ -1,6 +1,6 @@
 //! Convolution of NHWC maps with HWIO kernels, and its two gradients.
 
-use super::{Activation, Half, Linear, Op, Padding, Rule, ScaleAdd, map, no_gradient, same};
+use super::{Activation, Half, Linear, Op, Rule, ScaleAdd, Window, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -43,24 +43,22 @@ impl Epilogue {
     }
 }
 
-/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * w[ky, kx, i, o]`,
-/// top and left being the padding.
+/// `y[n, oy, ox, o] = sum over ky, kx, i of x[n, iy, ix, i] * w[ky, kx, i, o]`,
+/// where window (oy, ox) reads pixel (iy, ix) with its tap (ky, kx); see [`Window`].
 ///
 /// Inputs: x `[N, H, W, Ci]`, w `[KH, KW, Ci, Co]`, then the epilogue's operands. Output `[N, OH, OW, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2d {
-    /// Step of the window, the same in both directions.
-    pub stride: usize,
-    /// Zeros around the map.
-    pub padding: Padding,
+    /// What each output pixel sees.
+    pub window: Window,
     /// Fused work on the result.
     pub epilogue: Epilogue,
 }
 
 impl Conv2d {
     /// A plain convolution.
-    pub fn new(stride: usize, padding: impl Into<Padding>) -> Self {
-        Self { stride, padding: padding.into(), epilogue: Epilogue::NONE }
+    pub fn new(window: Window) -> Self {
+        Self { window, epilogue: Epilogue::NONE }
     }
 }
 
@@ -68,9 +66,6 @@ impl Conv2d {
 /// px then takes 14 % more multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory. Half the limit saves 6 %
 /// of the multiply-adds and takes a quarter more memory; twice the limit adds as many and, for RS-50, saves nothing.
 const CHEAP_MACS: usize = 512;
-
-/// Longest side of a map: kernels keep both coordinates of a pixel in one register.
-pub(super) const MAX_SIDE: usize = 32_767;
 
 impl Rule for Conv2d {
     fn name(&self) -> &'static str {
@@ -104,10 +99,10 @@ impl Rule for Conv2d {
     }
 
     /// A 1x1 convolution is a linear layer of each pixel.
-    fn of_means(&self, inputs: &[&Spec]) -> Option<Op> {
+    fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
         let biased = Epilogue { bias: true, ..Epilogue::NONE };
-        let pointwise = inputs[1].shape.starts_with(&[1, 1]) && *self == Self { epilogue: biased, ..Self::new(1, 0) };
-        pointwise.then(|| Linear { activation: Activation::Identity }.into())
+        (*self == Self { window: Window::POINTWISE, epilogue: biased })
+            .then(|| Linear { activation: Activation::Identity }.into())
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -117,11 +112,8 @@ impl Rule for Conv2d {
         if wi != ci {
             return Err(format!("the kernel takes {wi} channels, the map has {ci}"));
         }
-        let [top, left] = self.padding.before([h, w], [kh, kw], self.stride);
-        if (h + 2 * top).max(w + 2 * left) > MAX_SIDE {
-            return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most, padding included", h.max(w)));
-        }
-        let [oh, ow] = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        self.window.check_kernel([kh, kw])?;
+        let [oh, ow] = self.window.windows([h, w])?;
         let output = [n, oh, ow, co];
         self.epilogue.check(&inputs[2..], output)?;
         Ok(vec![Spec::channels(output)])
@@ -138,15 +130,13 @@ impl Rule for Conv2d {
         }
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
-        let shape = back.graph.spec(w).shape.clone();
-        let weight_grad = Conv2dWeightGrad { stride: self.stride, padding: self.padding, kernel: [shape[0], shape[1]] };
-        let dw = back.emit(node, weight_grad, &[x, dy])?[0];
+        let window = self.window;
+        let dw = back.emit(node, Conv2dWeightGrad { window }, &[x, dy])?[0];
         back.accumulate(node, w, dw)?;
         if back.needs(x) {
             let [_, h, width, _] = map(back.graph.spec(x)).unwrap_or_default();
-            let (stride, padding) = (self.stride, self.padding);
             back.accumulate_with(node, x, |addend| {
-                (Conv2dInputGrad { stride, padding, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
+                (Conv2dInputGrad { window, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
             })?;
         }
         Ok(())
@@ -154,16 +144,16 @@ impl Rule for Conv2d {
 }
 
 /// Gradient of [`Conv2d`] with respect to its map:
-/// `dx[n, y, x, i] = sum over (ky, kx, o) that reach it of dy[n, (y + top - ky) / stride, ..., o] * w[ky, kx, i, o]`.
+/// `dx[n, y, x, i] = sum over ky, kx, o of dy[n, oy, ox, o] * w[ky, kx, i, o]`,
+/// where window (oy, ox) reads pixel (y, x) with its tap (ky, kx): `oy = (y + zeros above - ky * dilation) / stride`
+/// where that is whole, and so across.
 ///
 /// Inputs: dy `[N, OH, OW, Co]`, w `[KH, KW, Ci, Co]`, and, with `addend`, a gradient `[N, H, W, Ci]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dInputGrad {
-    /// Stride of the convolution.
-    pub stride: usize,
-    /// Padding of the convolution.
-    pub padding: Padding,
-    /// Height and width of the convolution's input, which the stride alone does not determine.
+    /// Window of the convolution.
+    pub window: Window,
+    /// Height and width of the convolution's input, which its windows alone do not determine.
     pub size: [usize; 2],
     /// Whether a third input is added: another path's gradient of the same map.
     pub addend: bool,
@@ -183,7 +173,8 @@ impl Rule for Conv2dInputGrad {
         let [n, oh, ow, co] = map(inputs[0])?;
         let [kh, kw, ci, wo] = map(inputs[1])?;
         let [h, w] = self.size;
-        let windows = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        self.window.check_kernel([kh, kw])?;
+        let windows = self.window.windows([h, w])?;
         same("dy", &[oh, ow, co], &[windows[0], windows[1], wo])?;
         if self.addend {
             same("addend", &inputs[2].shape, &[n, h, w, ci])?;
@@ -198,17 +189,14 @@ impl Rule for Conv2dInputGrad {
 }
 
 /// Gradient of [`Conv2d`] with respect to its kernel:
-/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, i] * dy[n, oy, ox, o]`.
+/// `dw[ky, kx, i, o] = sum over n, oy, ox of x[n, iy, ix, i] * dy[n, oy, ox, o]`,
+/// where window (oy, ox) reads pixel (iy, ix) with its tap (ky, kx).
 ///
 /// Inputs: x `[N, H, W, Ci]`, dy `[N, OH, OW, Co]`. Output `[KH, KW, Ci, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dWeightGrad {
-    /// Stride of the convolution.
-    pub stride: usize,
-    /// Padding of the convolution.
-    pub padding: Padding,
-    /// Height and width of the kernel.
-    pub kernel: [usize; 2],
+    /// Window of the convolution.
+    pub window: Window,
 }
 
 impl Rule for Conv2dWeightGrad {
@@ -224,8 +212,8 @@ impl Rule for Conv2dWeightGrad {
         super::arity(inputs, 2)?;
         let [n, h, w, ci] = map(inputs[0])?;
         let [dn, oh, ow, co] = map(inputs[1])?;
-        let [kh, kw] = self.kernel;
-        let windows = self.padding.windows([h, w], [kh, kw], self.stride)?;
+        let [kh, kw] = self.window.kernel;
+        let windows = self.window.windows([h, w])?;
         same("dy", &[dn, oh, ow], &[n, windows[0], windows[1]])?;
         Ok(vec![Spec::weights([kh, kw, ci, co])])
     }

@@ -1,20 +1,17 @@
 //! Depthwise convolution, a kernel of its own for each channel, and its two gradients.
 
-use super::conv::MAX_SIDE;
-use super::{Activation, Half, Op, Padding, Rule, map, no_gradient, same};
+use super::{Activation, Half, Op, Rule, Window, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
-/// `y[n, oy, ox, c] = activation(sum over ky, kx of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * w[ky, kx, c] + bias[c])`,
-/// top and left being the padding.
+/// `y[n, oy, ox, c] = activation(sum over ky, kx of x[n, iy, ix, c] * w[ky, kx, c] + bias[c])`,
+/// where window (oy, ox) reads pixel (iy, ix) with its tap (ky, kx); see [`Window`].
 ///
 /// Inputs: x `[N, H, W, C]`, w `[KH, KW, C]` and, with `bias`, bias `[C]`. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DepthwiseConv2d {
-    /// Step of the window, the same in both directions.
-    pub stride: usize,
-    /// Zeros around the map.
-    pub padding: Padding,
+    /// What each output pixel sees.
+    pub window: Window,
     /// Whether a bias is added: what is left of a folded batch norm.
     pub bias: bool,
     /// Applied last.
@@ -23,8 +20,8 @@ pub struct DepthwiseConv2d {
 
 impl DepthwiseConv2d {
     /// A plain one.
-    pub fn new(stride: usize, padding: impl Into<Padding>) -> Self {
-        Self { stride, padding: padding.into(), bias: false, activation: Activation::Identity }
+    pub fn new(window: Window) -> Self {
+        Self { window, bias: false, activation: Activation::Identity }
     }
 }
 
@@ -64,10 +61,8 @@ impl Rule for DepthwiseConv2d {
         if self.bias {
             same("bias", &inputs[2].shape, &[c])?;
         }
-        let [oh, ow] = self.padding.windows([h, w], [kh, kw], self.stride)?;
-        if h.max(w) > MAX_SIDE {
-            return Err(format!("a side of {} pixels is too long, {MAX_SIDE} is the most", h.max(w)));
-        }
+        self.window.check_kernel([kh, kw])?;
+        let [oh, ow] = self.window.windows([h, w])?;
         Ok(vec![Spec::channels([n, oh, ow, c])])
     }
 
@@ -81,14 +76,13 @@ impl Rule for DepthwiseConv2d {
         }
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
-        let [kh, kw, _] = kernel(back.graph.spec(w)).unwrap_or_default();
-        let (stride, padding) = (self.stride, self.padding);
-        let dw = back.emit(node, DepthwiseWeightGrad { stride, padding, kernel: [kh, kw] }, &[x, dy])?[0];
+        let window = self.window;
+        let dw = back.emit(node, DepthwiseWeightGrad { window }, &[x, dy])?[0];
         back.accumulate(node, w, dw)?;
         if back.needs(x) {
             let [_, h, width, _] = map(back.graph.spec(x)).unwrap_or_default();
             back.accumulate_with(node, x, |addend| {
-                (DepthwiseInputGrad { stride, padding, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
+                (DepthwiseInputGrad { window, size: [h, width], addend: addend.is_some() }.into(), vec![dy, w])
             })?;
         }
         Ok(())
@@ -96,16 +90,15 @@ impl Rule for DepthwiseConv2d {
 }
 
 /// Gradient of [`DepthwiseConv2d`] with respect to its map:
-/// `dx[n, y, x, c] = sum over the (ky, kx) that reach it of dy[n, (y + top - ky) / stride, (x + left - kx) / stride, c] * w[ky, kx, c]`.
+/// `dx[n, y, x, c] = sum over ky, kx of dy[n, oy, ox, c] * w[ky, kx, c]`,
+/// where window (oy, ox) reads pixel (y, x) with its tap (ky, kx).
 ///
 /// Inputs: dy `[N, OH, OW, C]`, w `[KH, KW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DepthwiseInputGrad {
-    /// Stride of the convolution.
-    pub stride: usize,
-    /// Padding of the convolution.
-    pub padding: Padding,
-    /// Height and width of the convolution's input, which the stride alone does not determine.
+    /// Window of the convolution.
+    pub window: Window,
+    /// Height and width of the convolution's input, which its windows alone do not determine.
     pub size: [usize; 2],
     /// Whether a third input is added: another path's gradient of the same map.
     pub addend: bool,
@@ -124,7 +117,8 @@ impl Rule for DepthwiseInputGrad {
         super::arity(inputs, 2 + usize::from(self.addend))?;
         let [n, oh, ow, c] = map(inputs[0])?;
         let [kh, kw, channels] = kernel(inputs[1])?;
-        let windows = self.padding.windows(self.size, [kh, kw], self.stride)?;
+        self.window.check_kernel([kh, kw])?;
+        let windows = self.window.windows(self.size)?;
         same("dy", &[oh, ow, c], &[windows[0], windows[1], channels])?;
         let shape = [n, self.size[0], self.size[1], c];
         if self.addend {
@@ -139,17 +133,14 @@ impl Rule for DepthwiseInputGrad {
 }
 
 /// Gradient of [`DepthwiseConv2d`] with respect to its kernel:
-/// `dw[ky, kx, c] = sum over n, oy, ox of x[n, oy*stride + ky - top, ox*stride + kx - left, c] * dy[n, oy, ox, c]`.
+/// `dw[ky, kx, c] = sum over n, oy, ox of x[n, iy, ix, c] * dy[n, oy, ox, c]`,
+/// where window (oy, ox) reads pixel (iy, ix) with its tap (ky, kx).
 ///
 /// Inputs: x `[N, H, W, C]`, dy `[N, OH, OW, C]`. Output `[KH, KW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DepthwiseWeightGrad {
-    /// Stride of the convolution.
-    pub stride: usize,
-    /// Padding of the convolution.
-    pub padding: Padding,
-    /// Height and width of the kernel.
-    pub kernel: [usize; 2],
+    /// Window of the convolution.
+    pub window: Window,
 }
 
 impl Rule for DepthwiseWeightGrad {
@@ -164,9 +155,10 @@ impl Rule for DepthwiseWeightGrad {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
         let [n, h, w, c] = map(inputs[0])?;
-        let windows = self.padding.windows([h, w], self.kernel, self.stride)?;
+        let [kh, kw] = self.window.kernel;
+        let windows = self.window.windows([h, w])?;
         same("dy", &inputs[1].shape, &[n, windows[0], windows[1], c])?;
-        Ok(vec![Spec::depthwise([self.kernel[0], self.kernel[1], c])])
+        Ok(vec![Spec::depthwise([kh, kw, c])])
     }
 
     fn macs(&self, inputs: &[&Spec], outputs: &[&Spec]) -> u64 {

@@ -22,12 +22,11 @@ pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
 pub use optim::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-pub use pool::{AvgPool2x2, AvgPool2x2Grad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
-pub use window::Padding;
+pub use pool::{AvgPool, AvgPoolGrad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
+pub use window::{Padding, Window};
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
 use super::autodiff::Backward;
-use conv::MAX_SIDE;
 
 use super::{Error, Node, Spec};
 
@@ -219,8 +218,8 @@ operations!(
     ScaleAddGrad,
     GlobalAvgPool,
     GlobalAvgPoolGrad,
-    AvgPool2x2,
-    AvgPool2x2Grad,
+    AvgPool,
+    AvgPoolGrad,
     MaxPool,
     MaxPoolGrad,
     Linear,

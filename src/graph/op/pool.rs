@@ -1,6 +1,6 @@
-//! Pools: the mean over the whole map, the mean over 2x2 with stride 2, the maximum over 3x3 with stride 2.
+//! Pools: the mean over the whole map, and the mean and the maximum over windows.
 
-use super::{Half, Padding, Rule, features, map, same};
+use super::{Half, Rule, Window, features, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
@@ -64,14 +64,19 @@ impl Rule for GlobalAvgPoolGrad {
     }
 }
 
-/// Mean over 2x2 windows with stride 2; at odd sizes the last window is cut short and averages what it covers
-/// (ceil mode without counting padding), as timm's ResNet-D shortcut does.
+/// Mean over windows: of the pixels that a window reads, which the zeros around the map are none of (as PyTorch's
+/// `count_include_pad=False` has it).
+///
+/// Input: x `[N, H, W, C]`. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AvgPool2x2;
+pub struct AvgPool {
+    /// What each output pixel sees.
+    pub window: Window,
+}
 
-impl Rule for AvgPool2x2 {
+impl Rule for AvgPool {
     fn name(&self) -> &'static str {
-        "avg_pool_2x2"
+        "avg_pool"
     }
 
     fn half(&self) -> Half {
@@ -79,9 +84,7 @@ impl Rule for AvgPool2x2 {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 1)?;
-        let [n, h, w, c] = map(inputs[0])?;
-        Ok(vec![Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c])])
+        Ok(vec![pooled(&self.window, inputs)?])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -89,25 +92,28 @@ impl Rule for AvgPool2x2 {
         let x = node.inputs[0];
         let [_, h, w, _] = map(back.graph.spec(x)).unwrap_or_default();
         back.accumulate_with(node, x, |addend| {
-            (AvgPool2x2Grad { size: [h, w], addend: addend.is_some() }.into(), vec![dy])
+            (AvgPoolGrad { window: self.window, size: [h, w], addend: addend.is_some() }.into(), vec![dy])
         })
     }
 }
 
-/// Gradient of [`AvgPool2x2`]: each pixel receives its window's gradient over the window's pixel count, plus the addend.
+/// Gradient of [`AvgPool`]: each pixel receives the gradient of every window that reads it over the number of pixels
+/// that the window reads, plus the addend.
 ///
 /// Inputs: dy `[N, OH, OW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AvgPool2x2Grad {
+pub struct AvgPoolGrad {
+    /// Window of the pool.
+    pub window: Window,
     /// Height and width of the pooled map.
     pub size: [usize; 2],
     /// Whether another path's gradient of the same map is added.
     pub addend: bool,
 }
 
-impl Rule for AvgPool2x2Grad {
+impl Rule for AvgPoolGrad {
     fn name(&self) -> &'static str {
-        "avg_pool_2x2_grad"
+        "avg_pool_grad"
     }
 
     fn half(&self) -> Half {
@@ -118,7 +124,7 @@ impl Rule for AvgPool2x2Grad {
         super::arity(inputs, 1 + usize::from(self.addend))?;
         let [n, oh, ow, c] = map(inputs[0])?;
         let [h, w] = self.size;
-        same("dy", &[oh, ow], &[h.div_ceil(2), w.div_ceil(2)])?;
+        same("dy", &[oh, ow], &self.window.pools([h, w])?)?;
         if self.addend {
             same("addend", &inputs[1].shape, &[n, h, w, c])?;
         }
@@ -126,23 +132,13 @@ impl Rule for AvgPool2x2Grad {
     }
 }
 
-/// Largest value in 3x3 windows with stride 2, which a border of one pixel surrounds that is never the largest: the original ResNet's
-/// second halving.
+/// Largest value that a window reads; the zeros around the map are never the largest.
+///
+/// Input: x `[N, H, W, C]`. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MaxPool;
-
-impl MaxPool {
-    /// Side of a window.
-    pub const WINDOW: usize = 3;
-    /// Step of the windows.
-    pub const STRIDE: usize = 2;
-    /// Width of the border.
-    pub const BORDER: usize = 1;
-
-    /// Height and width of the result.
-    fn size(map: [usize; 2]) -> Result<[usize; 2], String> {
-        Padding::Even(Self::BORDER).windows(map, [Self::WINDOW; 2], Self::STRIDE)
-    }
+pub struct MaxPool {
+    /// What each output pixel sees.
+    pub window: Window,
 }
 
 impl Rule for MaxPool {
@@ -155,28 +151,29 @@ impl Rule for MaxPool {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 1)?;
-        let [n, h, w, c] = map(inputs[0])?;
-        let [oh, ow] = Self::size([h, w])?;
-        Ok(vec![Spec::channels([n, oh, ow, c])])
+        Ok(vec![pooled(&self.window, inputs)?])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
         let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
         let x = node.inputs[0];
         if back.needs(x) {
-            let dx = back.emit(node, MaxPoolGrad, &[x, dy])?[0];
+            let dx = back.emit(node, MaxPoolGrad { window: self.window }, &[x, dy])?[0];
             back.accumulate(node, x, dx)?;
         }
         Ok(())
     }
 }
 
-/// Gradient of [`MaxPool`]: each window hands its gradient to its largest value, the first of equal ones in reading order, as PyTorch does.
+/// Gradient of [`MaxPool`]: each window hands its gradient to its largest value, the first of equal ones in reading
+/// order, as PyTorch does.
 ///
 /// Inputs: x `[N, H, W, C]`, dy `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MaxPoolGrad;
+pub struct MaxPoolGrad {
+    /// Window of the pool.
+    pub window: Window,
+}
 
 impl Rule for MaxPoolGrad {
     fn name(&self) -> &'static str {
@@ -189,9 +186,23 @@ impl Rule for MaxPoolGrad {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
-        let [n, h, w, c] = map(inputs[0])?;
-        let [oh, ow] = MaxPool::size([h, w])?;
-        same("dy", &inputs[1].shape, &[n, oh, ow, c])?;
-        Ok(vec![Spec::channels([n, h, w, c])])
+        same("dy", &inputs[1].shape, &pooled(&self.window, &inputs[..1])?.shape)?;
+        Ok(vec![Spec::channels(map(inputs[0])?)])
     }
+}
+
+/// The largest window of a pool, in taps: kernels write out every tap.
+const MOST_TAPS: usize = 256;
+
+/// What a pool makes of its one input.
+fn pooled(window: &Window, inputs: &[&Spec]) -> Result<Spec, String> {
+    super::arity(inputs, 1)?;
+    let [n, h, w, c] = map(inputs[0])?;
+    let [oh, ow] = window.pools([h, w])?;
+    if window.taps() > MOST_TAPS {
+        return Err(format!(
+            "a window of {window} is too large, {MOST_TAPS} taps are the most: pool globally, or twice"
+        ));
+    }
+    Ok(Spec::channels([n, oh, ow, c]))
 }

@@ -13,7 +13,8 @@
 //! 2.25 times fewer for tiles of 2, 4 times for tiles of 4. Four operations: weights, map, product, result.
 //! `graph/winograd` puts them in place of a convolution.
 
-use super::{Activation, Epilogue, MAX_SIDE, Rule, arity, map, same};
+use super::window::MAX_SIDE;
+use super::{Activation, Epilogue, Padding, Rule, Window, arity, map, same};
 use crate::graph::Spec;
 
 /// Length of the kernels that these algorithms are for.
@@ -103,6 +104,19 @@ impl WinogradTile {
         match self {
             Self::Two => &TWO,
             Self::Four => &FOUR,
+        }
+    }
+
+    /// The zeros on each side of a map, if a convolution by this window is one that the algorithm can serve.
+    pub fn padding(window: &Window) -> Option<usize> {
+        match *window {
+            Window {
+                kernel: [TAPS, TAPS],
+                stride: [1, 1],
+                dilation: [1, 1],
+                padding: Padding::Zeros([down, across]),
+            } if down == across => Some(down),
+            _ => None,
         }
     }
 

@@ -5,8 +5,8 @@ use super::Case;
 use super::draft::Draft;
 use crate::graph::half::store_half_maps;
 use crate::graph::op::{
-    AdaptLossScale, AvgPool2x2, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool,
-    GradientScale, Linear, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, SquaredNorm, Unscale,
+    AdaptLossScale, AvgPool, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool,
+    GradientScale, Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, SquaredNorm, Unscale, Window,
 };
 use crate::graph::{Activation, DType, Role, Spec, TensorId, autodiff, fuse};
 
@@ -22,10 +22,10 @@ struct Block {
 }
 
 impl Block {
-    fn conv_bn(&mut self, name: &str, x: TensorId, kernel: usize, out: usize, op: Conv2d, act: Activation) -> TensorId {
-        let channels = self.draft.graph.spec(x).last();
-        let w = self.draft.parameter(&format!("{name}.w"), Spec::weights([kernel, kernel, channels, out]), |_, v| v);
-        let y = self.draft.apply(op, &[x, w], &[])[0];
+    fn conv_bn(&mut self, name: &str, x: TensorId, out: usize, window: Window, act: Activation) -> TensorId {
+        let (channels, [kh, kw]) = (self.draft.graph.spec(x).last(), window.kernel);
+        let w = self.draft.parameter(&format!("{name}.w"), Spec::weights([kh, kw, channels, out]), |_, v| v);
+        let y = self.draft.apply(Conv2d::new(window), &[x, w], &[])[0];
         let vector = Spec::channels([out]);
         let gamma = self.draft.parameter(&format!("{name}.gamma"), vector.clone(), |_, v| 1.0 + 0.5 * v);
         let beta = self.draft.parameter(&format!("{name}.beta"), vector.clone(), |_, v| 0.5 * v);
@@ -49,9 +49,9 @@ impl Block {
     /// Channel counts that are no multiples of 4, odd maps. Returns the logits.
     fn build(&mut self) -> TensorId {
         let x = self.draft.input("x", Spec::channels([3, 7, 5, 6]));
-        let y = self.conv_bn("conv1", x, 1, 5, Conv2d::new(1, 0), ACTIVATION);
-        let y = self.conv_bn("conv2", y, 3, 5, Conv2d::new(2, 1), ACTIVATION);
-        let y = self.conv_bn("conv3", y, 1, 9, Conv2d::new(1, 0), Activation::Identity);
+        let y = self.conv_bn("conv1", x, 5, Window::POINTWISE, ACTIVATION);
+        let y = self.conv_bn("conv2", y, 5, Window::square(3, 2, 1), ACTIVATION);
+        let y = self.conv_bn("conv3", y, 9, Window::POINTWISE, Activation::Identity);
         let gate = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
         let gate = self.linear("reduce", gate, Spec::weights([1, 1, 9, 3]), Activation::Sigmoid);
         let mut gate = self.linear("excite", gate, Spec::weights([1, 1, 3, 9]), Activation::Sigmoid);
@@ -60,11 +60,11 @@ impl Block {
             let drop_path = Dropout { rate: 0.25, scope: DropoutScope::Sample, stream: 0 };
             gate = self.draft.apply(drop_path, &[gate, clock], &[])[0];
         }
-        let shortcut = self.draft.apply(AvgPool2x2, &[x], &[])[0];
-        let shortcut = self.conv_bn("shortcut", shortcut, 1, 9, Conv2d::new(1, 0), Activation::Identity);
+        let shortcut = self.draft.apply(AvgPool { window: Window::square(2, 2, Padding::Same) }, &[x], &[])[0];
+        let shortcut = self.conv_bn("shortcut", shortcut, 9, Window::POINTWISE, Activation::Identity);
         let join = ScaleAdd { gate: true, shortcut: true, activation: ACTIVATION };
         let y = self.draft.apply(join, &[y, gate, shortcut], &[])[0];
-        let y = self.conv_bn("conv4", y, 3, 9, Conv2d::new(1, 1), Activation::Identity);
+        let y = self.conv_bn("conv4", y, 9, Window::square(3, 1, 1), Activation::Identity);
         let y = self.draft.apply(ScaleAdd { activation: ACTIVATION, ..ScaleAdd::ADD }, &[y, y], &[])[0];
         let pooled = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
         self.linear("classifier", pooled, Spec::weights([9, 5]), Activation::Identity)
@@ -130,7 +130,7 @@ pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     let factor = draft.input_with("factor", number(), |_, _| 1.0);
     let scale = draft.state("scale", number(), |_, _| loss_scale);
     let steps = draft.state("steps", number(), |_, _| 0.0);
-    let y = draft.apply(Conv2d::new(1, 0), &[x, w], &[])[0];
+    let y = draft.apply(Conv2d::new(Window::POINTWISE), &[x, w], &[])[0];
     let pooled = draft.apply(GlobalAvgPool, &[y], &[])[0];
     let logits = draft.apply(Linear { activation: Activation::Identity }, &[pooled, fc, bias], &[])[0];
     let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.0, mixed: false }, &[logits, labels], &[])[0];

@@ -3,10 +3,10 @@
 use super::Case;
 use super::draft::Draft;
 use crate::graph::op::{
-    ActivationGrad, AvgPool2x2, AvgPool2x2Grad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
+    ActivationGrad, AvgPool, AvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
     Conv2dWeightGrad, DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Dropout, DropoutScope, Epilogue, Fill,
     FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear, LinearInputGrad, LinearWeightGrad, MaxPool, MaxPoolGrad,
-    Normalize, Padding, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, Standardize,
+    Normalize, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, Standardize, Window,
     WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
@@ -29,34 +29,31 @@ fn grid(v: f64, per_unit: f64) -> f64 {
 
 /// A convolution's shapes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(super) struct ConvCase {
     /// `[N, H, W, Ci]`.
     pub(super) input: [usize; 4],
-    pub(super) kernel: [usize; 2],
     pub(super) out: usize,
-    pub(super) stride: usize,
-    pub(super) padding: Padding,
+    pub(super) window: Window,
 }
 
-impl Window {
+impl ConvCase {
     fn label(&self) -> String {
-        let ([n, h, w, ci], [kh, kw]) = (self.input, self.kernel);
-        format!("{kh}x{kw} stride {} padding {} of {n}x{h}x{w}x{ci} to {}", self.stride, self.padding, self.out)
+        format!("{} of {} to {}", self.window, label(self.input), self.out)
     }
 
     fn output(&self) -> [usize; 4] {
-        let [n, h, w, _] = self.input;
-        let windows = self.padding.windows([h, w], self.kernel, self.stride);
-        let [oh, ow] = windows.unwrap_or_else(|e| unreachable!("the suite's own windows fit: {e}"));
+        let [n, _, _, _] = self.input;
+        let [oh, ow] = windows(&self.window, self.input);
         [n, oh, ow, self.out]
     }
 
-    fn weights(&self) -> Spec {
-        Spec::weights([self.kernel[0], self.kernel[1], self.input[3], self.out])
+    fn size(&self) -> [usize; 2] {
+        [self.input[1], self.input[2]]
     }
 
-    fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+    fn weights(&self) -> Spec {
+        let [kh, kw] = self.window.kernel;
+        Spec::weights([kh, kw, self.input[3], self.out])
     }
 
     fn depthwise(self) -> Self {
@@ -64,8 +61,14 @@ impl Window {
     }
 
     fn kernels(&self) -> Spec {
-        Spec::depthwise([self.kernel[0], self.kernel[1], self.out])
+        let [kh, kw] = self.window.kernel;
+        Spec::depthwise([kh, kw, self.out])
     }
+}
+
+/// Windows down and across a map.
+fn windows(window: &Window, [_, h, w, _]: [usize; 4]) -> [usize; 2] {
+    window.windows([h, w]).unwrap_or_else(|e| unreachable!("the suite's own windows fit: {e}"))
 }
 
 /// Adds the inputs of an epilogue on a result of shape `output`, and says which.
@@ -88,73 +91,70 @@ fn epilogue_inputs(draft: &mut Draft, inputs: &mut Vec<TensorId>, epilogue: Epil
 }
 
 /// K: taps times input channels, and one for each part of the epilogue.
-pub(super) fn conv2d(window: Window, epilogue: Epilogue, seed: u32) -> Case {
+pub(super) fn conv2d(conv: ConvCase, epilogue: Epilogue, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.weights())];
-    let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, window.output());
-    let op = Conv2d { epilogue, ..Conv2d::new(window.stride, window.padding) };
-    let k = window.taps() * window.input[3] + 3 + roundings(epilogue.activation);
-    draft.node(op, &inputs, &[], &[k]);
+    let mut inputs = vec![draft.input("x", Spec::channels(conv.input)), draft.input("w", conv.weights())];
+    let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, conv.output());
+    let k = conv.window.taps() * conv.input[3] + 3 + roundings(epilogue.activation);
+    draft.node(Conv2d { window: conv.window, epilogue }, &inputs, &[], &[k]);
     if epilogue == Epilogue::NONE {
         draft.differentiable(&inputs);
     }
-    draft.case(format!("conv2d {}{parts}, {:?}", window.label(), epilogue.activation))
+    draft.case(format!("conv2d {}{parts}, {:?}", conv.label(), epilogue.activation))
 }
 
 /// K: taps times output channels, and the addend.
-pub(super) fn conv2d_input_grad(window: Window, addend: bool, seed: u32) -> Case {
+pub(super) fn conv2d_input_grad(conv: ConvCase, addend: bool, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let mut inputs = vec![draft.input("dy", Spec::channels(window.output())), draft.input("w", window.weights())];
+    let mut inputs = vec![draft.input("dy", Spec::channels(conv.output())), draft.input("w", conv.weights())];
     if addend {
-        inputs.push(draft.input("addend", Spec::channels(window.input)));
+        inputs.push(draft.input("addend", Spec::channels(conv.input)));
     }
-    let size = [window.input[1], window.input[2]];
-    let op = Conv2dInputGrad { stride: window.stride, padding: window.padding, size, addend };
-    draft.node(op, &inputs, &[], &[window.taps() * window.out + 1]);
-    draft.case(format!("conv2d_input_grad {}{}", window.label(), if addend { " + addend" } else { "" }))
+    let op = Conv2dInputGrad { window: conv.window, size: conv.size(), addend };
+    draft.node(op, &inputs, &[], &[conv.window.taps() * conv.out + 1]);
+    draft.case(format!("conv2d_input_grad {}{}", conv.label(), if addend { " + addend" } else { "" }))
 }
 
 /// K: output pixels of the whole batch.
-pub(super) fn conv2d_weight_grad(window: Window, seed: u32) -> Case {
+pub(super) fn conv2d_weight_grad(conv: ConvCase, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let inputs = [draft.input("x", Spec::channels(window.input)), draft.input("dy", Spec::channels(window.output()))];
-    let op = Conv2dWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
-    draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
-    draft.case(format!("conv2d_weight_grad {}", window.label()))
+    let inputs = [draft.input("x", Spec::channels(conv.input)), draft.input("dy", Spec::channels(conv.output()))];
+    let op = Conv2dWeightGrad { window: conv.window };
+    draft.node(op, &inputs, &[], &[Spec::channels(conv.output()).rows()]);
+    draft.case(format!("conv2d_weight_grad {}", conv.label()))
 }
 
-/// A depthwise convolution has as many channels as its map, whatever the window says. K: taps, and one for the bias.
-pub(super) fn depthwise_conv2d(window: Window, bias: bool, activation: Activation, seed: u32) -> Case {
-    let (mut draft, window) = (Draft::new(seed), window.depthwise());
-    let mut inputs = vec![draft.input("x", Spec::channels(window.input)), draft.input("w", window.kernels())];
-    inputs.extend(bias.then(|| draft.input("bias", Spec::channels([window.out]))));
-    let op = DepthwiseConv2d { bias, activation, ..DepthwiseConv2d::new(window.stride, window.padding) };
-    draft.node(op, &inputs, &[], &[window.taps() + 1 + roundings(activation)]);
-    if op == DepthwiseConv2d::new(window.stride, window.padding) {
+/// A depthwise convolution has as many channels as its map, whatever the case says. K: taps, and one for the bias.
+pub(super) fn depthwise_conv2d(conv: ConvCase, bias: bool, activation: Activation, seed: u32) -> Case {
+    let (mut draft, conv) = (Draft::new(seed), conv.depthwise());
+    let mut inputs = vec![draft.input("x", Spec::channels(conv.input)), draft.input("w", conv.kernels())];
+    inputs.extend(bias.then(|| draft.input("bias", Spec::channels([conv.out]))));
+    let op = DepthwiseConv2d { window: conv.window, bias, activation };
+    draft.node(op, &inputs, &[], &[conv.window.taps() + 1 + roundings(activation)]);
+    if op == DepthwiseConv2d::new(conv.window) {
         draft.differentiable(&inputs);
     }
     let with_bias = if bias { " + bias" } else { "" };
-    draft.case(format!("depthwise_conv2d {}{with_bias}, {activation:?}", window.label()))
+    draft.case(format!("depthwise_conv2d {}{with_bias}, {activation:?}", conv.label()))
 }
 
 /// K: taps, and the addend.
-pub(super) fn depthwise_input_grad(window: Window, addend: bool, seed: u32) -> Case {
-    let (mut draft, window) = (Draft::new(seed), window.depthwise());
-    let mut inputs = vec![draft.input("dy", Spec::channels(window.output())), draft.input("w", window.kernels())];
-    inputs.extend(addend.then(|| draft.input("addend", Spec::channels(window.input))));
-    let size = [window.input[1], window.input[2]];
-    let op = DepthwiseInputGrad { stride: window.stride, padding: window.padding, size, addend };
-    draft.node(op, &inputs, &[], &[window.taps() + 1]);
-    draft.case(format!("depthwise_input_grad {}{}", window.label(), if addend { " + addend" } else { "" }))
+pub(super) fn depthwise_input_grad(conv: ConvCase, addend: bool, seed: u32) -> Case {
+    let (mut draft, conv) = (Draft::new(seed), conv.depthwise());
+    let mut inputs = vec![draft.input("dy", Spec::channels(conv.output())), draft.input("w", conv.kernels())];
+    inputs.extend(addend.then(|| draft.input("addend", Spec::channels(conv.input))));
+    let op = DepthwiseInputGrad { window: conv.window, size: conv.size(), addend };
+    draft.node(op, &inputs, &[], &[conv.window.taps() + 1]);
+    draft.case(format!("depthwise_input_grad {}{}", conv.label(), if addend { " + addend" } else { "" }))
 }
 
 /// K: output pixels of the whole batch.
-pub(super) fn depthwise_weight_grad(window: Window, seed: u32) -> Case {
-    let (mut draft, window) = (Draft::new(seed), window.depthwise());
-    let inputs = [draft.input("x", Spec::channels(window.input)), draft.input("dy", Spec::channels(window.output()))];
-    let op = DepthwiseWeightGrad { stride: window.stride, padding: window.padding, kernel: window.kernel };
-    draft.node(op, &inputs, &[], &[Spec::channels(window.output()).rows()]);
-    draft.case(format!("depthwise_weight_grad {}", window.label()))
+pub(super) fn depthwise_weight_grad(conv: ConvCase, seed: u32) -> Case {
+    let (mut draft, conv) = (Draft::new(seed), conv.depthwise());
+    let inputs = [draft.input("x", Spec::channels(conv.input)), draft.input("dy", Spec::channels(conv.output()))];
+    let op = DepthwiseWeightGrad { window: conv.window };
+    draft.node(op, &inputs, &[], &[Spec::channels(conv.output()).rows()]);
+    draft.case(format!("depthwise_weight_grad {}", conv.label()))
 }
 
 /// K: a transform's terms along both sides.
@@ -329,44 +329,43 @@ pub(super) fn global_avg_pool_grad(shape: [usize; 4], addend: bool, seed: u32) -
 }
 
 /// K: the window.
-pub(super) fn avg_pool_2x2(shape: [usize; 4], seed: u32) -> Case {
+pub(super) fn avg_pool(shape: [usize; 4], window: Window, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
-    draft.node(AvgPool2x2, &[x], &[], &[4]);
+    draft.node(AvgPool { window }, &[x], &[], &[window.taps()]);
     draft.differentiable(&[x]);
-    draft.case(format!("avg_pool_2x2 {}", label(shape)))
+    draft.case(format!("avg_pool {window} of {}", label(shape)))
 }
 
-/// K: quotient and addend.
-pub(super) fn avg_pool_2x2_grad(shape: [usize; 4], addend: bool, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
-    let [n, h, w, c] = shape;
-    let mut inputs = vec![draft.input("dy", Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c]))];
+/// K: windows that read a pixel, each with a quotient, and the addend.
+pub(super) fn avg_pool_grad(shape: [usize; 4], window: Window, addend: bool, seed: u32) -> Case {
+    let (mut draft, [n, h, w, c], [oh, ow]) = (Draft::new(seed), shape, windows(&window, shape));
+    let mut inputs = vec![draft.input("dy", Spec::channels([n, oh, ow, c]))];
     if addend {
         inputs.push(draft.input("addend", Spec::channels(shape)));
     }
-    draft.node(AvgPool2x2Grad { size: [h, w], addend }, &inputs, &[], &[2]);
-    draft.case(format!("avg_pool_2x2_grad {}{}", label(shape), if addend { " + addend" } else { "" }))
+    draft.node(AvgPoolGrad { window, size: [h, w], addend }, &inputs, &[], &[2 * window.taps()]);
+    draft.case(format!("avg_pool_grad {window} of {}{}", label(shape), if addend { " + addend" } else { "" }))
 }
 
 /// K: a choice among the map's own numbers.
-pub(super) fn max_pool(shape: [usize; 4], seed: u32) -> Case {
+pub(super) fn max_pool(shape: [usize; 4], window: Window, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
-    draft.node(MaxPool, &[x], &[], &[1]);
+    draft.node(MaxPool { window }, &[x], &[], &[1]);
     draft.differentiable(&[x]);
-    draft.case(format!("max_pool {}", label(shape)))
+    draft.case(format!("max_pool {window} of {}", label(shape)))
 }
 
-/// K: windows that a pixel lies in. Behind a ReLU, so that some windows have several largest numbers, zeros.
-pub(super) fn max_pool_grad(shape: [usize; 4], seed: u32) -> Case {
-    let (mut draft, [n, h, w, c]) = (Draft::new(seed), shape);
+/// K: windows that read a pixel. Behind a ReLU, so that some windows have several largest numbers, zeros.
+pub(super) fn max_pool_grad(shape: [usize; 4], window: Window, seed: u32) -> Case {
+    let (mut draft, [n, _, _, c], [oh, ow]) = (Draft::new(seed), shape, windows(&window, shape));
     let x = draft.input_with("x", Spec::channels(shape), |_, v| v - 0.5);
     let relu = ScaleAdd { gate: false, shortcut: false, activation: Activation::Relu };
     let x = draft.apply(relu, &[x], &[])[0];
-    let dy = draft.input("dy", Spec::channels([n, h.div_ceil(2), w.div_ceil(2), c]));
-    draft.node(MaxPoolGrad, &[x, dy], &[], &[4]);
-    draft.case(format!("max_pool_grad {}", label(shape)))
+    let dy = draft.input("dy", Spec::channels([n, oh, ow, c]));
+    draft.node(MaxPoolGrad { window }, &[x, dy], &[], &[window.taps()]);
+    draft.case(format!("max_pool_grad {window} of {}", label(shape)))
 }
 
 /// A linear layer's shapes: rows, input and output features, and whether its weights are a 1x1 convolution's.

@@ -1,10 +1,12 @@
 //! Cases with shapes drawn from a seed.
 
 use super::draft::bits;
-use super::ops::{self, Join, Layer, Window};
+use super::ops::{self, ConvCase, Join, Layer};
 use super::optim;
-use super::{ACTIVATIONS, Case};
-use crate::graph::op::{Dropout, DropoutScope, Epilogue, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, WinogradTile};
+use super::{ACTIVATIONS, Case, pool_windows};
+use crate::graph::op::{
+    Dropout, DropoutScope, Epilogue, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, Window, WinogradTile,
+};
 use crate::graph::{Activation, Spec};
 
 /// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
@@ -22,12 +24,12 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
     };
     vec![
         ops::standardize([d.length(4), d.length(9), d.length(9)], seed),
-        ops::conv2d(d.window(), d.epilogue(), seed),
-        ops::conv2d_input_grad(d.window(), d.flag(), seed),
-        ops::conv2d_weight_grad(d.window(), seed),
-        ops::depthwise_conv2d(d.window(), d.flag(), d.activation(), seed),
-        ops::depthwise_input_grad(d.window(), d.flag(), seed),
-        ops::depthwise_weight_grad(d.window(), seed),
+        ops::conv2d(d.convolution(), d.epilogue(), seed),
+        ops::conv2d_input_grad(d.convolution(), d.flag(), seed),
+        ops::conv2d_weight_grad(d.convolution(), seed),
+        ops::depthwise_conv2d(d.convolution(), d.flag(), d.activation(), seed),
+        ops::depthwise_input_grad(d.convolution(), d.flag(), seed),
+        ops::depthwise_weight_grad(d.convolution(), seed),
         ops::winograd_weights(d.tile(), d.flag(), [d.length(70), d.length(70)], seed),
         ops::winograd_input(d.tile(), d.number(1, 2), d.map(), seed),
         ops::winograd_product(d.tile(), d.length(40), [d.length(70), d.length(70)], seed),
@@ -41,10 +43,10 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::scale_add_grad(d.map(), d.join(), seed),
         ops::global_avg_pool(d.map(), seed),
         ops::global_avg_pool_grad(d.map(), d.flag(), seed),
-        ops::avg_pool_2x2(d.map(), seed),
-        ops::avg_pool_2x2_grad(d.map(), d.flag(), seed),
-        ops::max_pool(d.map(), seed),
-        ops::max_pool_grad(d.map(), seed),
+        d.pool(|shape, window, _| ops::avg_pool(shape, window, seed)),
+        d.pool(|shape, window, addend| ops::avg_pool_grad(shape, window, addend, seed)),
+        d.pool(|shape, window, _| ops::max_pool(shape, window, seed)),
+        d.pool(|shape, window, _| ops::max_pool_grad(shape, window, seed)),
         ops::linear(d.layer(), d.activation(), seed),
         ops::linear_input_grad(d.layer(), seed),
         ops::linear_weight_grad(d.layer(), seed),
@@ -99,17 +101,38 @@ impl Draw {
         [n + 1, h, w, c]
     }
 
+    /// A window over a map that it fits without padding, a dilation only where there is no stride.
     fn window(&mut self) -> Window {
-        let ([n, h, w, c], kernel) = (self.map(), [self.number(1, 4), self.number(1, 4)]);
-        let (stride, padding) = (self.number(1, 3), self.padding());
-        let input = [n, h.max(kernel[0]), w.max(kernel[1]), c];
-        Window { input, kernel, out: self.length(70), stride, padding }
+        let mut window = Window::square(1, 1, 0);
+        for d in 0..2 {
+            window.kernel[d] = self.number(1, 4);
+            window.stride[d] = self.number(1, 3);
+            window.dilation[d] = if window.stride[d] == 1 { self.number(1, 3) } else { 1 };
+        }
+        window
+    }
+
+    /// A map with room for a window.
+    fn map_under(&mut self, window: &Window) -> [usize; 4] {
+        let ([n, h, w, c], extent) = (self.map(), window.extent());
+        [n, h.max(extent[0]), w.max(extent[1]), c]
+    }
+
+    fn convolution(&mut self) -> ConvCase {
+        let window = Window { padding: self.padding(), ..self.window() };
+        ConvCase { input: self.map_under(&window), out: self.length(70), window }
+    }
+
+    fn pool(&mut self, case: impl FnOnce([usize; 4], Window, bool) -> Case) -> Case {
+        let windows = pool_windows();
+        let window = windows[self.number(0, windows.len() - 1)];
+        case(self.map_under(&window), window, self.flag())
     }
 
     fn padding(&mut self) -> Padding {
         match self.number(0, 3) {
             3 => Padding::Same,
-            zeros => Padding::Even(zeros),
+            _ => Padding::Zeros([self.number(0, 2), self.number(0, 2)]),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::Error;
 use super::proto::{AttributeProto, NodeProto};
-use crate::graph::op::{Epilogue, MaxPool, Padding, ScaleAdd};
+use crate::graph::op::{Epilogue, ScaleAdd, Window};
 use crate::graph::{Activation, Graph, Node, Op, Port, TensorId};
 
 /// Nodes that do what a graph does. `names` are those of its inputs and parameters.
@@ -50,11 +50,11 @@ impl Translation<'_> {
         let result = match &node.op {
             Op::Conv2d(op) => {
                 let (operands, parts) = x.split_at(2 + usize::from(op.epilogue.bias));
-                let sum = self.emit(at, "Conv", operands, window(shapes[0], shapes[1], op.stride, op.padding));
+                let sum = self.emit(at, "Conv", operands, attributes(&op.window, shapes[0]));
                 self.join(at, sum, Epilogue { bias: false, ..op.epilogue }, parts)
             }
             Op::DepthwiseConv2d(op) => {
-                let mut attributes = window(shapes[0], shapes[1], op.stride, op.padding);
+                let mut attributes = attributes(&op.window, shapes[0]);
                 attributes.push(AttributeProto::int("group", shapes[1][2]));
                 let sum = self.emit(at, "Conv", &x, attributes);
                 self.activate(at, sum, op.activation)
@@ -77,17 +77,14 @@ impl Translation<'_> {
                 self.join(at, inputs[0].clone(), Epilogue { bias: false, gate, shortcut, activation }, &x[1..])
             }
             Op::GlobalAvgPool(_) => self.emit(at, "GlobalAveragePool", &x, Vec::new()),
-            Op::AvgPool2x2(_) => {
-                // Zeros behind an odd map, which the mean does not count, make the last window average what it covers.
-                // `ceil_mode` says so too, but only explicit zeros leave a runtime nothing to interpret.
-                let behind = [shapes[0][1] % 2, shapes[0][2] % 2];
-                self.emit(at, "AveragePool", &x, attributes([2; 2], 2, [[0; 2], behind]))
+            // Zeros after an odd map, which the mean does not count, make the last window average what it covers.
+            // `ceil_mode` says so too, but only explicit zeros leave a runtime nothing to interpret. Set 17 knows no
+            // dilation here.
+            Op::AvgPool(op) if op.window.dilation == [1; 2] => {
+                self.emit(at, "AveragePool", &x, attributes(&op.window, shapes[0]))
             }
-            Op::MaxPool(_) => {
-                let border = [[MaxPool::BORDER; 2]; 2];
-                self.emit(at, "MaxPool", &x, attributes([MaxPool::WINDOW; 2], MaxPool::STRIDE, border))
-            }
-            // Of training, or of this program's own algorithms.
+            Op::MaxPool(op) => self.emit(at, "MaxPool", &x, attributes(&op.window, shapes[0])),
+            // Of training, or of this program's own algorithms; and an average over dilated windows.
             Op::Standardize(_)
             | Op::Conv2dInputGrad(_)
             | Op::Conv2dWeightGrad(_)
@@ -103,7 +100,8 @@ impl Translation<'_> {
             | Op::FoldBatchNorm(_)
             | Op::ScaleAddGrad(_)
             | Op::GlobalAvgPoolGrad(_)
-            | Op::AvgPool2x2Grad(_)
+            | Op::AvgPool(_)
+            | Op::AvgPoolGrad(_)
             | Op::MaxPoolGrad(_)
             | Op::LinearInputGrad(_)
             | Op::LinearWeightGrad(_)
@@ -166,20 +164,18 @@ impl Translation<'_> {
     }
 }
 
-/// The window of a convolution over a map `[N, H, W, C]` with a kernel `[KH, KW, ..]`.
-fn window(map: &[usize], kernel: &[usize], stride: usize, padding: Padding) -> Vec<AttributeProto> {
-    let kernel = [kernel[0], kernel[1]];
-    let [down, across] = [0, 1].map(|d| padding.along(map[1 + d], kernel[d], stride));
-    attributes(kernel, stride, [[down[0], across[0]], [down[1], across[1]]])
-}
-
-/// A window, and the zeros before and behind the map; each pair is down, across.
-fn attributes(kernel: [usize; 2], stride: usize, [before, behind]: [[usize; 2]; 2]) -> Vec<AttributeProto> {
-    vec![
-        AttributeProto::ints("kernel_shape", &kernel),
-        AttributeProto::ints("strides", &[stride; 2]),
-        AttributeProto::ints("pads", &[before, behind].concat()),
-    ]
+/// A window over a map `[N, H, W, C]`. Where there is no dilation none is written.
+fn attributes(window: &Window, map: &[usize]) -> Vec<AttributeProto> {
+    let [[top, bottom], [left, right]] = window.zeros([map[1], map[2]]);
+    let mut attributes = vec![
+        AttributeProto::ints("kernel_shape", &window.kernel),
+        AttributeProto::ints("strides", &window.stride),
+        AttributeProto::ints("pads", &[top, left, bottom, right]),
+    ];
+    if window.dilation != [1; 2] {
+        attributes.push(AttributeProto::ints("dilations", &window.dilation));
+    }
+    attributes
 }
 
 #[cfg(test)]
@@ -189,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::graph::freeze::freeze;
-    use crate::graph::op::{AvgPool2x2, BatchNormInference, Conv2d, DepthwiseConv2d, Fill};
+    use crate::graph::op::{AvgPool, BatchNormInference, Conv2d, DepthwiseConv2d, Fill, MaxPool, Padding};
     use crate::graph::{Init, Precision, Spec};
     use crate::models::{ActivationChoice, Config, Input, Mode, Network, PRESETS, ResNet, Stem, StemDownsampling};
 
@@ -259,7 +255,7 @@ mod tests {
     fn an_epilogue_keeps_its_order() {
         let epilogue = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Silu };
         let parameters = [Spec::weights([1, 1, 8, 8]), Spec::channels([8]), Spec::channels([1, 8])];
-        let nodes = one(Conv2d { epilogue, ..Conv2d::new(1, 0) }, 2, &parameters).unwrap();
+        let nodes = one(Conv2d { epilogue, ..Conv2d::new(Window::POINTWISE) }, 2, &parameters).unwrap();
         let expected = [
             "Conv(x0, p0, p1)",
             "Mul(at/Conv, p2)",
@@ -274,15 +270,25 @@ mod tests {
     /// TensorFlow's odd zero lies behind the map.
     #[test]
     fn paddings_are_top_left_bottom_right() {
-        let op = DepthwiseConv2d::new(2, Padding::Same);
+        let window = Window { kernel: [3, 5], ..Window::square(3, 2, Padding::Same) };
+        let op = DepthwiseConv2d::new(window);
         let nodes = one(op, 1, &[Spec::depthwise([3, 5, 8])]).unwrap();
         assert_eq!(ints(&nodes[0], "pads"), [1, 1, 1, 2]);
         assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "strides")), (vec![3, 5], vec![2, 2]));
         assert_eq!(nodes[0].attribute.last().unwrap().i, Some(8), "a group a channel");
-        let nodes = one(AvgPool2x2, 1, &[]).unwrap();
+        let nodes = one(AvgPool { window: Window::square(2, 2, Padding::Same) }, 1, &[]).unwrap();
         assert_eq!(ints(&nodes[0], "pads"), [0, 0, 1, 0], "7 rows are odd, 6 columns are not");
-        let nodes = one(MaxPool, 1, &[]).unwrap();
+        let nodes = one(MaxPool { window: Window::square(3, 2, 1) }, 1, &[]).unwrap();
         assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "pads")), (vec![3, 3], vec![1; 4]));
+        assert!(nodes[0].attribute.iter().all(|attribute| attribute.name != "dilations"));
+    }
+
+    #[test]
+    fn each_axis_has_its_own_numbers() {
+        let window = Window { kernel: [3, 1], stride: [1, 2], dilation: [2, 1], padding: Padding::Zeros([2, 0]) };
+        let nodes = one(Conv2d::new(window), 1, &[Spec::weights([3, 1, 8, 8])]).unwrap();
+        assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "strides")), (vec![3, 1], vec![1, 2]));
+        assert_eq!((ints(&nodes[0], "dilations"), ints(&nodes[0], "pads")), (vec![2, 1], vec![2, 0, 2, 0]));
     }
 
     #[test]
@@ -297,5 +303,8 @@ mod tests {
     fn what_onnx_does_not_have_is_refused_by_name() {
         let refused = one(Fill { shape: [1, 8], value: 1.0 }, 0, &[]).unwrap_err().to_string();
         assert!(refused.contains("at: fill has no counterpart in ONNX"), "{refused}");
+        let window = Window { dilation: [2; 2], ..Window::square(2, 1, 0) };
+        let refused = one(AvgPool { window }, 1, &[]).unwrap_err().to_string();
+        assert!(refused.contains("at: avg_pool has no counterpart in ONNX"), "{refused}");
     }
 }
