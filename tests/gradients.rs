@@ -346,17 +346,28 @@ fn shared_inputs() {
     check("shared maps", &net, loss);
 }
 
-/// A sum of maps does not know the padding of weights.
+/// Weights that are read twice on one path, and features that three layers read.
 #[test]
-fn shared_weights_are_refused() {
+fn weights_and_features_read_more_than_once() {
     let mut net = Net::default();
     let x = net.map("x", [1, 3, 3, 2]);
     let w = net.parameter("w", Spec::weights([1, 1, 2, 2]));
     let y = net.apply("first", Conv2d::new(Window::POINTWISE), &[x, w]);
+    let curve = ScaleAdd { gate: false, shortcut: false, activation: Activation::Silu };
+    let y = net.apply("between", curve, &[y]);
     let y = net.apply("second", Conv2d::new(Window::POINTWISE), &[y, w]);
     let loss = net.loss_of_map(y);
-    let error = autodiff::differentiate(&mut net.graph, loss, None, |_, _, _| Ok(())).unwrap_err().to_string();
-    assert!(error.contains("weights of its own"), "{error}");
+    check("a kernel", &net, loss);
+
+    let mut net = Net::default();
+    let x = net.parameter("x", Spec::channels([2, 4]));
+    let (w, b) = (net.parameter("w", Spec::weights([4, 4])), net.vector("b", 4));
+    let y = net.apply("first", Linear { activation: Activation::Silu }, &[x, w, b]);
+    let y = net.apply("second", Linear { activation: Activation::Sigmoid }, &[y, w, b]);
+    let [one, two] = ["one", "two"].map(|name| net.linear(name, y, 3, false, Activation::Identity));
+    let sum = net.apply("sum", ScaleAdd::ADD, &[one, two]);
+    let loss = net.loss(sum);
+    check("features", &net, loss);
 }
 
 /// A parameter whose first reader leads nowhere still gets its gradient, once.

@@ -1,6 +1,7 @@
 // y = activation(x * gate + shortcut): squeeze-and-excitation's scaling, the residual addition and its activation.
 //
-// x, shortcut, y: [N, H, W, C], in quads, gate: [N, C] in vec4. i: a quad of x.
+// x, shortcut, y: [N, H, W, C] in quads, or without a gate any tensors of one shape; gate: [N, C] in vec4.
+// i: a quad of x.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"

@@ -4,7 +4,8 @@
 // The derivative is taken from y, whose sign is that of x * gate + shortcut.
 #endif
 //
-// x, shortcut, y and the gradients: [N, H, W, C] in quads, gate, dgate: [N, C] in vec4.
+// x, shortcut, y and the gradients: [N, H, W, C] in quads, or without a gate any tensors of one shape;
+// gate, dgate: [N, C] in vec4.
 #if gate
 // Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
 // them. i: a quad of a chunk of an image's pixels, which the team walks.

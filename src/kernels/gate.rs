@@ -5,33 +5,43 @@ use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, word
 use crate::graph::op::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 
 pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLarge> {
-    let maps: Vec<Operand<'_>> =
-        [l.input(0), l.output(0)].into_iter().chain((1..l.node.inputs.len()).map(|i| l.input(i))).collect();
+    let (x, y) = (l.input(0), l.output(0));
+    let operands: Vec<Operand<'_>> = [x, y].into_iter().chain((1..l.node.inputs.len()).map(|i| l.input(i))).collect();
     let kernel = l
         .kernel("gate/scale_add")
         .with("gate", Setting::Flag(op.gate))
         .with("shortcut", Setting::Flag(op.shortcut))
         .with("activation", activation(op.activation));
-    let quads = maps[0].spec.quads();
-    let image_quads = maps[0].pixels() * quads;
-    for run in l.image_slices(&maps)? {
-        let views = maps.iter().map(|m| m.images(&run)).collect();
-        l.each(kernel.clone(), views, maps[0].vec4_in(&run), words! { quads, image_quads });
+    let quads = x.spec.quads();
+    let image_quads = x.vec4() / x.spec.shape[0].max(1);
+    for (views, count) in slices(l, &operands)? {
+        l.each(kernel.clone(), views, count, words! { quads, image_quads });
     }
     Ok(())
 }
 
+/// Views of what an operation takes quad by quad, and how many quads the first has: of maps by runs of images; of
+/// weights, vectors and features, which are smaller, as a whole.
+fn slices(l: &Lowering<'_>, operands: &[Operand<'_>]) -> Result<Vec<(Vec<View>, usize)>, TooLarge> {
+    let first = operands[0];
+    if !first.spec.is_map() {
+        return Ok(vec![(operands.iter().map(Operand::whole).collect(), first.vec4())]);
+    }
+    let of_run = |run| (operands.iter().map(|o| o.images(&run)).collect(), first.vec4_in(&run));
+    Ok(l.image_slices(operands)?.into_iter().map(of_run).collect())
+}
+
 pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<(), TooLarge> {
     let (dy, x, dx) = (l.input(0), l.input(1), l.output(0));
-    let mut maps = vec![dy, x, dx];
+    let mut operands = vec![dy, x, dx];
     if op.gate {
-        maps.extend([l.input(2), l.output(1)]);
+        operands.extend([l.input(2), l.output(1)]);
     }
     if op.shortcut || op.reads_result() {
-        maps.push(l.input(2 + usize::from(op.gate)));
+        operands.push(l.input(2 + usize::from(op.gate)));
     }
     if op.gate && op.shortcut {
-        maps.push(l.output(2));
+        operands.push(l.output(2));
     }
     let kernel = l
         .kernel("gate/scale_add_grad")
@@ -40,13 +50,15 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
         .with("result", Setting::Flag(op.reads_result()))
         .with("activation", activation(op.activation));
     let quads = x.spec.quads();
-    let cut = PixelChunks::over(x.spec);
-    for run in l.image_slices(&maps)? {
-        let mut views: Vec<View> = maps.iter().map(|m| m.images(&run)).collect();
-        if !op.gate {
-            l.each(kernel.clone(), views, x.vec4_in(&run), words! { quads });
-            continue;
+    if !op.gate {
+        for (views, count) in slices(l, &operands)? {
+            l.each(kernel.clone(), views, count, words! { quads });
         }
+        return Ok(());
+    }
+    let cut = PixelChunks::over(x.spec);
+    for run in l.image_slices(&operands)? {
+        let mut views: Vec<View> = operands.iter().map(|o| o.images(&run)).collect();
         if cut.chunks > 1 {
             views[4] = l.workspace(); // the chunks' sums instead of dgate
         }

@@ -299,6 +299,9 @@ fn joins() -> Vec<Case> {
         cases.push(ops::scale_add(shape, join, 0));
         cases.push(ops::scale_add_grad(shape, join, 0));
     }
+    let others =
+        [Spec::channels([7]), Spec::channels([3, 10]), Spec::weights([3, 1, 6, 70]), Spec::depthwise([3, 3, 9])];
+    cases.extend(others.map(|spec| ops::sum(spec, 0)));
     let element = |rate, stream| Dropout { rate, scope: DropoutScope::Element, stream };
     let sample = |rate, stream| Dropout { rate, scope: DropoutScope::Sample, stream };
     cases.extend([

@@ -6,7 +6,8 @@ use crate::graph::{DType, Error, Layout, Node, Spec};
 
 /// `y = activation(x * gate + shortcut)`: squeeze-and-excitation's scaling, the residual addition and its activation.
 ///
-/// Inputs: x `[N, H, W, C]`, then, where present, gate `[N, C]` and shortcut `[N, H, W, C]`.
+/// Inputs: x `[N, H, W, C]`, then, where present, gate `[N, C]` and shortcut `[N, H, W, C]`. Without a gate x may be
+/// any tensor whose channels are padded, weights among them, and the shortcut one of the same shape and layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScaleAdd {
     /// Whether x is scaled per image and channel.
@@ -18,24 +19,29 @@ pub struct ScaleAdd {
 }
 
 impl ScaleAdd {
-    /// The plain sum of two maps.
+    /// The plain sum of two tensors.
     pub const ADD: Self = Self { gate: false, shortcut: true, activation: Activation::Identity };
 }
 
-fn scale_add_shape(inputs: &[&Spec], gate: bool, shortcut: bool) -> Result<[usize; 4], String> {
+/// Shape and layout of x and the result, in f32.
+fn scale_add_spec(inputs: &[&Spec], gate: bool, shortcut: bool) -> Result<Spec, String> {
     super::arity(inputs, 1 + usize::from(gate) + usize::from(shortcut))?;
-    let shape = map(inputs[0])?;
-    // Kernels have four dimensions, too, but other padding: autodiff meets them where two nodes share weights.
-    if inputs.iter().any(|spec| spec.layout != Layout::Channels) {
-        return Err("weights cannot be summed; give each node weights of its own".into());
+    let x = Spec { dtype: DType::F32, ..inputs[0].clone() };
+    if x.layout == Layout::Plain {
+        return Err("adds quads of channels, which a plain tensor does not have".into());
     }
     if gate {
-        same("gate", &inputs[1].shape, &[shape[0], shape[3]])?;
+        let [n, _, _, c] = map(&x)?;
+        same("gate", &inputs[1].shape, &[n, c])?;
     }
     if shortcut {
-        same("shortcut", &inputs[1 + usize::from(gate)].shape, &shape)?;
+        let shortcut = inputs[1 + usize::from(gate)];
+        same("shortcut", &shortcut.shape, &x.shape)?;
+        if shortcut.layout != x.layout {
+            return Err(format!("the shortcut lies in memory as {:?}, x as {:?}", shortcut.layout, x.layout));
+        }
     }
-    Ok(shape)
+    Ok(x)
 }
 
 impl Rule for ScaleAdd {
@@ -57,7 +63,7 @@ impl Rule for ScaleAdd {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        Ok(vec![Spec::channels(scale_add_shape(inputs, self.gate, self.shortcut)?)])
+        Ok(vec![scale_add_spec(inputs, self.gate, self.shortcut)?])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -125,13 +131,13 @@ impl Rule for ScaleAddGrad {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let [dy, rest @ ..] = inputs else { return Err("takes dy first".into()) };
-        let shape = scale_add_shape(rest, self.gate, self.shortcut || self.reads_result())?;
-        same("dy", &dy.shape, &shape)?;
-        let mut outputs = vec![Spec::channels(shape)];
+        let x = scale_add_spec(rest, self.gate, self.shortcut || self.reads_result())?;
+        same("dy", &dy.shape, &x.shape)?;
+        let mut outputs = vec![x.clone()];
         if self.gate {
-            outputs.push(Spec::channels([shape[0], shape[3]]));
+            outputs.push(Spec::channels([x.shape[0], x.last()]));
             if self.shortcut {
-                outputs.push(Spec::channels(shape));
+                outputs.push(x);
             }
         }
         Ok(outputs)

@@ -296,6 +296,15 @@ pub(super) fn scale_add(shape: [usize; 4], join: Join, seed: u32) -> Case {
     draft.case(format!("scale_add {}", join.label(shape)))
 }
 
+/// The sum of two tensors of any shape and layout. K: one addition.
+pub(super) fn sum(spec: Spec, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let name = format!("scale_add {:?} {:?} + the same", spec.layout, spec.shape);
+    let inputs = [draft.input("x", spec.clone()), draft.input("shortcut", spec)];
+    draft.node(ScaleAdd::ADD, &inputs, &[], &[1]);
+    draft.case(name)
+}
+
 /// K: a few products for the maps, the pixels of one image for the gate.
 pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
