@@ -9,8 +9,9 @@ mod golden;
 mod synth;
 
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, load, shapes};
+use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::SgdMomentum;
-use resnet_rs::graph::{Graph, Role, Spec, StateKind, TensorId, autodiff, fuse};
+use resnet_rs::graph::{Graph, Role, Spec, StateKind, TensorId, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::reference::{Values, run};
 use resnet_rs::train::task::{Classify, Task};
@@ -130,7 +131,7 @@ fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> 
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, TRAINING).unwrap();
     let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let mut gradients = Gradients::new();
-    autodiff::differentiate(&mut net.graph, loss, None, |_, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
         Ok(())
     })
@@ -203,7 +204,7 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
     let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
-    autodiff::differentiate(&mut net.graph, loss, None, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
         let tensor = g.tensor(parameter).clone();
         let decays = decay_vectors || tensor.spec.shape.len() > 1;
         let weight_decay = if decays { 4e-5 } else { 0.0 };

@@ -13,7 +13,8 @@ mod weights;
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
-use resnet_rs::graph::{Graph, Op, TensorId, autodiff, fuse};
+use resnet_rs::graph::autodiff::{self, Loss};
+use resnet_rs::graph::{Graph, Op, TensorId, fuse};
 use resnet_rs::inference::Inference;
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::train::task::{Classify, Task};
@@ -181,7 +182,7 @@ fn gradients(
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
     let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut net.graph, loss, None, |g, parameter, gradient| {
+    autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
         gradients.push((g.tensor(parameter).name.clone(), gradient));
         Ok(())
     })

@@ -9,12 +9,13 @@ mod synth;
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
+use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::{
     AvgPool, BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool,
     Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, Window,
 };
 use resnet_rs::graph::{
-    Activation, DType, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, autodiff, fuse,
+    Activation, DType, Error, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, fuse,
 };
 use resnet_rs::reference::{Values, run};
 use resnet_rs::selftest::{Case, cases};
@@ -104,8 +105,13 @@ impl Net {
 
     /// Cross-entropy of features `[N, C]`.
     fn loss(&mut self, logits: TensorId) -> TensorId {
+        self.loss_by("labels", logits)
+    }
+
+    /// The same by labels of this name.
+    fn loss_by(&mut self, labels: &str, logits: TensorId) -> TensorId {
         let [n, classes] = self.shape(logits)[..] else { panic!("not features") };
-        let labels = self.graph.input("labels", Spec::plain([n], DType::U32)).unwrap();
+        let labels = self.graph.input(labels, Spec::plain([n], DType::U32)).unwrap();
         self.values.set(&self.graph, labels, (0..n).map(|i| (i * 2 % classes) as f64).collect()).unwrap();
         self.apply("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels])
     }
@@ -133,10 +139,15 @@ fn positive(graph: &Graph, values: &Values) -> Vec<bool> {
 /// With steps of eps^(1/3) truncation and rounding both cost about 1e-11 of a loss of order one, so 1e-6 of a gradient that
 /// is at least 1e-3 leaves room for third derivatives of up to 100.
 fn check(what: &str, net: &Net, loss: TensorId) {
+    check_all(what, net, &[Loss { id: loss, weight: 1.0 }]);
+}
+
+/// The same of a weighted sum of losses.
+fn check_all(what: &str, net: &Net, losses: &[Loss]) {
     let forward = &net.graph;
     let mut graph = forward.clone();
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut graph, loss, None, |_, parameter, gradient| {
+    autodiff::differentiate(&mut graph, losses, None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
         Ok(())
     })
@@ -162,7 +173,8 @@ fn check(what: &str, net: &Net, loss: TensorId) {
                 elements[i] += offset;
                 moved.set(forward, parameter, elements).unwrap();
                 run(forward, &mut moved).unwrap();
-                (positive(forward, &moved) == kinks).then(|| moved.get(loss).unwrap()[0])
+                let total = || losses.iter().map(|l| f64::from(l.weight) * moved.get(l.id).unwrap()[0]).sum::<f64>();
+                (positive(forward, &moved) == kinks).then(total)
             };
             let (Some(above), Some(below)) = (loss_at(step), loss_at(-step)) else {
                 skipped += 1;
@@ -206,6 +218,26 @@ const LARGEST_RUN: usize = 1_000_000;
 /// What the runs for one of a case's tensors may take together, which decides how many of its elements are checked.
 const RUNS: usize = 4_000_000;
 
+/// Appends the gradients of a result that `seed` weighs element by element. A loss has one element, so its weight is the
+/// loss scale.
+fn backward(
+    graph: &mut Graph,
+    result: TensorId,
+    seed: TensorId,
+    mut found: impl FnMut(TensorId, TensorId),
+) -> Result<(), Error> {
+    let use_gradient = |_: &mut Graph, parameter, gradient| {
+        found(parameter, gradient);
+        Ok(())
+    };
+    let is_loss = |node: &Node| node.op.rule().is_loss() && node.outputs[0] == result;
+    if graph.nodes().iter().any(is_loss) {
+        autodiff::differentiate(graph, &[Loss { id: result, weight: 1.0 }], Some(seed), use_gradient)
+    } else {
+        autodiff::pull_back(graph, result, seed, use_gradient)
+    }
+}
+
 /// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`] does a
 /// loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
 fn check_case(case: &Case) -> Option<f64> {
@@ -221,11 +253,8 @@ fn check_case(case: &Case) -> Option<f64> {
     let weights: Vec<f64> = synth::value("seed", graph.spec(seed).elements(), 7).into_iter().map(f64::from).collect();
     values.set(&graph, seed, weights.clone()).unwrap();
     let mut gradients = Vec::new();
-    autodiff::differentiate(&mut graph, result, Some(seed), |_, parameter, gradient| {
-        gradients.push((parameter, gradient));
-        Ok(())
-    })
-    .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    backward(&mut graph, result, seed, |parameter, gradient| gradients.push((parameter, gradient)))
+        .unwrap_or_else(|e| panic!("{}: {e}", case.name));
     assert_eq!(gradients.len(), case.differentiable.len(), "{}: every input once", case.name);
     run(&graph, &mut values).unwrap();
     let kinks = positive(&net.graph, &values);
@@ -280,7 +309,7 @@ fn every_differentiable_case() {
         let makes_it = |node: &Node| !node.inputs.is_empty() && node.outputs.first() == Some(&result);
         let single = graph.nodes().len() == 1 && makes_it(&graph.nodes()[0]);
         let seed = graph.input("seed", graph.spec(result).clone()).unwrap();
-        single && autodiff::differentiate(&mut graph, result, Some(seed), |_, _, _| Ok(())).is_ok()
+        single && backward(&mut graph, result, seed, |_, _| ()).is_ok()
     };
     let in_full = |case: &&Case| case.graph.tensors().iter().all(|tensor| tensor.spec.dtype != DType::F16);
     for case in cases.iter().filter(in_full).filter(has_gradient) {
@@ -346,6 +375,34 @@ fn shared_inputs() {
     check("shared maps", &net, loss);
 }
 
+/// A head as detectors have it: one convolution, depthwise convolution, batch norm and classifier for three maps of
+/// different sizes, each with a loss of its own.
+#[test]
+fn one_head_on_three_maps() {
+    let mut net = Net::default();
+    let w = net.parameter("w", Spec::weights([3, 3, 2, 4]));
+    let channels = net.parameter("channels", Spec::depthwise([3, 3, 4]));
+    let (gamma, beta) = (net.vector("gamma", 4), net.vector("beta", 4));
+    let [mean, var] = net.statistics("norm", 4);
+    let (fc, bias) = (net.parameter("fc", Spec::weights([4, 3])), net.vector("bias", 3));
+    let losses: Vec<Loss> = [[5, 4], [3, 3], [2, 1]]
+        .into_iter()
+        .zip([1.0, 0.5, 2.0])
+        .map(|([height, width], weight)| {
+            let name = |what: &str| format!("{what} of {height} x {width}");
+            let x = net.map(&name("map"), [2, height, width, 2]);
+            let y = net.apply(&name("conv"), Conv2d::new(Window::square(3, 1, 1)), &[x, w]);
+            let y = net.apply(&name("depthwise"), DepthwiseConv2d::new(Window::square(3, 1, 1)), &[y, channels]);
+            let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Silu };
+            let y = net.graph.apply(&name("norm"), norm, &[y, gamma, beta], &[mean, var]).unwrap()[0];
+            let y = net.apply(&name("pool"), GlobalAvgPool, &[y]);
+            let logits = net.apply(&name("classifier"), Linear { activation: Activation::Identity }, &[y, fc, bias]);
+            Loss { id: net.loss_by(&name("labels"), logits), weight }
+        })
+        .collect();
+    check_all("one head", &net, &losses);
+}
+
 /// Weights that are read twice on one path, and features that three layers read.
 #[test]
 fn weights_and_features_read_more_than_once() {
@@ -368,6 +425,39 @@ fn weights_and_features_read_more_than_once() {
     let sum = net.apply("sum", ScaleAdd::ADD, &[one, two]);
     let loss = net.loss(sum);
     check("features", &net, loss);
+}
+
+/// Two losses of one network, one of them twice: their weights add up.
+#[test]
+fn several_losses_count_by_their_weights() {
+    let mut net = Net::default();
+    let x = net.parameter("x", Spec::channels([3, 4]));
+    let y = net.linear("hidden", x, 4, false, Activation::Silu);
+    let [first, second] = ["first", "second"].map(|name| {
+        let logits = net.linear(name, y, 3, false, Activation::Identity);
+        net.loss_by(&format!("{name}.labels"), logits)
+    });
+    let loss = |id, weight| Loss { id, weight };
+    check_all("two losses", &net, &[loss(first, 0.75), loss(second, -2.0)]);
+    check_all("one of them twice", &net, &[loss(second, 0.5), loss(first, 0.75), loss(second, 1.25)]);
+}
+
+#[test]
+fn what_is_no_loss_is_not_differentiated() {
+    let mut net = Net::default();
+    let x = net.parameter("x", Spec::channels([2, 3]));
+    let logits = net.linear("fc", x, 3, false, Activation::Identity);
+    net.loss(logits);
+    let node = net.graph.nodes().last().unwrap().clone();
+    let mut refused = |losses: &[TensorId]| {
+        let losses: Vec<Loss> = losses.iter().map(|&id| Loss { id, weight: 1.0 }).collect();
+        autodiff::differentiate(&mut net.graph, &losses, None, |_, _, _| Ok(())).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&[]), "cannot differentiate nothing: no loss is given");
+    assert_eq!(refused(&[node.outputs[0], x]), "cannot differentiate x: no node of the graph writes it");
+    assert!(refused(&[logits]).ends_with("linear is no loss"), "{}", refused(&[logits]));
+    let top1 = refused(&[node.outputs[1]]);
+    assert!(top1.contains("the loss of loss is its first output, loss/softmax_cross_entropy:0"), "{top1}");
 }
 
 /// A parameter whose first reader leads nowhere still gets its gradient, once.

@@ -6,11 +6,12 @@ mod adapters;
 
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target, Tuning};
+use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::{
     AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, Padding, ScaleAdd, SoftmaxCrossEntropy,
     Window,
 };
-use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind, autodiff};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind};
 use resnet_rs::inference::Inference;
 use resnet_rs::kernels::{Choices, ConvShape, Method, candidates, lower};
 use resnet_rs::models::{Config, Input, Mode, Network, ResNet};
@@ -83,7 +84,7 @@ fn training_step_in_slices() {
     let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
     let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]).unwrap();
     let mut outputs = vec![loss];
-    autodiff::differentiate(&mut g, loss, None, |_, _, gradient| {
+    autodiff::differentiate(&mut g, &[Loss { id: loss, weight: 1.0 }], None, |_, _, gradient| {
         outputs.push(gradient);
         Ok(())
     })

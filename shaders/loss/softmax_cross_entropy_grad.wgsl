@@ -1,4 +1,5 @@
-// Gradient of the mean softmax cross-entropy: dz = (softmax(z) - t) / N, t = (1 - smoothing) * onehot(label) + smoothing / K.
+// Gradient of the mean softmax cross-entropy, which counts `weight` among other losses:
+// dz = weight * (softmax(z) - t) / N, t = (1 - smoothing) * onehot(label) + smoothing / K.
 #if scaled
 // All of it times a scale [1], which keeps small gradients within f16 and is divided out before parameters learn.
 #endif
@@ -11,6 +12,7 @@ struct Params {
     classes: u32, // K
     stride: u32,  // K padded
     smoothing: f32,
+    weight: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -44,7 +46,7 @@ fn each(i: u32) {
         let share = select(0.0, 1.0, k == labels[i]);
 #endif
         let target_probability = p.smoothing / f32(p.classes) + (1.0 - p.smoothing) * share;
-        let gradient = (softmax - target_probability) / f32(p.count){{ " * scale[0]" if scaled else "" }};
+        let gradient = (softmax - target_probability) / f32(p.count) * p.weight{{ " * scale[0]" if scaled else "" }};
         dz[row + k] = select(0.0, gradient, k < p.classes);
     }
 }

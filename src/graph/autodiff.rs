@@ -5,16 +5,40 @@ use std::collections::{HashMap, HashSet};
 use super::op::ScaleAdd;
 use super::{Error, Graph, Node, Op, Role, TensorId};
 
+/// A loss to differentiate: the first output of a loss's node, and what it counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    /// The number `[1]`.
+    pub id: TensorId,
+    /// Its factor in the sum of all losses.
+    pub weight: f32,
+}
+
+/// The gradient with respect to a loss, where the backward pass starts: `weight * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seed {
+    /// The loss's factor in the sum of all losses.
+    pub weight: f32,
+    /// A number `[1]` that all gradients are multiplied by, so that small ones stay within f16.
+    pub scale: Option<TensorId>,
+}
+
 /// The backward pass under construction, as the operations' gradient rules see it.
 pub struct Backward<'g> {
     /// The graph being extended.
     pub graph: &'g mut Graph,
+    seeds: HashMap<TensorId, Seed>,
     gradients: HashMap<TensorId, TensorId>,
     needed: HashSet<TensorId>,
 }
 
 impl Backward<'_> {
-    /// Gradient of the loss with respect to `tensor`, as far as it has been accumulated.
+    /// What the gradient starts with at a loss that is differentiated.
+    pub fn seed_of(&self, loss: TensorId) -> Option<Seed> {
+        self.seeds.get(&loss).copied()
+    }
+
+    /// Gradient of the losses with respect to `tensor`, as far as it has been accumulated.
     pub fn gradient_of(&self, tensor: TensorId) -> Option<TensorId> {
         self.gradients.get(&tensor).copied()
     }
@@ -62,15 +86,51 @@ impl Backward<'_> {
     }
 }
 
-/// Appends the gradients of the first output of the graph's loss node with respect to every parameter, times `seed`, a number
-/// `[1]`, if there is one: the gradient of the loss with respect to itself.
+/// Appends the gradients of the weighted sum of `losses` with respect to every parameter, times `scale`, a number
+/// `[1]`, if there is one.
 ///
 /// `use_gradient` is called with each parameter and its gradient as soon as nothing later in the backward pass reads
 /// the parameter, so that an optimiser node appended there may overwrite it, and the gradient's memory is free again.
+///
+/// # Errors
+/// [`Error::NoLoss`] if one of `losses` is not a loss's number; [`Error::NoGradient`] if an operation between a loss
+/// and a parameter cannot be differentiated; what `use_gradient` returns.
 pub fn differentiate(
     graph: &mut Graph,
-    loss: TensorId,
-    seed: Option<TensorId>,
+    losses: &[Loss],
+    scale: Option<TensorId>,
+    use_gradient: impl FnMut(&mut Graph, TensorId, TensorId) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if losses.is_empty() {
+        return Err(Error::NoLoss { tensor: "nothing".into(), problem: "no loss is given".into() });
+    }
+    let mut seeds: HashMap<TensorId, Seed> = HashMap::new();
+    for &Loss { id, weight } in losses {
+        check_loss(graph, id)?;
+        seeds.entry(id).or_insert(Seed { weight: 0.0, scale }).weight += weight;
+    }
+    walk_back(graph, seeds, HashMap::new(), use_gradient)
+}
+
+/// Appends the gradients of the sum of `result * gradient`, two tensors of one shape, with respect to every parameter:
+/// the vector-Jacobian product of a graph that ends in no loss. `use_gradient` is as in [`differentiate`].
+///
+/// # Errors
+/// [`Error::NoGradient`] if an operation before `result` cannot be differentiated; what `use_gradient` returns.
+pub fn pull_back(
+    graph: &mut Graph,
+    result: TensorId,
+    gradient: TensorId,
+    use_gradient: impl FnMut(&mut Graph, TensorId, TensorId) -> Result<(), Error>,
+) -> Result<(), Error> {
+    walk_back(graph, HashMap::new(), HashMap::from([(result, gradient)]), use_gradient)
+}
+
+/// Walks the nodes from the last to the first, from `seeds` and the gradients that are known.
+fn walk_back(
+    graph: &mut Graph,
+    seeds: HashMap<TensorId, Seed>,
+    gradients: HashMap<TensorId, TensorId>,
     mut use_gradient: impl FnMut(&mut Graph, TensorId, TensorId) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let forward = graph.nodes().to_vec();
@@ -86,22 +146,31 @@ pub fn differentiate(
         let is_parameter = |t: TensorId| matches!(graph.tensor(t).role, Role::Parameter(_));
         completes.push(node.inputs.iter().copied().filter(|&t| is_parameter(t) && read.insert(t)).collect());
     }
-    let gradients = seed.map(|seed| (loss, seed)).into_iter().collect();
-    let mut back = Backward { graph, gradients, needed };
-    let Some(last) = forward.iter().rposition(|n| n.outputs.first() == Some(&loss)) else {
-        return Ok(());
-    };
-    for (i, node) in forward.iter().enumerate().take(last + 1).rev() {
-        if i == last || node.outputs.iter().any(|&t| back.gradient_of(t).is_some()) {
+    let mut back = Backward { graph, seeds, gradients, needed };
+    for (node, completed) in forward.iter().zip(completes).rev() {
+        if node.outputs.iter().any(|&t| back.seed_of(t).is_some() || back.gradient_of(t).is_some()) {
             node.op.rule().gradient(node, &mut back)?;
         }
-        for &parameter in &completes[i] {
+        for parameter in completed {
             if let Some(gradient) = back.gradient_of(parameter) {
                 use_gradient(back.graph, parameter, gradient)?;
             }
         }
     }
     Ok(())
+}
+
+/// Checks that a tensor is what a loss's node writes first.
+fn check_loss(graph: &Graph, loss: TensorId) -> Result<(), Error> {
+    let problem = match graph.nodes().iter().find(|node| node.outputs.contains(&loss)) {
+        None => "no node of the graph writes it".to_owned(),
+        Some(node) if !node.op.rule().is_loss() => format!("{} is no loss", node.op.rule().name()),
+        Some(node) if node.outputs[0] != loss => {
+            format!("the loss of {} is its first output, {}", node.name, graph.tensor(node.outputs[0]).name)
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::NoLoss { tensor: graph.tensor(loss).name.clone(), problem })
 }
 
 #[cfg(test)]
@@ -129,7 +198,7 @@ mod tests {
         let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]);
         let loss = loss.unwrap_or_else(|e| panic!("{e}"));
         let mut found = Vec::new();
-        differentiate(&mut g, loss, None, |g, parameter, gradient| {
+        differentiate(&mut g, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
             assert_eq!(g.spec(parameter).shape, g.spec(gradient).shape);
             found.push(g.tensor(parameter).name.clone());
             Ok(())

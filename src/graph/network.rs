@@ -20,6 +20,14 @@ pub enum Error {
         /// What is wrong with them.
         problem: String,
     },
+    /// Differentiation was asked to start from what is no loss.
+    #[error("cannot differentiate {tensor}: {problem}")]
+    NoLoss {
+        /// Name of the tensor.
+        tensor: String,
+        /// What it is instead.
+        problem: String,
+    },
     /// Differentiation met an operation that has no gradient.
     #[error("{node}: {op} has no gradient{hint}")]
     NoGradient {

@@ -1,14 +1,15 @@
 //! Softmax cross-entropy.
 
 use super::splits::RowChunks;
-use super::{Kernel, Lowering, Params, Setting, View, words};
+use super::{Kernel, Lowering, Setting, View, words};
 use crate::graph::Spec;
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 
 pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropy) {
     let (logits, loss, top1, rows) = (l.input(0), l.output(0), l.output(1), l.output(2));
     let count = logits.spec.shape[0];
-    let params = params(logits.spec, op.label_smoothing);
+    let (classes, stride) = row(logits.spec);
+    let params = words! { classes, stride, smoothing: op.label_smoothing };
     let kernel = Kernel::new("loss/softmax_cross_entropy").with("mixed", Setting::Flag(op.mixed));
     let views = views(l, rows.whole());
     l.each(kernel, views, count, params);
@@ -23,7 +24,8 @@ pub(super) fn softmax_cross_entropy(l: &mut Lowering<'_>, op: &SoftmaxCrossEntro
 
 pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCrossEntropyGrad) {
     let (logits, dlogits) = (l.input(0), l.output(0));
-    let params = params(logits.spec, op.label_smoothing);
+    let (classes, stride) = row(logits.spec);
+    let params = words! { classes, stride, smoothing: op.label_smoothing, weight: op.weight };
     let kernel = Kernel::new("loss/softmax_cross_entropy_grad")
         .with("mixed", Setting::Flag(op.mixed))
         .with("scaled", Setting::Flag(op.scaled));
@@ -31,8 +33,9 @@ pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCross
     l.each(kernel, views, logits.spec.shape[0], params);
 }
 
-fn params(logits: &Spec, smoothing: f32) -> Params {
-    words! { classes: logits.last(), stride: logits.quads() * 4, smoothing }
+/// Classes, and elements from one row to the next.
+fn row(logits: &Spec) -> (usize, usize) {
+    (logits.last(), logits.quads() * 4)
 }
 
 /// Logits, labels, the result, what mixed pictures have besides, and a scale.

@@ -56,7 +56,7 @@ pub(super) fn softmax_cross_entropy(
     Ok(vec![mean(&losses), mean(&top1), of_rows])
 }
 
-/// `scale * (softmax(logits) - target) / N`.
+/// `scale * weight * (softmax(logits) - target) / N`.
 pub(super) fn softmax_cross_entropy_grad(
     op: &SoftmaxCrossEntropyGrad,
     node: &str,
@@ -64,7 +64,8 @@ pub(super) fn softmax_cross_entropy_grad(
 ) -> Result<Vec<f64>, Error> {
     let (inputs, scale) = inputs.split_at(inputs.len() - usize::from(op.scaled));
     let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
-    let factor = scale.first().map_or(1.0, |scale| scale.data[0]) / rows.len() as f64;
+    let scale = scale.first().map_or(1.0, |scale| scale.data[0]);
+    let factor = scale * f64::from(op.weight) / rows.len() as f64;
     let gradient = |(logits, target): Row<'_>| {
         log_softmax(logits).into_iter().zip(target).map(move |(l, t)| (l.exp() - t) * factor)
     };

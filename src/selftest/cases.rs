@@ -8,6 +8,7 @@
 
 mod block;
 mod draft;
+mod head;
 mod ops;
 mod optim;
 mod random;
@@ -52,6 +53,7 @@ pub fn standard() -> Vec<Case> {
     cases.extend(rest());
     cases.extend(half(&cases));
     cases.extend([block::inference(false, 0), block::inference(true, 0), block::training_step(0)]);
+    cases.push(head::on_three_maps(0));
     cases.extend([1024.0, 16_777_216.0].map(|loss_scale| block::mixed_step(loss_scale, 0)));
     cases
 }
@@ -385,8 +387,8 @@ fn rest() -> Vec<Case> {
     {
         for mixed in [false, true] {
             cases.push(ops::loss(shape, smoothing, magnitude, mixed, 0));
-            for scaled in [false, true] {
-                let op = SoftmaxCrossEntropyGrad { label_smoothing: smoothing, mixed, scaled };
+            for (weight, scaled) in [(1.0, false), (0.4, true)] {
+                let op = SoftmaxCrossEntropyGrad { label_smoothing: smoothing, mixed, weight, scaled };
                 cases.push(ops::loss_grad(shape, magnitude, op, 0));
             }
         }

@@ -109,7 +109,8 @@ fn differentiate(
     options: &StepOptions,
 ) -> Result<Option<TensorId>, graph::Error> {
     let learning = &options.learning;
-    let loss = loss.terms[0].port.id;
+    let losses: Vec<_> =
+        loss.terms.iter().map(|term| autodiff::Loss { id: term.port.id, weight: term.weight }).collect();
     let loss_scale = match options.precision {
         Precision::F32 => None,
         Precision::F16 => Some(update::add_loss_scale(graph)?),
@@ -117,7 +118,7 @@ fn differentiate(
     match options.when() {
         When::AtOnce => {
             learning.one_by_one(graph, |graph, lr| {
-                autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
+                autodiff::differentiate(graph, &losses, None, |graph, parameter, gradient| {
                     let learner = learning.learner(graph, parts, parameter, gradient);
                     learning.optimizer.step(graph, &learner, lr, None)
                 })
@@ -126,7 +127,7 @@ fn differentiate(
         }
         When::Together => {
             let mut learners = Vec::new();
-            autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, &losses, loss_scale, |graph, parameter, gradient| {
                 learners.push(learning.learner(graph, parts, parameter, gradient));
                 Ok(())
             })?;
@@ -134,7 +135,7 @@ fn differentiate(
         }
         When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
-            autodiff::differentiate(graph, loss, loss_scale, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, &losses, loss_scale, |graph, parameter, gradient| {
                 update::gather(graph, keep, parameter, gradient)
             })?;
             Ok(None)

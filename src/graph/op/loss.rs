@@ -1,7 +1,7 @@
 //! Softmax cross-entropy with label smoothing.
 
 use super::{Rule, features, same};
-use crate::graph::autodiff::Backward;
+use crate::graph::autodiff::{Backward, Seed};
 use crate::graph::{DType, Error, Node, Spec, TensorId};
 
 /// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
@@ -43,27 +43,32 @@ impl Rule for SoftmaxCrossEntropy {
         Ok([vec![1], vec![1], vec![n, 2]].map(|shape| Spec::plain(shape, DType::F32)).into())
     }
 
-    /// The mean is where differentiation starts, so its own gradient is 1 or what one begins with.
+    fn is_loss(&self) -> bool {
+        true
+    }
+
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(Seed { weight, scale }) = back.seed_of(node.outputs[0]) else { return Ok(()) };
         let Self { label_smoothing, mixed } = *self;
-        let seed = back.gradient_of(node.outputs[0]);
-        let grad = SoftmaxCrossEntropyGrad { label_smoothing, mixed, scaled: seed.is_some() };
-        let inputs: Vec<TensorId> = node.inputs.iter().copied().chain(seed).collect();
+        let grad = SoftmaxCrossEntropyGrad { label_smoothing, mixed, weight, scaled: scale.is_some() };
+        let inputs: Vec<TensorId> = node.inputs.iter().copied().chain(scale).collect();
         let dlogits = back.emit(node, grad, &inputs)?[0];
         back.accumulate(node, node.inputs[0], dlogits)
     }
 }
 
-/// Gradient of [`SoftmaxCrossEntropy`]'s mean: `(softmax(logits) - t) / N`.
+/// Gradient of [`SoftmaxCrossEntropy`]'s mean: `weight * (softmax(logits) - t) / N`, times a scale if there is one.
 ///
-/// Inputs: those of the forward node and, where `scaled`, a number `[1]` that the gradient is multiplied by. Output `[N, K]`.
+/// Inputs: those of the forward node and, where `scaled`, the scale `[1]`. Output `[N, K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// As in the forward node.
     pub label_smoothing: f32,
     /// As in the forward node.
     pub mixed: bool,
-    /// Whether there is a factor.
+    /// What this loss counts among others; 1 where it is alone.
+    pub weight: f32,
+    /// Whether there is a scale.
     pub scaled: bool,
 }
 

@@ -83,6 +83,11 @@ pub trait Rule {
     /// Shapes of the outputs, given those of the inputs followed by those of the updated tensors; or what is wrong with them.
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String>;
 
+    /// Whether the first output is a loss: a number `[1]` from which differentiation may start.
+    fn is_loss(&self) -> bool {
+        false
+    }
+
     /// Multiply-accumulates, for the operations that are counted.
     fn macs(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
         0

@@ -3,12 +3,13 @@
 
 use super::Case;
 use super::draft::Draft;
+use crate::graph::autodiff::{self, Loss};
 use crate::graph::half::store_half_maps;
 use crate::graph::op::{
     AdaptLossScale, AvgPool, BatchNorm, BatchNormInference, Conv2d, Dropout, DropoutScope, GlobalAvgPool,
     GradientScale, Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, SquaredNorm, Unscale, Window,
 };
-use crate::graph::{Activation, DType, Role, Spec, TensorId, autodiff, fuse};
+use crate::graph::{Activation, DType, Role, Spec, TensorId, fuse};
 
 /// Smooth activations throughout: behind a ReLU, a value within rounding of 0 would flip a gradient.
 const ACTIVATION: Activation = Activation::Silu;
@@ -102,7 +103,7 @@ pub(super) fn training_step(seed: u32) -> Case {
         .collect();
     let sgd = SgdMomentum::new(0.9, true, 0.01);
     draft.rewrite(|graph| {
-        autodiff::differentiate(graph, loss, None, |graph, parameter, gradient| {
+        autodiff::differentiate(graph, &[Loss { id: loss, weight: 1.0 }], None, |graph, parameter, gradient| {
             let velocity = momenta.iter().filter(|(p, _)| *p == parameter).map(|(_, v)| *v);
             let updates: Vec<TensorId> = std::iter::once(parameter).chain(velocity).collect();
             graph.apply("sgd", sgd, &[gradient, lr], &updates).map(drop)
@@ -136,7 +137,7 @@ pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.0, mixed: false }, &[logits, labels], &[])[0];
     let mut gradient = None;
     draft.rewrite(|graph| {
-        autodiff::differentiate(graph, loss, Some(scale), |_, parameter, found| {
+        autodiff::differentiate(graph, &[Loss { id: loss, weight: 1.0 }], Some(scale), |_, parameter, found| {
             gradient = gradient.or((parameter == w).then_some(found));
             Ok(())
         })

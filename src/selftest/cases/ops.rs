@@ -478,13 +478,14 @@ pub(super) fn loss(shape: [usize; 2], label_smoothing: f32, magnitude: f64, mixe
 /// K: classes.
 pub(super) fn loss_grad(shape: [usize; 2], magnitude: f64, op: SoftmaxCrossEntropyGrad, seed: u32) -> Case {
     let (mut draft, [rows, classes]) = (Draft::new(seed), shape);
-    let SoftmaxCrossEntropyGrad { label_smoothing, mixed, scaled } = op;
+    let SoftmaxCrossEntropyGrad { label_smoothing, mixed, weight, scaled } = op;
     let mut inputs = loss_inputs(&mut draft, shape, magnitude, mixed);
     inputs.extend(scaled.then(|| draft.input_with("scale", Spec::plain([1], DType::F32), |_, _| 1024.0)));
     draft.node(op, &inputs, &[], &[classes + roundings(Activation::Sigmoid)]);
     let (labels, scaled) = (if mixed { ", two labels" } else { "" }, if scaled { ", scaled" } else { "" });
     draft.case(format!(
-        "softmax_cross_entropy_grad {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}{scaled}"
+        "softmax_cross_entropy_grad {rows}x{classes} within {magnitude}, smoothing {label_smoothing}{labels}, weight \
+         {weight}{scaled}"
     ))
 }
 

@@ -154,7 +154,8 @@ impl Draw {
     }
 
     fn loss_grad(&mut self, label_smoothing: f32) -> SoftmaxCrossEntropyGrad {
-        SoftmaxCrossEntropyGrad { label_smoothing, mixed: self.flag(), scaled: self.flag() }
+        let weight = self.number(1, 8) as f32 / 4.0;
+        SoftmaxCrossEntropyGrad { label_smoothing, mixed: self.flag(), weight, scaled: self.flag() }
     }
 
     fn layer(&mut self) -> Layer {
