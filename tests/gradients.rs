@@ -1,24 +1,23 @@
-//! Gradients against central differences in f64, of every operation by the self-test's cases and of blocks; and fusion against
-//! the graph it came from.
+//! Gradients of operations and blocks against central differences in f64, and fusion against the graph it came from.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gradients/cases.rs"]
+mod cases;
+#[path = "gradients/sums.rs"]
+mod sums;
 #[path = "common/synth.rs"]
 #[allow(dead_code)]
 mod synth;
+#[path = "gradients/windows.rs"]
+mod windows;
 
-use std::collections::{HashMap, HashSet};
-
-use rayon::prelude::*;
 use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::{
     AvgPool, BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool,
     Linear, Padding, ScaleAdd, SgdMomentum, SoftmaxCrossEntropy, Window,
 };
-use resnet_rs::graph::{
-    Activation, DType, Error, Graph, Init, Node, Op, Role, Spec, StateKind, Tensor, TensorId, fuse,
-};
+use resnet_rs::graph::{Activation, DType, Graph, Init, Op, Role, Spec, StateKind, TensorId, fuse};
 use resnet_rs::reference::{Values, run};
-use resnet_rs::selftest::{Case, cases};
 
 /// The average pool of ResNet-D's shortcuts.
 const HALVES: Window = Window { kernel: [2; 2], stride: [2; 2], dilation: [1; 2], padding: Padding::Same };
@@ -189,142 +188,6 @@ fn check_all(what: &str, net: &Net, losses: &[Loss]) {
     assert!(skipped * 100 <= checked, "{what}: {skipped} of {checked} elements lie at a kink");
 }
 
-/// A case's tensors with what it is differentiable in as parameters, fed, and its nodes; and the ids that its tensors have here.
-fn with_parameters(case: &Case) -> (Net, HashMap<TensorId, TensorId>) {
-    let (mut net, from) = (Net::default(), &case.graph);
-    let results = from.producers();
-    let mut here = HashMap::new();
-    for id in from.ids().filter(|id| !results.contains_key(id)) {
-        let Tensor { name, spec, role } = from.tensor(id).clone();
-        let learned = case.differentiable.contains(&id);
-        let role = if learned { Role::Parameter(Init::Constant(0.0)) } else { role };
-        here.insert(id, net.graph.add_tensor(name, spec, role).unwrap());
-    }
-    for node in from.nodes() {
-        let [inputs, updates] =
-            [&node.inputs, &node.updates].map(|ids| ids.iter().map(|id| here[id]).collect::<Vec<_>>());
-        let outputs = net.graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap();
-        here.extend(node.outputs.iter().copied().zip(outputs));
-    }
-    for (id, elements) in &case.feeds {
-        net.values.set(&net.graph, here[id], elements.clone()).unwrap();
-    }
-    (net, here)
-}
-
-/// Multiply-adds and elements that one run of a case may take to be checked here: others are larger, but not different.
-const LARGEST_RUN: usize = 1_000_000;
-
-/// What the runs for one of a case's tensors may take together, which decides how many of its elements are checked.
-const RUNS: usize = 4_000_000;
-
-/// Appends the gradients of a result that `seed` weighs element by element. A loss has one element, so its weight is the
-/// loss scale.
-fn backward(
-    graph: &mut Graph,
-    result: TensorId,
-    seed: TensorId,
-    mut found: impl FnMut(TensorId, TensorId),
-) -> Result<(), Error> {
-    let use_gradient = |_: &mut Graph, parameter, gradient| {
-        found(parameter, gradient);
-        Ok(())
-    };
-    let is_loss = |node: &Node| node.op.rule().is_loss() && node.outputs[0] == result;
-    if graph.nodes().iter().any(is_loss) {
-        autodiff::differentiate(graph, &[Loss { id: result, weight: 1.0 }], Some(seed), use_gradient)
-    } else {
-        autodiff::pull_back(graph, result, seed, use_gradient)
-    }
-}
-
-/// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`] does a
-/// loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
-fn check_case(case: &Case) -> Option<f64> {
-    let (net, here) = with_parameters(case);
-    let result = here[&case.compare[0].0];
-    let macs: u64 = net.graph.nodes().iter().map(|node| node.cost(&net.graph).macs).sum();
-    let work = macs as usize + net.graph.tensors().iter().map(|t| t.spec.elements()).sum::<usize>();
-    if work > LARGEST_RUN {
-        return None;
-    }
-    let (mut graph, mut values) = (net.graph.clone(), net.values.clone());
-    let seed = graph.input("seed", graph.spec(result).clone()).unwrap();
-    let weights: Vec<f64> = synth::value("seed", graph.spec(seed).elements(), 7).into_iter().map(f64::from).collect();
-    values.set(&graph, seed, weights.clone()).unwrap();
-    let mut gradients = Vec::new();
-    backward(&mut graph, result, seed, |parameter, gradient| gradients.push((parameter, gradient)))
-        .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-    assert_eq!(gradients.len(), case.differentiable.len(), "{}: every input once", case.name);
-    run(&graph, &mut values).unwrap();
-    let kinks = positive(&net.graph, &values);
-
-    let (mut all, mut checked, mut skipped) = (0.0f64, 0, 0);
-    for (parameter, gradient) in gradients {
-        let name = &net.graph.tensor(parameter).name;
-        let analytic = values.get(gradient).unwrap();
-        let largest = analytic.iter().fold(0.0, |max: f64, g| max.max(g.abs()));
-        all = all.max(largest);
-        let start = net.values.get(parameter).unwrap();
-        let count = (RUNS / work).clamp(4, 100).min(start.len());
-        for nth in 0..count {
-            // All elements of a short tensor, else some that lie in no line.
-            let i = if count == start.len() { nth } else { nth * 0x9E37_79B1 % start.len() };
-            let step = f64::EPSILON.cbrt() * start[i].abs().max(1.0);
-            let result_at = |offset: f64| {
-                let mut moved = net.values.clone();
-                let mut elements = start.to_vec();
-                elements[i] += offset;
-                moved.set(&net.graph, parameter, elements).unwrap();
-                run(&net.graph, &mut moved).unwrap();
-                (positive(&net.graph, &moved) == kinks).then(|| moved.get(result).unwrap().to_vec())
-            };
-            let (Some(above), Some(below)) = (result_at(step), result_at(-step)) else {
-                skipped += 1;
-                continue;
-            };
-            // Element by element, since most are equal: their roundings would add up.
-            let differences = weights.iter().zip(above.iter().zip(&below)).map(|(w, (a, b))| w * (a - b));
-            let numeric = differences.sum::<f64>() / (2.0 * step);
-            let error = (analytic[i] - numeric).abs();
-            let what =
-                || format!("{}: {name}[{i}]: {} by the chain rule, {numeric} by differences", case.name, analytic[i]);
-            // A batch norm of two pixels has gradients that almost cancel.
-            assert!(error <= 1e-6 * largest.max(1e-3), "{}: off by {error:e}", what());
-            checked += 1;
-        }
-    }
-    // A batch norm moves thousands of elements at once, and joins have inputs of exactly 0.
-    assert!(skipped * 10 <= checked, "{}: {skipped} of {checked} elements lie at a kink", case.name);
-    Some(all)
-}
-
-/// The self-test's cases, each operation of which that has a gradient says so.
-#[test]
-fn every_differentiable_case() {
-    let cases: Vec<Case> = cases::standard().into_iter().chain((0..20).flat_map(cases::random)).collect();
-    let has_gradient = |case: &&Case| {
-        let mut graph = case.graph.clone();
-        let result = case.compare[0].0;
-        let makes_it = |node: &Node| !node.inputs.is_empty() && node.outputs.first() == Some(&result);
-        let single = graph.nodes().len() == 1 && makes_it(&graph.nodes()[0]);
-        let seed = graph.input("seed", graph.spec(result).clone()).unwrap();
-        single && backward(&mut graph, result, seed, |_, _| ()).is_ok()
-    };
-    let in_full = |case: &&Case| case.graph.tensors().iter().all(|tensor| tensor.spec.dtype != DType::F16);
-    for case in cases.iter().filter(in_full).filter(has_gradient) {
-        assert!(!case.differentiable.is_empty(), "{} has a gradient, which nobody checks", case.name);
-    }
-    let differentiable: Vec<&Case> = cases.iter().filter(|case| !case.differentiable.is_empty()).collect();
-    let checked = differentiable.par_iter().map(|case| (case, check_case(case)));
-    let alive: HashSet<&str> = checked
-        .filter(|(_, largest)| largest.is_some_and(|largest| largest > 1e-3))
-        .map(|(case, _)| case.graph.nodes()[0].op.variant())
-        .collect();
-    let wanted: HashSet<&str> = differentiable.iter().map(|case| case.graph.nodes()[0].op.variant()).collect();
-    assert_eq!(alive, wanted, "operations with a gradient that is not too small to be checked");
-}
-
 /// One tensor in both places of a join.
 #[test]
 fn gate_and_shortcut_of_one_map() {
@@ -354,110 +217,6 @@ fn dropout_drops_some() {
         let possible = if rate == 0.0 { 0..=0 } else { 1..=29 };
         assert!(possible.contains(&zeros), "{scope:?}, rate {rate}: {zeros} of 30 dropped");
     }
-}
-
-/// Each operation that adds the others' contribution itself reads a map that a later node reads as well.
-#[test]
-fn shared_inputs() {
-    let mut net = Net::default();
-    let x = net.map("x", [2, 5, 3, 3]);
-    let by_conv = net.conv("conv", x, 3, Window::square(3, 1, 1));
-    let sum = net.apply("sum", ScaleAdd { activation: Activation::Relu, ..ScaleAdd::ADD }, &[by_conv, x]);
-    let by_pool = net.apply("pool", AvgPool { window: HALVES }, &[sum]);
-    let by_strided = net.conv("strided", sum, 3, Window::square(1, 2, 0));
-    let y = net.apply("second sum", ScaleAdd::ADD, &[by_strided, by_pool]);
-    let squeezed = net.apply("squeeze", GlobalAvgPool, &[y]);
-    let gate = net.linear("excite", squeezed, 3, true, Activation::Sigmoid);
-    let y = net.apply("scale", ScaleAdd { gate: true, shortcut: true, activation: Activation::Silu }, &[y, gate, y]);
-    let normalised = net.batch_norm("norm", y, Activation::Relu);
-    let y = net.apply("third sum", ScaleAdd::ADD, &[normalised, y]);
-    let loss = net.loss_of_map(y);
-    check("shared maps", &net, loss);
-}
-
-/// A head as detectors have it: one convolution, depthwise convolution, batch norm and classifier for three maps of
-/// different sizes, each with a loss of its own.
-#[test]
-fn one_head_on_three_maps() {
-    let mut net = Net::default();
-    let w = net.parameter("w", Spec::weights([3, 3, 2, 4]));
-    let channels = net.parameter("channels", Spec::depthwise([3, 3, 4]));
-    let (gamma, beta) = (net.vector("gamma", 4), net.vector("beta", 4));
-    let [mean, var] = net.statistics("norm", 4);
-    let (fc, bias) = (net.parameter("fc", Spec::weights([4, 3])), net.vector("bias", 3));
-    let losses: Vec<Loss> = [[5, 4], [3, 3], [2, 1]]
-        .into_iter()
-        .zip([1.0, 0.5, 2.0])
-        .map(|([height, width], weight)| {
-            let name = |what: &str| format!("{what} of {height} x {width}");
-            let x = net.map(&name("map"), [2, height, width, 2]);
-            let y = net.apply(&name("conv"), Conv2d::new(Window::square(3, 1, 1)), &[x, w]);
-            let y = net.apply(&name("depthwise"), DepthwiseConv2d::new(Window::square(3, 1, 1)), &[y, channels]);
-            let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Silu };
-            let y = net.graph.apply(&name("norm"), norm, &[y, gamma, beta], &[mean, var]).unwrap()[0];
-            let y = net.apply(&name("pool"), GlobalAvgPool, &[y]);
-            let logits = net.apply(&name("classifier"), Linear { activation: Activation::Identity }, &[y, fc, bias]);
-            Loss { id: net.loss_by(&name("labels"), logits), weight }
-        })
-        .collect();
-    check_all("one head", &net, &losses);
-}
-
-/// Weights that are read twice on one path, and features that three layers read.
-#[test]
-fn weights_and_features_read_more_than_once() {
-    let mut net = Net::default();
-    let x = net.map("x", [1, 3, 3, 2]);
-    let w = net.parameter("w", Spec::weights([1, 1, 2, 2]));
-    let y = net.apply("first", Conv2d::new(Window::POINTWISE), &[x, w]);
-    let curve = ScaleAdd { gate: false, shortcut: false, activation: Activation::Silu };
-    let y = net.apply("between", curve, &[y]);
-    let y = net.apply("second", Conv2d::new(Window::POINTWISE), &[y, w]);
-    let loss = net.loss_of_map(y);
-    check("a kernel", &net, loss);
-
-    let mut net = Net::default();
-    let x = net.parameter("x", Spec::channels([2, 4]));
-    let (w, b) = (net.parameter("w", Spec::weights([4, 4])), net.vector("b", 4));
-    let y = net.apply("first", Linear { activation: Activation::Silu }, &[x, w, b]);
-    let y = net.apply("second", Linear { activation: Activation::Sigmoid }, &[y, w, b]);
-    let [one, two] = ["one", "two"].map(|name| net.linear(name, y, 3, false, Activation::Identity));
-    let sum = net.apply("sum", ScaleAdd::ADD, &[one, two]);
-    let loss = net.loss(sum);
-    check("features", &net, loss);
-}
-
-/// Two losses of one network, one of them twice: their weights add up.
-#[test]
-fn several_losses_count_by_their_weights() {
-    let mut net = Net::default();
-    let x = net.parameter("x", Spec::channels([3, 4]));
-    let y = net.linear("hidden", x, 4, false, Activation::Silu);
-    let [first, second] = ["first", "second"].map(|name| {
-        let logits = net.linear(name, y, 3, false, Activation::Identity);
-        net.loss_by(&format!("{name}.labels"), logits)
-    });
-    let loss = |id, weight| Loss { id, weight };
-    check_all("two losses", &net, &[loss(first, 0.75), loss(second, -2.0)]);
-    check_all("one of them twice", &net, &[loss(second, 0.5), loss(first, 0.75), loss(second, 1.25)]);
-}
-
-#[test]
-fn what_is_no_loss_is_not_differentiated() {
-    let mut net = Net::default();
-    let x = net.parameter("x", Spec::channels([2, 3]));
-    let logits = net.linear("fc", x, 3, false, Activation::Identity);
-    net.loss(logits);
-    let node = net.graph.nodes().last().unwrap().clone();
-    let mut refused = |losses: &[TensorId]| {
-        let losses: Vec<Loss> = losses.iter().map(|&id| Loss { id, weight: 1.0 }).collect();
-        autodiff::differentiate(&mut net.graph, &losses, None, |_, _, _| Ok(())).unwrap_err().to_string()
-    };
-    assert_eq!(refused(&[]), "cannot differentiate nothing: no loss is given");
-    assert_eq!(refused(&[node.outputs[0], x]), "cannot differentiate x: no node of the graph writes it");
-    assert!(refused(&[logits]).ends_with("linear is no loss"), "{}", refused(&[logits]));
-    let top1 = refused(&[node.outputs[1]]);
-    assert!(top1.contains("the loss of loss is its first output, loss/softmax_cross_entropy:0"), "{top1}");
 }
 
 /// A parameter whose first reader leads nowhere still gets its gradient, once.
@@ -609,7 +368,7 @@ fn fusion_keeps_a_block() {
 
     let mut kinds: Vec<&str> = net.graph.nodes().iter().map(|n| n.op.rule().name()).collect();
     kinds.sort_unstable();
-    let mut expected = vec!["avg_pool_2x2", "global_avg_pool"];
+    let mut expected = vec!["avg_pool", "global_avg_pool"];
     expected.extend(["conv2d"; 4]);
     expected.extend(["fold_batch_norm"; 4]);
     expected.extend(["linear"; 3]);

@@ -5,7 +5,6 @@
 #[allow(dead_code)]
 mod adapters;
 #[path = "common/program.rs"]
-#[allow(dead_code)]
 mod program;
 
 use std::path::Path;

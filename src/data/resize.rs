@@ -291,7 +291,7 @@ mod tests {
             let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             let want: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor("pixels").unwrap().data());
             let crop = evaluation_crop(&picture, [res; 2], View::center(crop_pct));
-            let side = (res as usize).div_ceil(4);
+            let side = res.div_ceil(4);
             let mut close = 0;
             for (i, &w) in want.iter().enumerate() {
                 let (c, y, x) = (i / side / side, i / side % side * 4, i % side * 4);

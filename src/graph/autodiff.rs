@@ -33,9 +33,11 @@ pub struct Backward<'g> {
 }
 
 impl Backward<'_> {
-    /// What the gradient starts with at a loss that is differentiated.
+    /// What the gradient starts with at a loss that is differentiated: its weight and the scale, or what has been
+    /// accumulated there.
     pub fn seed_of(&self, loss: TensorId) -> Option<Seed> {
-        self.seeds.get(&loss).copied()
+        let seed = self.seeds.get(&loss).copied();
+        seed.or_else(|| self.gradient_of(loss).map(|gradient| Seed { weight: 1.0, scale: Some(gradient) }))
     }
 
     /// Gradient of the losses with respect to `tensor`, as far as it has been accumulated.
@@ -109,25 +111,24 @@ pub fn differentiate(
         check_loss(graph, id)?;
         seeds.entry(id).or_insert(Seed { weight: 0.0, scale }).weight += weight;
     }
-    walk_back(graph, seeds, HashMap::new(), use_gradient)
+    walk(graph, seeds, HashMap::new(), use_gradient)
 }
 
-/// Appends the gradients of the sum of `result * gradient`, two tensors of one shape, with respect to every parameter:
-/// the vector-Jacobian product of a graph that ends in no loss. `use_gradient` is as in [`differentiate`].
+/// The same from gradients with respect to any tensors, as `(tensor, gradient)`, in place of losses.
 ///
 /// # Errors
-/// [`Error::NoGradient`] if an operation before `result` cannot be differentiated; what `use_gradient` returns.
-pub fn pull_back(
+/// [`Error::NoGradient`] if an operation between such a tensor and a parameter cannot be differentiated; what
+/// `use_gradient` returns.
+pub fn propagate(
     graph: &mut Graph,
-    result: TensorId,
-    gradient: TensorId,
+    gradients: &[(TensorId, TensorId)],
     use_gradient: impl FnMut(&mut Graph, TensorId, TensorId) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    walk_back(graph, HashMap::new(), HashMap::from([(result, gradient)]), use_gradient)
+    walk(graph, HashMap::new(), gradients.iter().copied().collect(), use_gradient)
 }
 
-/// Walks the nodes from the last to the first, from `seeds` and the gradients that are known.
-fn walk_back(
+/// Walks the nodes backwards from seeds and gradients.
+fn walk(
     graph: &mut Graph,
     seeds: HashMap<TensorId, Seed>,
     gradients: HashMap<TensorId, TensorId>,
@@ -148,7 +149,7 @@ fn walk_back(
     }
     let mut back = Backward { graph, seeds, gradients, needed };
     for (node, completed) in forward.iter().zip(completes).rev() {
-        if node.outputs.iter().any(|&t| back.seed_of(t).is_some() || back.gradient_of(t).is_some()) {
+        if node.outputs.iter().any(|&t| back.seed_of(t).is_some()) {
             node.op.rule().gradient(node, &mut back)?;
         }
         for parameter in completed {

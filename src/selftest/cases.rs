@@ -7,15 +7,17 @@
 //! conditioned: rounding those values once more stays within a quarter of the tolerance.
 
 mod block;
+mod convolutions;
 mod draft;
 mod head;
 mod ops;
 mod optim;
 mod random;
 
+pub use convolutions::small_windows;
 use draft::fitting;
 use half::f16;
-use ops::{ConvCase, Join, Layer};
+use ops::{Join, Layer};
 
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{
@@ -42,9 +44,9 @@ const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Ac
 
 /// A fixed list that covers every operation and every branch of its kernels.
 pub fn standard() -> Vec<Case> {
-    let mut cases = convolutions();
-    cases.extend(epilogues());
-    cases.extend(depthwise());
+    let mut cases = convolutions::convolutions();
+    cases.extend(convolutions::epilogues());
+    cases.extend(convolutions::depthwise());
     cases.extend(winograd());
     cases.extend(norms());
     cases.extend(joins());
@@ -74,10 +76,10 @@ fn half(cases: &[Case]) -> Vec<Case> {
         let types = |case: &Case| case.graph.tensors().iter().map(|t| t.spec.dtype).collect::<Vec<_>>();
         let known: Vec<Half> = case.graph.nodes().iter().map(|node| node.op.rule().half()).collect();
         let answers = known.iter().all(|&half| half == Half::MapsAndWeights);
-        let all = answers.then(|| stored(case, ", f16", store_half));
+        let changed = |half: &Case| types(half) != types(case);
+        let all = answers.then(|| stored(case, ", f16", store_half)).filter(changed);
         let maps = known.iter().all(|&half| half != Half::None).then(|| stored(case, ", f16 maps", store_half_maps));
-        let differs =
-            |maps: &Case| types(maps) != types(case) && all.as_ref().is_none_or(|all| types(all) != types(maps));
+        let differs = |maps: &Case| changed(maps) && all.as_ref().is_none_or(|all| types(all) != types(maps));
         let maps = maps.filter(differs);
         [all, maps]
     };
@@ -94,137 +96,6 @@ pub fn random(seed: u64) -> Vec<Case> {
     let mut cases = random::cases(seed);
     cases.extend(half(&cases));
     cases
-}
-
-fn square(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> ConvCase {
-    ConvCase { input, out, window: Window::square(kernel, stride, padding) }
-}
-
-/// With TensorFlow's padding.
-fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> ConvCase {
-    ConvCase { input, out, window: Window::square(kernel, stride, Padding::Same) }
-}
-
-/// Windows with dilation, and with other kernels, strides and paddings down than across.
-fn uneven() -> Vec<ConvCase> {
-    let dilated = |dilation, window| Window { dilation, ..window };
-    let window = |kernel, stride, padding| Window { kernel, stride, dilation: [1; 2], padding };
-    let case = |input, out, window| ConvCase { input, out, window };
-    vec![
-        case([2, 9, 8, 20], 36, dilated([2; 2], Window::square(3, 1, 2))),
-        case([1, 12, 11, 5], 8, dilated([3; 2], Window::square(3, 1, Padding::Same))),
-        case([2, 10, 9, 8], 68, dilated([2; 2], Window::square(5, 1, 0))),
-        case([1, 13, 9, 12], 12, dilated([3, 2], window([2, 4], [1; 2], Padding::Zeros([1, 3])))),
-        // Taps that mostly lie outside the map, as in the last stages of a segmenter.
-        case([2, 5, 7, 12], 20, dilated([6; 2], Window::square(3, 1, 6))),
-        // A stride along one axis, a dilation along the other.
-        case([2, 8, 11, 6], 12, dilated([1, 2], window([3; 2], [2, 1], Padding::Zeros([1, 2])))),
-        case([1, 9, 10, 9], 5, dilated([2, 1], window([2, 4], [1, 3], Padding::Same))),
-        case([2, 7, 6, 16], 40, window([3, 1], [2, 1], Padding::Zeros([1, 0]))),
-        case([2, 6, 9, 16], 40, window([1, 5], [1, 2], Padding::Zeros([0, 2]))),
-        case([3, 8, 7, 10], 12, window([3; 2], [2, 1], Padding::from(1))),
-        case([3, 7, 8, 10], 12, window([3; 2], [1, 2], Padding::Same)),
-        // Phases without taps along one axis.
-        case([1, 7, 8, 4], 4, window([1, 2], [3, 2], Padding::NONE)),
-        // Long sums over channels, and over pixels; weight gradients in several runs.
-        case([1, 4, 4, 512], 64, dilated([2; 2], Window::square(3, 1, 2))),
-        case([1, 6, 4, 260], 68, window([3; 2], [2, 1], Padding::from(1))),
-        case([2, 40, 40, 12], 12, dilated([2; 2], Window::square(3, 1, 2))),
-        case([5, 3, 3, 8], 8, dilated([2; 2], Window::square(3, 1, 2))),
-        case([1, 65, 63, 12], 36, window([3; 2], [1, 2], Padding::from(1))),
-    ]
-}
-
-fn convolutions() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for kernel in [1, 3] {
-        for (ci, co) in [(3, 8), (16, 64), (64, 16), (68, 132)] {
-            cases.extend([(1, kernel / 2), (2, kernel / 2)].map(|(s, p)| square([2, 9, 7, ci], kernel, co, s, p)));
-        }
-        for c in [8, 64] {
-            let steps = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2)];
-            cases.extend(steps.map(|(s, p)| square([2, 8, 7, c], kernel, c, s, p)));
-        }
-    }
-    cases.extend([
-        // The classic stem, even and oblong kernels.
-        square([1, 21, 20, 3], 7, 8, 2, 3),
-        square([2, 6, 5, 5], 2, 7, 2, 0),
-        ConvCase { input: [2, 6, 5, 5], out: 7, window: Window { kernel: [1, 3], ..Window::square(3, 1, 1) } },
-        // Single pixels, single channels.
-        square([1, 1, 1, 1], 1, 1, 1, 0),
-        square([1, 1, 1, 5], 3, 3, 1, 1),
-        square([2, 1, 1, 260], 3, 20, 2, 1),
-        // Pixels one short of, equal to and one past a tile of 64.
-        square([1, 7, 9, 12], 1, 36, 1, 0),
-        square([1, 8, 8, 12], 1, 36, 1, 0),
-        square([1, 5, 13, 12], 1, 36, 1, 0),
-        // Long sums over channels, and over pixels.
-        square([2, 4, 4, 2048], 1, 64, 1, 0),
-        square([1, 4, 4, 512], 3, 64, 1, 1),
-        square([2, 48, 48, 16], 1, 20, 1, 0),
-        square([2, 40, 40, 12], 3, 12, 1, 1),
-        // Enough for the largest GPU tiles: forward, input gradient, weight gradient.
-        square([1, 129, 127, 3], 3, 36, 1, 1),
-        square([1, 129, 127, 36], 1, 8, 1, 0),
-        square([1, 2, 2, 1024], 1, 1024, 1, 0),
-        // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
-        square([5, 3, 3, 8], 3, 8, 1, 1),
-        square([7, 2, 2, 132], 3, 132, 1, 1),
-        // Images of more pixels than one loop may walk: two runs in each.
-        square([2, 200, 165, 3], 1, 4, 1, 0),
-        // Zeros on one side alone, other ones down than across.
-        same([2, 8, 9, 3], 3, 8, 2),
-        same([1, 12, 7, 20], 5, 36, 2),
-        same([2, 7, 6, 8], 2, 8, 3),
-    ]);
-    cases.extend(uneven());
-    let of_case = |(i, &c): (usize, &ConvCase)| {
-        [ops::conv2d(c, Epilogue::NONE, 0), ops::conv2d_input_grad(c, i % 2 == 1, 0), ops::conv2d_weight_grad(c, 0)]
-    };
-    cases.iter().enumerate().flat_map(of_case).collect()
-}
-
-/// Every epilogue, on a kernel that stays within the map and one that leaves it.
-fn epilogues() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for activation in ACTIVATIONS {
-        for parts in 0..8 {
-            let (bias, gate, shortcut) = (parts & 1 != 0, parts & 2 != 0, parts & 4 != 0);
-            let epilogue = Epilogue { bias, gate, shortcut, activation };
-            cases.push(ops::conv2d(square([2, 5, 3, 6], 1, 10, 1, 0), epilogue, 0));
-            cases.push(ops::conv2d(square([2, 5, 3, 6], 3, 40, 2, 1), epilogue, 0));
-        }
-    }
-    let all = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Relu };
-    cases.push(ops::conv2d(square([3, 9, 8, 20], 3, 68, 1, 1), all, 0));
-    cases
-}
-
-/// Both kernels of EfficientNet, and others; maps of one pixel, of parts of a tile, of several runs.
-fn depthwise() -> Vec<Case> {
-    let shapes = [[1, 1, 1, 1], [2, 7, 9, 6], [1, 16, 12, 40], [3, 40, 41, 20]];
-    let mut cases = Vec::new();
-    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        cases.extend(shapes.map(|shape| same(shape, kernel, 0, stride)));
-    }
-    cases.extend(
-        [(3, 1, 1), (3, 2, 1), (2, 2, 0), (4, 3, 2)]
-            .map(|(kernel, stride, padding)| square([2, 9, 8, 10], kernel, 0, stride, padding)),
-    );
-    let window = Window { kernel: [1, 3], ..Window::square(3, 1, 1) };
-    cases.push(ConvCase { input: [2, 6, 5, 5], out: 0, window });
-    // Images of more pixels than one loop may walk.
-    cases.push(same([1, 400, 340, 2], 3, 0, 1));
-    cases.extend(uneven());
-    let of_case = |(i, &c): (usize, &ConvCase)| {
-        [
-            ops::depthwise_conv2d(c, i % 2 == 1, ACTIVATIONS[i % 4], 0),
-            ops::depthwise_input_grad(c, i % 2 == 1, 0),
-            ops::depthwise_weight_grad(c, 0),
-        ]
-    };
-    cases.iter().enumerate().flat_map(of_case).collect()
 }
 
 /// Transforms by themselves, and the algorithm as a whole, whether or not an adapter's table would choose it.
@@ -254,7 +125,7 @@ fn winograd() -> Vec<Case> {
 
 /// Convolutions that Winograd's algorithm can serve.
 fn wide(epilogue: Epilogue) -> [Case; 2] {
-    let case = square([3, 9, 8, 20], 3, 68, 1, 1);
+    let case = convolutions::square([3, 9, 8, 20], 3, 68, 1, 1);
     [ops::conv2d(case, epilogue, 0), ops::conv2d_input_grad(case, true, 0)]
 }
 
@@ -317,8 +188,8 @@ fn joins() -> Vec<Case> {
     cases
 }
 
-/// Those of ResNets, and others: overlapping, with gaps, dilated, uneven. The text of a pool's kernel depends on its window, so
-/// they are few.
+/// Those of ResNets, and others: overlapping, with gaps, dilated, uneven. The text of a pool's kernel depends on its
+/// window, so they are few.
 fn pool_windows() -> [Window; 6] {
     [
         Window::square(2, 2, Padding::Same),
@@ -515,9 +386,11 @@ mod tests {
             let values = reference(&case, &case.feeds);
             let results: Vec<f64> = case.compare.iter().flat_map(|(id, _)| values.get(*id).unwrap()).copied().collect();
             assert!(results.iter().all(|v| v.is_finite()), "{}", case.name);
-            let kind = case.graph.nodes().last().unwrap().op.variant();
+            let last = case.graph.nodes().last().unwrap();
+            let fills_state = |node: &&Node| node.updates.iter().any(|state| last.inputs.contains(state));
+            let seen = case.graph.nodes().iter().filter(fills_state).chain([last]);
             if results.iter().any(|&v| v != 0.0) {
-                alive.insert(kind);
+                alive.extend(seen.map(|node| node.op.variant()));
             } else {
                 // A random case may be a single pixel behind a ReLU, or a single dropped sample.
                 assert!(i >= standard().len(), "{}: all zero", case.name);

@@ -100,9 +100,9 @@ impl Rule for Conv2d {
 
     /// A 1x1 convolution is a linear layer of each pixel.
     fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
-        let biased = Epilogue { bias: true, ..Epilogue::NONE };
-        (*self == Self { window: Window::POINTWISE, epilogue: biased })
-            .then(|| Linear { activation: Activation::Identity }.into())
+        let epilogue = Epilogue { bias: true, ..Epilogue::NONE };
+        let pointwise = *self == Self { window: Window::POINTWISE, epilogue };
+        pointwise.then(|| Linear { activation: Activation::Identity }.into())
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -302,6 +302,7 @@ pub(super) fn sum(spec: Spec, seed: u32) -> Case {
     let name = format!("scale_add {:?} {:?} + the same", spec.layout, spec.shape);
     let inputs = [draft.input("x", spec.clone()), draft.input("shortcut", spec)];
     draft.node(ScaleAdd::ADD, &inputs, &[], &[1]);
+    draft.differentiable(&inputs);
     draft.case(name)
 }
 

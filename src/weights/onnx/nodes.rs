@@ -84,7 +84,7 @@ impl Translation<'_> {
                 self.emit(at, "AveragePool", &x, attributes(&op.window, shapes[0]))
             }
             Op::MaxPool(op) => self.emit(at, "MaxPool", &x, attributes(&op.window, shapes[0])),
-            // Of training, or of this program's own algorithms; and an average over dilated windows.
+            // Of training, or of this program's own algorithms.
             Op::Standardize(_)
             | Op::Conv2dInputGrad(_)
             | Op::Conv2dWeightGrad(_)
