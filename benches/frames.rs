@@ -1,8 +1,8 @@
-//! What an application that draws on the device it classifies on feels: how long its frames take while nothing else runs, and while a
-//! picture of what it has just drawn is always being classified.
+//! Frame times of an application that draws and classifies on the same device: while nothing else runs, and while a
+//! picture of the last frame is always being classified.
 //!
-//! `cargo bench --bench frames -- [MODEL [FRAMES]]`; by default resnet-rs-50 and 500 frames. A frame is a picture of 640 x 480, cleared
-//! to a colour and waited for; it is classified from its texture.
+//! `cargo bench --bench frames -- [MODEL [FRAMES]]`; by default resnet-rs-50 and 500 frames. A frame is a picture of
+//! 640 x 480, cleared to a colour and waited for. It is classified from its texture.
 
 #[path = "common/application.rs"]
 mod application;
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-/// Median and slowest hundredth of frame times.
+/// Prints the median and the 99th percentile of frame times.
 fn told(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let ms = |share: f64| 1e3 * times[((times.len() - 1) as f64 * share) as usize].as_secs_f64();
@@ -87,7 +87,7 @@ async fn open() -> Result<(Canvas, Gpu), Box<dyn Error + Send + Sync>> {
 }
 
 impl Canvas {
-    /// Draws a frame, a colour that changes, and waits until it could be shown.
+    /// Draws a frame in a changing colour, and waits until it could be shown.
     fn draw(&self, frame: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
         let red = 0.5 + 0.5 * (frame as f64 / 30.0).sin();
         let view = self.texture.create_view(&wgpu::TextureViewDescriptor::default());

@@ -1,7 +1,7 @@
-//! Every distinct convolution of ResNet-RS-50 and of `small`, forward and both gradients, and every distinct batch norm, on the
-//! default adapter: `cargo bench --bench kernels`, with a part of a name after `--` for some of them. Cases of the self-test
-//! are measured as well where they are asked for: `cargo bench --bench kernels -- 'case/conv2d 3x3'`. Times are the adapter's
-//! own where it has a clock.
+//! Every distinct convolution of ResNet-RS-50 and of `small`, forward and both gradients, and every distinct batch
+//! norm, on the default adapter: `cargo bench --bench kernels`, with a part of a name after `--` to select some. Cases
+//! of the self-test are measured only if named: `cargo bench --bench kernels -- 'case/conv2d 3x3'`. Times are the
+//! adapter's own if it has timestamps.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -43,7 +43,7 @@ fn network(c: &mut Criterion, adapter: &Adapter, model: &str, classes: usize, re
     }
 }
 
-/// The self-test's cases whose name begins as the command line's first word does.
+/// The self-test's cases whose names start with the first argument.
 fn cases(c: &mut Criterion, adapter: &Adapter) {
     let Some(wanted) = std::env::args().skip(1).find_map(|word| word.strip_prefix("case/").map(str::to_owned)) else {
         return;

@@ -1,4 +1,4 @@
-//! How many pictures a second the CPU can feed: `cargo bench --bench loader`. Compare with what `train` says of its steps.
+//! Pictures per second that the CPU can load: `cargo bench --bench loader`. Compare with the rate that `train` prints.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
@@ -8,14 +8,14 @@ use criterion::{Criterion, Throughput};
 use image::{Rgb, RgbImage};
 use resnet_rs::data::{Augment, Augmentation, Batches, Convention, Dataset, LoaderOptions, RandAugment, Transform};
 
-/// Pictures that lie on the disk, and in an epoch.
+/// Pictures on disk, and pictures in an epoch.
 const PICTURES: usize = 128;
-/// Their side, px: about what photographs of ImageNet have.
+/// Their side, px: about that of ImageNet's photographs.
 const SIDE: u32 = 500;
 const BATCH: usize = 32;
 const RES: usize = 160;
 
-/// JPEGs with as much detail as photographs: at the usual quality about 70 kB each.
+/// Writes JPEGs with as much detail as photographs: about 70 kB each at the usual quality.
 fn write_pictures(folder: &Path) {
     for (split, count) in [("train", PICTURES), ("val", 2)] {
         for i in 0..count {

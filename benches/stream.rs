@@ -1,4 +1,4 @@
-//! Classifying a folder: its pictures decoded and resized, the GPU's work, each alone, and both as `predict` does them.
+//! Classifying a folder: decoding and resizing alone, the GPU's work alone, and both as in `predict`.
 //!
 //! `cargo bench --bench stream -- [MODEL [PICTURES]]`; by default resnet-rs-50 on 2,000 JPEGs of 500 x 375.
 
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use resnet_rs::data::decode;
 use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture};
 
-/// As `predict` takes them.
+/// The batch of `predict`.
 const BATCH: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -65,7 +65,7 @@ fn told(what: &str, started: Instant, count: usize) -> f64 {
     seconds
 }
 
-/// Pictures as detailed as photographs, in that a JPEG of them is as large.
+/// Pictures as detailed as photographs, by the size of their JPEGs.
 fn write_pictures(folder: &Path, count: usize) -> Result<Vec<PathBuf>, Box<dyn Error + Send + Sync>> {
     let write = |i: usize| {
         let wave = |at: u32, period: f32| 60.0 * (at as f32 / period + i as f32).sin();

@@ -1,4 +1,4 @@
-//! Classifies pictures eight at a time, in f16; the next eight are read while the GPU works:
+//! Classifies pictures eight at a time, in f16, and reads the next eight while the GPU works:
 //! `cargo run --release --example batch -- WEIGHTS.safetensors PICTURE...`
 
 use std::error::Error;

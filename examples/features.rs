@@ -1,4 +1,5 @@
-//! Maps of a picture for a network of one's own to build on: `cargo run --release --example features -- WEIGHTS.safetensors PICTURE`
+//! Computes the feature maps of a picture, to build another network on:
+//! `cargo run --release --example features -- WEIGHTS.safetensors PICTURE`
 
 use std::error::Error;
 

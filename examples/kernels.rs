@@ -1,6 +1,7 @@
-//! Writes the shaders that a network uses as plain WGSL, one file a kernel, for compilers and other tools to read:
-//! `cargo run --release --example kernels -- OUT_DIR [MODEL] [RES] [BATCH]`. Needs no GPU; the kernels are those for GPUs.
-//! Prints how many launches each kernel has in an inference and a training step, and the fewest and most workgroups of one.
+//! Writes the shaders that a network uses as plain WGSL, one file per kernel, for compilers and other tools:
+//! `cargo run --release --example kernels -- OUT_DIR [MODEL] [RES] [BATCH]`. Needs no GPU; the kernels are those for
+//! GPUs. Prints each kernel's number of launches in an inference and in a training step, and the fewest and most
+//! workgroups of a launch.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;

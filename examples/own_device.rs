@@ -1,4 +1,4 @@
-//! A network on the application's own device, and a texture that never leaves it; the answer is awaited as the application likes:
+//! Runs a network on the application's own device, on a texture that never leaves it, and awaits the answer:
 //! `cargo run --release --example own_device -- WEIGHTS.safetensors`
 
 use std::error::Error;
@@ -43,7 +43,7 @@ async fn run(weights: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An orange picture stands for whatever an application draws.
+/// An orange picture, in place of an application's rendering.
 fn draw(device: &wgpu::Device, queue: &wgpu::Queue, texture: &wgpu::Texture) {
     let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

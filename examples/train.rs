@@ -1,4 +1,5 @@
-//! Trains a small network on rendered shapes and classifies one of them: `cargo run --release --example train -- FOLDER`
+//! Trains a small network on rendered shapes and classifies one of them:
+//! `cargo run --release --example train -- FOLDER`
 
 use std::error::Error;
 use std::path::Path;
@@ -8,7 +9,7 @@ use resnet_rs::data::Dataset;
 use resnet_rs::train::{EpochLine, Observer, Recipe, Run, Trainer};
 use resnet_rs::{Classifier, Gpu, GpuOptions};
 
-/// Tells how the run goes.
+/// Prints the progress of the run.
 struct Report;
 
 impl Observer for Report {
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let recipe = Recipe { model: "small".into(), epochs: 3, ..Recipe::default() };
     let run = Run::new(Path::new(&folder), "shapes", recipe)?;
-    // Setting it, from another thread or a signal's handler, ends the run after its current step; Run::resume goes on.
+    // Another thread or a signal handler may set this to end the run after its current step; Run::resume continues it.
     let stop = AtomicBool::new(false);
     let summary = Trainer::new(&gpu, run, None, None, &Report, &stop)?.train()?;
     println!("{} steps, at best {:.1} %", summary.steps, 100.0 * summary.best.unwrap_or(0.0));

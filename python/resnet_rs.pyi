@@ -11,7 +11,7 @@ from typing_extensions import Self
 __version__: str
 
 class Error(Exception):
-    """What the library or the device cannot do; the message says what to do next."""
+    """A failure of the library or the device; the message says what to do next."""
 
 def devices() -> list[str]:
     """Names of all adapters, in the order of the numbers that `device` takes."""
@@ -48,7 +48,7 @@ class _Predictor:
         batch: int = 1,
         offline: bool = False,
     ) -> Self:
-        """With weights from the Hugging Face hub, "timm/resnetrs50.tf_in1k" for example, downloaded once.
+        """Loads weights from the Hugging Face hub, "timm/resnetrs50.tf_in1k" for example, and downloads them once.
 
         The cache, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are those of huggingface_hub.
         """
@@ -82,7 +82,10 @@ class Classifier(_Predictor):
     def classes(self) -> list[str]:
         """Names of the classes; empty if unknown."""
     def classify(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Probabilities [N, classes] of pictures [H, W, 3 or 4] of any size, resized and cropped as timm does it; of one picture [classes]."""
+        """Probabilities [N, classes] of pictures [H, W, 3 or 4] of any size; [classes] for a single picture.
+
+        Pictures are resized and cropped as timm does it.
+        """
     def top(self, picture: NDArray[np.uint8], k: int = 5) -> list[tuple[int, str, float]]:
         """Index, name and probability of the k likeliest classes, likeliest first."""
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -93,6 +96,6 @@ class Features(_Predictor):
     """A trained network up to its last map, with its pre-processing. Threads may share it."""
 
     def extract(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The last maps [C, H, W] of the strides 2, 4, 8, 16 and 32, as timm's features_only has them, of a picture of any size."""
+        """The last maps [C, H, W] of strides 2, 4, 8, 16 and 32 for a picture of any size, as timm's features_only."""
     def extract_all(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The same of several pictures, at least one: the five maps [N, C, H, W]."""
+        """The five maps [N, C, H, W] of several pictures, at least one."""

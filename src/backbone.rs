@@ -1,4 +1,4 @@
-//! A network with its pre-processing, whatever becomes of what it puts out.
+//! A network with its pre-processing, whatever its outputs are used for.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,15 +14,15 @@ use crate::picture::{self, Picture, Pixels};
 use crate::weights::{self, ModelCard, TrainedNetwork, timm};
 use crate::{Error, InferenceOptions, Pending};
 
-/// Pictures in, values on their way out. Threads may share it: a lock is held while a batch is handed over, and where two are under way already,
-/// until the older one is done.
+/// Takes pictures and returns outputs that are still being computed. Threads may share it: it holds a lock while a
+/// batch is handed over, and, if two batches are under way already, until the older one is done.
 pub(crate) struct Backbone {
     card: ModelCard,
     batch: usize,
     weights: FoldedWeights,
     /// For pictures.
     pictures: Mutex<Inference>,
-    /// For tensors, of the shape `[N, 3, H, W]` that was last asked for.
+    /// For tensors: the network for the last shape `[N, 3, H, W]` that was asked for.
     tensors: Mutex<Option<([usize; 4], Inference)>>,
 }
 
@@ -49,12 +49,12 @@ impl Backbone {
         self.batch
     }
 
-    /// Shapes of what one picture is answered with.
+    /// Shapes of the outputs for one picture.
     pub(crate) fn picture_shapes(&self) -> Vec<Vec<usize>> {
         lock(&self.pictures).shapes().into_iter().map(|batch| batch[1..].to_vec()).collect()
     }
 
-    /// Hands pictures over, a batch at a time. `read` makes a picture's answer of its outputs.
+    /// Hands pictures over, a batch at a time. `read` turns a picture's outputs into its answer.
     pub(crate) fn submit<T>(
         &self,
         pictures: &[Picture<'_>],
@@ -92,8 +92,8 @@ impl Backbone {
         }
     }
 
-    /// Pixels of a batch, `[N, H, W]`; `None` if all are on the device. What the places of frames and of missing pictures hold does not
-    /// matter.
+    /// Pixels of a batch, `[N, H, W]`; `None` if all pictures are on the device. The pixels of frames and of missing
+    /// pictures are arbitrary.
     fn batch_pixels(&self, group: &[Picture<'_>]) -> Option<Vec<u32>> {
         if group.iter().all(|picture| matches!(picture.0, Pixels::Device(_))) {
             return None;
@@ -107,7 +107,7 @@ impl Backbone {
         };
         let mut pixels: Vec<u32> = match group.iter().any(|picture| matches!(picture.0, Pixels::Host(_))) {
             true => group.par_iter().map(packed).flatten_iter().collect(),
-            // A copy is done before a worker is free, which may be decoding what comes next.
+            // Copied in this thread: the workers may be busy decoding the next pictures.
             false => group.iter().flat_map(packed).collect(),
         };
         pixels.resize(self.batch * picture_pixels, 0);
@@ -141,7 +141,7 @@ impl Backbone {
         let network = match &mut *kept {
             Some((of, network)) if *of == shape => network,
             other => {
-                // The memory of the one before is free for it.
+                // Frees the memory of the previous network first.
                 *other = None;
                 &mut other.insert((shape, self.weights.network(n, [h, w], Input::Tensor)?)).1
             }
@@ -151,14 +151,14 @@ impl Backbone {
     }
 }
 
-/// What a network that sees `res` x `res` pixels sees of a frame.
+/// The part of a frame that a network for `res` x `res` pixels sees.
 fn crop([width, picture_height]: [u32; 2], res: u32, view: View) -> Crop {
     let Placement { part, target } = view.placement((width, picture_height), [res as usize; 2]);
     let rows = rows_read(part, picture_height, target[3], view.interpolation);
     Crop { part, rows, picture_height, size: [res; 2], target, filter: view.interpolation as u32, border: view.border }
 }
 
-/// What a batch's output says of one picture of the batch.
+/// One picture's part of a batch's output.
 fn part(output: &[f32], picture: usize, batch: usize) -> &[f32] {
     let elements = output.len() / batch;
     &output[picture * elements..][..elements]

@@ -7,7 +7,7 @@ use crate::predictor::{FromOutputs, Predictor};
 use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
-/// A trained network that tells what pictures show.
+/// A trained network that classifies pictures.
 ///
 /// ```no_run
 /// use resnet_rs::{Classifier, Gpu, GpuOptions};
@@ -31,12 +31,12 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::submit`], and if the device fails meanwhile.
+    /// The errors of [`Self::submit`], and a device that fails meanwhile.
     pub fn classify<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Prediction, Error> {
         self.submit(picture)?.wait()
     }
 
-    /// Classifies several pictures, as many at a time as the classifier was made for.
+    /// Classifies several pictures, [`Self::batch`] of them at a time.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
@@ -59,8 +59,8 @@ impl Classifier {
         self.submit_all(pictures)?.wait()
     }
 
-    /// Logits of standardised pictures, `[N, 3, H, W]` as PyTorch has them, row by row: what timm's models return for the same tensor.
-    /// A network is made for each new shape, and the last is kept.
+    /// Logits of standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: what timm's models return for
+    /// the same tensor. Each new shape needs a network of its own; the last one is kept.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier, nchw: &[f32]) -> Result<(), resnet_rs::Error> {
@@ -71,13 +71,14 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// If the shape is another, there are not as many numbers, the network cannot see so small a picture, or the device fails.
+    /// If the shape is not of this form, `nchw` has another number of elements, the pictures are too small for the
+    /// network, or the device fails.
     pub fn logits(&self, nchw: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, Error> {
         Ok(self.backbone.submit_tensor(nchw, shape)?.wait()?.swap_remove(0))
     }
 }
 
-/// What a network says of one picture.
+/// A network's answer for one picture.
 ///
 /// ```no_run
 /// # fn example(prediction: &resnet_rs::Prediction) {
@@ -108,7 +109,7 @@ pub struct Prediction {
 pub struct Guess {
     /// Index of the class.
     pub class: usize,
-    /// Name of the class; its index where the names are unknown.
+    /// Name of the class, or its index if the names are unknown.
     pub label: String,
     /// How likely it is, 0 to 1.
     pub probability: f32,
@@ -127,7 +128,7 @@ impl FromOutputs for Prediction {
 }
 
 impl Prediction {
-    /// The `k` likeliest classes, likeliest first; fewer if there are not so many.
+    /// The `k` likeliest classes, likeliest first; all classes if there are fewer than `k`.
     ///
     /// ```no_run
     /// # fn example(prediction: &resnet_rs::Prediction) {

@@ -1,4 +1,4 @@
-//! The front door's error: whichever floor it comes from, one type to handle.
+//! The front door's error: one type for the errors of all floors.
 
 use crate::{exec, files, gpu, graph, models, picture, reference, weights};
 
@@ -46,13 +46,14 @@ impl Error {
         )
     }
 
-    /// The message and those of its causes, in a line.
+    /// The message and those of its causes, on one line.
     pub fn with_causes(&self) -> String {
         with_causes(self)
     }
 }
 
-/// An error's message and those of its causes, in a line, without those whose words the one before has quoted already.
+/// An error's message and those of its causes, on one line. A cause that the message before it already quotes is left
+/// out.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut next = error.source();

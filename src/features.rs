@@ -1,11 +1,12 @@
-//! Maps from inside a network, for those who build on a backbone.
+//! Feature maps of a network, for those who build on a backbone.
 
 use crate::inference::Answer;
 use crate::predictor::{FromOutputs, Predictor};
 use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
-/// A trained network up to its last map: five maps of every picture, of strides 2, 4, 8, 16 and 32, as timm's `features_only` gives them.
+/// A trained network up to its last map. It returns five maps of every picture, of strides 2, 4, 8, 16 and 32, as
+/// timm's `features_only` does.
 ///
 /// ```no_run
 /// use resnet_rs::{Features, Gpu, GpuOptions};
@@ -28,7 +29,7 @@ pub type Features = Predictor<[FeatureMap; 5]>;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FeatureMap {
-    /// Pixels of the picture, as the network sees it, from one element to the next.
+    /// Distance between neighbouring elements, in pixels of the network's input.
     pub stride: usize,
     /// Rows, columns and channels.
     pub shape: [usize; 3],
@@ -49,12 +50,12 @@ impl Features {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::submit`], and if the device fails meanwhile.
+    /// The errors of [`Self::submit`], and a device that fails meanwhile.
     pub fn extract<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<[FeatureMap; 5], Error> {
         self.submit(picture)?.wait()
     }
 
-    /// Those of several pictures, as many at a time as the features were made for.
+    /// The five maps of each of several pictures, computed [`Self::batch`] pictures at a time.
     ///
     /// ```no_run
     /// # fn example(backbone: &resnet_rs::Features) -> Result<(), resnet_rs::Error> {

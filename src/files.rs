@@ -1,4 +1,4 @@
-//! Reading and writing whole files. A write either succeeds as a whole or leaves what stood there before.
+//! Reading and writing whole files. A write either succeeds as a whole or leaves the old file.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::Builder;
 
-/// Temporary files end in this, so that [`remove_leftovers`] knows them.
+/// Ending of temporary files, by which [`remove_leftovers`] finds them.
 const TEMPORARY: &str = ".partial";
 
 /// Why a file could not be read or written.
@@ -61,7 +61,8 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Opens a regular file and tells its length in bytes. Refuses folders, and pipes and devices, which may never end.
+/// Opens a regular file and returns it with its length in bytes. Refuses folders, and pipes and devices, which may
+/// never end.
 pub(crate) fn open(path: &Path) -> Result<(File, u64), Error> {
     let about = fs::metadata(path).map_err(|e| Error::read(path, e))?;
     if !about.is_file() {
@@ -82,7 +83,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Text without its byte-order mark. `None` if the bytes are no text.
+/// Text without its byte-order mark. `None` if the bytes are not text.
 fn decode_text(bytes: Vec<u8>) -> Option<String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (units, rest) = bytes.as_chunks::<2>();
@@ -141,8 +142,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     sync_folder(&folder)
 }
 
-/// Creates a file if need be and holds it for this process, until the handle is dropped or the process ends in whatever way. `None`
-/// if another process holds it. Where the file system knows no locks, everybody gets it.
+/// Locks a file for this process, and creates it if need be. The lock lasts until the handle is dropped or the process
+/// ends. `None` if another process holds the lock. On file systems without locks everybody gets it.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
     let open = || File::options().create(true).truncate(false).write(true).open(path);
     let file = open().map_err(|e| Error::write(path, e))?;
@@ -167,7 +168,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path).map_err(|e| Error::write(path, e))
 }
 
-/// Deletes the temporary files that killed writers left in a folder. Only for whoever alone writes there.
+/// Deletes the temporary files that killed writers left in a folder. The caller must be the only writer there.
 pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), Error> {
     let fail = |e| Error::write(folder, e);
     for entry in fs::read_dir(folder).map_err(fail)? {
@@ -192,7 +193,7 @@ fn folder_of(path: &Path) -> PathBuf {
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some network filesystems cannot sync a folder. The rename has happened all the same.
+        // Some network file systems cannot sync a folder. The rename has happened nevertheless.
         Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         result => result,
     }

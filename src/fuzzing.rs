@@ -1,4 +1,4 @@
-//! The readers of untrusted bytes, as `fuzz/` feeds them: one function a reader. Compiled under `cfg(fuzzing)` alone.
+//! The readers of untrusted bytes, as `fuzz/` calls them: one function per reader. Compiled under `cfg(fuzzing)` only.
 //!
 //! A reader may refuse its input. It may not panic, hang, or take memory out of proportion, and what it accepts must be
 //! usable.
@@ -13,13 +13,13 @@ use crate::data::{Dataset, decode_bytes};
 use crate::train::{Recipe, RecipeFlags};
 use crate::weights::{TrainedNetwork, hub};
 
-/// Stands between two files of an input, for readers of several files.
+/// Separates the files of an input, for readers of several files.
 const NEXT_FILE: &[u8] = b"\n--next file--\n";
 
-/// Samples of a split that are read.
+/// Number of samples that are read from a split.
 const SAMPLES: usize = 3;
 
-/// A folder with the files of an input, which are called by `names`, in order.
+/// A folder with the files of an input, named by `names` in order.
 fn folder(mut input: &[u8], names: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap_or_else(|e| panic!("a temporary folder: {e}"));
     for name in names {
@@ -35,7 +35,7 @@ fn folder(mut input: &[u8], names: &[&str]) -> TempDir {
 /// A picture file of any format.
 pub fn pictures(input: &[u8]) {
     let Err(problem) = decode_bytes(input) else { return };
-    // Panics of other crates' decoders are caught. Those of this crate's own would be faults.
+    // Panics of other crates' decoders are caught. A panic of this crate's own decoder is a bug.
     assert!(!input.starts_with(b"\xFF\xD8") || !problem.contains("decoder fails"), "the JPEG decoder panicked");
 }
 

@@ -33,16 +33,16 @@ impl Default for InferenceOptions<'_> {
     }
 }
 
-/// What a network is to answer with.
+/// Which tensors a network answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// What the network is for ([`Network::outputs`]): of a classifier the logits `[N, classes]`.
+    /// The network's outputs ([`Network::outputs`]): the logits `[N, classes]` of a classifier.
     Outputs,
     /// The last map of each of the strides 2, 4, 8, 16 and 32 ([`Network::levels`]).
     Levels,
 }
 
-/// A network's weights, folded and on a device: what networks for any number of pictures of any size are made over.
+/// A network's weights, folded and on a device. Networks for any batch and any size of pictures share them.
 pub struct FoldedWeights {
     store: ParameterStore,
     config: Config,
@@ -51,11 +51,12 @@ pub struct FoldedWeights {
 }
 
 impl FoldedWeights {
-    /// Loads a network's weights and builds a first network over them, for pictures of `size` (height, width). They are folded on
-    /// the CPU on their way to the device, which never holds more than what answers.
+    /// Loads a network's weights and builds a first network over them, for pictures of `size` (height, width). The
+    /// weights are folded on the CPU before the upload, so the device only ever holds the folded ones.
     ///
     /// # Errors
-    /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the network.
+    /// If the network cannot be built for that size or does not fit the device, or the weights are not those of the
+    /// network.
     pub fn load(
         gpu: &Gpu,
         trained: &TrainedNetwork,
@@ -70,7 +71,7 @@ impl FoldedWeights {
         let (frozen, input, outputs) = frozen(network.clone(), answer, options.precision)?;
         store.allocate(&frozen.graph)?;
         let session = Session::new(&store, frozen.graph.clone(), &outputs, &options.session)?;
-        // The driver finishes kernels while the weights are folded. Uploads would wait for it.
+        // The driver finishes compiling kernels while the weights are folded; uploads would wait for it.
         session.warm_up()?;
         store.load(&reference::fold(&frozen, timm::values(path, weights, &network.graph)?)?)?;
         let mut first = Inference { session, input, outputs };
@@ -78,8 +79,8 @@ impl FoldedWeights {
         Ok((Self { store, config: config.clone(), precision: options.precision, answer }, first))
     }
 
-    /// One more network over the same weights. Where a device runs convolutions by Winograd's algorithm, it has transformed copies of
-    /// some of its own.
+    /// One more network over the same weights. If the device runs convolutions by Winograd's algorithm, the network
+    /// holds transformed copies of some weights.
     ///
     /// # Errors
     /// If the network cannot be built for that size or does not fit the device.
@@ -93,7 +94,7 @@ impl FoldedWeights {
     }
 }
 
-/// The network that answers alone, the tensor to feed, and those to read.
+/// The frozen inference graph, the tensor to feed, and those to read.
 fn frozen(
     network: Network,
     answer: Answer,
@@ -116,8 +117,8 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// Builds the network over parameters that others train, in f32; [`Self::prepare`] folds them. Those that the store does
-    /// not hold yet are allocated, zero.
+    /// Builds the network over parameters that a training step updates, in f32; [`Self::prepare`] folds them.
+    /// Parameters that the store lacks are allocated and filled with zeros.
     ///
     /// # Errors
     /// If the network cannot be built for that size or does not fit the device.
@@ -137,11 +138,10 @@ impl Inference {
         Ok(Self { session, input: network.input, outputs })
     }
 
-    /// Builds a trained network for pictures of `size` (height, width): [`FoldedWeights::load`], where one of one size is all that is
-    /// wanted.
+    /// Builds a trained network for pictures of `size` (height, width): [`FoldedWeights::load`] for a single network.
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`FoldedWeights::load`].
     pub fn load(
         gpu: &Gpu,
         trained: &TrainedNetwork,
@@ -152,8 +152,8 @@ impl Inference {
         Ok(FoldedWeights::load(gpu, trained, size, input, Answer::Outputs, options)?.1)
     }
 
-    /// Folds and transforms the current parameters of a network made by [`Self::new`]. To be called after they are loaded, and again whenever
-    /// they have changed.
+    /// Folds and transforms the current parameters of a network made by [`Self::new`]. Call it after they are loaded,
+    /// and again whenever they have changed.
     pub fn prepare(&mut self) -> Result<(), Error> {
         Ok(self.session.prepare()?)
     }
@@ -185,18 +185,19 @@ impl Inference {
         self.session.feed_frame(self.input, index, frame, crop)
     }
 
-    /// Starts the work on what was handed over. Two at a time are under way at most; a third waits for the first.
+    /// Starts the work on the batch that was handed over. At most two batches are under way; a third waits for the
+    /// first.
     pub(crate) fn answer(&mut self) -> Result<PendingRead, exec::Error> {
         self.session.run()?;
         self.session.read_later(&self.outputs)
     }
 
-    /// Shapes of what it answers with.
+    /// Shapes of the outputs.
     pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
         self.outputs.iter().map(|&output| self.session.graph().spec(output).shape.clone()).collect()
     }
 
-    /// The session underneath, for its plan and its times.
+    /// The session, for its plan and its times.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }

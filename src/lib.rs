@@ -1,7 +1,7 @@
 //! ResNet-RS on any GPU.
 //!
-//! The front door is what this page re-exports: a [`Gpu`] of its own or an application's, a [`Classifier`] or [`Features`] (both are
-//! [`Predictor`]s) of a weight file, and a [`Picture`] from memory or a texture.
+//! The front door is what this page re-exports: a [`Gpu`], opened here or by an application; a [`Classifier`] or
+//! [`Features`] (both are [`Predictor`]s) from a weight file; and a [`Picture`] from memory or a texture.
 //!
 //! ```no_run
 //! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -12,11 +12,12 @@
 //! # Ok::<(), resnet_rs::Error>(())
 //! ```
 //!
-//! The modules below are the floors that it stands on, for those who train, measure, or build networks of their own. They change more often.
+//! The modules below are the floors under it, for those who train, measure, or build networks of their own. They change
+//! more often.
 //!
-//! An application that only classifies does without the default features: `default-features = false`. Of the features `pictures` brings files of
-//! pictures, `hub` downloads of weights, `onnx` networks for other tools, `train` data sets and the trainer, and `program`, the default, the
-//! command line and what only it offers.
+//! An application that only classifies does not need the default features: `default-features = false`. The feature
+//! `pictures` adds picture files, `hub` downloads of weights, `onnx` the export of networks, and `train` data sets and
+//! the trainer; `program`, the default, adds the command line and what only it offers.
 #![cfg_attr(
     not(feature = "program"),
     allow(dead_code, unused_imports, reason = "the program and the trainer use the rest")
@@ -71,5 +72,5 @@ pub use inference::InferenceOptions;
 pub use pending::Pending;
 pub use picture::Picture;
 pub use predictor::Predictor;
-/// The wgpu whose devices and textures these are.
+/// The version of wgpu whose devices and textures this crate takes.
 pub use wgpu;

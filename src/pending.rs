@@ -1,4 +1,4 @@
-//! Answers that are on their way.
+//! Answers that the GPU is still computing.
 
 use std::fmt;
 use std::future::Future;
@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use crate::Error;
 use crate::exec::PendingRead;
 
-/// An answer that the GPU is working on. An application that draws asks [`Self::is_ready`] once a frame; one with an async runtime,
-/// whichever it is, awaits it; and anyone may [`wait`](Self::wait).
+/// An answer that the GPU is working on. An application that draws calls [`Self::is_ready`] once a frame; one with an
+/// async runtime, whichever it is, awaits it; any other calls [`wait`](Self::wait).
 ///
 /// ```no_run
 /// # fn example(net: &resnet_rs::Classifier, picture: &image::DynamicImage) -> Result<(), resnet_rs::Error> {
@@ -26,15 +26,15 @@ use crate::exec::PendingRead;
 /// ```
 ///
 /// Dropping it abandons the answer; the GPU finishes what it has begun.
-#[must_use = "the answer is had by waiting for it or awaiting it"]
+#[must_use = "take the answer by waiting for it or awaiting it"]
 pub struct Pending<T> {
     /// In the order in which they arrive.
     reads: Vec<PendingRead>,
-    /// What becomes of their values.
+    /// Turns their values into the answer.
     finish: Option<Finish<T>>,
 }
 
-/// From the values of each output of each read.
+/// From the values of each output of each read, to the answer.
 type Finish<T> = Box<dyn FnOnce(Vec<Vec<Vec<f32>>>) -> T + Send>;
 
 impl<T> Pending<T> {
@@ -42,7 +42,7 @@ impl<T> Pending<T> {
         Self { reads, finish: Some(Box::new(finish)) }
     }
 
-    /// The same answer, and what is to be made of it.
+    /// The same answer, with `then` applied to it.
     pub(crate) fn map<U>(self, then: impl FnOnce(T) -> U + Send + 'static) -> Pending<U>
     where
         T: 'static,

@@ -1,4 +1,4 @@
-//! Pictures as an application has them.
+//! Pictures from an application: files, memory, textures.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,8 @@ use image::{DynamicImage, RgbImage};
 use crate::data::View;
 use crate::gpu::Frame;
 
-/// A picture to be looked at, of any size: a file (`Picture::open`, with the feature `pictures`), an
-/// [`image::DynamicImage`], an [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a texture ([`Frame`]).
-/// Alpha is ignored.
+/// A picture of any size: a file (`Picture::open`, with the feature `pictures`), an [`image::DynamicImage`], an
+/// [`image::RgbImage`], pixels in memory ([`Picture::rgba`]), or a texture ([`Frame`]). Alpha is ignored.
 ///
 /// ```
 /// use resnet_rs::Picture;
@@ -27,11 +26,11 @@ pub struct Picture<'a>(pub(crate) Pixels<'a>);
 pub(crate) enum Pixels<'a> {
     Host(Cow<'a, RgbImage>),
     Device(Frame),
-    /// Resized and cropped already, as that network sees pictures.
+    /// Resized and cropped already, for a network with this view.
     Prepared(RgbImage, View),
 }
 
-/// Why something cannot be taken for a picture.
+/// Why something cannot be used as a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -48,14 +47,15 @@ pub enum Error {
     Stride {
         /// Width in pixels.
         width: u32,
-        /// Bytes that a row takes at least.
+        /// Least number of bytes in a row.
         row_bytes: usize,
         /// Bytes from the start of a row to that of the next.
         stride_bytes: usize,
     },
     /// There are fewer bytes than the size says.
     #[error(
-        "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart takes {needed} bytes, there are {got}"
+        "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart takes {needed} bytes, there are \
+         {got}"
     )]
     Bytes {
         /// Width in pixels.
@@ -69,14 +69,14 @@ pub enum Error {
         /// Bytes given.
         got: usize,
     },
-    /// It is a file's content that cannot be decoded.
+    /// The content of the file cannot be decoded.
     #[cfg(feature = "pictures")]
     #[error("not a usable picture: {problem}")]
     Undecodable {
         /// What is wrong with it.
         problem: String,
     },
-    /// It was prepared for a network that sees pictures otherwise.
+    /// It was prepared for a network with another size or crop.
     #[error("a picture was prepared for a network of another size or crop: let this one prepare it")]
     Prepared,
     /// A tensor does not have the form of standardised pictures.
@@ -101,13 +101,13 @@ impl Picture<'_> {
     /// ```
     ///
     /// # Errors
-    /// As [`data::decode`](crate::data::decode).
+    /// The errors of [`data::decode`](crate::data::decode).
     #[cfg(feature = "pictures")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Picture<'static>, crate::Error> {
         Ok(crate::data::decode(path.as_ref())?.into())
     }
 
-    /// Decodes a file's content likewise.
+    /// Decodes the content of a file, as [`Self::open`] does.
     ///
     /// ```no_run
     /// # fn example(upload: &[u8]) -> Result<(), resnet_rs::Error> {
@@ -117,15 +117,15 @@ impl Picture<'_> {
     /// ```
     ///
     /// # Errors
-    /// If it is no picture, is damaged, has more than 32,768 pixels a side, takes more than 512 MiB decoded, or more
-    /// memory meanwhile than 256 MiB and 20 times its content.
+    /// If it is not a picture, is damaged, has more than 32,768 pixels a side, takes more than 512 MiB decoded, or
+    /// needs more memory to decode than 256 MiB plus 20 times the size of its content.
     #[cfg(feature = "pictures")]
     pub fn decode(content: &[u8]) -> Result<Picture<'static>, crate::Error> {
         let picture = crate::data::decode_bytes(content).map_err(|problem| Error::Undecodable { problem })?;
         Ok(picture.into())
     }
 
-    /// Copies 8-bit RGBA pixels, whose rows start `stride_bytes` apart, of a picture of `[width, height]`.
+    /// Copies the 8-bit RGBA pixels of a picture of `[width, height]`, whose rows start `stride_bytes` apart.
     ///
     /// ```
     /// // Two rows of three pixels; what lies between the rows, as some cameras leave it, is not looked at.
@@ -135,12 +135,12 @@ impl Picture<'_> {
     /// ```
     ///
     /// # Errors
-    /// If there are no pixels, or fewer bytes than that.
+    /// If there are no pixels, rows overlap, or there are too few bytes for this size.
     pub fn rgba(bytes: &[u8], size: [u32; 2], stride_bytes: usize) -> Result<Picture<'static>, crate::Error> {
         Ok(rgb_of::<4>(bytes, size, stride_bytes)?.into())
     }
 
-    /// Copies 8-bit RGB pixels likewise.
+    /// Copies 8-bit RGB pixels, with the arguments of [`Self::rgba`].
     ///
     /// ```
     /// let grey = resnet_rs::Picture::rgb(&[128; 640 * 480 * 3], [640, 480], 640 * 3)?;
@@ -148,7 +148,7 @@ impl Picture<'_> {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::rgba`].
+    /// The errors of [`Self::rgba`].
     pub fn rgb(bytes: &[u8], size: [u32; 2], stride_bytes: usize) -> Result<Picture<'static>, crate::Error> {
         Ok(rgb_of::<3>(bytes, size, stride_bytes)?.into())
     }
@@ -163,7 +163,7 @@ impl Picture<'_> {
     }
 }
 
-/// Pixels of as many bytes each, red, green and blue first.
+/// Pixels of `BYTES` bytes each, of which red, green and blue come first.
 fn rgb_of<const BYTES: usize>(bytes: &[u8], [width, height]: [u32; 2], stride_bytes: usize) -> Result<RgbImage, Error> {
     let (w, h) = (width as usize, height as usize);
     if w == 0 || h == 0 {
@@ -173,7 +173,7 @@ fn rgb_of<const BYTES: usize>(bytes: &[u8], [width, height]: [u32; 2], stride_by
     if stride_bytes < row_bytes {
         return Err(Error::Stride { width, row_bytes, stride_bytes });
     }
-    // The last row need not be filled up.
+    // The last row needs no padding.
     let needed = stride_bytes as u128 * (h as u128 - 1) + row_bytes as u128;
     if needed > bytes.len() as u128 {
         return Err(Error::Bytes { width, height, stride_bytes, needed, got: bytes.len() });
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_by_their_stride() {
-        // Two rows of two pixels, 9 bytes apart; the last lacks its filling.
+        // Two rows of two pixels, 9 bytes apart; the last row has no padding.
         let bytes: Vec<u8> = (0..17).collect();
         let picture = rgb_of::<4>(&bytes, [2, 2], 9).unwrap();
         assert_eq!(picture.into_raw(), [0, 1, 2, 4, 5, 6, 9, 10, 11, 13, 14, 15]);

@@ -1,4 +1,4 @@
-//! The front door for applications: load weights once, hand pictures over, have answers.
+//! The front door for applications: load weights once, hand over pictures, receive answers.
 
 use std::fmt;
 use std::path::Path;
@@ -10,11 +10,12 @@ use crate::inference::Answer;
 use crate::weights::{ModelCard, TrainedNetwork};
 use crate::{Error, InferenceOptions, Pending, Picture};
 
-/// A trained network with its pre-processing, which answers a picture with an `A`: a [`Classifier`](crate::Classifier) with a
-/// [`Prediction`](crate::Prediction), [`Features`](crate::Features) with five [`FeatureMap`](crate::FeatureMap)s. Threads may share it.
+/// A trained network with its pre-processing, which answers a picture with an `A`: a [`Classifier`](crate::Classifier)
+/// with a [`Prediction`](crate::Prediction), [`Features`](crate::Features) with five
+/// [`FeatureMap`](crate::FeatureMap)s. Threads may share it.
 ///
-/// Pictures are resized, cropped and standardised as timm does for this variant: those in memory on the CPU, in the thread that hands them
-/// over; textures on the GPU.
+/// Pictures are resized, cropped and standardised as timm does for this network: pictures in memory on the CPU, in the
+/// thread that hands them over; textures on the GPU.
 ///
 /// ```no_run
 /// use resnet_rs::{Classifier, Features, Gpu, Predictor};
@@ -31,21 +32,22 @@ pub struct Predictor<A> {
     read: Arc<Reader<A>>,
 }
 
-/// Makes an answer of a network's outputs for one picture.
+/// Turns a network's outputs for one picture into an answer.
 type Reader<A> = dyn Fn(&[&[f32]]) -> A + Send + Sync;
 
-/// What a predictor may answer a picture with. Sealed: nobody else can name it.
+/// Types that a predictor can answer with. Sealed: other crates cannot name this trait.
 pub trait FromOutputs: Sized + Send + 'static {
-    /// What the network is asked for.
+    /// Which tensors the network answers with.
     const OUTPUTS: Answer;
 
-    /// What makes an answer of a picture's outputs, whose shapes are these.
+    /// Returns the function that turns a picture's outputs, of these shapes, into an answer.
     fn reader(card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static;
 }
 
 impl<A: FromOutputs> Predictor<A> {
-    /// Loads a safetensors file under timm's names, as timm or this program wrote it. The variant is recognised from the
-    /// tensors. Weights that the answers do not need, as [`Features`](crate::Features) need none of the classes', do not go onto the device.
+    /// Loads a safetensors file under timm's names, as timm or this program wrote it. The network is recognised from
+    /// the tensors. Weights that the answers do not need are not uploaded: [`Features`](crate::Features) need no
+    /// classifier.
     ///
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -57,12 +59,12 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read, belongs to no network of this crate's, or the network does not fit the device.
+    /// If the file cannot be read, belongs to no network of this crate, or the network does not fit the device.
     pub fn load(gpu: &Gpu, path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(gpu, path, &InferenceOptions::default())
     }
 
-    /// The same with maps and weights in f16, say, or several pictures at a time.
+    /// [`Self::load`] with options: maps and weights in f16, for example, or several pictures at a time.
     ///
     /// ```no_run
     /// use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Precision};
@@ -79,8 +81,8 @@ impl<A: FromOutputs> Predictor<A> {
         Self::new(gpu, &TrainedNetwork::read(path)?, options)
     }
 
-    /// The same with weights from the Hugging Face hub, `OWNER/NAME` or `OWNER/NAME@REVISION`, which are downloaded once and then found in its
-    /// cache ([`crate::weights::hub::fetch`]).
+    /// [`Self::load_with`] for weights from the Hugging Face hub, `OWNER/NAME` or `OWNER/NAME@REVISION`. They are
+    /// downloaded once and then read from its cache ([`crate::weights::hub::fetch`]).
     ///
     /// ```no_run
     /// use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, weights::hub::HubOptions};
@@ -92,7 +94,7 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// As there, and as [`Self::load`].
+    /// The errors of [`crate::weights::hub::fetch`] and of [`Self::load`].
     #[cfg(feature = "hub")]
     pub fn from_hub(
         gpu: &Gpu,
@@ -103,7 +105,7 @@ impl<A: FromOutputs> Predictor<A> {
         Self::new(gpu, &crate::weights::hub::fetch(repository, hub)?, options)
     }
 
-    /// The same of a network in memory, whose card may differ from the file's own.
+    /// [`Self::load_with`] for a network in memory, whose card may differ from the file's own.
     ///
     /// ```no_run
     /// use resnet_rs::weights::TrainedNetwork;
@@ -117,15 +119,16 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// If the weights are not those of the card's network, the card says what cannot be, or the network does not fit the device.
+    /// If the weights are not those of the card's network, a field of the card is out of range, or the network does not
+    /// fit the device.
     pub fn new(gpu: &Gpu, network: &TrainedNetwork, options: &InferenceOptions<'_>) -> Result<Self, Error> {
         let backbone = Backbone::load(gpu, network, A::OUTPUTS, options)?;
         let read = Arc::new(A::reader(&network.card, backbone.picture_shapes()));
         Ok(Self { backbone, read })
     }
 
-    /// Resizes and crops a picture now, for whoever does that in other threads than those that hand pictures over. Textures, and what is
-    /// prepared already, stay as they are.
+    /// Resizes and crops a picture now, so that this can happen on another thread than [`Self::submit`]. Textures and
+    /// prepared pictures stay as they are.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier, paths: &[&str]) -> Result<(), resnet_rs::Error> {
@@ -144,8 +147,8 @@ impl<A: FromOutputs> Predictor<A> {
         self.backbone.prepare(picture.into())
     }
 
-    /// Hands a picture over and returns while the GPU works on it. With two batches under way it first waits for the older of them, so that
-    /// whoever submits faster than the GPU answers does not fill its memory.
+    /// Hands a picture over and returns while the GPU works on it. If two batches are under way it first waits for the
+    /// older one, so that fast submissions do not fill the memory.
     ///
     /// ```no_run
     /// # async fn example(net: &resnet_rs::Classifier, frame: resnet_rs::Frame) -> Result<(), resnet_rs::Error> {
@@ -157,12 +160,13 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// A picture without pixels or prepared for a network of another size or crop, a texture that cannot be read, or a device that fails.
+    /// A picture without pixels or prepared for a network of another size or crop, a texture that cannot be read, or a
+    /// device that fails.
     pub fn submit<'p>(&self, picture: impl Into<Picture<'p>>) -> Result<Pending<A>, Error> {
         Ok(self.submit_all([picture])?.map(|mut one| one.swap_remove(0)))
     }
 
-    /// The same for several pictures, as many at a time as [`Self::batch`] says.
+    /// [`Self::submit`] for several pictures, [`Self::batch`] of them at a time.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Features, pictures: [image::RgbImage; 2]) -> Result<(), resnet_rs::Error> {
@@ -174,7 +178,7 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::submit`].
+    /// The errors of [`Self::submit`].
     pub fn submit_all<'p, P: Into<Picture<'p>>>(
         &self,
         pictures: impl IntoIterator<Item = P>,

@@ -1,4 +1,4 @@
-//! Classifying many files: some are decoded and resized while the GPU works on those before.
+//! Classifies many files: the next ones are decoded and resized while the GPU works.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -10,25 +10,26 @@ use rayon::prelude::*;
 use crate::data::decode;
 use crate::{Classifier, Error, Pending, Picture, Prediction};
 
-/// Batches that the GPU has been given at a time.
+/// Batches on the GPU at a time.
 const UNDER_WAY: usize = 2;
 
-/// Pictures that each worker prepares before all wait for the last of them, so that they seldom do. Twice as many are in memory at most, as
-/// large as the network sees them.
+/// Pictures that each worker prepares before it waits for the slowest worker; a larger number makes waits rare. At most
+/// twice this many per worker are in memory, at the size of the network's input.
 const PICTURES_A_WORKER: usize = 4;
 
 /// A batch that the GPU works on.
 struct UnderWay<'p, P> {
     paths: &'p [P],
-    /// What cannot be read, where it stands.
+    /// Errors of the unreadable pictures, by position.
     failures: Vec<Option<Error>>,
-    /// Answers of the others.
+    /// Answers for the readable pictures.
     answers: Pending<Vec<Prediction>>,
 }
 
 impl Classifier {
-    /// Classifies picture files, however many, and tells `each` of them in order. One that cannot be read is an error there, and the rest goes
-    /// on. Ends early with what `each` breaks off with.
+    /// Classifies any number of picture files and calls `each` with every path and its answer, in order. An unreadable
+    /// file is an error in its place and does not stop the others. If `each` breaks, the value that it breaks with is
+    /// returned at once.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
@@ -54,7 +55,7 @@ impl Classifier {
         mut each: impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Error> {
         let prepare = |path: &P| self.prepare(decode(path.as_ref())?);
-        // A pool of rayon's that waits here may have no other worker.
+        // On a thread of rayon's pool, waiting could block its only worker.
         let in_pool = rayon::current_thread_index().is_some();
         let workers = if in_pool { 1 } else { rayon::current_num_threads() };
         let at_once = (PICTURES_A_WORKER * workers).next_multiple_of(self.batch());
@@ -62,7 +63,7 @@ impl Classifier {
         let (first, others) = paths.split_at(self.batch().min(paths.len()));
         let windows = std::iter::once(first).chain(others.chunks(at_once));
         std::thread::scope(|threads| {
-            // As many wait, prepared, as are being prepared meanwhile.
+            // Queues as many prepared pictures as are being prepared at a time.
             let (sender, prepared) = sync_channel(at_once / self.batch());
             threads.spawn(move || {
                 for window in windows {
@@ -102,7 +103,7 @@ impl Classifier {
     }
 }
 
-/// Waits for a batch and tells of its files.
+/// Waits for a batch and calls `each` for its files.
 fn tell<P: AsRef<Path>, B>(
     UnderWay { paths, failures, answers }: UnderWay<'_, P>,
     each: &mut impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,

@@ -1,4 +1,4 @@
-//! What a network costs, part by part, read off its graph. Needs no GPU.
+//! The cost of a network, part by part, computed from its graph. Needs no GPU.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::models::{Config, Error, Input, Mode, Network};
 use crate::train::task::Classify;
 use crate::train::{Step, StepOptions};
 
-/// Pictures as the program feeds them; the memory plan does not depend on the numbers.
+/// Pictures as the program feeds them; the memory plan does not depend on mean and deviation.
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
 /// One part of a network: the stem, a stage, the classifier.
@@ -19,15 +19,15 @@ const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 pub struct Part {
     /// One of [`crate::models::Layers::parts`].
     pub name: &'static str,
-    /// Residual blocks; 0 for what is no stage.
+    /// Residual blocks; 0 if the part is not a stage.
     pub blocks: usize,
     /// Shape of the result: NHWC, or `[N, classes]`.
     pub output: Vec<usize>,
-    /// Learned numbers.
+    /// Number of learned parameters.
     pub params: u64,
     /// Multiply-accumulates of convolutions and linear layers, forward pass, whole batch.
     pub macs: u64,
-    /// Results of all layers of the unfused network, whole batch, channel padding included.
+    /// Bytes of the outputs of all layers of the unfused network, whole batch, with channel padding.
     pub activation_bytes: u64,
 }
 
@@ -38,7 +38,7 @@ pub struct Summary {
     pub params: u64,
     /// Sum over the parts.
     pub macs: u64,
-    /// Two a multiply-accumulate.
+    /// Two per multiply-accumulate.
     pub flops: u64,
     /// Sum over the parts.
     pub activation_bytes: u64,
@@ -91,10 +91,10 @@ fn add_up(network: &Network, parts: &mut [Part]) {
     }
 }
 
-/// The network that answers `batch` pictures: the inference graph, fused, its weights folded while loading.
+/// The fused inference graph for `batch` pictures, with weights that are folded while they are loaded.
 ///
 /// # Errors
-/// As [`Summary::new`].
+/// The errors of [`Summary::new`].
 pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Network, Error> {
     let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
     let outputs = network.output_ids();
@@ -102,11 +102,11 @@ pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Pre
     Ok(network)
 }
 
-/// One training step on `batch` pictures: stochastic gradient descent with Nesterov momentum; with f16, in mixed precision; with
-/// `recompute`, as [`Step::recomputing`] has it.
+/// The graph of one training step on `batch` pictures: stochastic gradient descent with Nesterov momentum; in mixed
+/// precision if `precision` is f16; with recomputation ([`Step::recomputing`]) if `recompute` is set.
 ///
 /// # Errors
-/// As [`Summary::new`].
+/// The errors of [`Summary::new`].
 pub fn training_step(
     config: &Config,
     batch: usize,
@@ -119,19 +119,19 @@ pub fn training_step(
     if recompute { step.recomputing() } else { Ok(step) }
 }
 
-/// Bytes that a session on a GPU of 64 compute units plans for [`inference`], without a tuning.
+/// Bytes that a session plans for [`inference`] on a GPU of 64 compute units, without a tuning.
 ///
 /// # Errors
-/// As [`Summary::new`].
+/// The errors of [`Summary::new`].
 pub fn inference_bytes(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Bytes, Error> {
     let network = inference(config, batch, size, precision)?;
     Ok(Choices::TABLE.plan(network.graph.clone(), &network.output_ids(), Target::TILES)?.bytes)
 }
 
-/// The same for a [`training_step`].
+/// Bytes that a session plans for a [`training_step`] on a GPU of 64 compute units, without a tuning.
 ///
 /// # Errors
-/// As [`Summary::new`].
+/// The errors of [`Summary::new`].
 pub fn training_bytes(
     config: &Config,
     batch: usize,
@@ -150,9 +150,9 @@ mod tests {
     use super::*;
     use crate::models::Preset;
 
-    /// RS-50 at 160 px: timm's parameters, and the GMACs of convolutions and linear layers alone.
+    /// RS-50 at 160 px: timm's number of parameters, and the GMACs of convolutions and linear layers alone.
     #[test]
-    fn parts_add_up_to_the_fact_sheet() {
+    fn parts_add_up_to_timms_parameters() {
         let config = Preset::find("resnet-rs-50").unwrap().config(1000);
         let summary = Summary::new(&config, 1, [160, 160]).unwrap();
         assert_eq!(summary.params, 35_691_912);
@@ -170,7 +170,7 @@ mod tests {
                 ("fc", 0, &[1000]),
             ]
         );
-        // The classifier alone, and the stem's four convolutions with their batch norms.
+        // The classifier, and the stem's four convolutions with their batch norms.
         let params = |i: usize| summary.parts[i].params;
         assert_eq!(params(5), 2048 * 1000 + 1000);
         assert_eq!(params(0), 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64) + 2 * (32 + 32 + 64 + 64));
@@ -189,14 +189,14 @@ mod tests {
         let [full, half] =
             [Precision::F32, Precision::F16].map(|precision| inference_bytes(&config, 4, [32, 32], precision).unwrap());
         let training = training_bytes(&config, 4, [32, 32], Precision::F32, false).unwrap();
-        // Folding makes one bias of batch norm's four vectors, which is small beside the weights; biases stay f32.
+        // Folding replaces batch norm's four vectors by one bias, which is small beside the weights; biases stay f32.
         assert!(full.parameters < training.parameters && full.state == 0, "{full:?}");
         let share = half.parameters as f64 / full.parameters as f64;
         assert!((0.5..0.51).contains(&share), "{share}");
         assert!(training.state >= training.parameters, "{training:?}");
         assert!(training.total() > full.total());
-        // Maps halve as well; pooled features and gates stay f32, a fortieth of them here. So do sums in parts, but a batch
-        // of 1024 fills a GPU without.
+        // Maps halve as well. Pooled features and gates stay f32: a fortieth of the maps here. Partial sums stay f32
+        // too, but a batch of 1024 fills a GPU without splitting sums.
         let [full, half] = [Precision::F32, Precision::F16]
             .map(|precision| inference_bytes(&config, 1024, [32, 32], precision).unwrap().slots as f64);
         let share = half / full;

@@ -1,5 +1,5 @@
-//! Which kernel is the fastest for each convolution of a network, measured on the adapter at hand: what `resnet-rs tune` does, and
-//! nothing else ever does by itself.
+//! Measures which kernel is the fastest for each convolution of a network on an adapter. Only `resnet-rs tune` does
+//! this; nothing tunes by itself.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::gpu::{Gpu, Target};
 use crate::graph::Graph;
 use crate::kernels::{Choices, ConvShape, Method, candidates};
 
-/// Runs of a candidate that are timed: at least so many, then as many as fit the time, at most so many.
+/// Timed runs of a candidate: at least the first number, at most the second, and in between as many as fit the time.
 const FEWEST_RUNS: usize = 3;
 const MOST_RUNS: usize = 30;
 const ENOUGH: Duration = Duration::from_millis(200);
 
-/// What a candidate runs for before its runs are timed.
+/// Time for which a candidate runs before its runs are timed.
 const WARM_UP: Duration = Duration::from_millis(20);
 
 /// A candidate must be this much faster than the default to replace it; less is chance.
@@ -25,7 +25,7 @@ const WORTHWHILE: f64 = 0.97;
 /// A convolution of a network.
 pub struct Layer {
     shape: ConvShape,
-    /// How often the network has it, whatever its epilogue.
+    /// How often the network contains it, with any epilogue.
     count: usize,
     node: NodeBench,
 }
@@ -44,9 +44,9 @@ pub struct Timing {
 pub struct Measured {
     /// Name of the shape.
     pub shape: String,
-    /// How often the network has it.
+    /// How often the network contains it.
     pub count: usize,
-    /// FLOPs, two a multiply-accumulate.
+    /// FLOPs, two per multiply-accumulate.
     pub flops: u64,
     /// The candidates, the default first.
     pub timings: Vec<Timing>,
@@ -54,7 +54,7 @@ pub struct Measured {
     pub best: usize,
 }
 
-/// The convolutions of a network as a target runs them, those of equal shape once, in the order of the network.
+/// The convolutions of a network as a target runs them, one per shape, in the order of the network.
 pub fn layers(network: &Graph, target: Target) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     for node in distinct(network, |_| true) {
@@ -96,7 +96,7 @@ impl Layer {
             let by_host = 1e3 * started.elapsed().as_secs_f64();
             Ok(times.map_or(by_host, |nodes| nodes.iter().map(|node| node.milliseconds).sum()))
         };
-        // The driver may translate the kernel only now, and a GPU that was idle meanwhile takes a while to raise its clock.
+        // The driver may compile the kernel only at its first run, and an idle GPU takes a while to raise its clock.
         run_ms(&mut session)?;
         let started = Instant::now();
         while started.elapsed() < WARM_UP {
@@ -112,14 +112,14 @@ impl Layer {
     }
 }
 
-/// The fastest if that pays, else the default, which comes first.
+/// Index of the fastest if it is [`WORTHWHILE`], else of the default, which comes first.
 fn best(timings: &[Timing]) -> usize {
     let fastest = (0..timings.len()).min_by(|&a, &b| timings[a].ms.total_cmp(&timings[b].ms)).unwrap_or(0);
     if timings[fastest].ms < WORTHWHILE * timings[0].ms { fastest } else { 0 }
 }
 
 impl Measured {
-    /// The choice as a tuning states it, shape and method; `None` for the default.
+    /// The choice for a tuning file, shape and method; `None` for the default.
     pub fn choice(&self) -> Option<(String, String)> {
         (self.best > 0).then(|| (self.shape.clone(), self.timings[self.best].method.clone()))
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
-/// A number of things: `1 picture`, `2 pictures`.
+/// A number with its noun: `1 picture`, `2 pictures`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// The first `most` of some things, and how many more there are: `cat, dog and 3 more`.
+/// Lists the first `most` items and counts the rest: `cat, dog and 3 more`.
 pub(crate) fn listed(things: impl ExactSizeIterator<Item = impl Display>, most: usize) -> String {
     let more = things.len().saturating_sub(most);
     let first: Vec<String> = things.take(most).map(|thing| thing.to_string()).collect();

@@ -1,4 +1,4 @@
-//! `bench` as a user runs it: its file, its report, interruptions, and files that are none of its own.
+//! `bench` as a user runs it: its file, its report, interruptions, and foreign files.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/program.rs"]
@@ -21,7 +21,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// Fails with what the schema says of a file.
+/// Checks a file against the schema.
 fn conforms(path: &Path) -> Result<(), String> {
     let schema = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/bench-1.schema.json"));
     let validator = jsonschema::validator_for(&schema).unwrap();
@@ -30,7 +30,7 @@ fn conforms(path: &Path) -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// What the program itself reads is what the schema describes, and the schema refuses what it should.
+/// The program reads what the schema describes, and the schema refuses invalid files.
 #[test]
 fn the_schema_describes_hand_written_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn files_of_others_are_refused_with_a_reason() {
     }
 }
 
-/// Rows that fit and rows that do not; a suite that ends in between goes on; measurements are never overwritten.
+/// Rows that fit and rows that do not; an interrupted suite is resumed; measurements are never overwritten.
 #[test]
 fn a_suite_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn a_suite_keeps_what_it_has() {
     assert_eq!(again.status.code(), Some(1));
     assert!(said(&again).contains("holds complete measurements"), "{}", said(&again));
 
-    // As a kill after the second row leaves it.
+    // The file as a kill after the second row leaves it.
     let mut cut = whole.clone();
     cut["rows"].as_array_mut().unwrap().truncate(2);
     cut["rows"][1]["runs"] = 12_345.into();

@@ -1,5 +1,5 @@
-//! Data as people have it, through the program: broken pictures, pictures that come and go, classes by name, folders
-//! that move.
+//! Realistic data through the program: broken pictures, pictures that are added and removed, classes by name, moved
+//! folders.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/program.rs"]
@@ -15,7 +15,7 @@ use resnet_rs::weights::StateDict;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Pictures of one colour a class, with some noise.
+/// Writes a picture in its class's colour, with some noise.
 fn put(path: &Path, class: usize, number: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut noise = (class * 1000 + number) as u32;
@@ -27,7 +27,7 @@ fn put(path: &Path, class: usize, number: usize) {
     picture.save(path).unwrap();
 }
 
-/// A folder of pictures of these classes, 20 of each to train on and 8 to validate with.
+/// Makes a folder of pictures in these classes, 20 training and 8 validation pictures each.
 fn folder(at: &Path, classes: &[&str]) {
     for (split, count, first) in [("train", 20, 0), ("val", 8, 500)] {
         for (label, class) in classes.iter().enumerate() {
@@ -101,7 +101,8 @@ fn a_broken_picture_never_ends_a_run() {
     succeed(&train("unchecked", "").replace("0.1", "1"));
     assert!(p.weights("whole") == p.weights("unchecked"), "the bits depend on the files alone");
 
-    // What the message asks for: one is removed, one is mended to what it was not. The run goes on, and says so.
+    // Follows the message: one picture is removed, another replaced by a different one. The run is resumed with a note
+    // on that.
     succeed(&train("removed", "--max-steps 7"));
     fs::remove_file(p.path("pets/train/cat/003.png")).unwrap();
     let resumed = said(&succeed(&p.line("train --resume @removed")));
@@ -119,7 +120,7 @@ fn a_broken_picture_never_ends_a_run() {
     assert!(resumed.contains("goes on without 1 new training picture"), "{resumed}");
     assert!(resumed.contains("validation pictures since the run began: 1 of 16 gone, 1 new"), "{resumed}");
     assert!(!p.path("mended/broken.json").exists(), "nothing is broken any more");
-    // It began with 39 pictures.
+    // The run began with 39 pictures.
     assert_eq!(losses(&p.path("mended")).len(), 16);
 
     for number in 0..20 {
@@ -150,7 +151,7 @@ fn evaluation_gives_the_figures_of_what_can_be_read() {
     assert_eq!((&others["images"], &others["broken"][0]["picture"]), (&15.into(), &"cat/003.png".into()));
     assert!((others["loss"].as_f64().unwrap() - whole["loss"].as_f64().unwrap()).abs() < 0.1, "{others} {whole}");
 
-    // The validation pictures alone are enough, wherever they lie.
+    // The validation pictures alone suffice, also without a split's folder.
     fs::remove_file(p.path("pets/val/cat/003.png")).unwrap();
     fs::remove_dir_all(p.path("pets/train")).unwrap();
     let alone = json(&p.line(eval.trim_end_matches(" --json")));
@@ -195,7 +196,7 @@ fn classes_are_compared_by_name() {
         other.contains("the network does not know the data's classes lynx, wolf; its own are cat, dog, owl"),
         "{other}"
     );
-    // A part of the classes.
+    // A subset of the classes.
     for class in ["cat", "owl"] {
         fs::remove_dir_all(p.path(&format!("pets/val/{class}"))).unwrap();
     }
@@ -203,7 +204,7 @@ fn classes_are_compared_by_name() {
     let [of_dogs, reversed] = ["run/last.safetensors", "reversed.safetensors"].map(|weights| eval("dogs", weights));
     assert_eq!((&of_dogs["images"], &of_dogs["top1"]), (&8.into(), &reversed["top1"]));
 
-    // A classifier is kept for the same things alone. Nothing is learnt in a step at such a rate.
+    // A classifier is only kept for the same classes. A step at this learning rate learns nothing.
     let begin = |data: &str, weights: &str, out: &str| {
         let line = format!(
             "train --data folder:@{data} --init @{weights} --out @{out} --batch 8 --res 24 --max-steps 1 --lr 1e-30"
@@ -242,7 +243,7 @@ fn a_run_does_not_start_from_a_network_that_only_looks_alike() {
     assert!(refused.contains("resnetblur50"), "{refused}");
 }
 
-/// Numbers used to be sorted as words: a run that began so goes on with the numbers that its classes had.
+/// Older versions sorted numbers as words: a run that began with one keeps the numbering of its classes.
 #[test]
 fn a_run_keeps_the_numbers_of_its_classes() {
     let p = Place::new();
@@ -267,7 +268,7 @@ fn a_run_keeps_the_numbers_of_its_classes() {
     assert!(p.weights("whole") != p.weights("cut"));
 }
 
-/// Programs that kept no lists of names saw fewer kinds of files, and none further down.
+/// Versions without lists of names found fewer kinds of files, and none in subfolders.
 #[test]
 fn a_run_of_an_older_program_keeps_its_pictures() {
     let p = Place::new();
@@ -292,7 +293,7 @@ fn a_run_of_an_older_program_keeps_its_pictures() {
     assert!(refused.contains("began with 42 training pictures and there are 42 now"), "{refused}");
 }
 
-/// Digits are no clothes, though there are ten of either.
+/// Digits are not clothes, though both have ten classes.
 #[test]
 fn numbers_do_not_pass_for_names() {
     let p = Place::new();
@@ -334,7 +335,7 @@ fn a_limit_holds_until_it_is_reached() {
     assert_eq!(losses(&p.path("short")).len(), 15, "so it is with minutes");
 }
 
-/// Relative paths count from where the run began; `--data` says where the pictures are now.
+/// Relative paths are resolved where the run began; `--data` names the pictures' new location.
 #[test]
 fn a_run_goes_on_wherever_its_data_is() {
     let p = Place::new();
@@ -352,7 +353,7 @@ fn a_run_goes_on_wherever_its_data_is() {
     // Run and data have moved together.
     fs::rename(p.path("here"), p.path("moved")).unwrap();
     run_in("there", "train --resume @moved/run --max-steps 7");
-    // The data alone has moved.
+    // Only the data has moved.
     fs::rename(p.path("moved/pets"), p.path("there/animals")).unwrap();
     let lost = p.refused("train --resume @moved/run");
     assert!(lost.contains("pets was meant") && lost.contains("--data"), "{lost}");
@@ -374,7 +375,7 @@ fn what_a_batch_leaves_out_is_said() {
     assert!(told.contains("--batch 20 leaves out none"), "{told}");
 }
 
-/// A mirrored digit is none.
+/// A mirrored digit is not a digit.
 #[test]
 fn digits_are_not_mirrored_unless_asked_for() {
     let p = Place::new();

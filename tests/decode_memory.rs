@@ -1,4 +1,4 @@
-//! The memory that decoding a picture takes: at most 256 MiB and 20 times the file, or the picture is refused.
+//! Memory for decoding a picture: at most 256 MiB plus 20 times the file's size, or the picture is refused.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Cursor;
@@ -16,7 +16,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// EXIF data that turn a picture by a quarter: a little-endian TIFF of one entry, the orientation.
 const QUARTER_TURN: &[u8] = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
 
-/// A black picture as a file of one format.
+/// A black picture as a file of this format.
 fn encoded(format: ImageFormat, colours: ExtendedColorType, side: u32, turned: bool) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     let pixels = vec![0; usize::from(colours.bits_per_pixel() / 8) * (side * side) as usize];
@@ -35,7 +35,7 @@ fn encoded(format: ImageFormat, colours: ExtendedColorType, side: u32, turned: b
     file.into_inner()
 }
 
-/// A WebP of one pixel, and in it lossy pixels whose own head says that they are 16,383 x 16,383.
+/// A WebP of one pixel that contains lossy pixels whose own header announces 16,383 x 16,383.
 fn webp_of_two_sizes() -> Vec<u8> {
     let chunk = |name: &[u8; 4], content: &[u8]| [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
     let lossy = [&[0x10, 0, 0, 0x9D, 0x01, 0x2A, 0xFF, 0x3F, 0xFF, 0x3F][..], &[0; 30]].concat();

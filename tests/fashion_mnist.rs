@@ -1,8 +1,8 @@
-//! An epoch of Fashion-MNIST through the command line, against PyTorch's from the same weights.
+//! An epoch of Fashion-MNIST on the command line, compared with PyTorch's from the same weights.
 //!
 //! Training is chaotic: four runs of PyTorch that differ by rounding alone spread by 0.025 in the mean absolute
 //! difference of their losses, 0.004 in the mean, 0.019 smoothed over 50 steps and 0.007 in accuracy. So the curve is
-//! compared, not the steps, and the tolerances are somewhat more than that spread.
+//! compared, not the steps, and the tolerances are somewhat larger than that spread.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, reason = "other tests use the rest of it")]
@@ -77,8 +77,8 @@ fn an_epoch_follows_pytorch() {
     half_precision_answers_alike(&run.join("last.safetensors"));
 }
 
-/// Five hundred of the test pictures: in f16 each has the class that it has in f32, and no probability is another by a hundredth. The weights take half
-/// the memory, but for their vectors.
+/// Five hundred of the test pictures: f16 gives each the same class as f32, and no probability differs by 0.01. The
+/// weights take half the memory, except vectors.
 fn half_precision_answers_alike(weights: &Path) {
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let pictures = Dataset::open(&format!("idx:{DATA}")).unwrap().val;

@@ -1,4 +1,4 @@
-//! What fails on purpose: memory that runs out at every point of the preparation, and a device that is lost.
+//! Provoked failures: memory that runs out at every point of the preparation, and a lost device.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -22,7 +22,8 @@ fn session(gpu: &Gpu) -> Result<(Session, Step), exec::Error> {
     Ok((Session::new(&store, step.graph.clone(), &[step.loss[0].port.id], &SessionOptions::default())?, step))
 }
 
-/// The limit grows until the session fits: each attempt before fails with the bytes in its message and frees all it took.
+/// The limit grows until the session fits. Each earlier attempt fails with the bytes in its message and frees all its
+/// memory.
 #[test]
 fn memory_that_runs_out_is_reported_and_freed() {
     let (mut limit, mut failures) = (64 << 10, 0);
@@ -42,7 +43,7 @@ fn memory_that_runs_out_is_reported_and_freed() {
     assert!(failures > 10, "the limit fell on parameters, momenta and slots, {failures} times in all");
 }
 
-/// Gives the device up at its fifth step.
+/// Destroys the device at its fifth step.
 struct Saboteur<'a> {
     gpu: &'a Gpu,
     steps: AtomicU32,
@@ -61,7 +62,7 @@ struct Nobody;
 
 impl Observer for Nobody {}
 
-/// The run opens the device again, goes on from its checkpoint, and ends in the same bits.
+/// The run opens the device again, continues from its checkpoint, and ends in the same bits.
 #[test]
 fn a_run_outlives_its_device() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The library as an application uses it: answers through every form of the front door, and what happens when something fails.
+//! The library as an application uses it: answers through every form of the front door, and failures.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -39,7 +39,7 @@ fn classifier(gpu: &Gpu, card: &ModelCard, batch: usize) -> Classifier {
     Classifier::new(gpu, &weights::network(card), &options(batch)).unwrap()
 }
 
-/// Waits for what must happen soon.
+/// Waits for something that must happen soon.
 fn soon(what: &str, happened: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !happened() {
@@ -48,7 +48,7 @@ fn soon(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// A picture of colours that a seed chooses.
+/// A picture in colours derived from a seed.
 fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
     let bytes = synth::value("picture", (3 * width * height) as usize, seed);
     RgbImage::from_raw(width, height, bytes.iter().map(|v| (127.5 * (v + 1.0)) as u8).collect()).unwrap()
@@ -62,7 +62,7 @@ fn same(what: &str, got: &[f32], want: &[f32]) {
     assert_close(what, &widen(got), want, TOLERANCE);
 }
 
-/// Of several shapes one after another, as timm's model is asked.
+/// Logits of several shapes one after another, as from timm's model.
 #[test]
 fn golden_logits() {
     adapters::on_each(|gpu| {
@@ -77,7 +77,8 @@ fn golden_logits() {
     });
 }
 
-/// Handed over without waiting, in batches, awaited, polled, by several threads at once: each picture has one answer.
+/// Pictures submitted without waiting, in batches, awaited, polled, by several threads at once: each has the same
+/// answer.
 #[test]
 fn every_form_gives_the_same_answers() {
     adapters::on_each(|gpu| {
@@ -101,7 +102,7 @@ fn every_form_gives_the_same_answers() {
         });
         check("polled", &polled.collect::<Vec<_>>());
 
-        // The first is abandoned, the second awaited before the third has begun to.
+        // The first answer is dropped, the second awaited before the third.
         drop(one.submit(&pictures[4]).unwrap());
         let later: Vec<_> = pictures.iter().map(|p| one.submit(p).unwrap()).collect();
         let awaited = later.into_iter().map(|pending| pollster::block_on(pending).unwrap());
@@ -120,7 +121,7 @@ fn every_form_gives_the_same_answers() {
     });
 }
 
-/// The five maps are those of the reference, before fusion.
+/// The five maps equal those of the reference before fusion.
 #[test]
 fn features_are_the_last_maps_of_each_stride() {
     let efficient = ModelCard::for_preset_of(Preset::find("tf_efficientnet_b0").unwrap().config(10));
@@ -212,7 +213,7 @@ fn a_card_that_says_what_cannot_be_is_refused() {
     });
 }
 
-/// Workers of a pool wait for each other's work, and a network is made for each new shape meanwhile.
+/// Workers of a pool wait for each other's work, while a network is made for each new shape.
 #[test]
 fn a_pool_of_threads_may_share_a_classifier() {
     adapters::on_fastest(|gpu| {
@@ -230,14 +231,14 @@ fn a_pool_of_threads_may_share_a_classifier() {
     });
 }
 
-/// With all workers, then in a pool of one, for which there are more pictures than are ever ahead.
+/// With all workers, and then in a pool of one, with more pictures than are ever decoded ahead.
 #[test]
 fn a_stream_of_files_ends_in_every_way() {
     stream_files();
     rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(stream_files);
 }
 
-/// Some files are none; whoever listens has had enough; the device goes.
+/// Some files are not pictures; the callback breaks; the device is lost.
 fn stream_files() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = (0..20).map(|i| folder.path().join(format!("{i:02}.png"))).collect();
@@ -279,7 +280,7 @@ fn stream_files() {
     assert!(lost.unwrap_err().to_string().contains("was lost"));
 }
 
-/// What is on its way fails with the reason, and so does what comes after. A new device works.
+/// Pending answers fail with the reason, and so do later calls. A new device works.
 #[test]
 fn a_lost_device_is_an_error_and_a_new_one_works() {
     for adapter in adapters() {
@@ -295,7 +296,7 @@ fn a_lost_device_is_an_error_and_a_new_one_works() {
             assert!(lost || result.is_ok(), "{:?}", result.err());
             lost
         };
-        // What was done before the loss may still arrive.
+        // Answers that were finished before the loss may still arrive.
         lost(pollster::block_on(awaited));
         soon("an answer, or the loss", || waited.is_ready());
         lost(waited.wait());

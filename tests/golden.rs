@@ -1,4 +1,4 @@
-//! The reference against PyTorch and timm: whole networks, whole training steps.
+//! Compares the reference with PyTorch and timm: whole networks, whole training steps.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ use resnet_rs::reference::{Values, run};
 use resnet_rs::train::task::{Classify, Task};
 use resnet_rs::weights::timm;
 
-/// f64 on both sides; f32 only in the files, and in constants such as 0.1, which PyTorch holds in f64.
+/// Both sides compute in f64. The files hold f32, and so do this crate's constants such as 0.1, which PyTorch holds in
+/// f64.
 const TOLERANCE: f64 = 1e-5;
 
 const TRAINING: Mode = Mode::Training { frozen: 0 };
@@ -27,7 +28,7 @@ fn widen(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
 }
 
-/// The synthetic parameters and running statistics; momenta start at zero.
+/// The synthetic parameters and running statistics, and zero momenta.
 fn weights(graph: &Graph) -> Values {
     weights_with(graph, BRANCH_GAMMA)
 }
@@ -120,7 +121,7 @@ fn efficientnet_tensors_are_those_of_timm() {
     assert_eq!(ours, want);
 }
 
-/// 75 pixels: odd maps in every stage, so the shortcut's pool cuts its last window short.
+/// 75 pixels: odd maps in every stage, so the last window of the shortcut's pool is clipped.
 #[test]
 fn logits_of_odd_pictures() {
     infer(50, 75);
@@ -198,7 +199,7 @@ fn gradients_of_resnet_rs_50() {
     assert_eq!(norms.len(), expected.len());
 }
 
-/// Ten steps of SGD as PyTorch takes them, then evaluation with the running statistics.
+/// Ten steps of SGD as in PyTorch, then evaluation with the running statistics.
 fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     let want = load(case);
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();

@@ -1,4 +1,5 @@
-//! The GPU against PyTorch and timm: whole networks, whole training steps; where nothing else is said, on every adapter.
+//! Compares the GPU with PyTorch and timm: whole networks, whole training steps; on every adapter unless stated
+//! otherwise.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -25,20 +26,20 @@ use resnet_rs::{InferenceOptions, Precision};
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;
 
-/// Pictures that gradients may be tried with, the golden ones first.
+/// Number of pictures with which gradients may be tried, the golden ones first.
 const NEARBY: u32 = 8;
 
-/// Holds gradients through ReLUs against PyTorch's. A pre-activation within rounding of zero may take the other side of its ReLU in f32 than
-/// in f64, which moves whole gradients by far more than rounding does. So where `check` fails on the golden pictures it is
-/// repeated on others that differ from them by rounding alone: what is right but for rounding meets its tolerances on one of
-/// them, what is off by more than a kink explains on none.
+/// Compares gradients through ReLUs with PyTorch's. A pre-activation within rounding of zero may lie on the other side
+/// of its ReLU in f32 than in f64, which changes whole gradients by far more than rounding does. So if `check` fails on
+/// the golden pictures it is repeated on pictures that differ from them by rounding alone: gradients that are correct
+/// but for rounding meet the tolerances on one of them; gradients with a larger error meet them on none.
 fn through_kinks(check: impl Fn(u32) -> Result<(), String>) {
     let off = (0..NEARBY).map_while(|nearby| check(nearby).err());
     let off: Vec<String> = off.inspect(|off| eprintln!("{off}")).collect();
     assert!(off.len() < NEARBY as usize, "off on all nearby pictures as well:\n{}", off.join("\n"));
 }
 
-/// The golden pictures, or some that are off by up to eight roundings.
+/// The golden pictures, or pictures that differ from them by up to eight roundings.
 fn pictures(name: &str, shape: [usize; 4], nearby: u32) -> Vec<f32> {
     let golden = synth::images(name, shape, SEED);
     let noise = synth::value(name, golden.len(), SEED + nearby);
@@ -120,7 +121,8 @@ fn the_deepest_with_both_families() {
     adapters::on_each(|gpu| infer(gpu, 420, 64));
 }
 
-/// What they add to the others is a graph of their own, which needs one adapter; kernels are held against the reference on each.
+/// These depths only add other graphs, for which one adapter suffices; kernels are compared with the reference on every
+/// adapter.
 #[test]
 fn every_depth_between() {
     adapters::on_fastest(|gpu| {
@@ -132,9 +134,9 @@ fn every_depth_between() {
 
 /// Logits with maps and weights in f16, through the front door.
 ///
-/// A convolution rounds twice, its weights and its result. The error of a number is at most 2^-11 of it, in the root mean
-/// square below 2^-12. The roundings go either way and pass through the rest of the network as the signal does, so they
-/// add up like a random walk of two steps a convolution.
+/// A convolution rounds twice: its weights and its result. The relative error of a number is at most 2^-11, and below
+/// 2^-12 in the root mean square. The roundings go either way and pass through the rest of the network like the signal,
+/// so they add up like a random walk of two steps per convolution.
 fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
     let want = load(&format!("infer_rs{depth}_{size}"));
     let config = Preset::find(&format!("resnetrs{depth}")).unwrap().config(1000);
@@ -169,7 +171,7 @@ fn every_depth_in_half_precision() {
 
 const SMOOTHED: Classify = Classify { label_smoothing: 0.1, mixed: false };
 
-/// One training step's graph whose gradients stay readable, instead of being consumed by an optimiser.
+/// The graph of one training step with readable gradients, without an optimiser that consumes them.
 fn gradients(
     gpu: &Gpu,
     config: &Config,
@@ -252,8 +254,8 @@ fn gradients_of_resnet_rs_50() {
         for name in ["conv1.0.weight", "layer3.2.se.fc1.bias", "fc.bias"] {
             let (shape, got) = read(name);
             let error = distance(&got, &synth::from_torch(&shape, &want[&format!("{name}.grad")]));
-            // Among so many ReLUs some are always on another side than in f64, and with 16 values a channel in the last stage each moves
-            // a whole gradient tensor; the f64 reference meets 1e-5 here.
+            // With so many ReLUs some are always on another side than in f64, and with 16 values per channel in the
+            // last stage each of these changes a whole gradient tensor. The f64 reference meets 1e-5 here.
             if error > 5e-3 {
                 return Err(format!("{name}: relative error {error:e}"));
             }
@@ -273,7 +275,7 @@ fn gradients_of_resnet_rs_50() {
     adapters::on_each(|gpu| through_kinks(|nearby| check(gpu, nearby)));
 }
 
-/// Ten optimiser steps as PyTorch takes them; then the losses, some weights, and logits by running statistics.
+/// Ten optimiser steps as in PyTorch; then the losses, some weights, and logits with running statistics.
 fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
     let want = load(case);
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);

@@ -1,4 +1,4 @@
-//! Weights from the Hugging Face hub, held against a hub on this machine that fails in every way that a hub can.
+//! Weights from the Hugging Face hub, tested with a local hub that fails in every way that a hub can.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/program.rs"]
@@ -53,12 +53,12 @@ impl Fixture {
         fetch(name, &HubOptions { cache: Some(&cache), ..options })
     }
 
-    /// For hubs that are silent.
+    /// Fetches with little patience, for hubs that do not answer.
     fn fetch_impatiently(&self) -> Result<TrainedNetwork, Error> {
         self.fetch_with("acme/small", |options| options.patience = Duration::from_millis(500))
     }
 
-    /// Fetches what must fail with a message that holds `expected`.
+    /// Asserts that fetching fails with a message that contains `expected`.
     fn refuses(&self, name: &str, expected: &str) -> Error {
         let error = self.fetch(name).unwrap_err();
         assert!(error.to_string().contains(expected), "{name}: no word of {expected} in: {error}");
@@ -76,7 +76,7 @@ impl Fixture {
         self.cache().join("models--acme--small/snapshots").join(COMMIT)
     }
 
-    /// Nothing counts as cached.
+    /// Asserts that nothing counts as cached.
     fn assert_not_cached(&self) {
         assert!(!self.snapshot().join("model.safetensors").exists());
         assert!(!self.cache().join("models--acme--small/refs/main").exists());
@@ -87,7 +87,7 @@ fn preset(name: &str, classes: usize) -> Config {
     Preset::find(name).unwrap().config(classes)
 }
 
-/// Synthetic weights, without the card.
+/// Synthetic weights without the card.
 fn weights(config: &Config) -> StateDict {
     let graph = Network::build(config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
     let tensors = graph.persistent().map(|id| graph.tensor(id)).map(|tensor| {
@@ -110,7 +110,7 @@ fn small(card: &ModelCard) -> Vec<u8> {
     bytes(&StateDict { metadata: card.to_metadata(), ..weights(&card.config) })
 }
 
-/// A file as timm has it, and its description.
+/// A file in timm's form, with its description.
 fn timms(model: &str, classes: usize, config: &serde_json::Value) -> Fixture {
     Fixture::of(bytes(&weights(&preset(model, classes))), Some(&config.to_string()))
 }
@@ -136,16 +136,16 @@ fn what_is_fetched_is_cached_as_other_clients_cache_it() {
     assert_eq!(fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
     assert_eq!(fs::read_to_string(f.snapshot().join("config.json")).unwrap(), "{}");
 
-    // The hub alone sees the token, and not the store of large files.
+    // Only the hub sees the token, not the store of large files.
     for request in f.hub.requests() {
         assert_eq!(request.authorization.is_none(), request.path.starts_with("/cdn/"), "{request:?}");
     }
 
-    // A second call asks what is the newest, and downloads nothing.
+    // A second call asks for the newest commit, and downloads nothing.
     f.fetch("acme/small").unwrap();
     let asked: Vec<_> = f.hub.requests().into_iter().map(|request| request.method).collect();
     assert_eq!(asked, ["HEAD"]);
-    // A commit is what it is.
+    // A commit does not change.
     f.fetch(&format!("acme/small@{COMMIT}")).unwrap();
     assert_eq!(f.hub.requests().len(), 0);
     // Another branch of the same commit needs no bytes.
@@ -184,7 +184,7 @@ fn hubs_that_fail() {
     }
     assert!(f.blobs().is_empty());
 
-    // Nobody listens there.
+    // No server listens there.
     let error = f.fetch_with("acme/small", |options| options.endpoint = Some("http://127.0.0.1:1")).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
 }
@@ -224,7 +224,7 @@ fn broken_downloads_go_on_where_they_stopped() {
     assert_eq!(ranges, [Some("bytes=40000-".to_owned()), Some("bytes=41000-".to_owned())]);
     assert_eq!(found.card, ModelCard::for_preset_of(preset("small", 10)));
 
-    // Where the store has no ranges, the file starts anew.
+    // If the store does not support ranges, the download starts anew.
     let f = Fixture::new(None);
     f.hub.set(Fault::Cut(40_000));
     f.refuses("acme/small", "ended at 40000 of");
@@ -239,13 +239,13 @@ fn two_at_once_share_a_download() {
     let (mut requests, since) = (Vec::new(), Instant::now());
     thread::scope(|scope| {
         let both = [(); 2].map(|()| scope.spawn(|| f.fetch("acme/small").unwrap().path));
-        // Both ask for two files, and one downloads, from where the hub sends it.
+        // Both calls ask for two files, and one downloads from the redirected address.
         while requests.len() < 6 {
             assert!(since.elapsed() < Duration::from_secs(20), "{requests:?}");
             thread::sleep(Duration::from_millis(10));
             requests.extend(f.hub.requests());
         }
-        // By now the other has come to the lock, or soon will: it has nobody else to ask.
+        // By now the other call waits at the lock, or soon will: it has no more requests to make.
         thread::sleep(Duration::from_millis(200));
         f.hub.set(Fault::None);
         let paths = both.map(|fetch| fetch.join().unwrap());
@@ -311,12 +311,12 @@ fn cached_weights_need_no_hub() {
     }
     let unreachable = f.fetch_with("acme/small", |options| options.endpoint = Some("http://127.0.0.1:1"));
     assert_eq!(unreachable.unwrap().path, fetched.path);
-    // That a repository is gone is an answer.
+    // A missing repository is an answer, not an outage.
     f.hub.set(Fault::Status(404));
     f.refuses("acme/small", "does not exist");
 }
 
-/// As in a container whose file system is read-only.
+/// As in a container with a read-only file system.
 #[test]
 fn what_is_cached_is_not_written_again() {
     let f = Fixture::new(Some("{}"));
@@ -328,7 +328,7 @@ fn what_is_cached_is_not_written_again() {
     assert_eq!(fs::metadata(&noted).unwrap().modified().unwrap(), past);
 }
 
-/// A newer commit cannot be cached where nobody may write, /sys here, even for root.
+/// A newer commit cannot be cached in a folder without write access, here /sys, which refuses even root.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_brought_up_to_date_serves_as_it_is() {
@@ -385,9 +385,13 @@ fn the_description_completes_the_card() {
     assert_eq!(expected.classes[281], "tabby");
     assert_eq!(card, ModelCard { res: 288, crop_pct: 0.95, mean, std, ..expected });
 
-    let named = json!({ "architecture": "small", "label_names": ["cat", "dog"], "pretrained_cfg": { "label_names": ["a", "b"] } });
+    let named = json!({
+        "architecture": "small",
+        "label_names": ["cat", "dog"],
+        "pretrained_cfg": { "label_names": ["a", "b"] },
+    });
     assert_eq!(timms("small", 2, &named).fetch("acme/small").unwrap().card.classes, ["cat", "dog"]);
-    // The weights' own card knows better.
+    // The weights' own card takes precedence.
     let f = Fixture::new(Some(r#"{"num_classes": 5, "pretrained_cfg": {"crop_pct": 0.5}}"#));
     assert_eq!(f.fetch("acme/small").unwrap().card.crop_pct, 1.0);
 }
@@ -416,7 +420,7 @@ fn descriptions_that_cannot_be() {
     b0("tf_efficientnet_b1").refuses("acme/small", "those of another network");
 }
 
-/// The program with a cache of its own.
+/// Runs the program with a separate cache.
 fn run(f: &Fixture, line: &str, environment: &[(&str, &str)]) -> std::process::Output {
     let mut command = program(&words(line));
     command.env("HF_ENDPOINT", f.hub.url()).env("HF_HOME", f.folder.path()).env_remove("HF_HUB_CACHE");
@@ -441,7 +445,7 @@ fn the_program_takes_names_for_files() {
     let file = f.snapshot().join("model.safetensors");
     assert_eq!(succeed(&format!("{predict} {}", file.display()), &[]).stdout, fetched);
     assert_eq!(succeed(&format!("{predict} hf:acme/small@{COMMIT}"), &[("HF_HUB_OFFLINE", "1")]).stdout, fetched);
-    // Dead, but cached: a warning, the same answer.
+    // A dead hub with cached weights: a warning and the same answer.
     let silent = succeed(&format!("{predict} hf:acme/small"), &[("HF_ENDPOINT", "http://127.0.0.1:1")]);
     assert!(silent.stdout == fetched && said(&silent).contains("warning: cannot reach"), "{}", said(&silent));
 

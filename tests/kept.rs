@@ -1,5 +1,5 @@
-//! What is kept from one process to the next: a tuning chooses among kernels that are all right, a pipeline cache saves time and
-//! changes nothing, and no file in either's place does harm.
+//! Files kept from one process to the next: a tuning chooses among kernels that are all correct, a pipeline cache saves
+//! time and changes nothing, and no damaged file in their place does harm.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -33,7 +33,8 @@ fn every_candidate_of_every_convolution_is_right() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tuning.toml");
         let methods = |case: &Case| shape(case, gpu).map_or(vec![], |shape| candidates(gpu.target(), &shape));
-        // One case a shape: that epilogues are right does not depend on the method, and each is a kernel of its own.
+        // One case per shape: the correctness of epilogues does not depend on the method, and each is a separate
+        // kernel.
         let mut seen = HashSet::new();
         let convolutions =
             cases::standard().into_iter().filter(|case| shape(case, gpu).is_some_and(|s| seen.insert(s)));
@@ -88,7 +89,7 @@ fn a_pipeline_cache_changes_nothing_whatever_its_file_holds() {
     });
 }
 
-/// What a user does, with a cache folder of its own.
+/// As a user would tune, with a separate cache folder.
 #[test]
 fn a_tuning_is_used_until_it_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +99,7 @@ fn a_tuning_is_used_until_it_is_set_aside() {
         assert_eq!(output.status.code(), Some(0), "{line}: {}", said(&output));
         output
     };
-    // Where the user's cache folder is on this system is for the program to know.
+    // The program knows this system's cache folder.
     let stdout = in_folder("tune --models small --batch 2 --json").stdout;
     let answer: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
     let file = answer["file"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Every kernel of both families against the reference, on every adapter.
+//! Compares every kernel of both families with the reference, on every adapter.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -20,14 +20,14 @@ fn hold(gpu: &Gpu, cases: &[Case]) {
     assert!(off.is_empty(), "off by more than is allowed on {}:\n{}", gpu.name(), off.join("\n"));
 }
 
-/// In one go, since a device keeps what it has compiled, and that takes most of the time.
+/// In one test, since a device keeps its compiled kernels, and compiling takes most of the time.
 #[test]
 fn standard_and_random_cases() {
     let cases: Vec<Case> = cases::standard().into_iter().chain((0..20).flat_map(cases::random)).collect();
     adapters::on_each(|gpu| hold(gpu, &cases));
 }
 
-/// Adapters that have 16-bit floats read them packed, too, as those without do.
+/// Adapters with 16-bit floats also read them packed, like adapters without.
 #[test]
 fn packed_half_cases() {
     let is_half = |case: &Case| case.graph.tensors().iter().any(|t| t.spec.dtype == DType::F16);

@@ -22,8 +22,8 @@ fn training_step(model: &str, batch: usize, res: usize) -> Step {
     Step::build(&config, batch, [res; 2], PIXELS, &Classify::default(), &StepOptions::default()).unwrap()
 }
 
-/// Plans a graph, checks that no node finds what it writes in a slot with anything else that it touches, and returns how much
-/// larger the slots are than what lives in them at once.
+/// Plans a graph, checks that no node writes to a slot that it also reads, or twice to one slot, and returns how much
+/// larger the slots are than the tensors that live at the same time.
 fn overhead(graph: &Graph, output: TensorId) -> f64 {
     let plan = kernels::plan(graph, &[output], Target::TILES);
     let slot = |t: &TensorId| match plan.home(*t) {
@@ -69,7 +69,7 @@ fn recomputing_takes_a_third_of_the_memory() {
     }
 }
 
-/// A frozen part keeps nothing but its result, which nothing rebuilds.
+/// A frozen part keeps only its result, which is never recomputed.
 #[test]
 fn recomputing_leaves_frozen_parts_alone() {
     let config = Preset::find("resnet-rs-50").unwrap().config(1000);
@@ -117,7 +117,7 @@ fn train(gpu: &Gpu, step: Step) -> Vec<Vec<u32>> {
     results
 }
 
-/// With everything that could go wrong twice: running statistics, dropout, stochastic depth, pooled shortcuts.
+/// With everything that recomputation could get wrong: running statistics, dropout, stochastic depth, pooled shortcuts.
 #[test]
 fn recomputing_changes_no_bit() {
     let resnet = ResNet { zero_init_last: false, ..ResNet::rs([1, 2, 1, 1], 0.25) };
@@ -133,8 +133,8 @@ fn recomputing_changes_no_bit() {
     }
 }
 
-/// At the end of a block two wide maps and a narrow one live; the narrow ones before it do not always find a gap. At batch 1
-/// the scratch memory of a sum's splits is as large as maps, and may lie beside none of its node's.
+/// At the end of a block two wide maps and a narrow one live; earlier narrow ones do not always fit a gap. At batch 1
+/// the scratch memory of split sums is as large as maps, and must not share a slot with its node's tensors.
 #[test]
 fn slots_of_inference() {
     for (model, batch, res, limit) in

@@ -1,4 +1,4 @@
-//! Mixed precision: half the memory, nearly the same gradients, and steps that overflow are left out.
+//! Mixed precision: half the memory, nearly the same gradients, and overflowing steps are skipped.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -19,8 +19,8 @@ const BATCH: usize = 8;
 const SEED: u32 = 23;
 const LABELS: [u32; BATCH] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-/// Smooth, so that rounding moves gradients by as little, and not from one side of a ReLU's kink to the other; and with every
-/// branch awake.
+/// A smooth activation, so that rounding changes gradients as little and moves nothing across the kink of a ReLU; and
+/// every branch is active.
 fn config() -> Config {
     let smooth = ResNet { activation: ActivationChoice::Silu, zero_init_last: false, ..ResNet::rs([1, 1, 1, 1], 0.25) };
     Config::new(smooth, 10)
@@ -31,7 +31,7 @@ fn step(precision: Precision, when: When) -> Step {
     Step::build(&config(), BATCH, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap()
 }
 
-/// A step with weights that are the same for all.
+/// A step with fixed initial weights.
 struct Running {
     store: ParameterStore,
     session: Session,
@@ -48,7 +48,7 @@ impl Running {
         Self { store, session, norm }
     }
 
-    /// One step; returns the norm of the gradients where it is known.
+    /// Runs one step; returns the norm of the gradients if it is known.
     fn run(&mut self) -> Option<f32> {
         let pictures = synth::images("input", [BATCH, 3, 32, 32], SEED);
         let feeds = [
@@ -100,10 +100,10 @@ fn activations_take_little_more_than_half() {
     }
 }
 
-/// Each map is rounded to 11 bits on its way there, its gradient on its way back, with an error of 2^-12 / sqrt(3) of it in the mean
-/// square. The errors of some 40 maps add up like steps of a random walk: sqrt(2 * 40) * 2^-12 / sqrt(3) is 0.13 %. The gates'
-/// inner ReLUs have a kink: a share of about that error of their numbers changes sides, and a gradient of which a share e is
-/// missing is off by sqrt(e).
+/// Each map is rounded to 11 bits in the forward pass and its gradient in the backward pass, with a relative error of
+/// 2^-12 / sqrt(3) in the root mean square. The errors of some 40 maps add up like steps of a random walk: sqrt(2 * 40)
+/// * 2^-12 / sqrt(3) is 0.13 %. The gates' inner ReLUs have a kink: about that share of their values changes sides, and
+///   a gradient that lacks a share e of its terms has an error of sqrt(e).
 #[test]
 fn gradients_are_those_of_full_precision_but_for_rounding() {
     adapters::on_each(|gpu| {
@@ -112,7 +112,7 @@ fn gradients_are_those_of_full_precision_but_for_rounding() {
             Running::new(gpu, step(Precision::F16, When::AtOnce)),
         );
         let norms = [full.run().unwrap(), mixed.run().unwrap()].map(f64::from);
-        // With a momentum that was zero and no decay, it is the gradient.
+        // With zero initial momentum and no decay, the momentum is the gradient.
         let (mut squares, mut error) = (0.0, 0.0);
         for ((name, want), (_, got)) in
             full.learned().iter().zip(&mixed.learned()).filter(|((n, _), _)| n.ends_with(".momentum"))
@@ -131,7 +131,8 @@ fn gradients_are_those_of_full_precision_but_for_rounding() {
     });
 }
 
-/// A loss scale so large that gradients overflow: nothing learns until it has come down, and then everything does.
+/// With a loss scale so large that gradients overflow, nothing learns until the scale has fallen, and then everything
+/// does.
 #[test]
 fn steps_that_overflow_are_left_out_until_the_scale_fits() {
     adapters::on_each(|gpu| {
@@ -170,7 +171,7 @@ fn recomputed_maps_are_stored_alike() {
     });
 }
 
-/// Without a limit to their norm, learning together is learning at once, to the bit.
+/// Without a limit on the norm, learning together equals learning at once, to the bit.
 #[test]
 fn learning_together_changes_nothing_by_itself() {
     adapters::on_fastest(|gpu| {

@@ -1,6 +1,6 @@
-//! ONNX files as another program would read them: by the wire format of protocol buffers and the numbers of
-//! `onnx.proto`, not by the structs that wrote them. What a runtime computes from them, `python/tests/test_onnx.py`
-//! holds against the golden files.
+//! Reads ONNX files as another program would: by the wire format of protocol buffers and the field numbers of
+//! `onnx.proto`, not by the structs that wrote them. `python/tests/test_onnx.py` compares the results of a runtime with
+//! the golden files.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
@@ -26,7 +26,7 @@ enum Field<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Seven bits a byte, lowest first, the eighth says that more follow.
+/// Seven bits per byte, lowest first; the eighth bit marks that more bytes follow.
 fn varint(bytes: &mut &[u8]) -> u64 {
     let mut value = 0;
     for shift in (0..).step_by(7) {
@@ -84,14 +84,14 @@ impl<'a> Message<'a> {
         self.bytes(number).into_iter().map(Self::parse).collect()
     }
 
-    /// The only message of that number.
+    /// The only message with this field number.
     fn message(&self, number: u64) -> Self {
         let [bytes] = self.bytes(number)[..] else { panic!("not one field {number}") };
         Self::parse(bytes)
     }
 }
 
-/// A network's weights, made from their names, and its card.
+/// A network's weights, derived from their names, and its card.
 fn weights(config: &Config, res: u32) -> (StateDict, ModelCard) {
     let graph = graph(config, 64).0;
     let tensor = |name: &str, shape: Vec<usize>| HostTensor { data: synth::fill(name, &shape, 1, 0.2), shape };
@@ -112,7 +112,7 @@ fn small() -> Config {
     Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
 }
 
-/// Name and dimensions of an input or output: a number, or a name.
+/// Name and dimensions (numbers or names) of an input or output.
 fn value_info(info: &Message<'_>) -> (String, Vec<String>) {
     let tensor = info.message(2).message(1);
     assert_eq!(tensor.numbers(1), [1], "f32");
@@ -142,8 +142,7 @@ fn a_file_says_what_it_is() {
     assert_eq!(value_info(&graph.message(12)), ("logits".into(), ["N", "10"].map(String::from).into()));
 }
 
-/// Every tensor is that of the folded network, under the name of the convolution that it belongs to, and no batch norm
-/// is left.
+/// Every tensor is that of the folded network, under the name of its convolution, and no batch norm is left.
 #[test]
 fn a_file_holds_the_folded_weights() {
     let (weights, card) = weights(&Preset::find("efficientnet-b0").unwrap().config(10), 64);
@@ -182,7 +181,7 @@ fn a_file_holds_the_folded_weights() {
     assert_eq!(theirs.numbers(1), [96, 1, 3, 3], "[C, 1, KH, KW]");
 }
 
-/// Operators of a file and how often it has them.
+/// Operators of a file, with their counts.
 fn operators(file: &[u8]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for node in Message::parse(file).message(7).messages(1) {
@@ -191,7 +190,8 @@ fn operators(file: &[u8]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A file's nodes read its input, its tensors, and what nodes before them have written. Each name is written once.
+/// Asserts that a file's nodes read only its input, its tensors, and results of earlier nodes, and that each name is
+/// written once.
 fn assert_sound(what: &str, file: &[u8]) {
     let model = Message::parse(file);
     let graph = model.message(7);

@@ -1,4 +1,4 @@
-//! The program as a user runs it, where it needs no GPU: results on stdout, messages on stderr, exit status.
+//! The program as a user runs it, without a GPU: results on stdout, messages on stderr, exit status.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/program.rs"]
@@ -49,7 +49,7 @@ fn exit_status_and_messages() {
     }
 }
 
-/// As under `| head`: whoever reads stdout is gone before the first line.
+/// As under `| head`: the reader of stdout is gone before the first line.
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let (reader, writer) = std::io::pipe().unwrap();
@@ -60,7 +60,7 @@ fn a_closed_pipe_ends_quietly() {
     assert!(output.status.success());
 }
 
-/// As in a terminal that was closed: a message that nobody reads must not end the program.
+/// As in a closed terminal: a message that nobody reads must not end the program.
 #[test]
 fn a_closed_stderr_changes_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();

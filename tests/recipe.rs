@@ -1,4 +1,4 @@
-//! What a recipe adds to a training step: batches in parts, clipping, averages, frozen parts.
+//! Options of a recipe in a training step: batches in parts, clipping, averages, frozen parts.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -26,7 +26,7 @@ fn config() -> Config {
     Config::resnet_rs([1, 1, 1, 1], 0.25, 10)
 }
 
-/// A store with the synthetic weights of the golden files, and zeros for what training adds to them.
+/// A store with the synthetic weights of the golden files, and zeros for the states of training.
 fn synthetic(gpu: &Gpu, graphs: &[&resnet_rs::graph::Graph]) -> ParameterStore {
     let mut store = ParameterStore::new(gpu);
     graphs.iter().for_each(|graph| store.allocate(graph).unwrap());
@@ -86,7 +86,7 @@ impl InParts {
 }
 
 /// A batch of 8 in two parts, smoothed labels, the gradient scaled down to half its norm: PyTorch's
-/// (tests/golden/make_accumulated.py). With a momentum that was zero and no decay, the momentum is the gradient.
+/// (tests/golden/make_accumulated.py). With zero initial momentum and no decay, the momentum is the gradient.
 #[test]
 fn accumulated_and_clipped_gradients_equal_pytorch() {
     let want = golden::load("accumulated");
@@ -112,7 +112,7 @@ fn accumulated_and_clipped_gradients_equal_pytorch() {
     });
 }
 
-/// One number that is not finite, in any gradient: neither weights nor momenta take any of it, and the next step learns.
+/// With one number that is not finite, in any gradient, neither weights nor momenta change, and the next step learns.
 #[test]
 fn a_step_that_is_not_finite_is_left_out() {
     adapters::on_each(|gpu| {
@@ -144,7 +144,7 @@ fn a_step_that_is_not_finite_is_left_out() {
     });
 }
 
-/// Averages follow weights and running statistics by the rate they are fed.
+/// Averages follow weights and running statistics at the given rate.
 #[test]
 fn averages_follow_the_weights() {
     adapters::on_each(|gpu| {
@@ -173,14 +173,14 @@ fn averages_follow_the_weights() {
                 average.iter_mut().zip(&weights).for_each(|(a, w)| *a += rate * (f64::from(*w) - *a));
                 let got: Vec<f64> = store.read(&format!("{name}.ema")).unwrap().into_iter().map(f64::from).collect();
                 let want: Vec<f32> = average.iter().map(|&a| a as f32).collect();
-                // Three roundings a step.
+                // Three roundings per step.
                 golden::assert_close(name, &got, &want, 16.0 * 2f64.powi(-24));
             }
         }
     });
 }
 
-/// However a step learns, it averages every parameter that learns and every running statistic, of frozen parts as well.
+/// Every way of learning averages every parameter that learns and every running statistic, of frozen parts as well.
 #[test]
 fn the_same_is_averaged_whenever_parameters_learn() {
     for frozen in [0, 3] {
@@ -206,7 +206,7 @@ fn the_same_is_averaged_whenever_parameters_learn() {
     }
 }
 
-/// Up to any part: what is frozen keeps every bit, statistics included, and all the rest learns.
+/// Freezing up to any part: frozen tensors keep every bit, statistics included, and all others learn.
 #[test]
 fn frozen_parts_stay_as_they_are() {
     adapters::on_fastest(|gpu| {

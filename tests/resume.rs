@@ -1,4 +1,4 @@
-//! A run that is stopped or killed and resumed ends in the same bits as one that was left alone.
+//! A run that is stopped or killed and resumed ends in the same bits as an undisturbed one.
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use program::{idx_folder, losses, metrics, program, said, succeed, words};
 use tempfile::TempDir;
 
-/// Training and validation: 6 steps an epoch, so that several files are saved a second.
+/// Training and validation pictures: 6 steps per epoch, so that several files are saved per second.
 const PICTURES: [u32; 2] = [48, 16];
 const EPOCHS: usize = 12;
 const STEPS: usize = 6 * EPOCHS;
 const KILLS: usize = 20;
 const SIGKILL: i32 = 9;
 
-/// A folder with data, and what a run leaves that nobody disturbs.
+/// A folder with data and an undisturbed run.
 struct Fixture {
     folder: TempDir,
     losses: Vec<f64>,
@@ -50,9 +50,9 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    /// The command line of a new run. Everything random is in it: order, crops, RandAugment, erasing, mixing, dropout, stochastic
-    /// depth; and all that a run keeps between steps: momenta, averages, the loss scale, the size of the pictures. A checkpoint is saved
-    /// after each step.
+    /// The command line of a new run. It includes everything random: order, crops, RandAugment, erasing, mixing,
+    /// dropout, stochastic depth; and all states between steps: momenta, averages, the loss scale, the size of the
+    /// pictures. A checkpoint is saved after each step.
     fn train(&self, name: &str) -> String {
         let (data, out) = (self.run("data"), self.run(name));
         let (data, out) = (data.display(), out.display());
@@ -64,7 +64,7 @@ impl Fixture {
         )
     }
 
-    /// Resumes a run, or starts it if it was ended before its first checkpoint.
+    /// Resumes a run, or starts it again if it ended before its first checkpoint.
     fn go_on(&self, name: &str) -> String {
         let run = self.run(name);
         if run.join("checkpoint/state.safetensors").exists() {
@@ -83,7 +83,7 @@ impl Fixture {
     }
 }
 
-/// Every file of weights in a run's folder, the checkpoint and the best epochs' included, by its path there.
+/// Every file of weights in a run's folder by its path, including the checkpoint and the best epochs' weights.
 fn weights(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let folders = ["", "checkpoint", "top"].into_iter().flat_map(|folder| fs::read_dir(run.join(folder)).unwrap());
     let paths = folders.map(|entry| entry.unwrap().path());
@@ -91,7 +91,7 @@ fn weights(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.map(|path| (path.strip_prefix(run).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
-/// The files of a run whose writer has not finished, or never will.
+/// The temporary files of a run, whose writing is unfinished.
 fn unfinished(run: &Path) -> Vec<PathBuf> {
     let entries = [run.to_owned(), run.join("checkpoint"), run.join("top")]
         .into_iter()
@@ -104,7 +104,7 @@ fn spawn(line: &str) -> Child {
     program(&words(line)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits until a run has written that many lines of metrics.
+/// Waits until a run has written this many lines of metrics.
 fn wait_for_lines(run: &Path, lines: usize, child: &mut Child) {
     let count = || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -120,7 +120,7 @@ fn send(signal: &str, child: &Child) {
     assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
-/// One test, since each part compares with the same undisturbed run and the machine trains one run at a time best.
+/// One test, since all parts compare with the same undisturbed run, and the machine trains fastest one run at a time.
 #[test]
 fn a_disturbed_run_ends_in_the_same_bits() {
     let fixture = Fixture::new();
@@ -152,7 +152,8 @@ fn a_disturbed_run_ends_in_the_same_bits() {
     fill_the_disk(&fixture);
 }
 
-/// A signal stops a run, which saves and says so by its exit status, unless the signal is ignored at the start.
+/// A signal stops a run, which saves and reports the signal in its exit status, unless the signal is ignored at the
+/// start.
 #[test]
 fn signals_stop_a_run_unless_they_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
@@ -161,7 +162,7 @@ fn signals_stop_a_run_unless_they_are_ignored() {
     let cases = [
         ("KILL", &["INT"][..], 130),
         ("KILL", &["HUP"], 129),
-        // `timeout` signals the process and then its group, a terminal that closes signals twice as well.
+        // `timeout` signals the process and then its group; a closing terminal signals twice as well.
         ("KILL", &["TERM", "TERM", "HUP", "HUP"], 143),
         ("INT", &["INT", "TERM"], 143),
         ("HUP", &["HUP", "INT"], 130),
@@ -196,7 +197,7 @@ fn signals_stop_a_run_unless_they_are_ignored() {
     }
 }
 
-/// Whoever cannot wait for the step's end presses Ctrl-C again.
+/// A user who cannot wait for the end of the step presses Ctrl-C again.
 #[test]
 fn the_second_interrupt_ends_a_run_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -220,7 +221,7 @@ fn the_second_interrupt_ends_a_run_at_once() {
     assert!(!rest.iter().any(|line| line.contains("go on with")), "{rest:?}");
 }
 
-/// Five disks that fill up while a run trains: it ends with a message, and goes on to the same bits once there is room.
+/// Five disks fill up while a run trains: it ends with a message, and once there is room it continues to the same bits.
 fn fill_the_disk(fixture: &Fixture) {
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
     let undisturbed = fixture.run("undisturbed");
@@ -229,7 +230,7 @@ fn fill_the_disk(fixture: &Fixture) {
         let name = format!("full-{i}");
         let run = fixture.run(&name);
         fs::create_dir(&run).unwrap();
-        // From not even a second checkpoint beside the first to hardly enough for everything.
+        // From too little room for a second checkpoint beside the first, to hardly enough for everything.
         let size = checkpoint * (12 + 3 * i) / 10;
         let mount = |options: &str| {
             let run = run.to_str().unwrap();
@@ -250,7 +251,7 @@ fn fill_the_disk(fixture: &Fixture) {
     }
 }
 
-/// Twenty kills, over as many runs as it takes: every second one at some moment after the program's start, the others
+/// Twenty kills, over as many runs as needed: every second one at a random moment after the program's start, the others
 /// during a save.
 fn kill_at_random(fixture: &Fixture) {
     let mut seed: u64 = 2021;
@@ -264,7 +265,7 @@ fn kill_at_random(fixture: &Fixture) {
         let name = format!("killed-{runs}");
         let run = fixture.run(&name);
         runs += 1;
-        // Resumptions advance a run by less than an epoch on average; some kills each leave it time to end.
+        // Resumptions advance a run by less than an epoch on average, so every few kills a run may end.
         let last_of_run = KILLS.min(kills + 7);
         while kills < last_of_run {
             let before = unfinished(&run);
@@ -276,7 +277,7 @@ fn kill_at_random(fixture: &Fixture) {
                     wait_for_save(&run, &mut child);
                 }
             }
-            // Fails if the program has ended just before.
+            // This fails if the program has just ended.
             let _ = child.kill();
             let output = child.wait_with_output().unwrap();
             if output.status.signal() != Some(SIGKILL) {

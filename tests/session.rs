@@ -1,4 +1,4 @@
-//! What a session is fed and read by name and by type.
+//! Feeding and reading a session by name and by type.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]

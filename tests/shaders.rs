@@ -1,4 +1,4 @@
-//! Every shader that any network uses, through every compiler that wgpu may hand it to. Needs no GPU.
+//! Compiles every shader of every network with every compiler that wgpu may use. Needs no GPU.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -30,8 +30,8 @@ use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats, and those of the
-/// last by 64-bit words as well.
+/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats, and
+/// llvmpipe's also with 64-bit words.
 fn targets() -> impl Iterator<Item = Target> {
     let registers = |lanes| Target { family: Family::Registers, lanes, ..Target::TILES };
     let by_64 = Target { by_64: true, ..registers(8) };
@@ -52,7 +52,7 @@ fn members(params: &Params) -> Members {
     params.words().iter().map(|word| (word.name.to_owned(), type_name(word.value))).collect()
 }
 
-/// What is known of a kernel.
+/// Facts on a kernel.
 struct Use {
     /// The first graph that uses it.
     by: String,
@@ -62,7 +62,7 @@ struct Use {
 
 type Kernels = BTreeMap<Kernel, Use>;
 
-/// Kernels and the nodes that were asked, since a deep network repeats itself.
+/// The kernels, and the nodes that were visited, since a deep network repeats itself.
 #[derive(Default)]
 struct Found {
     kernels: Kernels,
@@ -93,7 +93,7 @@ impl Found {
                 continue;
             }
             for target in targets() {
-                // The default, and whatever else a tuning may choose.
+                // The default kernel, and all others that a tuning may choose.
                 let others = ConvShape::of(graph, node, target).into_iter().flat_map(|shape| {
                     candidates(target, &shape).into_iter().skip(1).map(move |method| Choices::only(&shape, method))
                 });
@@ -107,7 +107,7 @@ impl Found {
         }
     }
 
-    /// Inference as built, fused and stored in f16, and the training step.
+    /// Inference as built, fused, and stored in f16; and the training step.
     fn network(&mut self, config: &Config, batch: usize, size: [usize; 2], input: Input) {
         let what = format!("{config:?}, batch {batch}, {size:?} px");
         let mut network = Network::build(config, batch, size, input, Mode::Inference).unwrap();
@@ -207,7 +207,8 @@ fn every_permutation_compiles_for_every_backend() {
     spirv_val(&spirv);
 }
 
-/// Through every compiler, and within what WebGPU grants. The words are those of SPIR-V, with and without index checks.
+/// Compiles a kernel with every compiler, within WebGPU's limits. Returns the SPIR-V words, with and without index
+/// checks.
 fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     let name = kernel.name();
     let wgsl = kernel.wgsl();
@@ -216,7 +217,7 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     let needs = kernel.needs();
     let used = ["enable f16;", "u64", "subgroup"].map(|word| code(&wgsl).any(|line| line.contains(word)));
     assert_eq!([needs.half, needs.int64, needs.subgroups], used, "{name}");
-    // Converting packed halves is no feature: every device of Vulkan, Metal and DX12 does.
+    // Converting packed halves needs no feature: every device of Vulkan, Metal and DX12 can do it.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SHADER_FLOAT16, needs.half);
     capabilities.set(Capabilities::SUBGROUP, needs.subgroups);
@@ -225,7 +226,8 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
         .validate(&module)
         .unwrap_or_else(|e| complain("validation", e.emit_to_string(&wgsl)));
     within_limits(&name, &module);
-    // A write to one component of a vector may touch the others, which in workgroup memory belong to other threads.
+    // A write to one component of a vector may touch the other components, which in workgroup memory may belong to
+    // other threads.
     let component = wgsl.lines().find(|line| line.trim().starts_with("tile_") && line.contains("]["));
     assert_eq!(component, None, "{name}");
     write_hlsl(&module, &info, needs).unwrap_or_else(|e| complain("HLSL", e.to_string()));
@@ -233,7 +235,7 @@ fn compile(kernel: &Kernel, used_by: &str) -> [(bool, Vec<u32>); 2] {
     spirv_of(&module, &info)
 }
 
-/// What the host writes is what the shader reads: words of the same names and types in the same order.
+/// The host writes what the shader reads: words with the same names and types in the same order.
 #[test]
 fn parameter_blocks_are_those_of_the_shaders() {
     EVERY_KERNEL.par_iter().for_each(|(kernel, used)| {
@@ -281,7 +283,7 @@ fn within_limits(name: &str, module: &Module) {
     assert_eq!(module.entry_points[0].name, "main", "{name}");
 }
 
-/// With index checks, as tests run it, and without, as releases do.
+/// With index checks, as in tests, and without, as in releases.
 fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
     [true, false].map(|checked| {
         let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
@@ -300,8 +302,8 @@ fn spirv_of(module: &Module, info: &ModuleInfo) -> [(bool, Vec<u32>); 2] {
     })
 }
 
-/// Shader model 5.1 is that of the old compiler in every Windows, 6.0 the lowest of the new one, of subgroups and of 64-bit types,
-/// 6.2 the lowest with 16-bit types.
+/// Shader model 5.1 is that of the old compiler in every Windows; 6.0 is the lowest of the new compiler, and the lowest
+/// with subgroups and 64-bit types; 6.2 is the lowest with 16-bit types.
 fn write_hlsl(module: &Module, info: &ModuleInfo, needs: Needs) -> Result<(), hlsl::Error> {
     use hlsl::ShaderModel::{V5_1, V6_0, V6_2};
     let shader_models: &[_] = if needs.half {

@@ -1,4 +1,4 @@
-//! Tensors larger than one binding: the same answers as in small batches.
+//! Tensors larger than one binding give the same answers as small batches.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -19,7 +19,8 @@ use resnet_rs::reference::{self, Values};
 
 const RES: usize = 224;
 
-/// Direct sums for all convolutions of a network, since the size of the batch decides which algorithm they get by default.
+/// The direct method for all convolutions of a network, since by default the algorithm depends on the size of the
+/// batch.
 fn direct(gpu: &Gpu, graph: &Graph) -> Choices {
     let mut tuning = Tuning::new(gpu.report());
     for shape in graph.nodes().iter().filter_map(|node| ConvShape::of(graph, node, gpu.target())) {
@@ -30,11 +31,11 @@ fn direct(gpu: &Gpu, graph: &Graph) -> Choices {
     Choices::of(Some(&tuning))
 }
 
-/// RS-50 at 224 px with batch 48: the stem's last map takes 147 MiB, more than the 128 that one binding covers. Each pixel's
-/// sums run in the same order whatever slice it falls into, so the logits agree to the bit.
+/// RS-50 at 224 px with batch 48: the stem's last map takes 147 MiB, more than the 128 MiB of one binding. Each pixel's
+/// sums have the same order in every slice, so the logits agree to the bit.
 #[test]
 fn batch_of_48_equals_batches_of_4() {
-    // With the last batch norms at zero the residual branches would not show in the logits.
+    // If the last batch norms were zero, the residual branches would not affect the logits.
     let config = Config::new(ResNet { zero_init_last: false, ..ResNet::rs([3, 4, 6, 3], 1.0) }, 1000);
     let large = Network::build(&config, 48, [RES; 2], Input::Tensor, Mode::Inference).unwrap();
     let largest = large.graph.tensors().iter().map(|t| t.spec.bytes()).max().unwrap();
@@ -61,7 +62,8 @@ fn batch_of_48_equals_batches_of_4() {
     });
 }
 
-/// A training step on maps of 160 MiB: convolutions, batch norm, pools and all their gradients, in slices, against the reference.
+/// A training step on maps of 160 MiB: convolutions, batch norm, pools and all their gradients, in slices, against the
+/// reference.
 #[test]
 fn training_step_in_slices() {
     let mut g = Graph::new();
@@ -123,9 +125,9 @@ fn training_step_in_slices() {
             let (got, want) = (session.read(id).unwrap(), expected.get(id).unwrap());
             let largest = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
             let error = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs()).fold(0.0, f64::max);
-            // A gradient passes through two reductions: batch norm's, an eighth of a chunk of 10,240 rows at a time, and the
-            // weight gradient's, in runs of at most 32,768 pixels. Rounding grows with the root of the terms added one after
-            // another.
+            // A gradient passes through two reductions: batch norm's, an eighth of a chunk of 10,240 rows at a time,
+            // and the weight gradient's, in runs of at most 32,768 pixels. Rounding grows with the root of the terms
+            // added one after another.
             let allowed = 8.0 * (1_280.0 + 32_768f64).sqrt() * 2f64.powi(-24) * largest;
             assert!(error <= allowed, "{}: off by {error:e}, allowed {allowed:e}", g.tensor(id).name);
         }

@@ -1,5 +1,5 @@
-//! Ten thousand answers, then two hundred networks, in one process whose memory must not grow. Alone in its process, or other tests' memory
-//! would count.
+//! Ten thousand answers, then two hundred networks, in one process whose memory must not grow. It runs alone in its
+//! process, since other tests' memory would count.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -21,10 +21,10 @@ use resnet_rs::{Classifier, Gpu, InferenceOptions};
 const ANSWERS: usize = 10_000;
 const NETWORKS: usize = 200;
 
-/// What the first of either may take as they like.
+/// The first runs of either, whose memory is not limited.
 const FIRST: usize = 100;
 
-/// By how much memory may have grown when all are done: what the allocator moves about.
+/// Allowed growth of memory at the end, for the allocator's fragmentation.
 const GROWTH: f64 = 1.02;
 
 fn resident_kib() -> u64 {
@@ -33,7 +33,7 @@ fn resident_kib() -> u64 {
     resident.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Repeats `work`, and holds memory at the end against that after the first hundred times.
+/// Repeats `work`, and compares the memory at the end with that after the first [`FIRST`] times.
 fn repeat(what: &str, times: usize, mut work: impl FnMut(usize)) {
     let mut after_first = 0;
     for i in 0..times {

@@ -26,7 +26,7 @@ use resnet_rs::weights::ModelCard;
 use resnet_rs::wgpu::{self, TextureFormat, TextureUsages};
 use resnet_rs::{Classifier, Features, Frame, Gpu, InferenceOptions, Picture, Precision};
 
-/// What an application has.
+/// An application's device and queue.
 struct App {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -90,7 +90,7 @@ fn classifier(gpu: &Gpu, res: u32, crop_pct: f64, batch: usize) -> Classifier {
     Classifier::new(gpu, &weights::network(&card), &options).unwrap()
 }
 
-/// Smooth colours with an edge, of which a filter that is off by a pixel or a weight would not make the same.
+/// Smooth colours with an edge: a filter that is off by a pixel or a weight gives another result.
 fn picture(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let wave = |period: f32, at: u32| 127.5 + 127.5 * (at as f32 / period).sin();
@@ -99,7 +99,7 @@ fn picture(width: u32, height: u32) -> RgbImage {
     })
 }
 
-/// What a network is shown of a texture, as bytes: the second of two pictures of `res` x `res`.
+/// A network's input from a texture, as bytes: the second of two pictures of `res` x `res`.
 fn shown(app: &App, frame: &Frame, res: u32, view: View) -> Vec<f32> {
     let mut graph = Graph::new();
     let pixels = graph.input("pixels", Spec::plain([2, res as usize, res as usize], DType::U32)).unwrap();
@@ -118,8 +118,8 @@ fn shown(app: &App, frame: &Frame, res: u32, view: View) -> Vec<f32> {
     values[values.len() / 2..].to_vec()
 }
 
-/// Each filter and each way to make a square, with a crop and without one. Nearest only where steps have no rounding
-/// errors, which decide between two pixels where a step ends between them.
+/// Each filter and each crop mode, with and without a crop. Nearest only for steps without rounding errors, since these
+/// decide between two pixels if a step ends between them.
 fn views() -> Vec<(u32, View)> {
     use CropMode::{Border, Center, Squash};
     use Interpolation::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
@@ -138,7 +138,8 @@ fn views() -> Vec<(u32, View)> {
     center.into_iter().chain(others).collect()
 }
 
-/// Enlarged, shrunk a little and a lot, flat and tall, odd sizes whose pixels start unaligned, the size of the network itself.
+/// Pictures that are enlarged, shrunk a little and a lot, wide and tall, of odd sizes with unaligned pixels, and of the
+/// network's own size.
 #[test]
 fn textures_are_resized_as_pictures_are() {
     use TextureFormat::{Bgra8Unorm, Bgra8UnormSrgb, Rgba8Unorm, Rgba8UnormSrgb};
@@ -157,7 +158,7 @@ fn textures_are_resized_as_pictures_are() {
                 let want = evaluation_crop(&picture, [res as usize; 2], view);
                 let off = got.iter().zip(want.as_raw()).map(|(g, &w)| (g - f32::from(w)).abs());
                 let largest = off.fold(0.0, f32::max);
-                // Both round twice; the CPU's weights have fixed points, these f32.
+                // Both round twice; the CPU has fixed-point weights, the GPU f32.
                 assert!(largest <= 2.0, "{width} x {height} {format:?} to {res} by {view:?}: off by {largest} levels");
             }
         }
@@ -201,7 +202,7 @@ fn textures_and_pictures_are_classified_alike() {
             let frames = pictures.each_ref().map(|p| Frame::new(&app.upload(p, TextureFormat::Rgba8Unorm)).unwrap());
             let mixed = [Picture::from(&frames[0]), Picture::from(&pictures[1]), Picture::from(&frames[2])];
             let pending = net.submit_all(mixed).unwrap();
-            // The application goes on, without the textures.
+            // The application continues and drops the textures.
             drop(frames);
             app.queue.submit([]);
             for (got, want) in pending.wait().unwrap().iter().zip(&want) {
@@ -214,7 +215,8 @@ fn textures_and_pictures_are_classified_alike() {
     });
 }
 
-/// Many at once by several threads, without waiting, small after large: none takes the place of another before that has been seen.
+/// Several threads submit many frames without waiting, small ones after large ones: no frame overwrites another that is
+/// still in use.
 #[test]
 fn frames_in_flight_do_not_disturb_each_other() {
     on_each(|adapter| {
@@ -236,7 +238,7 @@ fn frames_in_flight_do_not_disturb_each_other() {
     });
 }
 
-/// Linear light is encoded before it is resized, whatever the format calls it; features and f16 take frames as well.
+/// Linear light is encoded before it is resized, for every format; features and f16 take frames as well.
 #[test]
 fn linear_light_is_seen_as_the_picture_that_it_is() {
     on_each(|adapter| {
@@ -246,7 +248,7 @@ fn linear_light_is_seen_as_the_picture_that_it_is() {
             let linear = if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) };
             (255.0 * linear).round() as u8
         };
-        // Bright ones: eight bits of linear light do not tell dark ones apart.
+        // Bright pictures: eight bits of linear light do not distinguish dark ones.
         let encoded =
             RgbImage::from_fn(48, 48, |x, y| image::Rgb([150 + 2 * x as u8, 160 + y as u8, 255 - (x + y) as u8 / 2]));
         let linear = RgbImage::from_fn(48, 48, |x, y| image::Rgb(encoded.get_pixel(x, y).0.map(decoded)));
@@ -283,7 +285,7 @@ fn unusable_textures_are_refused() {
         assert!(error.contains("the texture cannot be read"), "{error}");
         let elsewhere = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapters = pollster::block_on(elsewhere.enumerate_adapters(wgpu::Backends::PRIMARY));
-        // More textures than the other instance has, so that this one's number is unknown there.
+        // More textures than the other instance has, so that this texture's number is unknown there.
         let stranger = App::open(&adapters[0], Gpu::FEATURES);
         let many: Vec<_> = (0..300).map(|_| stranger.upload(&picture(40, 30), TextureFormat::Rgba8Unorm)).collect();
         let views: Vec<_> = many.iter().map(|texture| Frame::new(texture).unwrap()).collect();
@@ -313,7 +315,7 @@ fn a_device_with_too_little_is_refused() {
     });
 }
 
-/// The application loses its device, of which only its own handlers are told.
+/// The application loses its device, which is reported only to its own handlers.
 #[test]
 fn a_lost_device_of_the_application_is_an_error() {
     on_each(|adapter| {
@@ -340,7 +342,8 @@ impl Drop for DroppedIn {
     }
 }
 
-/// The thread that awaits answers has it as well, and must not be the one that closes it, perhaps while the program ends.
+/// The thread that waits for answers shares the device, and must not be the one that closes it, perhaps while the
+/// program ends.
 #[test]
 fn a_device_is_closed_by_the_last_who_drops_it() {
     on_each(|adapter| {
@@ -359,7 +362,8 @@ fn a_device_is_closed_by_the_last_who_drops_it() {
     });
 }
 
-/// Another thread of the application polls the device all the time, and wgpu maps in whichever poll comes first.
+/// Another thread of the application polls the device all the time, and wgpu maps a buffer in the first poll of any
+/// thread.
 #[test]
 fn reading_back_survives_an_application_that_polls() {
     const READS: usize = 5_000;
@@ -396,7 +400,8 @@ fn reading_back_survives_an_application_that_polls() {
     });
 }
 
-/// While a thread awaits a long answer, the application destroys a texture, which takes the lock that presenting a frame takes.
+/// While a thread waits for a long answer, the application destroys a texture, which takes the same lock as presenting
+/// a frame.
 #[test]
 fn waiting_does_not_hold_the_application_up() {
     on_each(|adapter| {

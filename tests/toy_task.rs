@@ -1,4 +1,4 @@
-//! A task of one's own is one file: here a network learns a number from 0 to 1, how bright a picture is.
+//! A custom task is one file: here a network learns a number from 0 to 1, the brightness of a picture.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/adapters.rs"]
@@ -20,17 +20,17 @@ use resnet_rs::train::task::{Loss, Metric, Task, Term};
 use resnet_rs::train::{Measure, Numbers, Observer, Recipe, Run, Summary, Trainer};
 use resnet_rs::weights::ModelCard;
 
-/// Says how bright a picture is. Of the network's two outputs, the second one's share after a softmax is the number.
+/// The task of predicting brightness: the second of the network's two outputs after a softmax.
 #[derive(Debug)]
 struct Brightness;
 
-/// The pictures of the test's data set are as bright as their label says, which goes up to 9.
+/// The brightness of the data set's pictures is given by their label, which goes up to 9.
 fn number(truth: &Truth) -> f32 {
     truth.class().map_or(f32::NAN, |label| label as f32 / 9.0)
 }
 
 impl Encode for Brightness {
-    /// The number is the share of the one of two labels.
+    /// The number is the share of label 1; the rest is that of label 0.
     fn encode(&self, truths: &[Truth], _views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
         let one = |label: u32| vec![label; truths.len()];
         let shares: Vec<f32> = truths.iter().map(number).collect();
@@ -47,7 +47,7 @@ impl Task for Brightness {
         recipe.card(Config { classes: 2, ..recipe.config()? }, dataset)
     }
 
-    /// Cross-entropy with the two labels by their shares.
+    /// Cross-entropy with the two labels, weighted by their shares.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
         let logits = outputs[0].id;
         let batch = graph.spec(logits).shape[0];
@@ -64,7 +64,7 @@ impl Task for Brightness {
     }
 }
 
-/// How far the numbers are off.
+/// The mean error of the numbers.
 #[derive(Default)]
 struct MeanError {
     error: f64,
@@ -122,7 +122,7 @@ fn a_task_of_ones_own_is_trained_validated_kept_and_resumed() {
         let averaged: Vec<f64> = epochs.iter().filter_map(|line| line["ema_error"].as_f64()).collect();
         let lowest = errors.iter().chain(&averaged).copied().fold(f64::INFINITY, f64::min);
         assert_eq!(whole.best, Some(lowest), "the lowest is the best: {epochs:?}");
-        // The middle, whatever the picture, is off by 0.28 on average.
+        // A constant prediction of 0.5 has a mean error of 0.28.
         assert!(lowest < 0.25, "{errors:?}, averaged {averaged:?}");
         let kept = std::fs::read_dir(path("whole").join("top")).unwrap().map(|entry| entry.unwrap().file_name());
         let kept: Vec<String> = kept.map(|name| name.to_string_lossy().into_owned()).collect();

@@ -1,4 +1,4 @@
-//! What people do with a run beyond starting it: fine-tune its weights, change its precision, find that it diverges.
+//! Uses of a run beyond starting it: fine-tuning its weights, changing its precision, divergence.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/program.rs"]
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use program::{idx, idx_folder, json, losses, metrics, program, said, succeed, words};
 use resnet_rs::weights::StateDict;
 
-/// A network that trains in a second, on pictures that [`idx_folder`] has made.
+/// A network that trains in a second, on the pictures of [`idx_folder`].
 fn train(data: &Path, out: &Path, more: &str) -> String {
     let (data, out) = (data.display(), out.display());
     format!("train --data idx:{data} --out {out} --res 32 --width 0.25 --depths 1,1,1,1 {more}")
@@ -28,7 +28,8 @@ fn two_classes(folder: &Path) {
     }
 }
 
-/// Ten classes first, then two others: once with everything but the classifier frozen, once at a rate per part.
+/// Ten classes first, then two other ones: once with everything frozen except the classifier, once with a learning rate
+/// per part.
 #[test]
 fn weights_are_fine_tuned_to_other_classes() {
     let folder = tempfile::tempdir().unwrap();
@@ -69,7 +70,8 @@ fn weights_are_fine_tuned_to_other_classes() {
     assert_eq!(best("full"), 1.0);
 }
 
-/// An EfficientNet learns, is killed and goes on in the same bits, and is fine-tuned with all but its classifier frozen.
+/// An EfficientNet learns, is killed and resumed to the same bits, and is fine-tuned with all parts frozen except the
+/// classifier.
 #[test]
 fn an_efficientnet_trains_like_the_rest() {
     let folder = tempfile::tempdir().unwrap();
@@ -87,13 +89,13 @@ fn an_efficientnet_trains_like_the_rest() {
         let (data, out) = (path(data).display().to_string(), path(out).display().to_string());
         format!("train --data idx:{data} --out {out} --model efficientnet-b0 --width 0.25 --res 64 --batch 8 {more}")
     };
-    // Statistics of few steps lag behind weights that move fast, and forty layers multiply what they are off by.
+    // After few steps, statistics lag behind fast-moving weights, and forty layers amplify the error.
     let recipe = "--epochs 12 --lr 0.02 --dropout 0.2 --drop-path 0.2 --ema 0.9 --bn-momentum 0.5";
     succeed(&train("ten", "whole", recipe));
     let of_whole = losses(&path("whole"));
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (first, last) = (mean(&of_whole[..5]), mean(&of_whole[of_whole.len() - 5..]));
-    // It begins with guessing.
+    // The first loss is that of guessing.
     assert!((first - 10f64.ln()).abs() < 0.1 && last < 0.9 * first, "from {first} to {last}");
 
     succeed(&train("ten", "cut", &format!("{recipe} --max-steps 17")));
@@ -116,7 +118,7 @@ fn an_efficientnet_trains_like_the_rest() {
     assert!(losses(&path("mixed")).iter().all(|loss| loss.is_finite()));
 }
 
-/// The precision is a setting like others: it takes --force, and then the run goes on from where it stood.
+/// The precision is a setting like others: changing it needs --force, and then the run continues where it stopped.
 #[test]
 fn a_run_goes_on_in_the_other_precision() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,7 +147,7 @@ fn a_run_goes_on_in_the_other_precision() {
     }
 }
 
-/// A batch in parts takes the same states as a whole one, averages of running statistics included.
+/// A batch in parts has the same states as a whole one, averages of running statistics included.
 #[test]
 fn a_run_goes_on_in_parts_and_with_moved_data() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +169,8 @@ fn a_run_goes_on_in_parts_and_with_moved_data() {
     }
 }
 
-/// What would make the steps done mean something else is refused, --force or not; what else changes is kept in run.toml.
+/// A change that would give the finished steps another meaning is refused, even with --force; other changes are kept in
+/// run.toml.
 #[test]
 fn a_run_goes_on_only_where_it_stands() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,8 +179,8 @@ fn a_run_goes_on_only_where_it_stands() {
     succeed(&train(&folder.path().join("data"), &run, "--batch 16 --epochs 2 --max-steps 2 --ema 0"));
     for (flags, expected) in [
         ("--batch 32", "an epoch had 4 steps when the run began and has 2 now"),
-        ("--width 0.5", "--width was 0.25 and is 0.5 now, which its checkpoint has not the tensors for"),
-        ("--ema 0.9", "--ema was 0.0 and is 0.9 now, which its checkpoint has not the tensors for"),
+        ("--width 0.5", "--width was 0.25 and is 0.5 now, which needs tensors that its checkpoint lacks"),
+        ("--ema 0.9", "--ema was 0.0 and is 0.9 now, which needs tensors that its checkpoint lacks"),
     ] {
         let output = program(&words(&format!("train --resume {} {flags} --force", run.display()))).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
@@ -210,7 +213,7 @@ fn picture_folder(folder: &Path) {
     }
 }
 
-/// Validation pictures that go, a picture that breaks and is mended, a class with another name: nothing is lost, nothing mistaken.
+/// Validation pictures are removed, a picture breaks and is repaired, a class is renamed: nothing is lost or confused.
 #[test]
 fn pictures_change_under_a_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -247,7 +250,7 @@ fn pictures_change_under_a_run() {
     assert!(said(&output).contains("the run began with cat in the place of wolf"), "{}", said(&output));
 }
 
-/// Without progress a run ends by itself, and where its time is over it can go on.
+/// Without progress a run ends by itself; after its time limit it can be resumed.
 #[test]
 fn runs_end_early() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +265,7 @@ fn runs_end_early() {
     assert_eq!((&ended["ended"], &ended["steps"]), (&"steps".into(), &5.into()), "{ended}");
 }
 
-/// What a run says that diverges from the start.
+/// The messages of a run that diverges from the start.
 fn diverging(flags: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -276,14 +279,14 @@ fn diverging(flags: &str) -> String {
     told
 }
 
-/// A loss beyond all bounds is a divergence as well: back to the checkpoint, three times.
+/// An exploding loss is a divergence as well: the run returns to the checkpoint three times.
 #[test]
 fn a_loss_that_explodes_is_a_divergence() {
     let told = diverging("--batch 16 --lr 1e5");
     assert!(told.contains("the loss of step 1 is "), "{told}");
 }
 
-/// The last update of an epoch does it: what is saved after it must not be what the run goes back to.
+/// The state explodes in the last update of an epoch: the run must not return to the state saved after it.
 #[test]
 fn an_exploded_state_is_not_a_good_checkpoint() {
     let told = diverging("--batch 64 --lr 1e4");
@@ -291,7 +294,7 @@ fn an_exploded_state_is_not_a_good_checkpoint() {
     assert!(told.contains("the loss of step 1 is "), "{told}");
 }
 
-/// Two processes in one folder would undo each other's work. Whoever is killed holds nothing.
+/// Two processes in one folder would undo each other's work. A killed process holds no lock.
 #[test]
 fn a_run_is_trained_by_one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -328,8 +331,8 @@ fn weights_that_are_no_longer_finite_are_a_divergence() {
     assert!(told.contains("after 3 returns to an earlier checkpoint"), "{told}");
 }
 
-/// Weights with a feature so small, and a weight so large behind it, that the loss is like any other while the feature's gradient exceeds f16
-/// even unscaled. Needs `data` in the folder.
+/// Weights with such a small feature, followed by such a large weight, that the loss is ordinary but the feature's
+/// gradient exceeds f16 even unscaled. Needs `data` in the folder.
 fn steep(folder: &Path) -> PathBuf {
     succeed(&train(&folder.join("data"), &folder.join("first"), "--batch 4 --max-steps 1 --ema 0"));
     let mut weights = StateDict::read(&folder.join("first/last.safetensors")).unwrap();
@@ -342,7 +345,7 @@ fn steep(folder: &Path) -> PathBuf {
     path
 }
 
-/// No loss scale helps there: every step is skipped, and after three returns the run is given up for what it is.
+/// No loss scale helps: every step is skipped, and after three returns the run fails.
 #[test]
 fn gradients_that_never_fit_are_told_from_a_large_loss_scale() {
     let folder = tempfile::tempdir().unwrap();

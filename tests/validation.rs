@@ -1,4 +1,4 @@
-//! The Vulkan validation layer has nothing to say about a training step and an inference.
+//! The Vulkan validation layer reports nothing for a training step and an inference.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use resnet_rs::train::{Step, StepOptions};
 /// Where Vulkan loaders look for the layer's manifest on Linux and the BSDs.
 const MANIFESTS: [&str; 3] = ["/usr/share", "/usr/local/share", "/etc"];
 
-/// What the layer says of every instance: proof that it is there.
+/// A message of the layer for every instance, which proves that the layer is active.
 const ACTIVE: &str = "Khronos Validation Layer Active";
 
 #[test]
@@ -28,12 +28,12 @@ fn the_validation_layer_stays_silent() {
     }
     let complaints = work_under_layer("SYNCHRONIZATION_VALIDATION");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    // Advice on best practices is known to come, for small allocations at least: this test would see a complaint.
+    // Advice on best practices is known to appear, at least for small allocations, so this test would see a complaint.
     assert!(!work_under_layer("BEST_PRACTICES").is_empty(), "not even advice gets through");
 }
 
-/// Errors and warnings of the layer about [`work`], with one of its optional checks on. The layer is set up by environment
-/// variables that must be there before Vulkan is loaded, hence a process of its own.
+/// Errors and warnings of the layer about [`work`], with one of its optional checks on. The layer is configured by
+/// environment variables that must be set before Vulkan is loaded, hence a separate process.
 fn work_under_layer(check: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("vk_layer_settings.txt");

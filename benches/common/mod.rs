@@ -1,4 +1,4 @@
-//! One benchmark with its work, and a line that holds it against the adapter's own peaks.
+//! One benchmark with its work, and a line that compares it with the adapter's peaks.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Adapter {
     }
 }
 
-/// What a benchmark must do at least.
+/// The least work of a benchmark.
 pub(crate) struct Work {
     pub(crate) flops: u64,
     pub(crate) bytes: u64,
@@ -34,8 +34,8 @@ pub(crate) fn criterion() -> Criterion {
     Criterion::default().sample_size(10).warm_up_time(warm_up).measurement_time(measurement).configure_from_args()
 }
 
-/// Benchmarks `run_ms`, which does the work once and returns its time in milliseconds. Criterion's throughput is in FLOPs, for
-/// what has none in bytes.
+/// Benchmarks `run_ms`, which does the work once and returns its time in milliseconds. Criterion's throughput is in
+/// FLOPs, or in bytes for work without FLOPs.
 pub(crate) fn bench(c: &mut Criterion, peaks: &Peaks, id: [&str; 2], work: &Work, mut run_ms: impl FnMut() -> f64) {
     let mut times_ms = Vec::new();
     let mut group = c.benchmark_group(id[0]);

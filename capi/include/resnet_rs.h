@@ -1,8 +1,8 @@
 // resnet-rs from C: load a network, classify pictures. Made by cbindgen from capi/src/lib.rs; do not edit.
 //
-// No panic crosses into C, though running out of memory may abort the process. Functions that fail return NULL, 0 or a status other than
-// RESNET_RS_STATUS_OK, and resnet_rs_last_error() says why, to each thread its own. One network may be used by several threads at once; it
-// must only not be freed meanwhile.
+// No panic crosses into C, though running out of memory may abort the process. Functions that fail return NULL, 0 or a
+// status other than RESNET_RS_STATUS_OK, and resnet_rs_last_error() says why, to each thread its own. One network may
+// be used by several threads at once; it must only not be freed meanwhile.
 
 #ifndef RESNET_RS_H
 #define RESNET_RS_H
@@ -15,9 +15,9 @@
 
 // How a call ended.
 typedef enum {
-  // Well.
+  // Successful.
   RESNET_RS_STATUS_OK = 0,
-  // With an error that resnet_rs_last_error() tells.
+  // Failed; resnet_rs_last_error() returns the error.
   RESNET_RS_STATUS_FAILED = 1,
 } resnet_rs_status;
 
@@ -39,14 +39,14 @@ extern "C" {
 // Version of the library, such as "0.1.0".
 const char *resnet_rs_version(void);
 
-// What went wrong in this thread's last call that failed, in a line; empty if none has, or once the thread is ending. Valid until this
-// thread's next call that fails, or its end.
+// The error of this thread's last failed call, on one line; empty if no call has failed, or if the thread is ending.
+// Valid until this thread's next failed call, or its end.
 const char *resnet_rs_last_error(void);
 
 // Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.
 //
-// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest. `flags` is 0 or
-// RESNET_RS_F16. Returns NULL if that fails; otherwise to be freed by resnet_rs_free().
+// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest.
+// `flags` is 0 or RESNET_RS_F16. Returns NULL if that fails; otherwise free the result with resnet_rs_free().
 //
 // # Safety
 // `weights`, and `device` if it is not NULL, end with a zero byte.
@@ -54,32 +54,32 @@ resnet_rs_network *resnet_rs_load(const char *weights,
                                   const char *device,
                                   uint32_t flags);
 
-// Frees a network. NULL is left alone.
+// Frees a network. NULL is ignored.
 //
 // # Safety
 // `network` is NULL, or comes from resnet_rs_load() and is not used any more.
 void resnet_rs_free(resnet_rs_network *network);
 
-// How many classes the network tells apart; 0 for NULL.
+// Number of classes of the network; 0 for NULL.
 //
 // # Safety
 // `network` is NULL, or comes from resnet_rs_load().
 size_t resnet_rs_class_count(const resnet_rs_network *network);
 
-// Name of a class, in UTF-8; NULL where it has none. Valid as long as the network.
+// Name of a class, in UTF-8; NULL if it has none. Valid as long as the network.
 //
 // # Safety
 // `network` is NULL, or comes from resnet_rs_load().
 const char *resnet_rs_label(const resnet_rs_network *network, size_t class_index);
 
-// Classifies a picture of any size: 8-bit RGBA, sRGB, alpha ignored, rows `stride_bytes` apart, the first on top. It is resized and cropped
-// as timm does it.
+// Classifies a picture of any size: 8-bit RGBA, sRGB, alpha ignored, rows `stride_bytes` apart, the first on top. It
+// is resized and cropped as timm does it.
 //
 // Writes the `count` likeliest classes to `guesses`, likeliest first; `count` is at most resnet_rs_class_count().
 //
 // # Safety
-// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to `stride_bytes * (height - 1) + 4 * width` bytes. `guesses`
-// is NULL or has room for `count`.
+// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
+// `stride_bytes * (height - 1) + 4 * width` bytes. `guesses` is NULL or has room for `count`.
 resnet_rs_status resnet_rs_classify(const resnet_rs_network *network,
                                     const uint8_t *rgba,
                                     uint32_t width,
@@ -88,7 +88,8 @@ resnet_rs_status resnet_rs_classify(const resnet_rs_network *network,
                                     resnet_rs_guess *guesses,
                                     size_t count);
 
-// Classifies a picture file likewise: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say.
+// Classifies a picture file: JPEG, PNG, WebP, GIF, BMP or TIFF, turned upright as its EXIF data or XMP say. See
+// resnet_rs_classify() for `guesses` and `count`.
 //
 // `path` is in UTF-8.
 //
@@ -100,11 +101,12 @@ resnet_rs_status resnet_rs_classify_file(const resnet_rs_network *network,
                                          resnet_rs_guess *guesses,
                                          size_t count);
 
-// Logits of `count` standardised pictures, `[count, 3, height, width]` floats as PyTorch has them: `[count, classes]` floats.
+// Computes the logits, `[count, classes]` floats, of `count` standardised pictures, `[count, 3, height, width]` floats
+// in PyTorch's order.
 //
 // # Safety
-// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width` floats. `logits` is NULL
-// or has room for `count * resnet_rs_class_count()` floats.
+// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width`
+// floats. `logits` is NULL or has room for `count * resnet_rs_class_count()` floats.
 resnet_rs_status resnet_rs_logits(const resnet_rs_network *network,
                                   const float *pictures,
                                   size_t count,

@@ -1,4 +1,4 @@
-//! What went wrong, kept for the thread that it went wrong for.
+//! The last error of each thread.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
@@ -9,19 +9,19 @@ pub(crate) enum Failure {
     Null(&'static str),
     /// A pointer to floats or structs at an odd address.
     Unaligned(&'static str),
-    /// A string of other bytes than UTF-8's.
+    /// A string that is not UTF-8.
     NotUtf8(&'static str),
     /// A flag that does not exist.
     Flags(u32),
     /// More guesses than classes, or none.
     Count { count: usize, classes: usize },
-    /// More bytes than there can be.
+    /// A picture of more bytes than memory can hold.
     Size { width: u32, height: u32, stride_bytes: usize },
-    /// More elements than there can be.
+    /// A tensor of more elements than memory can hold.
     Shape([usize; 4]),
-    /// A bug of this library's.
+    /// A bug in this library.
     Panic,
-    /// An error of the library's.
+    /// An error from the library.
     Library(resnet_rs::Error),
 }
 
@@ -40,7 +40,7 @@ impl Failure {
             Self::Flags(flags) => {
                 format!("flags {flags:#x} contain one that does not exist: RESNET_RS_F16 is the only one")
             }
-            Self::Count { count, classes } => format!("{count} guesses are wanted, 1 to {classes} can be had"),
+            Self::Count { count, classes } => format!("{count} guesses were requested, 1 to {classes} can be had"),
             Self::Size { width, height, stride_bytes } => {
                 format!(
                     "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart is larger than memory"
@@ -62,7 +62,7 @@ thread_local! {
 
 pub(crate) fn set(failure: &Failure) {
     let bytes: Vec<u8> = failure.message().bytes().filter(|&byte| byte != 0).collect();
-    // A thread that is ending has lost its own.
+    // A thread that is ending may have dropped its storage.
     let _ = LAST.try_with(|last| *last.borrow_mut() = CString::new(bytes).unwrap_or_default());
 }
 

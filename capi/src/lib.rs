@@ -18,9 +18,9 @@ pub struct Network {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Well.
+    /// Successful.
     Ok = 0,
-    /// With an error that resnet_rs_last_error() tells.
+    /// Failed; resnet_rs_last_error() returns the error.
     Failed = 1,
 }
 
@@ -46,8 +46,8 @@ pub extern "C" fn resnet_rs_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// What went wrong in this thread's last call that failed, in a line; empty if none has, or once the thread is ending. Valid until this
-/// thread's next call that fails, or its end.
+/// The error of this thread's last failed call, on one line; empty if no call has failed, or if the thread is ending.
+/// Valid until this thread's next failed call, or its end.
 #[unsafe(no_mangle)]
 pub extern "C" fn resnet_rs_last_error() -> *const c_char {
     last_error::get()
@@ -55,8 +55,8 @@ pub extern "C" fn resnet_rs_last_error() -> *const c_char {
 
 /// Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.
 ///
-/// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest. `flags` is 0 or
-/// RESNET_RS_F16. Returns NULL if that fails; otherwise to be freed by resnet_rs_free().
+/// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest.
+/// `flags` is 0 or RESNET_RS_F16. Returns NULL if that fails; otherwise free the result with resnet_rs_free().
 ///
 /// # Safety
 /// `weights`, and `device` if it is not NULL, end with a zero byte.
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn resnet_rs_load(weights: *const c_char, device: *const c
     loaded.unwrap_or(std::ptr::null_mut())
 }
 
-/// Frees a network. NULL is left alone.
+/// Frees a network. NULL is ignored.
 ///
 /// # Safety
 /// `network` is NULL, or comes from resnet_rs_load() and is not used any more.
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn resnet_rs_free(network: *mut Network) {
     let _ = freed; // only a panic, which last_error has
 }
 
-/// How many classes the network tells apart; 0 for NULL.
+/// Number of classes of the network; 0 for NULL.
 ///
 /// # Safety
 /// `network` is NULL, or comes from resnet_rs_load().
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn resnet_rs_class_count(network: *const Network) -> usize
     count.unwrap_or(0)
 }
 
-/// Name of a class, in UTF-8; NULL where it has none. Valid as long as the network.
+/// Name of a class, in UTF-8; NULL if it has none. Valid as long as the network.
 ///
 /// # Safety
 /// `network` is NULL, or comes from resnet_rs_load().
@@ -123,14 +123,14 @@ pub unsafe extern "C" fn resnet_rs_label(network: *const Network, class_index: u
     label.unwrap_or(std::ptr::null())
 }
 
-/// Classifies a picture of any size: 8-bit RGBA, sRGB, alpha ignored, rows `stride_bytes` apart, the first on top. It is resized and cropped
-/// as timm does it.
+/// Classifies a picture of any size: 8-bit RGBA, sRGB, alpha ignored, rows `stride_bytes` apart, the first on top. It
+/// is resized and cropped as timm does it.
 ///
 /// Writes the `count` likeliest classes to `guesses`, likeliest first; `count` is at most resnet_rs_class_count().
 ///
 /// # Safety
-/// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to `stride_bytes * (height - 1) + 4 * width` bytes. `guesses`
-/// is NULL or has room for `count`.
+/// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
+/// `stride_bytes * (height - 1) + 4 * width` bytes. `guesses` is NULL or has room for `count`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_classify(
     network: *const Network,
@@ -144,20 +144,21 @@ pub unsafe extern "C" fn resnet_rs_classify(
     status(guard(|| {
         // SAFETY: as the caller promises.
         let network = unsafe { borrow(network) }?;
-        // What the caller promises to be there; where that is not even a number, no memory is.
+        // The number of bytes that the caller promises; if it overflows, there cannot be that much memory.
         let rows = (height as usize).saturating_sub(1);
         let bytes =
             stride_bytes.checked_mul(rows).and_then(|bytes| bytes.checked_add((width as usize).checked_mul(4)?));
         let bytes =
             bytes.filter(|&bytes| bytes <= isize::MAX as usize).ok_or(Failure::Size { width, height, stride_bytes })?;
-        // SAFETY: the caller promises so many bytes.
+        // SAFETY: the caller promises this many bytes.
         let rgba = unsafe { slice("rgba", rgba, bytes) }?;
         // SAFETY: the caller promises room for so many.
         unsafe { classify(network, || Picture::rgba(rgba, [width, height], stride_bytes), guesses, count) }
     }))
 }
 
-/// Classifies a picture file likewise: JPEG, PNG, WebP, GIF, BMP or TIFF, upright as its EXIF data or XMP say.
+/// Classifies a picture file: JPEG, PNG, WebP, GIF, BMP or TIFF, turned upright as its EXIF data or XMP say. See
+/// resnet_rs_classify() for `guesses` and `count`.
 ///
 /// `path` is in UTF-8.
 ///
@@ -183,7 +184,7 @@ pub unsafe extern "C" fn resnet_rs_classify_file(
 /// Writes the likeliest classes of a picture.
 ///
 /// # Safety
-/// `guesses` is NULL, or points to room for `count`, which nobody else uses meanwhile.
+/// `guesses` is NULL, or points to room for `count`, which no other thread uses meanwhile.
 unsafe fn classify(
     network: &Network,
     picture: impl FnOnce() -> Result<Picture<'static>, resnet_rs::Error>,
@@ -201,11 +202,12 @@ unsafe fn classify(
     unsafe { write("guesses", guesses, &found.collect::<Vec<_>>()) }
 }
 
-/// Logits of `count` standardised pictures, `[count, 3, height, width]` floats as PyTorch has them: `[count, classes]` floats.
+/// Computes the logits, `[count, classes]` floats, of `count` standardised pictures, `[count, 3, height, width]` floats
+/// in PyTorch's order.
 ///
 /// # Safety
-/// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width` floats. `logits` is NULL
-/// or has room for `count * resnet_rs_class_count()` floats.
+/// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width`
+/// floats. `logits` is NULL or has room for `count * resnet_rs_class_count()` floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_logits(
     network: *const Network,
@@ -222,15 +224,15 @@ pub unsafe extern "C" fn resnet_rs_logits(
         let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
         let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();
         let elements = elements.filter(fits).ok_or(Failure::Shape(shape))?;
-        // SAFETY: the caller promises so many floats.
+        // SAFETY: the caller promises this many floats.
         let pictures = unsafe { slice("pictures", pictures, elements) }?;
         check("logits", logits)?;
-        // SAFETY: the caller promises room for a row of classes a picture, and there are as many.
+        // SAFETY: the caller promises room for one row of classes per picture, which is the number of logits.
         unsafe { write("logits", logits, &classifier.logits(pictures, shape)?) }
     }))
 }
 
-/// Runs a call's work. What goes wrong, panics included, becomes this thread's last error.
+/// Runs a call's work. A failure, panics included, becomes this thread's last error.
 fn guard<T>(work: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Failure::Panic));
     result.map_err(|failure| last_error::set(&failure)).ok()
@@ -259,20 +261,21 @@ unsafe fn text<'t>(name: &'static str, text: *const c_char) -> Result<Option<&'t
 }
 
 /// # Safety
-/// `first` is NULL, or points to `length` elements that live as long as they are borrowed. Together they are no longer than `isize::MAX` bytes.
+/// `first` is NULL, or points to `length` elements that live as long as they are borrowed. Together they are no longer
+/// than `isize::MAX` bytes.
 unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Result<&'s [T], Failure> {
     check(name, first)?;
     // SAFETY: not NULL, aligned, and otherwise as the caller promises.
     Ok(unsafe { std::slice::from_raw_parts(first, length) })
 }
 
-/// Copies results to memory that nobody has written yet.
+/// Copies results to memory that may be uninitialised.
 ///
 /// # Safety
-/// `first` is NULL, or points to room for as many elements as there are `values`, which nobody else uses meanwhile.
+/// `first` is NULL, or points to room for all `values`, which no other thread uses meanwhile.
 unsafe fn write<T: Copy>(name: &'static str, first: *mut T, values: &[T]) -> Result<(), Failure> {
     check(name, first)?;
-    // SAFETY: not NULL, aligned, and otherwise as the caller promises; what was computed here does not overlap it.
+    // SAFETY: not NULL, aligned, and otherwise as the caller promises; `values` does not overlap it.
     unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len()) };
     Ok(())
 }

@@ -75,7 +75,7 @@ fn floats(bytes: &[u8]) -> Vec<f64> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
 }
 
-/// The golden logits, and everything that C can do wrong; with the library linked either way.
+/// The golden logits, and every misuse from C; with the library linked statically and dynamically.
 #[test]
 fn golden_logits_and_misuse() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ fn golden_logits_and_misuse() {
     }
 }
 
-/// The example says what the Rust door says.
+/// The example prints the same answers as the Rust door.
 #[test]
 fn the_example_classifies() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn the_example_classifies() {
     let mut weights = weights::synthetic(&card.config, golden::BRANCH_GAMMA);
     weights.metadata = card.to_metadata();
     weights.write(&at("small.safetensors")).unwrap();
-    // One that EXIF data turn.
+    // A picture that EXIF data turn.
     let turned = fs::read(here().join("../tests/golden/pictures/deep.tif")).unwrap();
     fs::write(at("picture.tif"), &turned).unwrap();
 

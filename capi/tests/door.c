@@ -1,5 +1,5 @@
-// Everything of the header, used rightly and wrongly: door WEIGHTS PICTURES LOGITS COUNT SIDE
-// reads COUNT standardised pictures of SIDE x SIDE from PICTURES, writes their logits, and asserts the rest.
+// Uses everything in the header, correctly and wrongly: door WEIGHTS PICTURES LOGITS COUNT SIDE reads COUNT
+// standardised pictures of SIDE x SIDE from PICTURES, writes their logits, and asserts the rest.
 #undef NDEBUG
 #include <assert.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@ enum { WIDTH = 30, HEIGHT = 20, STRIDE = 4 * WIDTH + 8 };
 
 static uint8_t pixels[STRIDE * HEIGHT];
 
-// A call fails, and the last error has these words in it.
+// Asserts that a call failed and that the last error contains these words.
 static void refused(int failed, const char *words) {
     if (!failed || !strstr(resnet_rs_last_error(), words)) {
         fprintf(stderr, "expected an error with \"%s\", got \"%s\"\n", words, resnet_rs_last_error());
@@ -30,13 +30,13 @@ static void *classify_often(void *network) {
     for (int i = 0; i < 20; i++) {
         assert(classify(network, best) == RESNET_RS_STATUS_OK);
     }
-    assert(resnet_rs_last_error()[0] == '\0'); // what goes wrong in another thread is not told here
+    assert(resnet_rs_last_error()[0] == '\0'); // errors of other threads do not show here
     return best;
 }
 
 static int calls_at_the_end;
 
-// Runs when a thread ends and has lost what Rust kept for it.
+// Runs when a thread ends, after Rust has dropped the thread's storage.
 static void fail_at_the_end(void *unused) {
     (void)unused;
     assert(!resnet_rs_load(NULL, NULL, 0) && resnet_rs_last_error()[0] == '\0');
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     size_t classes = resnet_rs_class_count(network);
     assert(!resnet_rs_label(network, classes));
 
-    // Standardised pictures, as PyTorch has them.
+    // Standardised pictures in PyTorch's order.
     size_t elements = count * 3 * side * side;
     float *pictures = malloc(elements * sizeof *pictures), *logits = malloc(count * classes * sizeof *logits);
     FILE *file = fopen(argv[2], "rb");
@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
     refused(resnet_rs_logits(network, pictures, 0, side, side, logits), "[0, 3,");
     refused(resnet_rs_logits(network, (float *)((char *)pictures + 1), count, side, side, logits), "not aligned");
 
-    // Pixels, whose rows have something else between them.
+    // Pixels with padding between their rows.
     resnet_rs_guess guesses[2], best;
     for (size_t i = 0; i < sizeof pixels; i++) {
         pixels[i] = (uint8_t)(i % STRIDE < 4 * WIDTH ? i * 7 : 0);
@@ -99,7 +99,8 @@ int main(int argc, char **argv) {
     refused(resnet_rs_classify_file(network, NULL, guesses, 1), "path is NULL");
     refused(resnet_rs_classify(network, NULL, WIDTH, HEIGHT, STRIDE, guesses, 1), "rgba is NULL");
     refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, STRIDE, NULL, 1), "guesses is NULL");
-    refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, 4 * WIDTH - 1, guesses, 1), "more than the stride of 119");
+    refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, 4 * WIDTH - 1, guesses, 1),
+            "more than the stride of 119");
     refused(resnet_rs_classify(network, pixels, 0, HEIGHT, STRIDE, guesses, 1), "nothing to look at");
     refused(resnet_rs_classify(network, pixels, WIDTH, 0, STRIDE, guesses, 1), "nothing to look at");
     refused(resnet_rs_classify(network, pixels, UINT32_MAX, UINT32_MAX, SIZE_MAX, guesses, 1), "larger than memory");
@@ -126,7 +127,7 @@ int main(int argc, char **argv) {
     assert(pthread_create(&threads[0], NULL, fail_and_end, &key) == 0 && pthread_join(threads[0], NULL) == 0);
     assert(calls_at_the_end == 1);
 
-    // In half the memory, and once freed, loaded again.
+    // In f16, and loaded again after it was freed.
     for (int i = 0; i < 3; i++) {
         network = resnet_rs_load(argv[1], NULL, RESNET_RS_F16);
         assert(network && classify(network, guesses) == RESNET_RS_STATUS_OK);

@@ -1,4 +1,5 @@
-//! Between numpy's arrays and the library's pictures and values. Pictures are copied: Python may change its own while the GPU works.
+//! Converts between numpy's arrays and the library's pictures and values. Pictures are copied, since Python may change
+//! its arrays while the GPU works.
 
 use numpy::ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
@@ -8,9 +9,10 @@ use resnet_rs::{FeatureMap, Picture};
 
 use crate::failed;
 
-/// A tensor's elements row by row, however it lies in memory, and its shape.
+/// A tensor's elements row by row, for any strides, and its shape.
 pub(crate) fn tensor(array: &PyReadonlyArray4<'_, f32>) -> PyResult<(Vec<f32>, [usize; 4])> {
-    // Rust reads floats at addresses of floats only; numpy knows others, np.frombuffer at an odd offset say. Bytes have no such wish.
+    // Rust requires aligned floats; numpy allows others, for example np.frombuffer at an odd offset. Bytes need no
+    // alignment.
     if !array.is_aligned() {
         return Err(PyValueError::new_err("the array is not aligned for float32: pass array.copy()"));
     }
@@ -22,7 +24,7 @@ pub(crate) fn picture(array: &PyReadonlyArray3<'_, u8>) -> PyResult<Picture<'sta
     picture_of(array.as_array())
 }
 
-/// Pictures: one, an array `[N, H, W, 3 or 4]`, or any sequence of single ones.
+/// Pictures: a single one, an array `[N, H, W, 3 or 4]`, or any sequence of single ones.
 pub(crate) fn pictures(pictures: &Bound<'_, PyAny>) -> PyResult<Vec<Picture<'static>>> {
     if let Ok(one) = pictures.extract::<PyReadonlyArray3<'_, u8>>() {
         return Ok(vec![picture(&one)?]);
@@ -55,21 +57,22 @@ pub(crate) fn pixels(py: Python<'_>, size: (u32, u32), rgb: Vec<u8>) -> PyResult
     Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
 }
 
-/// Rows of so many values, `[N, width]`.
+/// Rows of `width` values, `[N, width]`.
 pub(crate) fn rows(py: Python<'_>, values: Vec<f32>, width: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let array = Array2::from_shape_vec((values.len() / width, width), values);
     Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
 }
 
-/// A map as timm has it, `[C, H, W]`.
+/// A map in timm's order, `[C, H, W]`.
 pub(crate) fn map(py: Python<'_>, map: FeatureMap) -> PyResult<Bound<'_, PyArray3<f32>>> {
     let array = Array3::from_shape_vec(map.shape, map.data).map_err(|e| PyValueError::new_err(e.to_string()))?;
     Ok(array.permuted_axes([2, 0, 1]).into_pyarray(py))
 }
 
-/// Maps of several pictures, one array `[N, C, H, W]` a stride.
+/// Maps of several pictures, one array `[N, C, H, W]` per stride.
 pub(crate) fn stacks<'py>(py: Python<'py>, pictures: &[[FeatureMap; 5]]) -> PyResult<Vec<Bound<'py, PyArray4<f32>>>> {
-    let first = pictures.first().ok_or_else(|| PyValueError::new_err("there are no pictures to tell the shapes by"))?;
+    let first =
+        pictures.first().ok_or_else(|| PyValueError::new_err("there are no pictures to take the shapes from"))?;
     let stack = |(level, map): (usize, &FeatureMap)| {
         let ([height, width, channels], maps) = (map.shape, pictures.iter().map(|maps| &*maps[level].data));
         let data = maps.collect::<Vec<_>>().concat();

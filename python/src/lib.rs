@@ -1,4 +1,4 @@
-//! The Python interface: numpy in, numpy out, over the front door. `resnet_rs.pyi` says what is to be had.
+//! The Python interface: numpy in, numpy out, over the front door. `resnet_rs.pyi` documents it.
 
 mod arrays;
 
@@ -15,12 +15,13 @@ use resnet_rs::{Gpu, GpuOptions, InferenceOptions, Precision};
 
 create_exception!(resnet_rs, Error, PyException);
 
-/// What the library cannot do, as Python raises it.
+/// The library's error as a Python exception.
 fn failed(error: impl Into<resnet_rs::Error>) -> PyErr {
     Error::new_err(error.into().with_causes())
 }
 
-/// Loads a network onto the adapter that `device` names, while Python runs on. With the adapter's name.
+/// Loads a network onto the adapter that `device` names, without holding the interpreter's lock. Also returns the
+/// adapter's name.
 fn load<N: Send>(
     py: Python<'_>,
     device: Option<String>,
@@ -56,7 +57,7 @@ fn open_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray3<u8
     arrays::pixels(py, picture.dimensions(), picture.into_raw())
 }
 
-/// A Python class over the front door's predictor of the same name. `$own` is what it alone has.
+/// A Python class over the front door's predictor of the same name. `$own` are its own methods.
 macro_rules! predictor {
     ($name:ident { $($own:tt)* }) => {
         #[pyclass(frozen, module = "resnet_rs")]

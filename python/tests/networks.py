@@ -11,7 +11,7 @@ SEED = 1
 GAMMA = 0.2
 EFFICIENTNET_GAMMA = 0.5
 
-# ResNet-RS `small`, and what of it the other cases change.
+# ResNet-RS `small`, and the changes of the other cases to it.
 SMALL = dict(
     depths=[1, 1, 1, 1],
     width=0.25,

@@ -92,7 +92,7 @@ def test_features(small_weights):
     maps = features.extract(picture(80, 70))
     assert [map.shape for map in maps] == [(16, 24, 24), (64, 12, 12), (128, 6, 6), (256, 3, 3), (512, 2, 2)]
     assert all(map.dtype == np.float32 and map.min() >= 0 and map.max() > 0 for map in maps), "behind a ReLU"
-    # Three pictures are more than fit a batch.
+    # Three pictures do not fit one batch.
     pictures = [picture(80, 70, seed=seed) for seed in range(1, 4)]
     stacks = features.extract_all(pictures)
     assert [len(stacks)] + [len(stack) for stack in stacks] == [5] + [3] * 5
@@ -194,5 +194,5 @@ def test_python_runs_on_meanwhile(small):
         while not done.is_set():
             turns.append(time.perf_counter())
     answer.result()
-    # Were the interpreter held, there would be no turn from the beginning to the end.
+    # If the interpreter were locked, there would be no turn between the beginning and the end.
     assert max(np.diff(turns)) < (turns[-1] - turns[0]) / 2

@@ -1,6 +1,7 @@
 """Features beside timm's own `features_only`: its transform, its network, the same weights.
 
-Only where timm is installed, which brings PyTorch: pip install timm, then PYTHONPATH=target/python pytest python/tests/test_timm.py.
+Runs only where timm is installed, which brings PyTorch:
+pip install timm, then PYTHONPATH=target/python pytest python/tests/test_timm.py.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_features_are_timms(tmp_path, name):
         (3, ours.res, ours.res), mean=ours.mean, std=ours.std, crop_pct=ours.crop_pct, interpolation=ours.interpolation
     )
 
-    # As large as pictures are resized to, so that all values are exact until they reach the network.
+    # The size to which pictures are resized, so that all values are exact until they reach the network.
     side = int(ours.res / ours.crop_pct)
     values = synth.value("picture", side * side * 3, 1).reshape(side, side, 3)
     picture = (127.5 * (values + 1)).astype(np.uint8)

@@ -2,19 +2,19 @@
 //! ([`Peaks`]) to hold both against.
 //!
 //! # Definitions
-//! - *FLOPs* are two a multiply-accumulate of convolutions and linear layers; the rest is not counted, as the field does. A
-//!   training step's are those of its graph: forward pass, weight gradients, and the input gradients of all layers but the
-//!   first, so a little less than three times the forward pass.
-//! - *First answer*: from asking for the device to the first result in the program's memory. That is opening the device,
-//!   building the graph, planning, generating and compiling shaders, allocating, uploading weights that are in memory
-//!   already, one run and the reading. Every measurement starts on a device of its own, with no pipeline compiled; a cache
-//!   that the driver keeps on disk is the driver's affair (Mesa: `MESA_SHADER_CACHE_DISABLE=true` switches it off).
-//! - *Steady state*: median over repeated runs, each from submission to its result in the program's memory. The inputs stay on
-//!   the device. One run goes before, besides the first.
-//! - *Limit* of a node: the larger of its FLOPs at the peak rate and of its least bytes ([`crate::graph::Cost::bytes`]) at the
-//!   peak bandwidth. *Share of the limit*: that time by the measured one; for a whole network, the sums of both. A map that
-//!   a cache still holds from the node before can exceed the limit.
-//! - *Moved bytes*: what the kernels read and write of the memory bound to them ([`Meter`]).
+//! - *FLOPs*: two per multiply-accumulate of convolutions and linear layers; other operations do not count, as is
+//!   usual. A training step's FLOPs are those of its graph: forward pass, weight gradients, and the input gradients of
+//!   all layers but the first, so a little less than three times the forward pass.
+//! - *First answer*: from asking for the device to the first result in the program's memory. It covers opening the
+//!   device, building the graph, planning, generating and compiling shaders, allocating, uploading weights from memory,
+//!   one run and the read-back. Every measurement opens its own device, with no pipeline compiled. Drivers may still
+//!   keep a cache on disk (Mesa: `MESA_SHADER_CACHE_DISABLE=true` switches it off).
+//! - *Steady state*: median over repeated runs, each from submission to its result in the program's memory. The inputs
+//!   stay on the device. After the first run, one more run precedes the timed ones.
+//! - *Limit* of a node: the longer of two times: its FLOPs at the peak rate, and its least bytes
+//!   ([`crate::graph::Cost::bytes`]) at the peak bandwidth. *Share of the limit*: the limit divided by the measured
+//!   time; for a whole network, the quotient of the sums. A node whose input is still in a cache can exceed the limit.
+//! - *Moved bytes*: bytes of bound memory that the kernels read and write ([`Meter`]).
 
 mod nodes;
 mod peaks;

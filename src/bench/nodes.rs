@@ -1,4 +1,4 @@
-//! Single nodes of a network as graphs of their own, to be measured one by one.
+//! Single nodes of a network as separate graphs, so that each can be measured alone.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use crate::selftest::Case;
 /// One node with its shapes, out of a network.
 #[derive(Clone, Debug)]
 pub struct NodeBench {
-    /// Where the network has it first, and its shapes.
+    /// Name of its first occurrence in the network, and its shapes.
     pub name: String,
     /// Kind of operation.
     pub op: &'static str,
-    /// How often the network has it.
+    /// Number of occurrences in the network.
     pub count: usize,
     /// Its work.
     pub cost: Cost,
@@ -25,7 +25,7 @@ pub struct NodeBench {
     outputs: Vec<TensorId>,
 }
 
-/// The nodes of a graph that `wanted` picks, those of equal operation and shapes once, in the graph's order.
+/// The nodes of a graph that `wanted` picks, in the graph's order; nodes with the same operation and shapes count once.
 pub fn distinct(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> Vec<NodeBench> {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut nodes: Vec<NodeBench> = Vec::new();
@@ -48,7 +48,7 @@ impl NodeBench {
         let fits = "a node fits as it did in its network";
         let mut graph = Graph::new();
         let mut add = |&id: &TensorId, role| {
-            // A tensor may come twice.
+            // A tensor may be an input twice.
             let tensor = from.tensor(id);
             graph.find(&tensor.name).unwrap_or_else(|| {
                 graph
@@ -56,7 +56,7 @@ impl NodeBench {
                     .unwrap_or_else(|e| unreachable!("{fits}: {e}"))
             })
         };
-        // Weights that the network never updates stay constant, so that what is made of them once is not measured.
+        // Weights that the network never updates stay constant here, so that setup nodes are not measured.
         let constant = |id: &TensorId| {
             from.tensor(*id).role.is_persistent() && !from.nodes().iter().any(|other| other.updates.contains(id))
         };
@@ -68,20 +68,20 @@ impl NodeBench {
             graph.apply(&node.name, node.op.clone(), &inputs, &updates).unwrap_or_else(|e| unreachable!("{fits}: {e}"));
         let shape = |&id: &TensorId| graph.spec(id).shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         let shapes: Vec<String> = inputs.iter().take(2).map(shape).collect();
-        // An optimiser leaves its result where the parameter was.
+        // An optimiser updates the parameter in place and has no other output.
         let results: Vec<String> = outputs.iter().chain(&updates).take(1).map(shape).collect();
         let name = format!("{} {} to {}", node.name, shapes.join(" "), results.join(" "));
         let (op, cost) = (node.op.rule().name(), graph.nodes()[0].cost(&graph));
         Self { name, op, count: 0, cost, graph, outputs }
     }
 
-    /// Shape of a convolution as a target runs it; `None` if the node is none.
+    /// Shape of a convolution as a target runs it; `None` if the node is not a convolution.
     pub fn conv_shape(&self, target: Target) -> Option<ConvShape> {
         ConvShape::of(&self.graph, &self.graph.nodes()[0], target)
     }
 
-    /// A session that runs the node, by the kernel that `choices` name, on random numbers from 0.5 to 1.5, so that
-    /// deviations are positive. Zeros would be faster than real numbers on some GPUs, since no bits flip.
+    /// A session that runs the node with the kernel that `choices` name. Inputs are random numbers from 0.5 to 1.5, so
+    /// that standard deviations are positive. Zeros would run faster than real data on some GPUs, since no bits flip.
     ///
     /// # Errors
     /// If it does not fit the device, or the device fails.

@@ -1,7 +1,7 @@
-//! What the adapter can do at most: what kernels are held against.
+//! Peak rates of the adapter, with which kernels are compared.
 //!
-//! Both peaks are those of shaders. A software adapter copies at a fraction of what memcpy does, since the vec4 of its lanes
-//! are gathered and scattered one by one; its other kernels meet the same obstacle, so the comparison stays a fair one.
+//! Shaders measure both peaks. A software adapter copies at a fraction of memcpy's rate, since it gathers and scatters
+//! the vec4 of its lanes one by one. Its other kernels have the same overhead, so the comparison is fair.
 
 use std::time::Instant;
 
@@ -10,34 +10,35 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::{self, Dispatch, Gpu};
 use crate::kernels::{EACH_WORKGROUP, Kernel, Params, Setting, words};
 
-/// Accumulators of an invocation of `bench/fma`, in vec4, and multiply-adds of each between two tests of the loop.
+/// Accumulators per invocation of `bench/fma`, in vec4, and multiply-adds of each accumulator per iteration of the
+/// loop.
 const CHAINS: usize = 3;
 const UNROLLED: usize = 8;
-/// 6.4 GFLOP a dispatch: some 0.3 ms on a GPU of 20 TFLOP/s, where launching it takes a hundredth of that.
+/// 6.4 GFLOP per dispatch: about 0.3 ms on a GPU of 20 TFLOP/s; the launch takes a hundredth of that.
 const ITERATIONS: u32 = 64;
 const WORKGROUPS: u32 = 8192;
 const THREADS: usize = 64;
 
-/// Bytes that are copied: one binding's worth, past every cache.
+/// Bytes that are copied: the size of one binding, larger than every cache.
 const COPIED_BYTES: u64 = 128 << 20;
 /// Vec4 that an invocation copies; 4 are a sixth faster than 1 on lavapipe.
 const STRIDES: usize = 4;
 
-/// A measurement takes at least this long, so that a GPU raises its clock and the host's own share is lost.
+/// Least time of a measurement, so that a GPU raises its clock and the host's overhead is negligible.
 const LONG_ENOUGH_S: f64 = 0.02;
-/// The best of so many counts, since a peak is what nothing else has disturbed.
+/// Number of tries. The best one counts, since a peak is the undisturbed rate.
 const TRIES: usize = 5;
 
 /// Peak rates of an adapter, measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
-    /// 10^9 FLOPs a second, two a fused multiply-add, f32, from registers alone.
+    /// 10^9 FLOPs a second, two per fused multiply-add, f32, from registers alone.
     pub gflops: f64,
     /// 10^9 bytes a second, read and written, of a copy of 128 MiB.
     pub gb_per_s: f64,
 }
 
-/// Vec4 of a copy's first stride.
+/// Number of vec4 in a copy's first stride.
 const COPIES: u32 = (COPIED_BYTES / 16) as u32 / STRIDES as u32;
 
 /// The kernels that measure peaks, each with its parameters: multiply-adds and the copy.
@@ -52,10 +53,10 @@ pub fn kernels() -> [(Kernel, Params); 2] {
 }
 
 impl Peaks {
-    /// Measures an adapter. Takes 256 MiB of its memory meanwhile, and about half a second.
+    /// Measures an adapter. Takes about half a second and 256 MiB of its memory.
     ///
     /// # Errors
-    /// If the memory is not there, or the device fails.
+    /// If the memory cannot be allocated, or the device fails.
     pub fn measure(gpu: &Gpu) -> Result<Self, gpu::Error> {
         let kernels = kernels();
         let pipelines = gpu.compile(&kernels.each_ref().map(|(kernel, _)| kernel.source()), &|_, _| {})?;
@@ -82,13 +83,13 @@ impl Peaks {
         Ok(Self { gflops, gb_per_s })
     }
 
-    /// The least time in milliseconds for that much work.
+    /// The least time in milliseconds for this work.
     pub fn limit_ms(&self, flops: u64, bytes: u64) -> f64 {
         (flops as f64 / self.gflops).max(bytes as f64 / self.gb_per_s) / 1e6
     }
 }
 
-/// Shortest time of one dispatch in seconds, of several tries with enough of them in a row.
+/// Shortest time of one dispatch in seconds. Each of several tries runs enough dispatches in a row.
 fn shortest_s(gpu: &Gpu, dispatch: &Dispatch) -> Result<f64, gpu::Error> {
     let time_s = |count: usize| {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Where a network's time goes, operation by operation, beside the least that it could take.
+//! The time of a network, operation by operation, beside the least time possible.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -13,11 +13,11 @@ use crate::{Error, exec};
 /// A node, or all nodes of a kind; [`super`] defines the terms.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Line {
-    /// The node's place in the network; of a kind, its name.
+    /// The node's place in the network, or the name of the kind.
     pub name: String,
     /// Kind of operation.
     pub op: &'static str,
-    /// Nodes summed up.
+    /// Number of nodes in the sum.
     pub nodes: usize,
     /// Time of the kernels in milliseconds; `None` if the adapter has no timestamps.
     pub ms: Option<f64>,
@@ -47,7 +47,7 @@ impl Line {
         self.limit_ms += other.limit_ms;
     }
 
-    /// With the rates that follow from time and work.
+    /// Fills in the rates that follow from time and work.
     fn rated(self) -> Self {
         let per_ms = |amount: f64| self.ms.filter(|&ms| ms > 0.0).map(|ms| amount / ms);
         Self {
@@ -75,21 +75,22 @@ pub struct Profile {
     pub first_ms: f64,
     /// Steady state: milliseconds a run, from submission to the result in the program's memory.
     pub run_ms: f64,
-    /// Share of the limit of the whole: by the kernels' own times, or without timestamps by that of a run.
+    /// Share of the limit for the whole network, by the kernels' times, or by the time of a run if there are no
+    /// timestamps.
     pub share: f64,
     /// Sum over the nodes. Its time is missing where the adapter has no timestamps.
     pub total: Line,
-    /// Sums by kind of operation; the longest first, or without timestamps that of the largest limit.
+    /// Sums by kind of operation, longest time first; without timestamps, largest limit first.
     pub kinds: Vec<Line>,
     /// Nodes, in the same order.
     pub nodes: Vec<Line>,
-    /// What batch norm moves; in training only.
+    /// Bytes that batch norm moves; in training only.
     pub batch_norm: Option<BatchNormTraffic>,
 }
 
 impl Profile {
-    /// Measures a workload, and the adapter's peaks where they are not known. `since` is when the device was asked for; `progress` is told how many of how many pipelines are
-    /// compiled.
+    /// Measures a workload, and the adapter's peaks if they are not given. `since` is the time at which the device was
+    /// asked for; `progress` is called with the number of compiled pipelines and the total.
     ///
     /// # Errors
     /// If it does not fit the device, or the device fails.

@@ -1,13 +1,13 @@
-//! How often to measure, and what to make of it.
+//! Repeated measurements and their statistics.
 
 use std::time::{Duration, Instant};
 
 /// When enough is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Patience {
-    /// Once the median is known to within this share of it ([`spread`]).
+    /// Stop once the median is known to within this share of itself ([`spread`]).
     pub spread: f64,
-    /// Or once this time is over. A software adapter takes seconds a run.
+    /// Or stop after this time. A software adapter takes seconds per run.
     pub budget: Duration,
 }
 
@@ -18,16 +18,17 @@ impl Default for Patience {
     }
 }
 
-/// Fewest runs: with fewer than six the median's 95 % confidence interval is wider than all of them. Where time is over, three.
+/// Fewest runs: with fewer than six, the 95 % confidence interval of the median is wider than the range of the values.
+/// Three if the time is over.
 const FEWEST: usize = 6;
 const FEWEST_IN_TIME: usize = 3;
-/// Most runs: a median hardly moves beyond.
+/// Most runs: a median hardly changes after that.
 const MOST: usize = 400;
 
-/// Times of a run in milliseconds, again and again as long as `patience` has it.
+/// Repeats a run until `patience` is satisfied, and returns the times in milliseconds.
 ///
 /// # Errors
-/// The first that `run` returns.
+/// The first error of `run`.
 pub fn repeat<E>(patience: Patience, mut run: impl FnMut() -> Result<f64, E>) -> Result<Vec<f64>, E> {
     let started = Instant::now();
     let mut times_ms = Vec::new();
@@ -42,7 +43,7 @@ pub fn repeat<E>(patience: Patience, mut run: impl FnMut() -> Result<f64, E>) ->
     }
 }
 
-/// The value in the middle, or the mean of the two there; NaN of none.
+/// The median: the middle value, or the mean of the two middle ones; NaN if there are no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -52,9 +53,9 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Half the 95 % confidence interval of the median, as a share of it. By order statistics, which assume nothing of how the values lie: the
-/// number below the true median is binomial, and within 0.98 square roots of n of half of them but for one time in twenty. Of fewer than
-/// six values, half of their range.
+/// Half the 95 % confidence interval of the median, as a share of the median. It comes from order statistics, which
+/// assume nothing about the distribution: the number of values below the true median is binomial, and differs from n /
+/// 2 by at most 0.98 sqrt(n) in 95 % of all cases. For fewer than six values, half of their range.
 pub fn spread(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -78,7 +79,7 @@ mod tests {
         assert!(median(&[]).is_nan());
     }
 
-    /// Of 1 to 100 the interval is that of the 41st to the 60th value; of few, all of them.
+    /// For 1 to 100 the interval reaches from the 41st to the 60th value; for few values, over all of them.
     #[test]
     fn spreads() {
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();

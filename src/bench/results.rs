@@ -1,4 +1,5 @@
-//! `bench.json`: what a suite measured on one machine. `schemas/bench-1.schema.json` describes it; whoever draws or compares reads nothing else.
+//! `bench.json`: a suite's measurements on one machine. `schemas/bench-1.schema.json` describes it; reports and
+//! comparisons read nothing else.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use crate::files;
 use crate::gpu::{AdapterReport, Family, Gpu};
 use crate::graph::Precision;
 
-/// What the file is, in its first field.
+/// Identifies the file, in its first field.
 const SCHEMA: &str = "resnet-rs/bench";
 
-/// Version of the schema. It rises when a field changes its meaning or goes; new fields alone do not raise it.
+/// Version of the schema. It rises when a field changes its meaning or is removed, not when fields are added.
 pub const VERSION: u32 = 1;
 
 /// Why a file of measurements cannot be used.
@@ -23,8 +24,11 @@ pub enum Error {
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] files::Error),
-    /// It is no file of this program's `bench`.
-    #[error("{} holds no measurements: {problem}. Give a bench.json that `resnet-rs bench --out DIR` wrote", path.display())]
+    /// It is not a file of this program's `bench`.
+    #[error(
+        "{} holds no measurements: {problem}. Give a bench.json that `resnet-rs bench --out DIR` wrote",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -32,7 +36,10 @@ pub enum Error {
         problem: String,
     },
     /// Another version of this program wrote it.
-    #[error("{} has version {found} of the schema, this program reads version {VERSION}: {}", path.display(), advice(*found))]
+    #[error(
+        "{} has version {found} of the schema, this program reads version {VERSION}: {}",
+        path.display(), advice(*found)
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -56,11 +63,11 @@ pub struct Results {
     pub program: String,
     /// Where it was measured.
     pub machine: Machine,
-    /// What was asked for, and what came of it.
+    /// Settings of the measurement.
     pub settings: Settings,
     /// Whether every row of the suite is there.
     pub complete: bool,
-    /// A row a workload.
+    /// One row per workload.
     pub rows: Vec<Row>,
     /// One network, operation by operation.
     #[serde(default)]
@@ -79,12 +86,12 @@ pub struct Machine {
     pub os: String,
     /// Architecture of the processor.
     pub arch: String,
-    /// What its shaders can do at most, measured.
+    /// Peak rates of its shaders, measured.
     pub peaks: Peaks,
 }
 
 impl Machine {
-    /// Measures the peaks of a device and notes where it is.
+    /// Measures the peaks of a device, and describes its machine.
     ///
     /// # Errors
     /// If the device fails.
@@ -94,10 +101,10 @@ impl Machine {
     }
 }
 
-/// How the rows came about.
+/// How the rows were measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The command line's words, from `bench` on.
+    /// The arguments of the command line, from `bench` on.
     pub asked: Vec<String>,
     /// The suite, if one was asked for.
     pub suite: Option<String>,
@@ -105,11 +112,11 @@ pub struct Settings {
     pub classes: usize,
     /// Whether training steps recompute activations.
     pub recompute: bool,
-    /// Runs of a row end once its median is known to within this share of it.
+    /// Runs of a row end once its median is known to within this share of itself.
     pub target_spread: f64,
-    /// Or once they have taken so many seconds.
+    /// Or once they have taken this many seconds.
     pub seconds_a_row: f64,
-    /// Most GPU memory that a row may take, where a limit was set.
+    /// Most GPU memory that a row may take, if a limit was set.
     pub memory_limit_bytes: Option<u64>,
     /// Fingerprint of the tuning that chose the kernels, if there is one.
     pub tuning: Option<String>,
@@ -124,7 +131,7 @@ pub struct Row {
     pub res: usize,
     /// Pictures in a batch.
     pub batch: usize,
-    /// What it was asked to do.
+    /// Inference or a training step.
     pub mode: Mode,
     /// Element type in memory.
     pub precision: Precision,
@@ -147,28 +154,28 @@ pub struct Row {
 pub enum Outcome {
     /// It ran.
     Measured(Measured),
-    /// Its plan or a buffer exceeds the memory or the limits.
+    /// Its plan or one buffer exceeds the memory or the limits.
     DoesNotFit {
-        /// Which, in words.
+        /// The reason, in words.
         problem: String,
     },
     /// The device or the driver failed.
     Failed {
-        /// Its words.
+        /// The error's message.
         problem: String,
     },
 }
 
-/// What a run of a workload takes; [`super`] defines the terms.
+/// Measured figures of a workload; [`super`] defines the terms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Steady state: milliseconds a run by the wall clock.
     pub median_ms: f64,
     /// Half the 95 % confidence interval of the median, as a share of it.
     pub spread: f64,
-    /// Runs that the median is taken of.
+    /// Number of runs behind the median.
     pub runs: usize,
-    /// Milliseconds of the kernels by the adapter's own clock; none without timestamps.
+    /// Milliseconds of the kernels by the adapter's own clock; `None` without timestamps.
     pub gpu_ms: Option<f64>,
     /// Milliseconds to the first answer.
     pub first_ms: f64,
@@ -176,15 +183,15 @@ pub struct Measured {
     pub pipelines: usize,
     /// 10^9 FLOPs a second at the median.
     pub gflops: f64,
-    /// The same as a share of the adapter's measured peak.
+    /// `gflops` as a share of the adapter's measured peak.
     pub peak_share: f64,
     /// Pictures a second at the median.
     pub images_per_s: f64,
-    /// GPU memory that the driver had set aside: what was planned, staging, and what its blocks leave over.
+    /// GPU memory that the driver reserved: the plan, staging, and unused parts of the driver's blocks.
     pub allocated_bytes: u64,
 }
 
-/// Spread beyond which a row is called noisy.
+/// Spread above which a row is noisy.
 pub const NOISY: f64 = 0.05;
 
 impl Measured {
@@ -195,7 +202,7 @@ impl Measured {
 }
 
 impl Row {
-    /// What it measured, if it ran.
+    /// Its measured figures, if it ran.
     pub fn measured(&self) -> Option<&Measured> {
         match &self.outcome {
             Outcome::Measured(measured) => Some(measured),
@@ -203,12 +210,12 @@ impl Row {
         }
     }
 
-    /// What tells its workload from others.
+    /// Identifies its workload.
     pub fn key(&self) -> Key<'_> {
         (&self.model, self.res, self.batch, self.mode, self.precision)
     }
 
-    /// How it ended, as the file has it.
+    /// How it ended, by the file's word for it.
     pub fn status(&self) -> &'static str {
         match self.outcome {
             Outcome::Measured(_) => "measured",
@@ -227,7 +234,7 @@ pub struct Roofline {
     pub res: usize,
     /// Pictures in a batch.
     pub batch: usize,
-    /// What it was asked to do.
+    /// Inference or a training step.
     pub mode: Mode,
     /// Element type in memory.
     pub precision: Precision,
@@ -240,7 +247,7 @@ pub struct Roofline {
 pub struct Kind {
     /// Name of the kind.
     pub op: String,
-    /// How many there are.
+    /// Number of operations.
     pub nodes: usize,
     /// Milliseconds of all by the adapter's own clock.
     pub ms: f64,
@@ -258,7 +265,7 @@ impl Results {
         Self { schema, version, program, machine, settings, complete: false, rows: Vec::new(), roofline: None }
     }
 
-    /// What differs of what the numbers depend on, if anything does: rows of both do not belong in one file.
+    /// The first difference in what the figures depend on, if any: rows of two such files do not belong in one.
     pub fn differs_from(&self, other: &Self) -> Option<&'static str> {
         let ((a, b), (here, there)) = ((self, other), (&self.settings, &other.settings));
         let adapter = |of: &Self| AdapterReport { index: 0, ..of.machine.adapter.clone() };
@@ -279,11 +286,11 @@ impl Results {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that is not there, none of this program's, damaged, or of another version.
+    /// A file that is missing, damaged, of another version, or not this program's.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = files::read_text(path)?;
         let foreign = |problem: String| Error::Foreign { path: path.to_owned(), problem };
-        // The version first: what follows it may have changed.
+        // The version is read first: other fields may have changed.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| foreign(e.to_string()))?;
         if value["schema"] != SCHEMA {
             return Err(foreign(format!("its field schema is not {SCHEMA:?}")));

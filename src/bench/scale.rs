@@ -1,13 +1,14 @@
 //! The paper's advice on scaling as a search (Bello et al. 2021, section 6): which ResNet-RS to train for a budget of
 //! latency or memory on the adapter at hand.
 //!
-//! 1. *Depth where over-fitting can occur, width otherwise.* Of the paper's regimes, 10, 100 and 350 epochs of ImageNet, the longest favours
-//!    depth and the others width. [`Task::long_epochs`] says where one becomes the other.
-//! 2. *Resolution slowly.* The released ResNet-RS see pictures whose side grows with the fifth root of the FLOPs: from 160 px at 4.6 GFLOPs to
-//!    320 px at 128.
+//! 1. *Depth where over-fitting can occur, width otherwise.* Of the paper's regimes, 10, 100 and 350 epochs of
+//!    ImageNet, the longest favours depth and the others width. [`Task::long_epochs`] is the boundary.
+//! 2. *Resolution slowly.* In the released ResNet-RS, the side of the pictures grows with the fifth root of the FLOPs:
+//!    from 160 px at 4.6 GFLOPs to 320 px at 128.
 //!
-//! So candidates form a ladder, from the smallest network up, and the search finds the highest rung within the budget. Latencies are
-//! measured, each on a session of its own; FLOPs say which rung to try next, and which are so far beyond the budget that none is.
+//! So candidates form a ladder, from the smallest network up, and the search finds the highest rung within the budget.
+//! Latencies are measured, each in a separate session. FLOPs decide which rung to try next, and which rungs are too far
+//! beyond the budget to try.
 
 use serde::Serialize;
 
@@ -19,25 +20,25 @@ use crate::summary::Summary;
 /// What the network is to do, and what it will be trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Task {
-    /// What the latency is of: an answer, or a training step.
+    /// Whether the latency is that of inference or of a training step.
     pub mode: Mode,
     /// Pictures in a batch.
     pub batch: usize,
     /// Storage of maps.
     pub precision: Precision,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
     /// Epochs that it will be trained for.
     pub epochs: u32,
     /// Pictures that it will be trained on.
     pub pictures: u64,
-    /// Side of the pictures, where the data leave no choice.
+    /// Side of the pictures in pixels, if the data fix it.
     pub res: Option<usize>,
-    /// Largest side of the pictures otherwise.
+    /// Largest side of the pictures in pixels otherwise.
     pub most_res: usize,
 }
 
-/// What a run may take.
+/// The budget of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Budget {
     /// Milliseconds.
@@ -52,7 +53,7 @@ pub struct Budget {
 pub enum Direction {
     /// More blocks, at the released width.
     Depth,
-    /// More channels, of about fifty layers.
+    /// More channels, at about fifty layers.
     Width,
 }
 
@@ -71,12 +72,12 @@ pub struct Candidate {
     pub params: u64,
 }
 
-/// What a candidate was found to take.
+/// Measured cost of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
     /// Median milliseconds of a run, if it ran.
     pub ms: Option<f64>,
-    /// Half the median's 95 % confidence interval, as a share of it.
+    /// Half the 95 % confidence interval of the median, as a share of the median.
     pub spread: f64,
     /// Planned bytes.
     pub planned_bytes: u64,
@@ -88,10 +89,10 @@ pub struct Tried {
     /// The network.
     #[serde(flatten)]
     pub candidate: Candidate,
-    /// What it takes.
+    /// Its cost.
     #[serde(flatten)]
     pub cost: Cost,
-    /// Whether that is within the budget, the median's uncertainty included.
+    /// Whether the cost is within the budget, including the median's uncertainty.
     pub fits: bool,
 }
 
@@ -100,7 +101,7 @@ pub struct Tried {
 pub struct Advice {
     /// What grew first.
     pub direction: Direction,
-    /// Epochs from which over-fitting is expected of so many pictures.
+    /// Number of epochs from which over-fitting is expected with this many pictures.
     pub long_epochs: u32,
     /// The largest network within the budget; none if the smallest is beyond it.
     pub chosen: Option<Tried>,
@@ -121,34 +122,36 @@ const DEPTHS: [[usize; 4]; 9] = [
     [4, 44, 87, 4],
 ];
 
-/// Places in [`DEPTHS`] with widths: below RS-50 of the released width, depth and width grow in turn either way.
+/// Indices into [`DEPTHS`] with widths. Below RS-50 at the released width, depth and width grow in turn for both
+/// directions.
 const SMALL: [(usize, f64); 7] = [(0, 0.25), (1, 0.25), (1, 0.5), (2, 0.5), (1, 0.75), (2, 0.75), (1, 1.0)];
-/// The released ones, then wider ones of the largest depth.
+/// The released networks, then wider ones at the largest depth.
 const DEEPER: [(usize, f64); 9] =
     [(2, 1.0), (3, 1.0), (4, 1.0), (5, 1.0), (6, 1.0), (7, 1.0), (8, 1.0), (8, 1.5), (8, 2.0)];
-/// Up to the widest of the paper's study, then deeper ones of that width.
+/// Up to the widest of the paper's study, then deeper ones at that width.
 const WIDER: [(usize, f64); 9] =
     [(2, 1.0), (2, 1.25), (2, 1.5), (2, 2.0), (3, 1.5), (3, 2.0), (4, 2.0), (5, 2.0), (6, 2.0)];
 
-/// The side that the smallest released network sees, its FLOPs, and the power by which the side follows them: of RS-50 at 160 px and
-/// RS-420 at 320 px.
+/// The smallest released network's side and FLOPs, and the exponent with which the side grows with FLOPs: from RS-50 at
+/// 160 px to RS-420 at 320 px.
 const RES_AT: (f64, f64) = (160.0, 4.558e9);
 const RES_POWER: f64 = 0.2;
-/// Sides are multiples of what the network halves in all.
+/// Sides are multiples of the network's total stride.
 const RES_UNIT: usize = 32;
-/// How far above that rule a side may go where nothing larger fits the budget.
+/// Steps of [`RES_UNIT`] by which a side may exceed that rule if no larger network fits the budget.
 const RES_STEPS: usize = 2;
 
 /// Pictures of ImageNet, and the epochs between the paper's regimes of 100 and 350: their geometric mean.
 const IMAGENET_PICTURES: f64 = 1_281_167.0;
 const IMAGENET_LONG_EPOCHS: f64 = 187.0;
 
-/// Predictions of latency are trusted up to this factor beyond the budget: rungs beyond are not tried.
+/// Rungs with a predicted latency above this multiple of the budget are not tried.
 const HOPELESS: f64 = 3.0;
 
 impl Task {
-    /// Epochs from which over-fitting is expected. Of ImageNet between the paper's regimes; fewer pictures are learnt by heart sooner, and
-    /// the limit falls with the square root of their number, which is a choice of this program.
+    /// Number of epochs from which over-fitting is expected. For ImageNet it lies between the paper's regimes. Fewer
+    /// pictures are memorised sooner: the number falls with the square root of the number of pictures, which is a
+    /// choice of this program.
     pub fn long_epochs(&self) -> u32 {
         let share = self.pictures as f64 / IMAGENET_PICTURES;
         (IMAGENET_LONG_EPOCHS * share.sqrt()).round().max(1.0) as u32
@@ -159,7 +162,7 @@ impl Task {
         if self.epochs >= self.long_epochs() { Direction::Depth } else { Direction::Width }
     }
 
-    /// The candidates from the smallest network up: each takes more FLOPs than those before.
+    /// The candidates from the smallest network up, in order of FLOPs.
     ///
     /// # Errors
     /// If the pictures are too small for a network.
@@ -175,7 +178,7 @@ impl Task {
         Ok(ladder)
     }
 
-    /// A network with pictures of the side that its FLOPs suggest.
+    /// A network, with the side of pictures that its FLOPs suggest.
     fn candidate(&self, depths: [usize; 4], width: f64) -> Result<Candidate, Error> {
         if let Some(res) = self.res {
             return self.at(depths, width, res);
@@ -201,7 +204,7 @@ impl Task {
 }
 
 impl Budget {
-    /// Whether it ran, and within the budget.
+    /// Whether a candidate ran within the budget.
     fn admits(&self, cost: &Cost) -> bool {
         let in_memory = self.memory_bytes.is_none_or(|limit| cost.planned_bytes <= limit);
         let in_time = |ms: f64| self.latency_ms.is_none_or(|limit| ms * (1.0 + cost.spread) <= limit);
@@ -209,10 +212,11 @@ impl Budget {
     }
 }
 
-/// Finds the largest network of the ladder within a budget, then the largest pictures. `measure` says what a candidate takes.
+/// Finds the largest network of the ladder within a budget, then the largest pictures. `measure` returns a candidate's
+/// cost.
 ///
 /// # Errors
-/// The first that `measure` returns, or pictures too small for a network.
+/// The first error of `measure`, or pictures too small for a network.
 pub fn advise<E: From<Error>>(
     task: &Task,
     budget: &Budget,
@@ -230,7 +234,7 @@ pub fn advise<E: From<Error>>(
         }
         Ok::<Tried, E>(tried)
     };
-    // Rungs below `fits` are within the budget, `beyond` and those above are not.
+    // Rungs below `fits` are within the budget; `beyond` and the rungs above it are not.
     let (mut fits, mut beyond) = (0, ladder.len());
     let mut next = 0;
     while fits < beyond {
@@ -280,7 +284,7 @@ mod tests {
         most_res: 448,
     };
 
-    /// A machine of 1 GFLOP/ms whose plans take 10 bytes a parameter.
+    /// A machine of 1 GFLOP/ms whose plans take 10 bytes per parameter.
     fn cost(candidate: &Candidate) -> Result<Cost, Error> {
         let planned_bytes = 10 * candidate.params;
         Ok(Cost { ms: Some(candidate.flops as f64 / 1e9), spread: 0.01, planned_bytes })
@@ -290,7 +294,7 @@ mod tests {
         advise(&task, &Budget { latency_ms: Some(limit), memory_bytes: None }, cost).unwrap()
     }
 
-    /// The released networks at about the sizes of pictures that they were released for, and the ladder a ladder.
+    /// The rule gives about the released sizes of pictures, and the ladder is monotonic.
     #[test]
     fn resolution_follows_flops_slowly() {
         let ladder = TASK.ladder().unwrap();
@@ -321,7 +325,7 @@ mod tests {
         assert!(wide.candidate.width == 1.5 && wide.candidate.depths == [3, 4, 23, 3], "{wide:?}");
     }
 
-    /// The choice keeps its budget, and the next rung would not; few are tried.
+    /// The choice is within the budget and the next rung is not; few rungs are tried.
     #[test]
     fn the_largest_within_the_budget_is_found() {
         let ladder = TASK.ladder().unwrap();

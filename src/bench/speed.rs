@@ -12,11 +12,12 @@ use crate::gpu::{self, Gpu, GpuOptions};
 use crate::summary::Summary;
 use crate::{Error, exec};
 
-/// Runs that are timed by the adapter's own clock, where it has one, at most.
+/// Most runs that are timed by the adapter's own clock, if it has one.
 const TIMED_RUNS: usize = 5;
 
-/// Measures a workload on a device that is opened for it, so that its first answer is one. `progress` is told how many of how many
-/// pipelines are compiled. What does not fit or fails on the device is a row as well.
+/// Measures a workload on a newly opened device, so that its first answer is a cold start. `progress` is called with
+/// the number of compiled pipelines and the total. A workload that does not fit or fails on the device is a row as
+/// well.
 ///
 /// # Errors
 /// If there is no such device, or the network cannot be built.
@@ -30,7 +31,7 @@ pub fn measure(
     let prepared = workload.clone().prepare()?;
     let since = Instant::now();
     let gpu = Gpu::new(options)?;
-    // The clock stands still while the plan is made once more than it needs to be.
+    // The time of this extra planning does not count.
     let planning = Instant::now();
     let planned_bytes = workload.planned_bytes(&gpu)?;
     let since = since + planning.elapsed();
@@ -108,8 +109,8 @@ fn does_not_fit(error: &Error) -> bool {
     )
 }
 
-/// Memory of the machine that a CPU adapter shares with everybody else, as far as the system tells. Its driver would grant more, and the
-/// system then ends some process.
+/// Memory of the machine, which a CPU adapter shares with all programs, if the system reports it. The driver would
+/// grant more, and the system would then kill some process.
 fn host_memory_bytes(gpu: &Gpu) -> Option<u64> {
     let text = (gpu.report().device_type == "Cpu").then(|| std::fs::read_to_string("/proc/meminfo").ok())??;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -117,7 +118,7 @@ fn host_memory_bytes(gpu: &Gpu) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// A workload's operations by kind, or none if the adapter has no clock of its own.
+/// A workload's operations by kind; `None` if the adapter has no timestamps.
 ///
 /// # Errors
 /// If it does not fit the device, or the device fails.

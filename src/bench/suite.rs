@@ -11,11 +11,13 @@ use crate::models::{Layers, Preset};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Suite {
-    /// A few networks of each family and the paper's pair, RS-350 and B6, one picture at a time: under a minute on a laptop's GPU.
+    /// A few networks of each family and the paper's pair, RS-350 and B6, one picture at a time: under a minute on a
+    /// laptop's GPU.
     Quick,
-    /// What a laptop's GPU would be used for: the smaller networks of each family, answers and training steps.
+    /// Typical use of a laptop's GPU: the smaller networks of each family, inference and training steps.
     Laptop,
-    /// The paper's eleven ResNet-RS, EfficientNet B0 to B7 and their RS forms: answers and training steps, f32 and f16.
+    /// The paper's eleven ResNet-RS, EfficientNet B0 to B7 and their RS forms: inference and training steps, f32 and
+    /// f16.
     Paper,
 }
 
@@ -35,12 +37,12 @@ const PAPER: [(&str, u32); 11] = [
     ("resnet-rs-420", 320),
 ];
 
-/// EfficientNet B0 to B7, or their RS forms, as far as wanted.
+/// The first `sizes` of EfficientNet B0 to B7, or of their RS forms.
 fn efficientnets(rs: &str, sizes: u32) -> Vec<(String, u32)> {
     (0..sizes).map(|size| at_home(&format!("efficientnet-{rs}b{size}"))).collect()
 }
 
-/// A preset at the size of its own pictures.
+/// A preset with its own size of pictures.
 fn at_home(name: &str) -> (String, u32) {
     (name.to_owned(), preset(name).res)
 }
@@ -49,7 +51,7 @@ fn preset(name: &str) -> &'static Preset {
     Preset::find(name).unwrap_or_else(|e| unreachable!("the suites' own names: {e}"))
 }
 
-/// What networks are asked to do.
+/// How networks are run.
 struct Ask {
     mode: Mode,
     batch: usize,
@@ -59,7 +61,7 @@ struct Ask {
 const ANSWER: Ask = Ask { mode: Mode::Infer, batch: 1, precision: Precision::F32 };
 
 impl Suite {
-    /// The workloads, those that tell most first: an interrupted suite keeps them.
+    /// The workloads, most informative first, since an interrupted suite keeps the first ones.
     pub fn workloads(self) -> Vec<Workload> {
         let paper = || PAPER.map(|(name, res)| (name.to_owned(), res));
         let half = Ask { precision: Precision::F16, ..ANSWER };
@@ -105,8 +107,8 @@ fn asked(networks: &[(String, u32)], ask: &Ask) -> Vec<Workload> {
     networks.iter().map(workload).collect()
 }
 
-/// Top-1 on ImageNet, percent, that a network's authors published: of [`PAPER`], and of EfficientNets as Bello et al.
-/// compare with them (2021, section 4.2): B5 and B7 trained with RandAugment, the others with AutoAugment.
+/// Top-1 on ImageNet in percent, as published: for [`PAPER`], and for the EfficientNets with which Bello et al. compare
+/// (2021, section 4.2): B5 and B7 trained with RandAugment, the others with AutoAugment.
 pub(super) fn published_top1(workload: &Workload) -> Option<f64> {
     const RESNET_RS: [f64; 11] = [78.8, 80.3, 81.2, 82.0, 82.2, 83.0, 83.4, 83.8, 84.0, 84.2, 84.4];
     const EFFICIENTNET: [f64; 8] = [77.1, 79.1, 80.1, 81.6, 82.9, 83.7, 84.0, 84.7];

@@ -1,4 +1,4 @@
-//! How many bytes kernels move, counted from their launches. Needs no GPU.
+//! Counts the bytes that kernels move, from their launches. Needs no GPU.
 
 use std::collections::HashMap;
 
@@ -12,37 +12,37 @@ use crate::kernels::{Choices, Kernel, Launch, Place, TooLarge, lower};
 /// Bytes that a node's kernels move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
-    /// Of every range that a launch binds and its kernel reads, once a launch, however often it is bound. Caches may save
-    /// some, and a kernel may use less of a range than it binds.
+    /// Bytes of every range that a launch binds and its kernel reads; a range counts once per launch, however often it
+    /// is bound. Caches may save some, and a kernel may use less than it binds.
     pub read_bytes: u64,
-    /// Of every range of a tensor or of scratch memory that some kernel writes. Launches of one node share a result among
-    /// them, so what several bind counts once.
+    /// Bytes of every range of a tensor or of scratch memory that a kernel writes. The launches of a node share its
+    /// result, so a range that several of them bind counts once.
     pub written_bytes: u64,
 }
 
 impl Traffic {
-    /// Read and written.
+    /// Bytes read and written.
     pub fn bytes(&self) -> u64 {
         self.read_bytes + self.written_bytes
     }
 }
 
-/// Counts the bytes that nodes move. What a kernel does with a binding is read off its shader.
+/// Counts the bytes that nodes move. A kernel's use of a binding (read, write) is taken from its shader.
 pub struct Meter {
     target: Target,
     uses: HashMap<Kernel, Vec<GlobalUse>>,
 }
 
 impl Meter {
-    /// For an adapter's kernels, untuned.
+    /// A meter for a target's kernels, without a tuning.
     pub fn new(target: Target) -> Self {
         Self { target, uses: HashMap::new() }
     }
 
-    /// What one node moves.
+    /// The bytes that one node moves.
     ///
     /// # Errors
-    /// If it does not fit the limits, so that it has no kernels.
+    /// If the node does not fit the limits, so that it has no kernels.
     pub fn node(&mut self, graph: &Graph, node: NodeId) -> Result<Traffic, TooLarge> {
         let launches = lower(graph, node, self.target, Choices::TABLE)?;
         Ok(self.launches(&launches))
@@ -69,10 +69,10 @@ impl Meter {
     }
 }
 
-/// What a kernel does with its bindings 1, 2, ...
+/// A kernel's use of its bindings 1, 2, ...
 ///
 /// # Panics
-/// If the shader is wrong, which no input can cause: a test compiles all of them.
+/// If the shader is invalid. No input can cause that: a test compiles all shaders.
 fn uses(kernel: &Kernel) -> Vec<GlobalUse> {
     let wrong = |e: &dyn std::fmt::Display| -> ! { panic!("{}: {e}", kernel.name()) };
     let module = naga::front::wgsl::parse_str(&kernel.wgsl()).unwrap_or_else(|e| wrong(&e));
@@ -89,7 +89,7 @@ fn uses(kernel: &Kernel) -> Vec<GlobalUse> {
     bound.into_iter().map(|(_, used)| used).collect()
 }
 
-/// Ranges of bytes by where they lie.
+/// Ranges of bytes by place.
 type Ranges = HashMap<Place, Vec<[u64; 2]>>;
 
 /// Bytes in the union of a place's ranges.
@@ -104,16 +104,17 @@ fn covered(mut ranges: Vec<[u64; 2]>) -> u64 {
     ranges.into_iter().map(new).sum()
 }
 
-/// What training's batch norms, the operations that must read a map twice, move, forward and backward, beside the least that
-/// they can.
+/// Bytes that batch norm moves in training, forward and backward, beside the least possible. Batch norm must read a map
+/// twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BatchNormTraffic {
-    /// Counted from the launches.
+    /// Bytes, counted from the launches.
     pub moved_bytes: u64,
-    /// Three passes over the map forward (read for the statistics, read, write), five backward (read x and dy for the sums,
-    /// read both, write dx), each vector once a node: the least for kernels of their own.
+    /// Least bytes of separate kernels: three passes over the map forward (read for the statistics, read, write), five
+    /// backward (read x and dy for the sums, read both again, write dx), and each vector once per node.
     pub least_bytes: u64,
-    /// Without the first pass, where the convolution before gathers the statistics as it writes its result.
+    /// Least bytes without the first pass, if the preceding convolution computed the statistics while writing its
+    /// result.
     pub least_fused_bytes: u64,
 }
 
@@ -138,12 +139,12 @@ impl BatchNormTraffic {
         Ok((sum.least_bytes > 0).then_some(sum))
     }
 
-    /// Moved by least.
+    /// `moved_bytes` divided by `least_bytes`.
     pub fn ratio(&self) -> f64 {
         self.moved_bytes as f64 / self.least_bytes as f64
     }
 
-    /// Moved by the least of the fused form.
+    /// `moved_bytes` divided by `least_fused_bytes`.
     pub fn ratio_fused(&self) -> f64 {
         self.moved_bytes as f64 / self.least_fused_bytes as f64
     }
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(g.nodes()[0].cost(&g).bytes, 5 * 400 + 4);
     }
 
-    /// Stride 2 runs as four phases: each reads dy and the weights that it is given, and together they write dx once.
+    /// Stride 2 runs as four phases: each reads dy and its own weights, and together they write dx once.
     #[test]
     fn phases_share_a_result() {
         let mut g = Graph::new();
@@ -207,7 +208,7 @@ mod tests {
         }
     }
 
-    /// 2 x 8 x 8 rows of 4 channels in 2 chunks of 64.
+    /// 2 x 8 x 8 rows of 4 channels make 2 chunks of 64 rows.
     #[test]
     fn batch_norm_makes_three_passes() {
         let mut g = Graph::new();
@@ -219,7 +220,7 @@ mod tests {
         let op = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
         g.apply("norm", op, &[x, gamma, beta], &[mean, variance]).unwrap();
         let (map, vector, chunks) = (128 * 16, 16, 2 * 2 * 16);
-        // The running statistics, then what normalising needs.
+        // The running statistics, then the vectors that normalising needs.
         let read_bytes = 2 * map + chunks + 2 * vector + 4 * vector;
         let written_bytes = map + chunks + 4 * vector;
         assert_eq!(traffic(&g, Target::TILES), Traffic { read_bytes, written_bytes });
@@ -235,11 +236,12 @@ mod tests {
             let [moved, least, fused] =
                 [sum.moved_bytes, sum.least_bytes, sum.least_fused_bytes].map(|bytes| bytes as f64 / 1e9);
             eprintln!(
-                "{target:?}: {moved:.3} GB, {:.3} of the least {least:.3} GB (3 + 5 passes), {:.3} of {fused:.3} GB (2 + 5)",
+                "{target:?}: {moved:.3} GB, {:.3} of the least {least:.3} GB (3 + 5 passes), {:.3} of {fused:.3} GB \
+                 (2 + 5)",
                 sum.ratio(),
                 sum.ratio_fused()
             );
-            // Within 1.15 even of what convolutions that gather the statistics would leave to move.
+            // Within 1.15 even of the fused form, in which convolutions compute the statistics.
             assert!(sum.ratio() >= 1.0 && sum.ratio_fused() <= 1.15, "{target:?}: {sum:?}");
         }
     }

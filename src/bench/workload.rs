@@ -15,20 +15,20 @@ use crate::kernels::Choices;
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
 
-/// Where all random numbers start.
+/// Seed of all random numbers.
 const SEED: u64 = 1;
 
-/// What a network is asked to do.
+/// How a network is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Answer a batch: the fused network.
+    /// Inference of a batch with the fused network.
     Infer,
     /// One training step: forward, backward, update.
     Train,
 }
 
-/// A network, its pictures, and what it is asked to do.
+/// A network, its pictures, and how it is run.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// Name in reports.
@@ -39,7 +39,7 @@ pub struct Workload {
     pub res: usize,
     /// Pictures in a batch.
     pub batch: usize,
-    /// What it is asked to do.
+    /// Inference or a training step.
     pub mode: Mode,
     /// Storage of maps and weights; with f16, a training step is one of mixed precision.
     pub precision: Precision,
@@ -47,7 +47,7 @@ pub struct Workload {
     pub recompute: bool,
 }
 
-/// What was measured on which adapter, as reports begin.
+/// The workload and the adapter of a measurement: the start of every report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Subject {
     /// Name of the adapter.
@@ -58,23 +58,23 @@ pub struct Subject {
     pub res: usize,
     /// Pictures in a batch.
     pub batch: usize,
-    /// What it was asked to do.
+    /// Inference or a training step.
     pub mode: Mode,
     /// Element type in memory.
     pub precision: Precision,
 }
 
-/// A graph and what is read of it.
+/// A graph and the outputs to read.
 struct Program {
     graph: Graph,
     outputs: Vec<TensorId>,
 }
 
-/// What tells workloads apart: model, side of the pictures, batch, mode, precision.
+/// Identifies a workload: model, side of the pictures, batch, mode, precision.
 pub(super) type Key<'a> = (&'a str, usize, usize, Mode, Precision);
 
 impl Workload {
-    /// What tells it from others.
+    /// Identifies the workload.
     pub fn key(&self) -> Key<'_> {
         (&self.model, self.res, self.batch, self.mode, self.precision)
     }
@@ -116,17 +116,17 @@ impl Workload {
     /// GPU memory that a session on this device plans, parameters included.
     ///
     /// # Errors
-    /// As [`Self::flops`].
+    /// The errors of [`Self::flops`].
     pub fn planned_bytes(&self, gpu: &Gpu) -> Result<u64, Error> {
         let Program { graph, outputs } = self.build()?;
         let plan = Choices::of(gpu.tuning()).plan(graph, &outputs, gpu.target())?;
         Ok(plan.bytes.total())
     }
 
-    /// Draws weights, pictures and labels: all that a user would have at hand before the device is asked for.
+    /// Draws random weights, pictures and labels: the data that a user has in memory before opening the device.
     ///
     /// # Errors
-    /// As [`Self::flops`].
+    /// The errors of [`Self::flops`].
     pub fn prepare(self) -> Result<Prepared, Error> {
         let Program { graph, .. } = self.build()?;
         let mut weights = Vec::new();
@@ -149,7 +149,7 @@ impl Workload {
 
 /// A workload with its weights and pictures in the program's memory.
 pub struct Prepared {
-    /// What it is.
+    /// The workload.
     pub workload: Workload,
     /// FLOPs of one run.
     pub flops: u64,
@@ -170,8 +170,8 @@ pub struct Running {
 }
 
 impl Prepared {
-    /// Brings the workload up to its first answer. `since` is when the device was asked for; `progress` is told how many of how
-    /// many pipelines are compiled.
+    /// Runs the workload up to its first answer. `since` is the time at which the device was asked for; `progress` is
+    /// called with the number of compiled pipelines and the total.
     ///
     /// # Errors
     /// If it does not fit the device, or the device fails.
@@ -208,7 +208,7 @@ impl Prepared {
 }
 
 impl Running {
-    /// One more run: milliseconds from submission to the result in the program's memory.
+    /// Runs once more and returns the milliseconds from submission to the result in the program's memory.
     ///
     /// # Errors
     /// If the device fails.

@@ -18,11 +18,12 @@ use crate::train::{Ended, Line, Recipe, RecipeFlags, Summary, Trainer, metrics};
 
 /// Repeat the paper's ablations on your own data: which training methods pay there
 ///
-/// The additive study begins with a plain ResNet trained for a quarter of --epochs and adds one method a row: cosine decay, longer
-/// training, averaged weights, label smoothing, stochastic depth, RandAugment, dropout, less weight decay,
-/// squeeze-and-excitation, ResNet-D. The study of weight decay crosses it with regularisation. Flags and --recipe set the full
-/// recipe; what it leaves at zero is taken at its usual rate. Each row is a run of its own in --out, which goes on where it
-/// was if the command is given again. Signals stop it as they stop train, with the same exit status.
+/// The additive study begins with a plain ResNet trained for a quarter of --epochs and adds one method a row: cosine
+/// decay, longer training, averaged weights, label smoothing, stochastic depth, RandAugment, dropout, less weight
+/// decay, squeeze-and-excitation, ResNet-D. The study of weight decay crosses it with regularisation. Flags and
+/// --recipe set the full recipe; methods that the recipe leaves at zero get their usual rate. Each row is a run of its
+/// own in --out, which is resumed if the command is given again. Signals stop it as they stop train, with the same exit
+/// status.
 #[derive(Args)]
 pub(super) struct Ablate {
     /// Pictures, as for train
@@ -51,17 +52,17 @@ enum Study {
     Decay,
 }
 
-/// What a row has come to.
+/// The result of a row.
 #[derive(Serialize)]
 struct Outcome {
     study: Study,
     label: String,
     weight_decay: f64,
     run: PathBuf,
-    /// Percent, of the averaged weights where there are any, after the last epoch.
+    /// Top-1 in percent after the last epoch, of the averaged weights if there are any.
     top1: f64,
     paper_top1: [Option<f64>; 2],
-    /// Where it was if `max_minutes` cut it short.
+    /// How far it came, if `max_minutes` cut it short.
     stopped: Option<String>,
 }
 
@@ -128,7 +129,7 @@ fn folder_name(study: Study, i: usize, label: &str) -> String {
     format!("{study:?}-{:02}-{}", i + 1, words.join("-")).to_lowercase()
 }
 
-/// Trains a row, or goes on with it: its top-1, and where it was if time ran out. `None` if somebody stopped it.
+/// Trains a row, or resumes it. Returns its top-1, and how far it came if time ran out; `None` if the user stopped it.
 fn train(
     gpu: &Gpu,
     global: &Global,
@@ -159,7 +160,7 @@ fn train(
     Ok(Some((last, stopped)))
 }
 
-/// A study's rows so far, laid out as in the paper, its figures beside.
+/// A study's rows so far, laid out as in the paper, with the paper's figures beside them.
 fn markdown(study: Study, outcomes: &[Outcome]) -> String {
     let rows: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.study == study).collect();
     let text = match study {
@@ -171,7 +172,7 @@ fn markdown(study: Study, outcomes: &[Outcome]) -> String {
     text + "\n" + &notes
 }
 
-/// One method a row, as the paper's table 1.
+/// One method per row, as in the paper's table 1.
 fn additive_table(rows: &[&Outcome]) -> String {
     let mut table = Table::new(&["Improvements", "Top-1", "Change", "Paper, ResNet-200", "Change"]);
     for (i, row) in rows.iter().enumerate() {
@@ -183,7 +184,7 @@ fn additive_table(rows: &[&Outcome]) -> String {
     table.text
 }
 
-/// The decays side by side, as the paper's table 2.
+/// The decays side by side, as in the paper's table 2.
 fn decay_table(rows: &[&Outcome]) -> String {
     let pairs: Vec<[&Outcome; 2]> = rows.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
     let Some([strong, weak]) = pairs.first() else { return String::new() };

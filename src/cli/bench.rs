@@ -20,18 +20,19 @@ use crate::models::{self, Preset};
 
 /// Measure how fast whole networks run on this adapter, with random weights and pictures
 ///
-/// Every combination of --models, --mode, --precision, --res and --batch is a row, or every workload of a --suite; --json prints each as a line
-/// as soon as it is measured. What does not fit is a row that says so. With --out, DIR holds bench.json, and of it report.html with its
-/// charts, bench.csv and bench.md, all of them complete after each row; the same command goes on with an interrupted suite.
+/// Every combination of --models, --mode, --precision, --res and --batch is a row, or every workload of a --suite;
+/// --json prints each row as a line as soon as it is measured. A workload that does not fit is a row that says so. With
+/// --out, DIR holds bench.json and its report: report.html with its charts, bench.csv and bench.md, all complete after
+/// each row; the same command resumes an interrupted suite.
 ///
-/// median_ms: a run, from submission to the result in the program's memory: the median of as many runs as it takes to know it to within
-/// --spread, or as --seconds allow. gpu_ms: the kernels' own time, where the adapter has timestamps.
+/// median_ms: a run, from submission to the result in the program's memory; the median of as many runs as are needed to
+/// know it to within --spread, or as --seconds allow. gpu_ms: the kernels' own time, where the adapter has timestamps.
 /// first_ms: from asking for the device to the first result: opening it, building and planning the network, compiling
-/// shaders, uploading weights, one run. Each row opens the device anew and without kept pipelines, so none profits from kernels
-/// compiled before unless the driver caches them on disk. gflops: 10^9 FLOPs a second at the median, two FLOPs a multiply-accumulate of
-/// convolutions and linear layers; those of a training step are counted in its graph, a little less than three times the
-/// forward pass. planned_bytes: GPU memory; what `info` plans for a GPU of 64 compute units may differ in
-/// the sums that it cuts into parts.
+/// shaders, uploading weights, one run. Each row opens the device anew and without kept pipelines, so none profits from
+/// kernels compiled before unless the driver caches them on disk. gflops: 10^9 FLOPs a second at the median, two FLOPs
+/// a multiply-accumulate of convolutions and linear layers; those of a training step are counted in its graph, a little
+/// less than three times the forward pass. planned_bytes: GPU memory; what `info` plans for a GPU of 64 compute units
+/// may differ in the sums that it cuts into parts.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Bench {
@@ -60,10 +61,22 @@ struct Compare {
 #[derive(Args)]
 struct Asked {
     /// A list of workloads: quick takes under a minute on a laptop's GPU, paper hours
-    #[arg(long, value_enum, conflicts_with_all = ["models", "res", "batch", "mode", "precision", "recompute", "classes", "depths", "width"])]
+    #[arg(
+        long,
+        value_enum,
+        conflicts_with_all = [
+            "models", "res", "batch", "mode", "precision", "recompute", "classes", "depths", "width",
+        ]
+    )]
     suite: Option<Suite>,
     /// Names from `resnet-rs models`
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', required_unless_present = "suite", value_parser = Preset::find)]
+    #[arg(
+        long,
+        value_name = "NAME,..",
+        value_delimiter = ',',
+        required_unless_present = "suite",
+        value_parser = Preset::find
+    )]
     models: Vec<&'static Preset>,
     /// Sides of the pictures, px [default: the model's]
     #[arg(long, value_name = "PX,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=8192))]
@@ -166,13 +179,13 @@ pub(super) fn run(args: Bench, global: &Global) -> Result<(), Error> {
 
 fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
     let workloads = asked.workloads()?;
-    // What cannot be built is told at once, not after minutes of measuring.
+    // A network that cannot be built is reported at once, not after minutes of measuring.
     let flops = workloads.iter().map(Workload::flops).collect::<Result<Vec<u64>, _>>()?;
     let wanted = |workload: &&Workload| asked.roofline.is_none_or(|preset| preset.name == workload.model);
     if !workloads.iter().any(|workload| wanted(&workload)) {
         return Err(Error::usage("--roofline names a network that is not measured: name one of those that are".into()));
     }
-    // The limit is for the rows: measuring peaks takes 256 MiB.
+    // The memory limit applies to the rows; measuring peaks takes 256 MiB.
     let gpu = global.gpu_with(&GpuOptions { memory_limit_bytes: None, ..global.gpu_options() })?;
     let tuning = gpu.tuning().and_then(|tuning| tuning.fingerprint());
     let mut results = Results::new(Machine::of(&gpu)?, Settings { tuning, ..asked.settings(global) });
@@ -183,7 +196,7 @@ fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
     if !results.machine.adapter.timestamps && !global.quiet {
         eprintln!("{} has no timestamps: times are the wall clock's alone", results.machine.adapter.name);
     }
-    // Every row is a first start.
+    // Every row is a cold start.
     let options = GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() };
     let started = Instant::now();
     let mut done = 0;
@@ -233,7 +246,7 @@ fn run_suite(asked: &Asked, global: &Global) -> Result<(), Error> {
     tell_problems(&results.rows)
 }
 
-/// Says why rows did not run. What does not fit is an answer; what failed is not.
+/// Prints why rows did not run. A row that does not fit is a valid result; a row that failed is an error.
 fn tell_problems(rows: &[Row]) -> Result<(), Error> {
     for row in rows {
         if let Outcome::DoesNotFit { problem } | Outcome::Failed { problem } = &row.outcome {
@@ -250,7 +263,7 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("bench.json")
 }
 
-/// Goes on with a suite that was interrupted, or refuses a folder with other measurements, which are worth keeping.
+/// Resumes an interrupted suite, or refuses a folder that holds other measurements, so that they are not lost.
 fn take_up(folder: &Path, new: Results, workloads: &[Workload], global: &Global) -> Result<Results, Error> {
     let path = file(folder);
     if !path.exists() {

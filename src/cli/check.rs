@@ -1,4 +1,4 @@
-//! `check`: what a person should know of a data set before training on it. Needs no GPU.
+//! `check`: reports what a person should know about a data set before training on it. Needs no GPU.
 
 use std::io::{self, Write};
 
@@ -8,20 +8,20 @@ use serde::Serialize;
 use super::{Error, Global, output};
 use crate::data::{ClassCounts, Dataset, Inspection, Named, Split, inspect};
 
-/// Read every picture of a data set once, and tell what must be mended before training on it
+/// Read every picture of a data set once, and report what must be mended before training on it
 #[derive(Args)]
 pub(super) struct Check {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
-    /// Pictures that are named of each kind of fault; JSON has all
+    /// Pictures to name for each kind of fault; JSON names all
     #[arg(long, value_name = "N", default_value_t = 10)]
     list: usize,
 }
 
-/// Classes that are drawn; of more, the largest and the smallest.
+/// The most classes that are drawn; if there are more, the largest and the smallest are.
 const MOST_CLASSES: usize = 40;
-/// Letters that the longest bar takes, and the longest name of a class.
+/// Width of the longest bar and of the longest class name, in characters.
 const BAR: usize = 40;
 const MOST_LETTERS: usize = 24;
 
@@ -114,7 +114,7 @@ fn first(lines: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<Strin
     first
 }
 
-/// A bar for each class: training pictures, and behind them those for validation.
+/// Draws a bar for each class: training pictures, then validation pictures.
 fn draw(classes: &[ClassCounts]) -> io::Result<()> {
     let mut shown: Vec<&ClassCounts> = classes.iter().collect();
     let largest = classes.iter().map(|class| class.train + class.val).max().unwrap_or(0).max(1);
@@ -125,7 +125,7 @@ fn draw(classes: &[ClassCounts]) -> io::Result<()> {
     }
     let row = |class: &&ClassCounts| {
         let ClassCounts { name, train, val } = class;
-        // At least a letter for what is not empty.
+        // At least one character for a count above 0.
         let length = |count: usize| (count * BAR).div_ceil(largest);
         let bar = "█".repeat(length(*train)) + &"▒".repeat(length(*val));
         [shortened(name), train.to_string(), val.to_string(), bar]

@@ -24,7 +24,7 @@ struct Answer {
 impl Answer {
     fn new(report: AdapterReport, options: &GpuOptions) -> Self {
         let path = report.pipeline_cache.as_deref().and_then(|name| options.pipeline_cache.path(name));
-        // A file named by --tuning serves one adapter of the list.
+        // A file named by --tuning applies to one adapter of the list.
         let tuned = matches!(Tuning::load(&options.tuning, &report), Ok(Some(_)));
         Self { report, cached: path.is_some_and(|path| path.exists()), tuned }
     }

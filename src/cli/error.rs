@@ -1,4 +1,4 @@
-//! How a command ends that does not succeed.
+//! The ways in which a command fails, and their exit statuses.
 
 use std::error::Error as Cause;
 use std::io::{self, ErrorKind};
@@ -6,16 +6,17 @@ use std::process::ExitCode;
 
 use crate::error::with_causes;
 
-/// Any error of the floors below, or wrong usage that clap cannot see. A bare [`io::Error`] is one of writing to stdout:
-/// the floors' errors name the file.
+/// Any error of the floors below, or wrong usage that clap cannot see. A bare [`io::Error`] comes from writing to
+/// stdout: the floors' errors name the file.
 #[derive(Debug)]
 pub(super) struct Error {
-    /// `None` if the command has said all there is to say.
+    /// `None` if the command has printed everything already.
     cause: Option<Box<dyn Cause + Send + Sync>>,
     status: u8,
 }
 
-/// Not itself an error, or this conversion would collide with that of a type into itself.
+/// [`Error`] does not implement `std::error::Error`, since this conversion would then collide with that of a type into
+/// itself.
 impl<E: Cause + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Self {
         Self { cause: Some(Box::new(cause)), status: 1 }
@@ -33,13 +34,12 @@ impl Error {
         Self { cause: Some(message.into()), status: 1 }
     }
 
-    /// A signal stopped the command, which has said so.
+    /// A signal stopped the command, which has printed a message.
     pub(super) fn stopped(status: u8) -> Self {
         Self { cause: None, status }
     }
 
-    /// Prints the message and its causes, and returns the exit status. That whoever reads stdout has had enough is not
-    /// an error.
+    /// Prints the message and its causes, and returns the exit status. A reader that closes stdout is not an error.
     pub(super) fn report(&self) -> ExitCode {
         if let Some(cause) = &self.cause {
             match cause.downcast_ref::<io::Error>() {

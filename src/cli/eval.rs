@@ -1,4 +1,4 @@
-//! `eval`: how a network does on the validation pictures of a data set.
+//! `eval`: evaluates a network on the validation pictures of a data set.
 
 use std::io::{self, Write};
 
@@ -34,7 +34,7 @@ pub(super) struct Eval {
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// Also tell the K worst mistakes, and which classes are taken for which
+    /// Also list the K worst mistakes, and which classes are taken for which
     #[arg(long, value_name = "K")]
     mistakes: Option<usize>,
 }

@@ -23,7 +23,7 @@ pub(super) struct Export {
     /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub
     #[arg(long, value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
     weights: Source,
-    /// File to write; its ending says which
+    /// File to write; its ending chooses the format
     #[arg(value_name = "OUT.safetensors|OUT.onnx")]
     out: PathBuf,
     /// Side of the input, px, which an ONNX file is bound to [default: the model's]
@@ -57,7 +57,7 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
     Ok(())
 }
 
-/// Weights that are those of the card's network, with the card in their metadata.
+/// Checks that weights are those of the card's network, and puts the card into their metadata.
 pub(super) fn checked(path: &Path, mut weights: StateDict, card: &ModelCard) -> Result<StateDict, Error> {
     let network = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?;
     timm::values(path, &weights, &network.graph)?;

@@ -1,4 +1,4 @@
-//! Flags that every command takes, and what follows from them.
+//! Flags that every command takes, and the device that they choose.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::gpu::{AdapterReport, Gpu, GpuOptions, Kept};
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Adapter: its number in `resnet-rs devices`, or a part of its name, of several the fastest kind
+    /// Adapter: its number in `resnet-rs devices`, or a part of its name; of several matches, the fastest kind
     #[arg(long, global = true, value_name = "SELECTOR")]
     device: Option<String>,
     /// Refuse to allocate more GPU memory than this
@@ -38,7 +38,7 @@ pub(super) struct Global {
 }
 
 impl Global {
-    /// How the flags want the device opened.
+    /// Options for opening the device, from the flags.
     pub(super) fn gpu_options(&self) -> GpuOptions {
         let memory_limit_bytes = self.memory_limit.map(|mib| u64::from(mib) << 20);
         let kept = |off| if off { Kept::Nowhere } else { Kept::InUserFolder };
@@ -56,7 +56,7 @@ impl Global {
         self.gpu_with(&self.gpu_options())
     }
 
-    /// Opens the device with other options, and says which it is.
+    /// Opens the device with the given options, and prints its name.
     pub(super) fn gpu_with(&self, options: &GpuOptions) -> Result<Gpu, Error> {
         let gpu = Gpu::new(options)?;
         if self.quiet {
@@ -81,14 +81,14 @@ impl Global {
         Ok(gpu)
     }
 
-    /// Shows `what DONE/ALL` on stderr whenever the result is called with the two numbers, until it is dropped. Shows
-    /// nothing when stderr is no terminal. Fits `exec::SessionOptions::progress`.
+    /// Returns a function that shows `what DONE/ALL` on stderr when called with the two numbers, until it is dropped.
+    /// Shows nothing if stderr is not a terminal. Fits `exec::SessionOptions::progress`.
     pub(super) fn progress(&self, what: &'static str) -> impl Fn(usize, usize) + Sync + use<> {
         let bar = self.bar(what, "{pos}/{len} {per_sec}");
         move |done, all| bar(done as u64, all as u64)
     }
 
-    /// The same for bytes. Fits `weights::hub::HubOptions::progress`.
+    /// As [`Self::progress`], for bytes. Fits `weights::hub::HubOptions::progress`.
     pub(super) fn progress_in_bytes(&self, what: &'static str) -> impl Fn(u64, u64) + Sync + use<> {
         self.bar(what, "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}")
     }

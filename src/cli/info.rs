@@ -1,4 +1,4 @@
-//! `info`: what a model costs, part by part.
+//! `info`: the cost of a model, part by part.
 
 use std::io::{self, Write};
 

@@ -1,10 +1,10 @@
-//! What the library has to say, on stderr.
+//! The library's log messages, on stderr.
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::Global;
 
-/// Prints the library's own messages. Those of wgpu are about its inner workings.
+/// Prints the library's own messages, not those of wgpu, which concern its internals.
 struct Stderr;
 
 impl Log for Stderr {
@@ -30,7 +30,7 @@ pub(super) fn install(global: &Global) {
         (false, 1) => LevelFilter::Debug,
         (false, _) => LevelFilter::Trace,
     };
-    // It fails only if there is a logger already, which then gets the messages.
+    // This fails only if a logger is installed already, which then gets the messages.
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(level);
     }

@@ -1,10 +1,10 @@
-//! The program's command line: a file a command, which parses flags, calls the library and prints.
+//! The program's command line: one file per command, which parses flags, calls the library and prints.
 //!
 //! Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 failed with a message, 2 wrong usage,
 //! 128 + N saved and stopped by signal N.
 
-/// Prints a line to stderr. That of the standard library panics where nobody reads it: a terminal that was closed,
-/// whose SIGHUP stops a run or is ignored, or a pipe. A run must save all the same.
+/// Prints a line to stderr. The standard library's macro panics if nobody reads stderr: a closed pipe, or a closed
+/// terminal whose SIGHUP stops a run or is ignored. A run must be saved nevertheless.
 macro_rules! eprintln {
     ($($line:tt)*) => {{
         use std::io::Write;

@@ -45,7 +45,7 @@ pub(super) fn run(_: Models, global: &Global) -> Result<(), Error> {
     Ok(output::table(header, &models.iter().map(row).collect::<Vec<_>>())?)
 }
 
-/// With ImageNet's thousand classes, one picture.
+/// The costs with ImageNet's thousand classes, for one picture.
 fn model(preset: &Preset) -> Result<Model, Error> {
     let summary = Summary::new(&preset.config(1000), 1, [preset.res as usize; 2])?;
     let &Preset { name, layers, res, crop_pct } = preset;

@@ -24,7 +24,7 @@ impl NetworkFlags {
         self.classes
     }
 
-    /// The preset's name with these changes, so that nobody takes it for the preset.
+    /// The preset's name with these changes, to distinguish it from the preset.
     pub(super) fn name(&self, preset: &Preset) -> String {
         let depths = self.depths.map(|d| format!(" --depths {}", d.map(|d| d.to_string()).join(",")));
         let width = self.width.map(|width| format!(" --width {width}"));

@@ -11,13 +11,13 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Prints a table with columns as wide as their cells: the first and the last aligned left, those between right. An empty
-/// header is left out.
+/// Prints a table with columns as wide as their cells: the first and the last are aligned left, the others right. An
+/// empty header is left out.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     self::rows(&header, rows)
 }
 
-/// The same for rows of any length, which is that of the header.
+/// As [`table`], for rows of any length, equal to that of the header.
 pub(super) fn rows(header: &[&str], rows: &[impl AsRef<[String]>]) -> io::Result<()> {
     let count = header.len();
     let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
@@ -29,7 +29,7 @@ pub(super) fn rows(header: &[&str], rows: &[impl AsRef<[String]>]) -> io::Result
     for line in lines() {
         let mut text = String::new();
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            // What a cell takes in a terminal: names in Chinese, say, are two columns a letter.
+            // Padding by width in a terminal: a Chinese letter, for example, takes two columns.
             let room = " ".repeat(width - cell.width());
             text += &match column {
                 0 => format!("{cell}{room}"),

@@ -19,7 +19,7 @@ use crate::{Classifier, Guess, InferenceOptions, Precision, Prediction, files};
 /// Classify pictures
 #[derive(Args)]
 pub(super) struct Predict {
-    /// Pictures: JPEG, PNG or WebP; of a folder, all that are in it and below
+    /// Pictures: JPEG, PNG or WebP; for a folder, all pictures in it and below
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     images: Vec<PathBuf>,
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub
@@ -31,10 +31,10 @@ pub(super) struct Predict {
     /// Side of the input, px [default: the model's]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     res: Option<u32>,
-    /// Names of the classes, a line each
+    /// File with the names of the classes, one per line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// How many classes to tell
+    /// How many classes to print for each picture
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Storage of maps and weights; f16 halves their memory
@@ -52,7 +52,7 @@ pub(super) struct Predict {
 }
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
-    // Side by side, since both take as long as a small network's answer.
+    // In parallel, since each takes as long as a small network's answer.
     let (network, gpu) = rayon::join(|| args.weights.load_as(global, args.model.is_some()), || global.gpu());
     let mut network = network?;
     let card = &mut network.card;
@@ -116,7 +116,7 @@ fn predict_pictures(args: &Predict, global: &Global, gpu: &Gpu, network: &Traine
     let classifier = Classifier::new(gpu, network, &options)?;
     drop(compiling);
 
-    // Answers in a terminal are progress enough.
+    // Answers on a terminal show the progress already.
     let classifying = (!io::stdout().is_terminal()).then(|| global.progress("classifying"));
     let (mut done, mut unreadable) = (0, 0);
     let told = classifier.classify_files(&paths, |path, answer| {

@@ -1,4 +1,4 @@
-//! `profile`: where a network's time goes on this adapter.
+//! `profile`: the time of a network's operations on this adapter.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -11,10 +11,11 @@ use crate::bench::{self, Line};
 
 /// Show where a network's time goes on this adapter, operation by operation, beside the least that it could take
 ///
-/// Times are those of the adapter's own clock, each a median of several runs with random weights and pictures. The limit
-/// of an operation is the longer of its FLOPs at the peak rate and of its least bytes at the peak bandwidth: each tensor read
-/// or written once, what batch norm normalises once more. Both peaks are measured on the same adapter, by multiply-adds in
-/// registers and by a copy. GB/s are bytes moved, counted from what the kernels bind; caches may save some of them.
+/// Times are those of the adapter's own clock, each a median of several runs with random weights and pictures. The
+/// limit of an operation is the longer of two times: its FLOPs at the peak rate, and its least bytes at the peak
+/// bandwidth (each tensor read or written once, the input of batch norm twice). Both peaks are measured on the same
+/// adapter, by multiply-adds in registers and by a copy. GB/s are bytes moved, counted from what the kernels bind;
+/// caches may save some of them.
 #[derive(Args)]
 pub(super) struct Profile {
     #[command(flatten)]

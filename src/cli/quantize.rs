@@ -14,9 +14,9 @@ use crate::weights::TrainedNetwork;
 
 /// Write weights in half the bytes, checked: kernels and matrices as f16 safetensors under timm's names
 ///
-/// Vectors (biases, batch norm's weights and statistics) stay f32: they are a hundredth or two of the bytes, and
-/// variances span more than f16 does. A number beyond 65504, f16's largest, is refused. Every command reads such files;
-/// kernels compute in f32 either way.
+/// Vectors (biases, batch norm's weights and statistics) stay f32: they are one or two percent of the bytes, and
+/// variances span a wider range than f16. A number beyond 65504, f16's largest, is refused. Every command reads such
+/// files; kernels compute in f32 either way.
 #[derive(Args)]
 pub(super) struct Quantize {
     /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub

@@ -1,4 +1,4 @@
-//! `runs`: several training runs beside each other.
+//! `runs`: compares several training runs.
 
 use std::io::Write;
 use std::path::PathBuf;

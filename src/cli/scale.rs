@@ -14,17 +14,23 @@ use crate::models::{Layers, Preset, ResNet};
 
 /// Find the ResNet-RS to train for a budget of latency or memory on this adapter
 ///
-/// Follows the paper's section 6: depth where over-fitting can occur, width otherwise, resolution slowly. Candidates are measured one by
-/// one, largest within the budget last; FLOPs only say which to try next.
+/// Follows the paper's section 6: depth where over-fitting can occur, width otherwise, resolution slowly. Candidates
+/// are measured one by one until the largest within the budget is found; FLOPs only decide which to try next.
 #[derive(Args)]
 pub(super) struct Scale {
     /// Most that a run may take
-    #[arg(long, value_name = "MS", required_unless_present = "memory_mib", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "MS",
+        required_unless_present = "memory_mib",
+        value_parser = positive,
+        allow_negative_numbers = true
+    )]
     latency_ms: Option<f64>,
     /// Most GPU memory that a run may take, as planned
     #[arg(long, value_name = "MIB")]
     memory_mib: Option<u32>,
-    /// What the budget is of: an answer to a batch, a training step
+    /// What the budget is for: an answer to a batch, or a training step
     #[arg(long, value_enum, default_value = "infer")]
     mode: Mode,
     /// Pictures in a batch
@@ -39,14 +45,20 @@ pub(super) struct Scale {
     /// Pictures that it will be trained on
     #[arg(long, value_name = "N", default_value_t = 1_281_167, value_parser = clap::value_parser!(u64).range(1..))]
     pictures: u64,
-    /// Classes to tell apart
+    /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=20_000))]
     classes: u32,
-    /// Side of the pictures, px, where the data leave no choice
+    /// Side of the pictures, px, if the data fix it
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     res: Option<u32>,
     /// Largest side of the pictures otherwise, px
-    #[arg(long, value_name = "PX", default_value_t = 448, conflicts_with = "res", value_parser = clap::value_parser!(u32).range(64..=4096))]
+    #[arg(
+        long,
+        value_name = "PX",
+        default_value_t = 448,
+        conflicts_with = "res",
+        value_parser = clap::value_parser!(u32).range(64..=4096)
+    )]
     max_res: u32,
 }
 
@@ -120,7 +132,7 @@ fn cost(
     }
 }
 
-/// The preset's name, or the flags that make the network.
+/// The preset's name, or the flags that build the network.
 fn name(candidate: &Candidate) -> String {
     let &Candidate { depths, width, .. } = candidate;
     let layers = Layers::ResNet(ResNet::rs(depths, width));

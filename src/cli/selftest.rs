@@ -1,4 +1,4 @@
-//! `selftest`: every kernel against the reference, on this adapter.
+//! `selftest`: compares every kernel with the reference, on this adapter.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::{Error, Global, output};
 use crate::gpu::{Family, Gpu, GpuOptions};
 use crate::selftest::{self, Outcome, cases};
 
-/// Hold every kernel against the CPU reference on this adapter
+/// Compare every kernel with the CPU reference on this adapter
 #[derive(Args)]
 pub(super) struct Selftest {
     /// Sets of random shapes besides the standard cases

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 
-/// The signal of Ctrl-C, numbered alike on every system.
+/// The signal of Ctrl-C, which has the same number on every system.
 const INTERRUPT: u8 = 2;
 
 /// Time within which signals count as one. Some senders signal twice: `timeout` signals the process and then its group.
@@ -22,9 +22,9 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Listens for signals until the program ends. The first asks the run to stop and save, a Ctrl-C after it ends the
-    /// program at once. Signals that are ignored when the program starts stay ignored: nohup has SIGHUP ignored, and a
-    /// script without job control has SIGINT ignored for what it runs in the background.
+    /// Listens for signals until the program ends. The first signal asks the run to stop and save; a later Ctrl-C ends
+    /// the program at once. Signals that are ignored when the program starts stay ignored: nohup ignores SIGHUP, and a
+    /// script without job control ignores SIGINT for its background processes.
     pub(super) fn on_signal(quiet: bool) -> Result<Arc<Self>, Error> {
         let stop = Arc::new(Self::default());
         let (shared, mut first) = (stop.clone(), None::<Instant>);
@@ -54,20 +54,20 @@ impl Stop {
         &self.requested
     }
 
-    /// How the program ends after a run that a signal has stopped.
+    /// The error with which the program ends after a signal stopped the run.
     pub(super) fn error(&self) -> Error {
-        // Pairs with the release in `request`, so that the signal is there.
+        // Pairs with the release in `request`, so that `signal` is set.
         self.requested.load(Ordering::Acquire);
         Error::stopped(status(self.signal.load(Ordering::Relaxed)))
     }
 }
 
-/// Exit status of a program that a signal ended, as shells have it.
+/// Exit status of a program that a signal ended, by the convention of shells.
 fn status(signal: u8) -> u8 {
     128 + signal
 }
 
-/// Calls a function with the number of each signal that comes in.
+/// Calls a function with the number of each signal that arrives.
 #[cfg(unix)]
 fn listen(mut on_signal: impl FnMut(u8) + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -83,7 +83,7 @@ fn listen(mut on_signal: impl FnMut(u8) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the signal is ignored. No crate asks this without changing what the signal does.
+/// Whether the signal is ignored. No crate can query this without changing the signal's action.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn is_ignored(signal: std::ffi::c_int) -> bool {

@@ -1,4 +1,4 @@
-//! `train`: a network from nothing, or a run that goes on.
+//! `train`: trains a new network, or resumes a run.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,11 +17,12 @@ use crate::words;
 
 /// Train a network; Ctrl-C stops after the current step, --resume goes on
 ///
-/// SIGTERM and SIGHUP stop a run as Ctrl-C does. The exit status of a run that a signal stopped is 128 and the number
+/// SIGTERM and SIGHUP stop a run as Ctrl-C does. The exit status of a run that a signal stopped is 128 plus the number
 /// of the signal, 130 after Ctrl-C; a run that --max-steps, --max-minutes or --patience ends has status 0.
 #[derive(Args)]
 pub(super) struct Train {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are now
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are
+    /// now
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
     /// Folder of the run: checkpoints, weights, metrics, curves, and report.html to look at
@@ -30,8 +31,8 @@ pub(super) struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init", "recipe"])]
     resume: Option<PathBuf>,
-    /// Start from these weights: a safetensors file of the same network, timm's or one's own, or a repository on the Hugging Face
-    /// hub; with another number of classes the classifier starts anew
+    /// Start from these weights: a safetensors file of the same network, timm's or one's own, or a repository on the
+    /// Hugging Face hub; with another number of classes the classifier starts anew
     #[arg(long, visible_alias = "weights", value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
     init: Option<Source>,
     /// Go on with other settings than the run was under way with
@@ -117,27 +118,27 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     if summary.ended == Ended::Interrupted { Err(stop.error()) } else { Ok(()) }
 }
 
-/// The bar on stderr: kernels, then steps with loss, rate and time left; a line for each epoch.
+/// The progress bar on stderr: kernels, then steps with loss, rate and time left; and one line per epoch.
 pub(super) struct Display {
     bar: ProgressBar,
     quiet: bool,
-    /// Whether the run goes on from a checkpoint.
+    /// Whether the run was resumed from a checkpoint.
     resumed: bool,
     started: Instant,
     /// The numbers that the run's task reports; the first is the goal.
     measures: &'static [Measure],
     /// The goal's number over the last steps, smoothed.
     smoothed: Mutex<Option<f64>>,
-    /// Steps left out.
+    /// Number of skipped steps.
     skipped: AtomicU64,
-    /// Pictures that cannot be read.
+    /// Number of unreadable pictures.
     broken: AtomicUsize,
-    /// What the bar shows first, and then.
+    /// Set when the bar first shows the check of pictures.
     checking: Once,
     compiling: Once,
 }
 
-/// What a step counts for in the bar's number: about the last 20 are seen, since one of few pictures says little.
+/// Weight of a step in the bar's number, which averages about 20 steps: a single step has few pictures.
 const STEP_WEIGHT: f64 = 0.1;
 
 impl Display {
@@ -225,7 +226,7 @@ impl Observer for Display {
         let goal = &self.measures[0];
         let reached = self.smoothed(line.numbers.get(goal.name));
         let reached = reached.map_or(String::new(), |number| format!(" {} {}", goal.label, goal.short_text(number)));
-        // Waiting for data is worth a word where it costs something.
+        // Shows the time spent waiting for data only if it is significant.
         let loading = line.loader_share.filter(|&share| share > 0.1);
         let loading = loading.map_or(String::new(), |share| format!(" {:.0} % loading", 100.0 * share));
         let this = u64::from(line.skipped == Some(true));

@@ -18,8 +18,9 @@ use crate::tune::{Layer, Measured, layers};
 
 /// Measure which kernels are the fastest for a network's convolutions on this adapter, and keep the answer
 ///
-/// Later runs on the same adapter and driver use it by themselves; --no-tuning or deleting the file goes back. A shape that was
-/// not measured keeps the program's own choice. Other kernels add up in another order, so results may differ in their last bits.
+/// Later runs on the same adapter and driver use it automatically; --no-tuning ignores it, and deleting the file
+/// removes it. A shape that was not measured keeps the program's own choice. Other kernels add up in another order, so
+/// results may differ in their last bits.
 #[derive(Args)]
 pub(super) struct Tune {
     /// Names from `resnet-rs models`, separated by commas
@@ -48,7 +49,7 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
-    // Most of what it compiles will not be used again.
+    // Most of the compiled kernels will not be used again.
     let gpu = global.gpu_with(&GpuOptions { pipeline_cache: Kept::Nowhere, ..global.gpu_options() })?;
     let Some(path) = args.out.clone().or_else(|| Tuning::user_path(gpu.report())) else {
         return Err(Error::usage("there is no cache folder for this user: give --out".into()));
@@ -62,9 +63,10 @@ pub(super) fn run(args: Tune, global: &Global) -> Result<(), Error> {
     }
     drop(progress);
 
-    // What was measured for other shapes stays. Nothing is written before this, so that Ctrl-C leaves the file as it was.
+    // Choices for other shapes stay. Nothing is written before this point, so that Ctrl-C leaves the file unchanged.
     let mut tuning = match path.exists() {
-        // A file that was named may be anything; the one in the user's folder is this command's own.
+        // A file named with --out may be any file, so errors in it are reported; the one in the user's folder is this
+        // command's own.
         true if args.out.is_some() => Tuning::read(&path, gpu.report())?,
         true => Tuning::read(&path, gpu.report()).unwrap_or_else(|e| {
             log::warn!("{e}; it is replaced");

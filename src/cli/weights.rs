@@ -1,4 +1,4 @@
-//! Weights as the command line names them.
+//! Weights, as named on the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,12 +26,12 @@ impl From<OsString> for Source {
 }
 
 impl Source {
-    /// Reads the weights, fetched if they are on the hub.
+    /// Reads the weights, and downloads them first if they are on the hub.
     pub(super) fn load(&self, global: &Global) -> Result<TrainedNetwork, Error> {
         self.load_as(global, false)
     }
 
-    /// The same; `insisted` if the user says which network it is.
+    /// As [`Self::load`], where `insisted` means that the user named the network.
     pub(super) fn load_as(&self, global: &Global, insisted: bool) -> Result<TrainedNetwork, Error> {
         match self {
             Self::File(path) => Ok(TrainedNetwork::read_as(path, insisted)?),
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// The file alone, for whoever reads it later.
+    /// The path of the file, to be read later.
     pub(super) fn file(&self, global: &Global) -> Result<PathBuf, Error> {
         match self {
             Self::File(path) => Ok(weight_file(path)?),

@@ -1,4 +1,4 @@
-//! Flags that say what a network is asked to do.
+//! Flags of the commands that run one workload.
 
 use clap::Args;
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::random::{Purpose, generator};
 use super::{Error, Sample, Source};
 
-/// How many pictures are tried for one place. Were half of all broken, the chance of so many in a row would be 2^-64:
-/// more likely the disk is gone.
+/// Pictures that are tried for one place. If half of all pictures were broken, that many broken ones in a row would
+/// have a probability of 2^-64; it is more likely that the disk is gone.
 const MOST_TRIES: u64 = 64;
 
 /// Waits before another attempt, since network file systems fail for a moment now and then.
@@ -21,9 +21,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(
 /// A picture that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Broken {
-    /// Its number in the source.
+    /// Its index in the source.
     pub index: usize,
-    /// What it is called there.
+    /// Its name in the source.
     pub picture: String,
     /// Why it cannot be read.
     pub problem: String,
@@ -40,13 +40,13 @@ impl Broken {
     }
 }
 
-/// A picture that was asked for, with its number, and those that could not be read on the way to it.
+/// The picture that was read, with its index, and those that could not be read before it.
 pub(super) struct Read {
     pub(super) sample: Option<(usize, Sample)>,
     pub(super) broken: Vec<Broken>,
 }
 
-/// Reads a picture, if it can be read.
+/// Reads a picture; an unreadable one is noted.
 pub(super) fn read(source: &dyn Source, index: usize) -> Read {
     match patiently(source, index) {
         Ok(sample) => Read { sample: Some((index, sample)), broken: Vec::new() },
@@ -54,11 +54,11 @@ pub(super) fn read(source: &dyn Source, index: usize) -> Read {
     }
 }
 
-/// Reads a picture, or another in its place, which depends on the number of the first alone: so training goes on, to
-/// bits that depend on nothing but the files.
+/// Reads a picture, or another in its place if it is unreadable, so that training continues. The replacement depends on
+/// the picture's index alone, so the result still depends on nothing but the files.
 ///
 /// # Errors
-/// The last picture's, if none of many can be read.
+/// The last picture's error, if [`MOST_TRIES`] pictures in a row are unreadable.
 pub(super) fn read_or_replace(source: &dyn Source, index: usize) -> Result<Read, Error> {
     let mut broken = Vec::new();
     let mut at = index;
@@ -73,7 +73,7 @@ pub(super) fn read_or_replace(source: &dyn Source, index: usize) -> Result<Read,
     unreachable!("the last attempt returns")
 }
 
-/// Reads a picture, again after a while where the file system fails in a way that may pass.
+/// Reads a picture, and retries after a pause if the file system fails in a way that may pass.
 fn patiently(source: &dyn Source, index: usize) -> Result<Sample, Error> {
     for pause in PAUSES {
         match source.sample(index) {
@@ -91,13 +91,13 @@ fn may_pass(kind: ErrorKind) -> bool {
     )
 }
 
-/// What to note of a picture that cannot be read. One that is gone has been noted when the run was resumed.
+/// The note on an unreadable picture. A missing one was noted already when the run was resumed.
 fn note(source: &dyn Source, index: usize, error: &Error) -> Option<Broken> {
     (!matches!(error, Error::Gone { .. })).then(|| Broken::new(source, index, error))
 }
 
-/// Reads every picture of a source once, on all cores, and gives those that cannot be read. `progress` learns how many
-/// are done, and answers whether to go on; `None` is returned if not.
+/// Reads every picture of a source once, on all cores, and returns those that cannot be read. `progress` is called with
+/// the number done and returns whether to continue; if it does not, the result is `None`.
 pub fn find_broken(source: &dyn Source, progress: &(dyn Fn(usize) -> bool + Sync)) -> Option<Vec<Broken>> {
     let (done, wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
     let check = |index: usize| {

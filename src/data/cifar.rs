@@ -15,12 +15,12 @@ use crate::files;
 const SIDE: u32 = 32;
 const PIXELS: usize = (SIDE * SIDE) as usize;
 
-/// Which of the two.
+/// CIFAR-10 or CIFAR-100.
 #[derive(Clone, Copy)]
 pub(super) enum Variant {
-    /// Ten classes, five training files.
+    /// 10 classes, five training files.
     Cifar10,
-    /// A hundred classes, in twenty groups that are not used here.
+    /// 100 classes. Their twenty superclasses are not used.
     Cifar100,
 }
 
@@ -55,7 +55,7 @@ impl Variant {
         }
     }
 
-    /// Bytes before the pixels; the last of them is the class.
+    /// Label bytes before the pixels; the last of them is the class.
     fn label_bytes(self) -> usize {
         match self {
             Self::Cifar10 => 1,
@@ -68,7 +68,7 @@ impl Variant {
     }
 }
 
-/// Opens the folder that the archive of the binary version unpacks to. Only to validate, its test file is enough.
+/// Opens the folder that the archive of the binary version unpacks to. Validation alone needs only its test file.
 pub(super) fn open(directory: &Path, variant: Variant, wanted: Wanted) -> Result<Dataset, Error> {
     let has_train = variant.train_files().iter().any(|name| directory.join(name).exists());
     Ok(Dataset {
@@ -78,7 +78,7 @@ pub(super) fn open(directory: &Path, variant: Variant, wanted: Wanted) -> Result
         },
         val: Arc::new(Cifar::read(directory, variant, variant.val_files())?),
         classes: class_names(&directory.join(variant.names_file()), variant.classes())?,
-        // CIFAR-10's; CIFAR-100's differ by 0.03 at most.
+        // CIFAR-10's statistics; CIFAR-100's differ by 0.03 at most.
         mean: [0.4914, 0.4822, 0.4465],
         std: [0.2470, 0.2435, 0.2616],
         native_res: Some(SIDE),
@@ -91,7 +91,7 @@ pub(super) fn open(directory: &Path, variant: Variant, wanted: Wanted) -> Result
 /// One split, in memory.
 struct Cifar {
     variant: Variant,
-    /// Labels, then all red, all green, all blue values; picture by picture.
+    /// Per picture: labels, then all red, all green, all blue values.
     records: Vec<u8>,
 }
 
@@ -160,7 +160,7 @@ impl Source for Cifar {
     }
 }
 
-/// Names of the classes, a line each; numbers where there is no such file.
+/// Names of the classes, one per line; their numbers if there is no such file.
 fn class_names(path: &Path, count: usize) -> Result<Vec<String>, Error> {
     if !path.exists() {
         return Ok((0..count).map(|class| class.to_string()).collect());
@@ -180,7 +180,7 @@ fn class_names(path: &Path, count: usize) -> Result<Vec<String>, Error> {
 mod tests {
     use super::*;
 
-    /// Records with the given labels; red counts along x, green along y, blue is the number of the picture.
+    /// Records with the given labels: red is x, green is y, blue is the index of the picture.
     fn file(variant: Variant, labels: &[u8]) -> Vec<u8> {
         let record = |(number, &label): (usize, &u8)| {
             let mut bytes = vec![label; variant.label_bytes()];

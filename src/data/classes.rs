@@ -1,20 +1,22 @@
-//! Names of classes: their order, and how those of a network and of a data set go together.
+//! Names of classes: their order, and how a network's classes map to a data set's.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::words::listed;
 
-/// How the classes of a data set go with those that a network tells apart.
+/// How the classes of a data set map to those of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClassMatch {
     /// Class k is class k of the network, by name; or the network's classes have no names.
     Same,
-    /// The names are the network's in another order, or some of them: the network's class of each class of the data.
+    /// The names are the network's in another order, or a subset of them. Holds the network's class for each class of
+    /// the data.
     ByName(Vec<u32>),
-    /// One side has words and the other only numbers: class k may be class k of the network. What that means, in words.
+    /// One side has names and the other only numbers: class k may be class k of the network. Holds what that means, in
+    /// words.
     ByNumber(String),
-    /// The names differ; the reason, in words.
+    /// The names differ. Holds the reason, in words.
     Different(String),
 }
 
@@ -35,7 +37,7 @@ pub fn match_classes(network: &[String], count: usize, data: &[String]) -> Class
     let at: HashMap<&str, u32> = network.iter().map(String::as_str).zip(0..).collect();
     let found: Vec<Option<u32>> = data.iter().map(|name| at.get(name.as_str()).copied()).collect();
     if let Some(labels) = found.iter().copied().collect::<Option<Vec<u32>>>() {
-        // A name that two classes have maps to the later one.
+        // If two classes share a name, it maps to the later one.
         let twice = network.iter().zip(0..).find(|(name, class)| at[name.as_str()] != *class && data.contains(name));
         return match twice {
             Some((name, _)) => ClassMatch::Different(format!("the network has two classes called {name}")),
@@ -79,11 +81,10 @@ fn is_imagenet(names: &[String]) -> bool {
     names.len() == 1000 && ends == IMAGENET_ENDS.map(Some)
 }
 
-/// The names of classes that a message lists.
+/// The most names that a message lists.
 const MOST_NAMES: usize = 5;
 
-/// The order of classes: numbers by their value if all names are numbers, else by their bytes, as torchvision's
-/// ImageFolder has it.
+/// Sorts classes: by value if all names are numbers, else by bytes, as torchvision's ImageFolder does.
 pub(super) fn sort(names: &mut [String]) {
     let is_number = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     if names.iter().all(is_number) {

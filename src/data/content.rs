@@ -1,6 +1,6 @@
-//! What a file is that is no picture, or none that can be decoded.
+//! What kind of file it is, if it is not a picture that can be decoded.
 
-/// Names what `bytes` are, by how they begin, for a message on why they are not decoded.
+/// Names the kind of file by its first bytes, for a message on why it is not decoded.
 pub(super) fn name(bytes: &[u8]) -> String {
     let known = |name: &str| name.to_owned();
     let text = std::str::from_utf8(&bytes[..bytes.len().min(1 << 10)]).map(str::trim_start).unwrap_or_default();

@@ -8,23 +8,23 @@ use super::split::{Split, Wanted};
 use super::walk::PassedOver;
 use super::{Error, Truth, cifar, folder, idx, order, shapes, shards};
 
-/// `shapes` is one data set, the same for every run.
+/// `shapes` is the same data set in every run.
 const SHAPES_SEED: u64 = 0;
 
-/// A picture, 8-bit RGB, and what is known of it.
+/// A picture, 8-bit RGB, and its truth.
 pub struct Sample {
     /// The pixels.
     pub image: image::RgbImage,
-    /// What is known of it.
+    /// What is known about the picture.
     pub truth: Truth,
 }
 
-/// Pictures by number.
+/// Pictures by index.
 pub trait Source: Send + Sync {
-    /// How many there are.
+    /// Number of pictures.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no pictures.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -35,22 +35,22 @@ pub trait Source: Send + Sync {
     /// If its file cannot be read or is no picture.
     fn sample(&self, index: usize) -> Result<Sample, Error>;
 
-    /// The class of a picture, where it is known without reading the picture.
+    /// The class of a picture, if it is known without reading the picture.
     fn label(&self, _index: usize) -> Option<u32> {
         None
     }
 
-    /// What a picture is called: the path of its file within the split, for instance.
+    /// The name of a picture, for instance the path of its file within the split.
     fn name(&self, index: usize) -> String {
         format!("picture {index}")
     }
 
-    /// The same of many pictures at once.
+    /// The names of many pictures at once.
     fn names_of(&self, indices: &[usize]) -> Vec<String> {
         indices.iter().map(|&index| self.name(index)).collect()
     }
 
-    /// The names of all pictures, where they are at hand, to find the pictures again in another process.
+    /// The names of all pictures, if they are in memory. Another process finds the pictures again by them.
     fn names(&self) -> Option<Vec<String>> {
         None
     }
@@ -60,13 +60,13 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// The bytes of a picture's file; `None` where pictures are not stored as picture files.
+    /// The bytes of a picture's file; `None` if pictures are not stored as picture files.
     fn bytes(&self, _index: usize) -> Option<Result<Vec<u8>, Error>> {
         None
     }
 
-    /// In which order a shuffled epoch reads the pictures, each of them once: a function of seed and epoch alone, so that a
-    /// resumed run enters in the middle. A full shuffle, unless pictures are dear to read from just anywhere.
+    /// The order in which a shuffled epoch reads the pictures, each of them once. It is a function of seed and epoch
+    /// alone, so that a resumed run can start in the middle. A full shuffle, unless random access is expensive.
     fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
         order::shuffled(self.len(), &mut generator(seed, Purpose::Shuffle, epoch, 0))
     }
@@ -85,14 +85,13 @@ pub struct Dataset {
     pub mean: [f32; 3],
     /// Standard deviation of each colour.
     pub std: [f32; 3],
-    /// Side of every picture in pixels, where all have the same.
+    /// Side of every picture in pixels, if all have the same.
     pub native_res: Option<u32>,
-    /// Whether a picture mirrored left to right is still one of its class, as those of objects are and those of digits
-    /// are not.
+    /// Whether a picture mirrored left to right still belongs to its class: true of objects, false of digits.
     pub mirrored: bool,
-    /// Files in its folders that are no pictures.
+    /// Files in its folders that are not pictures.
     pub passed_over: PassedOver,
-    /// What the data calls its training and its validation pictures, such as the names of their folders.
+    /// The data's own names of the training and the validation split, such as the names of their folders.
     pub split_names: [String; 2],
 }
 
@@ -106,19 +105,19 @@ impl Dataset {
         Self::open_parts(spec, Wanted::Training)
     }
 
-    /// The same for validation alone: training pictures need not be there. A `folder:DIR` may also hold the folders of
-    /// the classes itself.
+    /// Opens a data set for validation alone: training pictures may be missing. A `folder:DIR` may also hold the
+    /// folders of the classes directly.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The errors of [`Self::open`].
     pub fn open_validation(spec: &str) -> Result<Self, Error> {
         Self::open_parts(spec, Wanted::Validation)
     }
 
-    /// The same for a look at what is there, fit for training or not.
+    /// Opens a data set to inspect it, whether or not it is fit for training.
     ///
     /// # Errors
-    /// As [`Self::open`], but for classes and pictures that are missing.
+    /// The errors of [`Self::open`], except for missing classes and pictures.
     pub fn open_for_inspection(spec: &str) -> Result<Self, Error> {
         Self::open_parts(spec, Wanted::Everything)
     }
@@ -150,19 +149,19 @@ impl Dataset {
         }
     }
 
-    /// What the data calls a split.
+    /// The data's own name of a split.
     pub fn split_name(&self, split: Split) -> &str {
         &self.split_names[split as usize]
     }
 
-    /// The same pictures with other numbers and names of their classes: `labels[k]` is the new number of class k.
+    /// The same pictures with renumbered and renamed classes: `labels[k]` is the new number of class k.
     pub(crate) fn relabelled(self, labels: &[u32], classes: Vec<String>) -> Self {
         let relabel = |source| Arc::new(Relabelled { source, labels: labels.to_owned() });
         Self { train: relabel(self.train), val: relabel(self.val), classes, ..self }
     }
 }
 
-/// A folder that exists, with the home folder in the place of `~`: a shell leaves that as it is behind a colon.
+/// Checks that a folder exists, and replaces `~` by the home folder: a shell does not expand it after a colon.
 fn existing(text: &str) -> Result<PathBuf, Error> {
     let below_home = |rest: &Path| Some(std::env::home_dir()?.join(rest));
     let path = Path::new(text);
@@ -176,7 +175,7 @@ fn existing(text: &str) -> Result<PathBuf, Error> {
     Err(Error::invalid(directory, problem))
 }
 
-/// What to say of a folder that does not exist: what there is in its place.
+/// The message for a folder that does not exist: it names what is there instead.
 fn missing(directory: &Path) -> String {
     let here = |above: &'_ Path| if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() };
     match directory.ancestors().skip(1).map(here).find(|above| above.is_dir()) {
@@ -192,7 +191,7 @@ impl std::fmt::Debug for Dataset {
     }
 }
 
-/// No pictures at all: the training pictures of who only validates.
+/// An empty split: stands in for the training pictures in validation alone.
 pub(super) struct Nothing;
 
 impl Source for Nothing {
@@ -205,7 +204,7 @@ impl Source for Nothing {
     }
 }
 
-/// A source whose classes have other numbers.
+/// A source with renumbered classes.
 struct Relabelled {
     source: Arc<dyn Source>,
     /// The new number of each class.

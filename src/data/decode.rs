@@ -1,4 +1,4 @@
-//! Picture files.
+//! Decoding picture files.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -19,19 +19,20 @@ use super::{Error, content, gif, tiff};
 /// The largest picture that is decoded, in pixels a side and in bytes as its file stores them (RGB: 3 a pixel).
 const MAX_SIDE: u32 = 32_768;
 pub(super) const MAX_BYTES: u64 = 512 << 20;
-/// Decoding a picture may take this much memory, and this many times its file besides: files that a few bytes blow up
-/// are refused, photographs are not. The file itself counts, and so does [`SMALL_BYTES`].
+/// Decoding a picture may take this much memory, plus a multiple of the size of its file. So decompression bombs are
+/// refused and photographs are not. The file itself counts, and so does [`SMALL_BYTES`].
 const FREE_MEMORY_BYTES: u64 = 256 << 20;
 const MEMORY_PER_FILE: u64 = 20;
-/// Rows, tables and colour profiles, which a decoder keeps whatever the picture's size.
+/// Rows, tables and colour profiles, which a decoder keeps for pictures of any size.
 const SMALL_BYTES: u64 = 8 << 20;
 
-/// Decodes a picture file, whatever its name, to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, of moving ones the first
-/// picture; upright as its EXIF data or XMP say, alpha left out.
+/// Decodes a picture file to 8-bit RGB: JPEG, PNG, WebP, GIF, BMP or TIFF, whatever the file's name. Only the first
+/// picture of an animation is decoded. The picture is turned upright as its EXIF data or XMP say, and alpha is dropped.
 ///
 /// # Errors
-/// [`Error::Read`] if the file cannot be read; [`Error::Picture`] if it is no such picture, is damaged, has more than
-/// 32,768 pixels a side, takes more than 512 MiB decoded, or more memory meanwhile than 256 MiB and 20 times its file.
+/// [`Error::Read`] if the file cannot be read; [`Error::Picture`] if it is not such a picture, is damaged, has more
+/// than 32,768 pixels a side, takes more than 512 MiB decoded, or needs more memory to decode than 256 MiB plus 20
+/// times the size of its file.
 pub fn decode(path: &Path) -> Result<RgbImage, Error> {
     let unusable = |problem: String| Error::Picture { path: path.to_owned(), problem };
     decode_bytes(&read(path)?).map_err(unusable)
@@ -49,30 +50,30 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// What a picture file held before it became RGB of 8 bits.
+/// What a picture file held before the conversion to 8-bit RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The format's name.
     pub format: &'static str,
-    /// It has brightness and no colours.
+    /// Whether it is greyscale.
     pub grey: bool,
-    /// It has four inks.
+    /// Whether it is CMYK.
     pub cmyk: bool,
-    /// It has more than 8 bits a channel.
+    /// Whether it has more than 8 bits a channel.
     pub deep: bool,
-    /// It has an alpha channel, or one colour that is transparent.
+    /// Whether it has an alpha channel, or one colour that is transparent.
     pub alpha: bool,
 }
 
-/// As [`decode`], of a file's content.
+/// As [`decode`], for the content of a file.
 pub(crate) fn decode_bytes(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(decode_bytes_with_facts(bytes)?.0)
 }
 
-/// As [`decode_bytes`], with what the file held.
+/// As [`decode_bytes`], and also returns what the file held.
 pub(crate) fn decode_bytes_with_facts(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     let format = match bytes {
-        // BigTIFF, which `image` decodes and does not recognise.
+        // BigTIFF, which `image` decodes but does not recognise.
         [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Some(ImageFormat::Tiff),
         _ => image::guess_format(bytes).ok(),
     };
@@ -101,7 +102,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     Ok((upright(jpeg.decode()?, &notes), facts))
 }
 
-/// Decodes a file by `image`.
+/// Decodes a file with the crate `image`.
 fn decode_with_image(
     bytes: &[u8],
     format: ImageFormat,
@@ -112,7 +113,7 @@ fn decode_with_image(
     Ok((upright(rgb(picture), notes), facts))
 }
 
-/// The picture as it is stored, in a file that `image` decodes.
+/// The picture as stored (not turned), for files that `image` decodes.
 pub(super) fn stored_by_image(
     bytes: &[u8],
     format: ImageFormat,
@@ -121,7 +122,7 @@ pub(super) fn stored_by_image(
 ) -> Result<(DynamicImage, Facts), String> {
     let damaged = |error: image::ImageError| format!("a {name} that cannot be decoded: {error}");
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    // Until the size is checked, a decoder gets little.
+    // A decoder gets little memory until the size is checked.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(SMALL_BYTES);
     reader.limits(limits.clone());
@@ -130,7 +131,7 @@ pub(super) fn stored_by_image(
     let pixels = u64::from(size.0) * u64::from(size.1);
     let memory_bytes = match format {
         ImageFormat::WebP => stored_bytes + webp_working_bytes(bytes, pixels, stored_bytes == 4 * pixels),
-        // The picture twice, and what a strip of it takes to decompress, which may be all of it.
+        // The picture twice, and the memory to decompress a strip, which may be the whole picture.
         ImageFormat::Tiff => 4 * stored_bytes + bytes.len() as u64,
         _ => stored_bytes,
     };
@@ -149,29 +150,30 @@ pub(super) fn stored_by_image(
     Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, facts))
 }
 
-/// The bytes that the decoder of WebP takes besides those of the picture, which has an alpha channel or not.
+/// Bytes that the WebP decoder takes besides those of the picture; `alpha` says whether the picture has an alpha
+/// channel.
 fn webp_working_bytes(webp: &[u8], pixels: u64, alpha: bool) -> u64 {
     const ANIMATED_OR_ALPHA: u8 = 0x12;
     let side = |low: u8, high: u8| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF).next_multiple_of(16);
-    // The decoder makes room for lossy pixels by the size in their own head, before it compares that with the
-    // picture's, and does not look at the name of the chunk that they are in.
+    // The decoder allocates lossy pixels by the size in their own header before it compares that size with the
+    // picture's, and it ignores the name of their chunk.
     let lossy = webp.windows(7).filter_map(|head| match head {
         [0x9D, 0x01, 0x2A, w0, w1, h0, h1] => Some(side(*w0, *w1) * side(*h0, *h1)),
         _ => None,
     });
-    // Samples in 4:2:0 take 1.5 bytes a pixel, and notes on each block of 16 x 16 up to a third of a byte more.
+    // Samples in 4:2:0 take 1.5 bytes a pixel, and the data of each 16 x 16 macroblock up to a third of a byte more.
     let lossy_bytes = 2 * lossy.max().unwrap_or(0);
     match webp.get(12..16) {
         Some(b"VP8 ") => lossy_bytes,
-        // A canvas and the picture on it; or alpha, in four channels at first, and the lossy pixels.
+        // Either a canvas and the picture on it, or alpha (in four channels at first) and the lossy pixels.
         Some(b"VP8X") if webp.get(20).is_some_and(|flags| flags & ANIMATED_OR_ALPHA != 0) => 8 * pixels + lossy_bytes,
-        // Lossless pixels are decoded as four channels: in place, where the picture has four.
+        // Lossless pixels are decoded as four channels: in place if the picture has four.
         _ if alpha => lossy_bytes,
         _ => 4 * pixels + lossy_bytes,
     }
 }
 
-/// Of 16 bits the upper 8, as Pillow takes them; alpha left out.
+/// Takes the upper 8 of 16 bits, as Pillow does; drops alpha.
 pub(super) fn rgb(picture: DynamicImage) -> RgbImage {
     fn upper<P: Pixel<Subpixel = u16>>(deep: &ImageBuffer<P, Vec<u16>>) -> RgbImage {
         let mut picture = RgbImage::new(deep.width(), deep.height());
@@ -189,15 +191,15 @@ pub(super) fn rgb(picture: DynamicImage) -> RgbImage {
     }
 }
 
-/// The picture turned as its notes say.
+/// Turns the picture upright as its notes say.
 pub(super) fn upright(picture: RgbImage, notes: &Notes) -> RgbImage {
     let mut picture = DynamicImage::from(picture);
     picture.apply_orientation(notes.orientation());
     picture.into_rgb8()
 }
 
-/// Refuses a picture that is too large, as it is stored or as RGB, or takes too much memory for such a file:
-/// `memory_bytes` while it is decoded, later twice RGB if it is to be turned.
+/// Refuses a picture that is too large, as stored or as RGB, or needs too much memory for the size of its file:
+/// `memory_bytes` while it is decoded, and twice its RGB size if it has to be turned.
 pub(super) fn check_size(
     [width, height]: [u32; 2],
     stored_bytes: u64,
@@ -230,8 +232,7 @@ pub(super) fn check_size(
     Ok(())
 }
 
-/// What is damaged may make a decoder panic. That ends no more than its own reading, and leaves no trace on the
-/// terminal.
+/// A damaged file may make a decoder panic. The panic becomes an error and prints nothing to the terminal.
 fn without_panics<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     thread_local! {
         static DECODING: Cell<bool> = const { Cell::new(false) };

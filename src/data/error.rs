@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why pictures cannot be had.
+/// Why pictures cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--data` names nothing known.
+    /// The kind of data that `--data` names is unknown.
     #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR{hint}")]
     UnknownKind {
         /// What was given.
         spec: String,
-        /// What was probably meant, if that can be seen.
+        /// What was probably meant, if that can be guessed.
         hint: String,
     },
     /// A list of names cannot be read.
@@ -32,13 +32,13 @@ pub enum Error {
         /// What is wrong, and the way out.
         problem: String,
     },
-    /// A picture that a run began with is not there any more.
+    /// A picture that the run began with is gone.
     #[error("{name} is gone")]
     Gone {
         /// Its name.
         name: String,
     },
-    /// A file is no picture, or one that cannot be decoded.
+    /// A file is not a picture, or cannot be decoded.
     #[error("{}: not a usable picture: {problem}", path.display())]
     Picture {
         /// The file.
@@ -49,19 +49,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// `--data` names nothing known.
+    /// The error for an unknown kind of `--data`.
     pub(super) fn unknown_kind(spec: &str) -> Self {
         let hint = if Path::new(spec).is_dir() { format!("; did you mean folder:{spec}?") } else { String::new() };
         Self::UnknownKind { spec: spec.to_owned(), hint }
     }
 
-    /// Wraps an i/o error with the path it concerns.
+    /// Wraps an I/O error with its path.
     pub(super) fn read(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }
     }
 
-    /// Something is wrong with a file or folder.
+    /// An error about a file or folder.
     pub(super) fn invalid(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Self::Invalid { path: path.into(), problem: problem.into() }
     }

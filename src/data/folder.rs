@@ -11,9 +11,9 @@ use super::split::{Split, Wanted, holds_folders};
 use super::walk::{ENDINGS, Found, Item, Kind, PassedOver, contents, folders, items, pictures_in};
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, Truth, classes, decode};
 
-/// Opens a folder of folders. Classes are the folders of the training split, of the validation split where there is no
-/// other; the validation split may lack some of them. Only to validate, the folder may also hold the classes itself,
-/// and training pictures are not looked at.
+/// Opens a folder of folders. The classes are the folders of the training split, or of the validation split if there is
+/// no training split; the validation split may lack some classes. For validation alone, the folder may also hold the
+/// classes directly, and training pictures are not read.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let (train, val) = splits(directory, wanted)?;
     let mut names = train.as_ref().map_or_else(|| val.names(), Folders::names);
@@ -54,7 +54,7 @@ fn splits(directory: &Path, wanted: Wanted) -> Result<(Option<Folders>, Folders)
     let (train, val) = (Split::Train.folder(directory)?, Split::Val.folder(directory)?);
     let in_splits = |split: &Option<PathBuf>| split.as_deref().map_or(Ok(false), holds_folders);
     if wanted != Wanted::Training && !in_splits(&train)? && !in_splits(&val)? {
-        // The classes themselves, one of which may be called train.
+        // The folder holds the classes directly; one of them may be called train.
         let classes = Folders::of(directory)?;
         if classes.has_pictures() {
             return Ok((None, classes));
@@ -70,7 +70,7 @@ fn splits(directory: &Path, wanted: Wanted) -> Result<(Option<Folders>, Folders)
     }
 }
 
-/// What lies beside the splits, such as a third one.
+/// Files and folders beside the splits, such as a third split.
 fn beside(directory: &Path, splits: &[&Path]) -> Result<PassedOver, Error> {
     let mut passed_over = PassedOver::default();
     if splits.contains(&directory) {
@@ -95,13 +95,13 @@ fn missing_split(directory: &Path, split: Split) -> Error {
     Error::invalid(directory, problem)
 }
 
-/// A split's folders, one a class.
+/// The folders of a split, one per class.
 #[derive(Default)]
 struct Folders {
     split: PathBuf,
     /// By the class's name.
     classes: BTreeMap<String, Found>,
-    /// What is not in them.
+    /// Files outside of them.
     passed_over: PassedOver,
 }
 
@@ -122,14 +122,14 @@ impl Folders {
         Ok(folders)
     }
 
-    /// The names alone.
+    /// The classes' names, without their pictures.
     fn named(split: &Path) -> Result<Self, Error> {
         let mut named = Self { split: split.to_owned(), ..Self::default() };
         folders(split)?.iter().try_for_each(|path| named.add(path, Found::default()))?;
         Ok(named)
     }
 
-    /// Adds a class. Its name is the folder's in composed Unicode, since macOS takes letters with accents apart.
+    /// Adds a class. Its name is the folder's name in composed Unicode, since macOS decomposes accented letters.
     fn add(&mut self, path: &Path, found: Found) -> Result<(), Error> {
         let name: String = path.file_name().unwrap_or_default().to_string_lossy().nfc().collect();
         let problem = format!(
@@ -141,7 +141,7 @@ impl Folders {
         }
     }
 
-    /// What the data calls the split.
+    /// The data's own name of the split.
     fn name(&self, split: Split) -> String {
         self.split.file_name().map_or_else(|| split.name().to_owned(), |name| name.to_string_lossy().into_owned())
     }
@@ -154,7 +154,7 @@ impl Folders {
         self.classes.keys().cloned().collect()
     }
 
-    /// Whether there are classes to tell apart, and pictures of each.
+    /// Fails unless there are at least two classes, each with pictures.
     fn check_training(&self) -> Result<(), Error> {
         if self.classes.len() < 2 {
             let problem = format!(
@@ -174,7 +174,7 @@ impl Folders {
         Err(Error::invalid(self.split.join(name), problem))
     }
 
-    /// Whether there are pictures, all of them of these classes.
+    /// Fails unless there are pictures, all of these classes.
     fn check_validation(&self, names: &[String]) -> Result<(), Error> {
         if !self.has_pictures() {
             let problem = format!("no pictures in folders of classes here: {}", contents(&self.split));
@@ -220,7 +220,7 @@ impl Source for Folder {
         Some(self.files[index].1)
     }
 
-    /// Its path within the split, with slashes on every system.
+    /// The picture's path within the split, with slashes on every system.
     fn name(&self, index: usize) -> String {
         let path = &self.files[index].0;
         let parts = path.strip_prefix(&self.split).unwrap_or(path).iter().map(|part| part.to_string_lossy());
@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes small pictures at these places.
+    /// Writes small pictures to these paths.
     fn tree(places: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (number, place) in places.iter().enumerate() {
@@ -315,13 +315,12 @@ mod tests {
             assert_eq!((data.train.len(), data.val.len(), data.classes), (0, 2, vec!["a".into(), "b".into()]));
             assert!(message(&folder).contains("no folder for the training pictures here (train, training)"));
         }
-        // The classes are still those of the training pictures, if these are there.
+        // The classes are still those of the training pictures, if there are any.
         let folder = tree(&["train/a/1.png", "train/b/1.png", "val/b/1.png"]);
         assert_eq!(open(folder.path(), Wanted::Validation).unwrap().classes, ["a", "b"]);
     }
 
-    /// Names that old archives have in Latin-1 may become the same text, and the pictures of one class those of
-    /// another.
+    /// Latin-1 names from old archives may decode to the same text, which would merge two classes.
     #[cfg(unix)]
     #[test]
     fn two_folders_are_two_classes_or_refused() {

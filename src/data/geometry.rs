@@ -1,4 +1,4 @@
-//! Where the points of a network's input lie in the picture that it was made of.
+//! The map between the points of a network's input and those of the picture that it was made from.
 
 use super::resize::{Placement, Region};
 
@@ -13,7 +13,7 @@ fn composed(outer: Affine, [a, b, c, d, e, f]: Affine) -> Affine {
     [a, b, c + outer[2], d, e, f + outer[5]]
 }
 
-/// What cropping, resizing, mirroring, turning and shearing have done to a picture: all of it is one affine map.
+/// The sum of cropping, resizing, mirroring, rotating and shearing a picture: one affine map.
 ///
 /// Points are in pixels, x to the right and y down, with the corner of the first pixel at `(0, 0)` and its centre at
 /// `(0.5, 0.5)`.
@@ -26,13 +26,13 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// An input of `size`, of which all is a part of the picture.
+    /// An input of `size` that a part of the picture fills.
     pub(super) fn of_part(part: Region, size: [usize; 2]) -> Self {
         let target = [0, 0, size[1] as u32, size[0] as u32];
         Self::of_placement(Placement { part, target }, size)
     }
 
-    /// An input of `size`, of which a part is one of the picture.
+    /// An input of `size` in which a part of the picture fills a rectangle.
     pub(super) fn of_placement(Placement { part, target }: Placement, size: [usize; 2]) -> Self {
         let [left, top, part_width, part_height] = part;
         let [x, y, width, height] = target.map(f64::from);
@@ -40,7 +40,7 @@ impl Geometry {
         Self { size, map: [across, 0.0, left - x * across, 0.0, down, top - y * down] }
     }
 
-    /// After another change: `change` says where the new input's points lie in the one before.
+    /// The geometry after another change; `change` maps points of the new input to points of the old one.
     pub(super) fn after(self, change: Affine) -> Self {
         Self { map: composed(self.map, change), ..self }
     }
@@ -50,13 +50,13 @@ impl Geometry {
         self.after([-1.0, 0.0, self.size[1] as f64, 0.0, 1.0, 0.0])
     }
 
-    /// Where a point of the input lies in the picture.
+    /// Maps a point of the input to the picture.
     pub fn to_picture(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let [a, b, c, d, e, f] = self.map;
         [a * x + b * y + c, d * x + e * y + f]
     }
 
-    /// Where a point of the picture lies in the input, or beyond its edges.
+    /// Maps a point of the picture to the input; the result may lie outside.
     pub fn to_input(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let [a, b, c, d, e, f] = self.map;
         let (x, y, determinant) = (x - c, y - f, a * e - b * d);
@@ -72,20 +72,22 @@ mod tests {
     use super::super::resize::{CropMode, View, evaluation_view};
     use super::Geometry;
 
-    /// A picture whose colours are places: red across, green down. What an input shows says where it came from.
+    /// A picture whose colours are coordinates (red x, green y), so that each pixel of an input shows where it came
+    /// from.
     fn places(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 200]))
     }
 
-    /// Compares where the geometry says that the pixels of an input lie, which was resampled so often, with the places that
-    /// they show. Pixels from outside have no place.
+    /// Compares the geometry's coordinates of an input's pixels with those that their colours show; `resampled` counts
+    /// resamplings. Pixels from outside the picture are skipped.
     fn check(what: &str, input: &RgbImage, geometry: Geometry, resampled: u32) {
         let mut seen = 0;
         for (x, y, pixel) in input.enumerate_pixels().filter(|(.., pixel)| pixel[2] == 200) {
             let at = [x, y].map(|v| f64::from(v) + 0.5);
             let place = geometry.to_picture(at);
             let shown = [pixel[0], pixel[1]].map(|v| f64::from(v) + 0.5);
-            // Each resampling rounds to a level, which is a pixel; at the edges a filter lacks half a pixel on one side.
+            // Each resampling rounds to one level, that is one pixel; at the edges a filter lacks half a pixel on one
+            // side.
             let off = (0..2).map(|i| (place[i] - shown[i]).abs()).fold(0.0, f64::max);
             assert!(off <= 1.5 * f64::from(resampled), "{what}: {at:?} shows {shown:?}, not {place:?}");
             let back = geometry.to_input(place);
@@ -112,7 +114,7 @@ mod tests {
         let picture = places(120, 90);
         let mut geometry = Geometry::of_part([0.0, 0.0, 120.0, 90.0], [90, 120]);
         let mut input = picture.clone();
-        // One after the other, so that the order of maps counts.
+        // Applied one after the other, so that the order of maps matters.
         let mut resampled = 0;
         for operation in [
             Rotate { degrees: 20.0 },

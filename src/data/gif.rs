@@ -1,4 +1,4 @@
-//! GIF files: the first picture on its canvas, with the colours that Pillow gives it.
+//! GIF files: the first frame on its canvas, with the same colours as Pillow.
 
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 use image::RgbImage;
@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     let frame = decoder.next_frame_info().map_err(damaged)?.ok_or("a GIF without a picture")?.clone();
     let (left, top) = (u32::from(frame.left), u32::from(frame.top));
     let (wide, high) = (u32::from(frame.width), u32::from(frame.height));
-    // The canvas grows where the picture goes beyond it.
+    // The canvas grows if the frame exceeds it.
     let width = u32::from(decoder.width()).max(left + wide);
     let height = u32::from(decoder.height()).max(top + high);
     let memory_bytes = u64::from(wide) * u64::from(high) + 3 * u64::from(width) * u64::from(height);
@@ -27,7 +27,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     let mut indices = vec![0; wide as usize * high as usize];
     decoder.read_into_buffer(&mut indices).map_err(damaged)?;
 
-    // Without a palette a colour is as bright as its number.
+    // Without a palette an index is a grey value.
     let palette = frame.palette.as_deref().or(decoder.global_palette()).map(|palette| palette.as_chunks::<3>().0);
     let colour = |index: u8| match palette {
         Some(palette) => palette.get(usize::from(index)).copied().unwrap_or_default(),

@@ -17,29 +17,30 @@ use super::{Dataset, Error, Sample, Source, Truth};
 const IMAGES_MAGIC: u32 = 0x0803;
 const LABELS_MAGIC: u32 = 0x0801;
 
-/// The most that a file may hold unpacked: four times EMNIST's largest, and an end to what a small gzip can blow up to.
+/// The most that a file may hold unpacked: four times EMNIST's largest. It bounds what a small gzip can expand to.
 const MAX_BYTES: u64 = 2 << 30;
 
-/// The most that a gzip may unpack to: this much, and this many times its own size. MNIST's pictures are compressed to
-/// a fifth; zeros, as an attacker sends them, to a thousandth.
+/// The most that a gzip may unpack to: this much, plus a multiple of its own size. MNIST's pictures are compressed to a
+/// fifth; an attacker's zeros to a thousandth.
 const FREE_BYTES: u64 = 64 << 20;
 const MAX_RATIO: u64 = 16;
 
-/// The largest pictures in pixels a side.
+/// Largest side of a picture in pixels.
 const MAX_SIDE: u32 = 1024;
 
-/// More classes than any data set in this format has (EMNIST: 62): a larger label means a damaged file, not hundreds of classes.
+/// More classes than any data set in this format has (EMNIST: 62): a larger label means a damaged file, not hundreds of
+/// classes.
 const MOST_CLASSES: usize = 100;
 
 /// Fashion-MNIST's classes.
 const FASHION: [&str; 10] =
     ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, with or without
-/// `.gz`. Only to validate, those of `t10k` are enough.
+/// Opens a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two files of `t10k`, with or
+/// without `.gz`. Validation alone needs only the files of `t10k`.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let (val, val_labels) = Idx::read(directory, Split::Val)?;
-    // Without "." and "..", so that the folder's own name is seen.
+    // Resolves "." and "..", so that the folder's own name shows.
     let full = directory.canonicalize().map_err(Error::read(directory))?;
     let fashion = full.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("fashion"));
     let class_name = |class: usize| match FASHION.get(class) {
@@ -51,17 +52,17 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         train,
         val: Arc::new(val),
         classes: (0..classes).map(class_name).collect(),
-        // Fashion-MNIST's, in all three channels.
+        // Fashion-MNIST's statistics, in all three channels.
         mean: [0.2860; 3],
         std: [0.3530; 3],
-        // A mirrored digit or letter is none.
+        // A mirrored digit or letter is not one.
         mirrored: fashion,
         passed_over: PassedOver::default(),
         split_names: plain_names(),
     };
     if wanted == Wanted::Validation && find(directory, Split::Train, "images-idx3")?.is_none() {
         let classes = val.labels.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
-        // MNIST's files tell ten classes apart, whichever of them are there.
+        // MNIST has ten classes, even if the files hold fewer.
         return Ok(dataset(Arc::new(Nothing), val, classes.max(FASHION.len())));
     }
     let (train, train_labels) = Idx::read(directory, Split::Train)?;
@@ -107,7 +108,7 @@ struct Idx {
 }
 
 impl Idx {
-    /// Reads a split; also gives the path of its labels.
+    /// Reads a split; also returns the path of its labels.
     fn read(directory: &Path, split: Split) -> Result<(Self, PathBuf), Error> {
         let images = required(directory, split, "images-idx3")?;
         let ([count, height, width], pixels) = read_file(&images, IMAGES_MAGIC)?;
@@ -160,7 +161,7 @@ impl Source for Idx {
     }
 }
 
-/// Names of the splits in files' names; the first is the data sets' own.
+/// Names of the splits in file names; the first is the official one.
 fn split_names(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["train"],
@@ -171,7 +172,7 @@ fn split_names(split: Split) -> &'static [&'static str] {
 /// A split's file of a kind, `images-idx3` or `labels-idx1`. Some tools write a dot before `idx` or put each file into
 /// a folder of its own name, and EMNIST's have a prefix.
 fn find(directory: &Path, split: Split, kind: &str) -> Result<Option<PathBuf>, Error> {
-    // What stands before the split's name in that of a file.
+    // The part of a file's name before the split's name.
     let prefix = |path: &Path| -> Option<String> {
         let name = path.file_name()?.to_string_lossy().to_lowercase().replace('.', "-");
         let name = name.strip_suffix("-gz").unwrap_or(&name);
@@ -244,8 +245,8 @@ fn read_file<const DIMENSIONS: usize>(path: &Path, magic: u32) -> Result<([u32; 
     let most_bytes = if gzipped { FREE_BYTES + MAX_RATIO * file_bytes } else { file_bytes };
     if gzipped && expected > most_bytes {
         let problem = format!(
-            "its header promises {dimensions:?} values, {expected} bytes, too many for a gzip of {file_bytes}: damaged; \
-             download it again"
+            "its header promises {dimensions:?} values, {expected} bytes, too many for a gzip of {file_bytes}: \
+             damaged; download it again"
         );
         return Err(Error::invalid(path, problem));
     }
@@ -282,7 +283,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// A folder of `side` wide pictures, values counting up from 0; three to learn from, two to test with.
+    /// A folder of pictures with `side` pixels a side, values counting up from 0: three for training, two for
+    /// validation.
     fn folder(side: u32) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (split, count) in [("train", 3), ("t10k", 2)] {
@@ -450,7 +452,7 @@ mod tests {
         assert_eq!((data.train.len(), data.val.len(), data.native_res), (60_000, 10_000, Some(32)));
         let name = |index| data.classes[data.train.sample(index).unwrap().truth.class().unwrap() as usize].as_str();
         assert_eq!([name(0), name(1), name(2)], ["ankle boot", "T-shirt", "T-shirt"]);
-        // The mean of all training pixels, without the padding, is the one that pictures are standardised with.
+        // The mean used for standardisation is that of all training pixels, without the padding.
         let grey = |index| data.train.sample(index).unwrap().image.pixels().map(|p| f64::from(p[0])).sum::<f64>();
         let mean = (0..60_000).map(grey).sum::<f64>() / (60_000.0 * 784.0 * 255.0);
         assert!((mean - f64::from(data.mean[0])).abs() < 5e-5, "{mean}");

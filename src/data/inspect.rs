@@ -1,4 +1,4 @@
-//! A look at every picture of a data set: what a person should know before hours are spent on it.
+//! Inspection of every picture of a data set: what a person should know before spending hours on training.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher};
@@ -14,11 +14,10 @@ use super::walk::PassedOver;
 use super::{Dataset, Error, Sample, Source, Split, Truth};
 use crate::words::{self, listed};
 
-/// Pictures more than this many times as long as wide, or the other way round, lose most of themselves to a square
-/// crop.
+/// Aspect ratio beyond which a square crop cuts off most of a picture.
 const ODD_RATIO: f64 = 4.0;
 
-/// Names of classes that a line lists.
+/// The most names of classes that a line lists.
 const MOST_NAMES: usize = 10;
 
 /// What [`inspect`] found.
@@ -26,23 +25,23 @@ const MOST_NAMES: usize = 10;
 pub struct Inspection {
     /// Pictures of each class by split.
     pub classes: Vec<ClassCounts>,
-    /// Readable pictures by the kind of their file; empty where pictures are not files.
+    /// Readable pictures by file format; empty if pictures are not files.
     pub formats: BTreeMap<&'static str, usize>,
     /// Sizes of the readable pictures, smallest first; `None` if there are none.
     pub sizes: Option<Sizes>,
     /// Pictures without colours.
     pub grey: usize,
-    /// Pictures in four inks, which become RGB.
+    /// CMYK pictures, which are converted to RGB.
     pub cmyk: usize,
-    /// Pictures with an alpha channel, which is left out.
+    /// Pictures with an alpha channel, which is dropped.
     pub alpha: usize,
-    /// Pictures with more than 8 bits a channel, which become 8.
+    /// Pictures with more than 8 bits a channel, which are reduced to 8.
     pub deep: usize,
-    /// Readable pictures that are more than four times as long as wide, or the other way round.
+    /// Readable pictures with one side more than four times the other.
     pub odd_shapes: Vec<Named>,
     /// Pictures that cannot be read.
     pub broken: Vec<Named>,
-    /// Groups of pictures that are equal pixel by pixel.
+    /// Sets of pictures that are equal pixel by pixel.
     pub duplicates: Vec<Duplicates>,
     /// Other files in the data's folders.
     pub passed_over: PassedOver,
@@ -53,13 +52,13 @@ pub struct Inspection {
 pub struct ClassCounts {
     /// Its name.
     pub name: String,
-    /// Pictures to learn from.
+    /// Training pictures.
     pub train: usize,
-    /// Pictures to validate with.
+    /// Validation pictures.
     pub val: usize,
 }
 
-/// A picture and what there is to say of it.
+/// A picture and a remark on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Named {
     /// Split and name: `train/cat/001.jpg`.
@@ -73,7 +72,7 @@ pub struct Named {
 pub struct Sizes {
     /// The picture with the fewest pixels: its name, and its width and height.
     pub smallest: (String, [u32; 2]),
-    /// Width and height of the picture in the middle.
+    /// Width and height of the picture with the median number of pixels.
     pub median: [u32; 2],
     /// The picture with the most pixels.
     pub largest: (String, [u32; 2]),
@@ -84,24 +83,24 @@ pub struct Sizes {
 pub struct Duplicates {
     /// Split and name of each.
     pub pictures: Vec<String>,
-    /// Whether some are to learn from and others to validate with: then the validation is too good.
+    /// Whether they lie in both splits: then the validation results are too good.
     pub across_splits: bool,
-    /// Whether they are of different classes: then some labels are wrong.
+    /// Whether they have different classes: then some labels are wrong.
     pub across_classes: bool,
 }
 
-/// What is known of a readable picture.
+/// Facts on a readable picture.
 struct Seen {
     split: Split,
     index: usize,
     label: u32,
     size: [u32; 2],
-    /// Of its size and pixels.
+    /// Hash of its size and pixels.
     hash: u64,
     facts: Option<Facts>,
 }
 
-/// Reads every picture of both splits once, on all cores. `progress` learns how many of how many are done.
+/// Reads every picture of both splits once, on all cores. `progress` is called with the number done and the total.
 pub fn inspect(dataset: &Dataset, progress: &(dyn Fn(usize, usize) + Sync)) -> Inspection {
     let total = dataset.train.len() + dataset.val.len();
     let done = AtomicUsize::new(0);
@@ -170,12 +169,12 @@ fn look(source: &dyn Source, split: Split, index: usize) -> Result<Seen, Error> 
     Ok(Seen { split, index, label, size, hash: hasher.finish(), facts })
 }
 
-/// A picture's name with that of its split.
+/// A picture's name, preceded by its split's.
 fn within(dataset: &Dataset, split: Split, picture: &str) -> String {
     format!("{}/{picture}", dataset.split_name(split))
 }
 
-/// The names of these pictures: shards are searched for all of theirs at once.
+/// The names of these pictures. A shard is searched once for all of its pictures.
 fn names<'s>(dataset: &Dataset, seen: impl Iterator<Item = &'s Seen>) -> HashMap<(Split, usize), String> {
     let wanted: BTreeSet<(Split, usize)> = seen.map(|seen| (seen.split, seen.index)).collect();
     let of_split = |split: Split| {
@@ -248,7 +247,7 @@ impl Inspection {
         self.classes.iter().filter(|class| which(class)).map(|class| class.name.as_str()).collect()
     }
 
-    /// What must be mended before training on these pictures makes sense, a line each.
+    /// What must be fixed before training on these pictures makes sense, one line each.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut add = |count: usize, fault: String| {
@@ -256,7 +255,7 @@ impl Inspection {
                 faults.push(fault)
             }
         };
-        // A number without any picture, as EMNIST's 0, is no class that somebody has named.
+        // A number without any picture, like EMNIST's 0, is not a class that somebody has named.
         let is_nothing = |class: &ClassCounts| class.val == 0 && class.name.parse::<u32>().is_ok();
         let untrained: Vec<&str> = self.names(|class| class.train == 0 && !is_nothing(class));
         add(untrained.len(), format!("no training pictures of {}", listed(untrained.iter(), MOST_NAMES)));
@@ -270,7 +269,7 @@ impl Inspection {
         faults
     }
 
-    /// What else a person should know, a line each.
+    /// What else a person should know, one line each.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let mut add = |count: usize, remark: String| {

@@ -1,4 +1,4 @@
-//! Batches ready for upload, decoded ahead of their use on other threads.
+//! Batches ready for upload, decoded ahead on other threads.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -18,49 +18,48 @@ use super::{Augmentation, Encode, Error, Geometry, Mixed, Sample, Source, Target
 pub struct LoaderOptions {
     /// Pictures in a batch, at least 1.
     pub batch: usize,
-    /// Batches that are asked for together, such as the parts of a step: as many and one more wait, ready.
+    /// Batches that one step takes, N. Up to N + 1 decoded batches are queued.
     pub at_once: usize,
     /// Height and width of the pictures in pixels.
     pub size: [usize; 2],
-    /// What is done to them.
+    /// How they are transformed.
     pub transform: Transform,
 }
 
-/// What is done to a picture, and in which order they come.
+/// How pictures are transformed, and in which order they come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transform {
-    /// In file order, evaluation crop; pictures that cannot be read are left out, and short batches are filled up with
-    /// black ones.
+    /// In file order, evaluation crop. Unreadable pictures are left out, and short batches are padded with black ones.
     Evaluate(View),
-    /// Augmented; other pictures take the places of those that cannot be read, and a last short batch is left out.
+    /// Augmented. Other pictures replace unreadable ones, and a short last batch is dropped.
     Train {
-        /// How pictures are varied.
+        /// How pictures are augmented.
         augmentation: Augmentation,
-        /// Whether all pictures are small ones of the same size, which are padded and cropped rather than resized.
+        /// Whether all pictures are small and of the same size: then they are padded and cropped, not resized.
         small: bool,
-        /// Whether each epoch has an order of its own.
+        /// Whether each epoch is shuffled.
         shuffle: bool,
-        /// What order and variation are drawn from.
+        /// Seed of order and augmentation.
         seed: u64,
     },
 }
 
-/// Pictures of one step, and what is known of them.
+/// The pictures of one step with their truths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Packed RGBA, red in the lowest byte, row by row: `batch * height * width` values.
     pub pixels: Vec<u32>,
     /// Height and width of the pictures in pixels.
     pub size: [usize; 2],
-    /// What is known of each picture; there may be fewer than `batch`, the rest fills up.
+    /// The truth of each picture. There may be fewer than `batch`; the rest of the batch is padding.
     pub truths: Vec<Truth>,
-    /// Where the points of each lie in the file's picture.
+    /// The geometry of each: where its points lie in the picture of the file.
     pub views: Vec<Geometry>,
-    /// What a network learns of them, if they are loaded for that.
+    /// The targets of training, if the batch was loaded with an encoder.
     pub targets: Targets,
-    /// The numbers of these pictures in the source.
+    /// The indices of these pictures in the source.
     pub indices: Vec<usize>,
-    /// Pictures that should be in the batch and cannot be read.
+    /// Pictures of this batch that cannot be read.
     pub broken: Vec<Broken>,
 }
 
@@ -78,9 +77,9 @@ impl Batches {
         Self::start(source, options, None, epoch, start)
     }
 
-    /// Starts loading an epoch at batch number `start`, with the targets that `encode` makes, so that a resumed run can enter in the middle. Order and
-    /// content do not depend on the threads' timing. Dropping the iterator ends the loading. An error, which is the
-    /// last item, means that no picture can be read any more; a panic on the loading threads goes on in
+    /// Starts loading an epoch at batch number `start`, with the targets that `encode` makes. A resumed run starts in
+    /// the middle. Order and content do not depend on the threads' timing. Dropping the iterator ends the loading. An
+    /// error is the last item and means that no picture can be read any more; a panic on a loading thread is resumed in
     /// [`Iterator::next`].
     pub fn with_targets(
         source: Arc<dyn Source>,
@@ -130,7 +129,7 @@ impl Batches {
         }
     }
 
-    /// How long the caller has waited in [`Iterator::next`] so far: next to nothing as long as loading keeps up.
+    /// Time that the caller has spent waiting in [`Iterator::next`]: close to zero as long as loading keeps up.
     pub fn waited(&self) -> Duration {
         self.waited
     }
@@ -144,7 +143,7 @@ impl Iterator for Batches {
         let received = self.receiver.recv();
         self.waited += asked.elapsed();
         received.ok().or_else(|| match self.worker.take().map(JoinHandle::join) {
-            // A decoder's panic must not pass for the end of the epoch.
+            // A decoder's panic must not look like the end of the epoch.
             Some(Err(panic)) => resume_unwind(panic),
             _ => None,
         })
@@ -157,7 +156,7 @@ impl Drop for Batches {
     }
 }
 
-/// Order of an epoch's pictures: the source's where shuffling is asked for.
+/// Order of an epoch's pictures: the source's own order if they are shuffled, else by index.
 fn order(source: &dyn Source, options: &LoaderOptions, epoch: u64) -> Vec<usize> {
     match options.transform {
         Transform::Train { shuffle: true, seed, .. } => source.order(seed, epoch),
@@ -165,7 +164,7 @@ fn order(source: &dyn Source, options: &LoaderOptions, epoch: u64) -> Vec<usize>
     }
 }
 
-/// One batch; `None` once nobody wants it any more.
+/// Loads one batch; `None` once the iterator is dropped.
 fn load(
     source: &dyn Source,
     options: &LoaderOptions,
@@ -203,13 +202,14 @@ fn load(
     }))
 }
 
-/// A place of a batch: the picture in it, with its number, truth and geometry, and those that cannot be read.
+/// One place of a batch: its picture with index, truth and geometry, and the unreadable pictures before it.
 struct Place {
     picture: Option<(usize, Vec<u32>, Truth, Geometry)>,
     broken: Vec<Broken>,
 }
 
-/// Puts pictures in a row and fills up the batch. Of several errors the first one counts, whichever thread was faster.
+/// Joins the pictures and pads the batch. Of several errors the first by position is returned, whichever thread was
+/// faster.
 fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Batch, Error> {
     let picture_pixels = options.size[0] * options.size[1];
     let mut batch = Batch {
@@ -264,7 +264,7 @@ mod tests {
         Batches::new(Arc::new(Numbers(10)), options, epoch, start).map(|b| classes(&b.unwrap())).collect()
     }
 
-    /// The classes, and how much of each picture is its own.
+    /// Encodes the classes, and the share that each picture keeps.
     struct Shares;
 
     impl Encode for Shares {
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// As a run does that goes on after an interruption, with every variation there is.
+    /// As in a resumed run, with all kinds of augmentation.
     #[test]
     fn varied_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
         let rand_augment = Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm });
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Panics at a picture, and tells when a picture is asked for.
+    /// Panics at one picture, and counts the pictures that were asked for.
     struct Faulty(std::sync::atomic::AtomicUsize);
 
     impl Source for Faulty {
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(batch.pixels.len(), 3 * 4);
     }
 
-    /// Pictures of which every third is broken, until all are.
+    /// Every third picture is broken; later all are.
     struct Thirds {
         all: bool,
     }
@@ -445,7 +445,7 @@ mod tests {
         assert!(batches.waited() - first < loading / 2, "{:?}, then {first:?}", batches.waited());
     }
 
-    /// A batch of as many pictures takes two seconds.
+    /// A whole batch of these pictures takes two seconds.
     #[test]
     fn dropping_ends_the_loading_within_a_batch() {
         let (source, batches) = faulty(400 * rayon::current_num_threads(), 0);

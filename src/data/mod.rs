@@ -1,5 +1,6 @@
-//! Pictures and their classes: sources, evaluation and training transforms, and the loader that decodes ahead. Without the feature
-//! `train`, what inference needs: the evaluation transform and, with `pictures`, the decoding of files.
+//! Pictures and their classes: sources, evaluation and training transforms, and the loader that decodes ahead. Without
+//! the feature `train` it holds what inference needs: the evaluation transform and, with `pictures`, the decoding of
+//! files.
 
 #[cfg(feature = "train")]
 mod augment;

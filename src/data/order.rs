@@ -12,9 +12,9 @@ pub(super) fn shuffled(count: usize, rng: &mut Pcg64Mcg) -> Vec<usize> {
     order
 }
 
-/// The numbers of `runs`, nearly in sequence: runs in random order, then through a buffer of `capacity` numbers (at least 1)
-/// that gives a random one for each that comes in. None leaves more than `capacity - 1` places before its turn in the runs,
-/// and half stay less than `0.7 * capacity` places behind the one that comes in.
+/// The numbers of `runs`, nearly in sequence: the runs in random order, then through a shuffle buffer of `capacity`
+/// numbers (at least 1), which returns a random one for each that comes in. No number leaves more than `capacity - 1`
+/// places early, and half leave within `0.7 * capacity` steps after they came in.
 pub(super) fn buffered(runs: &[Range<usize>], capacity: usize, rng: &mut Pcg64Mcg) -> Vec<usize> {
     let mut runs = runs.to_vec();
     shuffle(&mut runs, rng);
@@ -71,8 +71,8 @@ mod tests {
     fn reading_is_nearly_sequential() {
         const CAPACITY: usize = 64;
         let order = buffered(&runs(), CAPACITY, &mut rng(0));
-        // Which run each number is of, and the order of the runs by their first numbers to arrive: with a buffer of one,
-        // the same generator leaves them whole.
+        // The run of each number, and the order of the runs: with a buffer of one, the same generator leaves the runs
+        // whole.
         let arrivals = buffered(&runs(), 1, &mut rng(0));
         let mut turn = vec![0; arrivals.len()];
         for (at, &number) in arrivals.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! Which way up a picture is, as its EXIF data or XMP say. Both are searched as Pillow's `ImageOps.exif_transpose`
-//! searches them.
+//! The orientation of a picture by its EXIF data or XMP. Both are searched as Pillow's `ImageOps.exif_transpose` does.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -11,10 +10,10 @@ use super::tiff::Directory;
 
 /// The tag of TIFF and EXIF.
 const TAG: u16 = 0x0112;
-/// The most that the profiles of a file are inflated to, in bytes; JPEG's EXIF data have at most 64 KiB.
+/// The most bytes that the profiles of a file may inflate to; a JPEG's EXIF data have at most 64 KiB.
 const MAX_PROFILE_BYTES: u64 = 1 << 20;
 
-/// Notes that a file keeps beside its pixels.
+/// Metadata that a file keeps beside its pixels.
 #[derive(Default)]
 pub(super) struct Notes<'a> {
     /// A TIFF header and what follows it.
@@ -23,7 +22,7 @@ pub(super) struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    /// What a PNG holds of them, before or after its pixels.
+    /// Reads those of a PNG, before or after its pixels.
     pub(super) fn of_png(png: &'a [u8]) -> Self {
         let (mut notes, mut raw, mut room) = (Self::default(), None, MAX_PROFILE_BYTES);
         let mut rest = png.get(8..).unwrap_or_default();
@@ -31,7 +30,7 @@ impl<'a> Notes<'a> {
             match &rest[4..8] {
                 b"eXIf" => notes.exif = Some(content.into()),
                 b"iTXt" => notes.xmp = international(content, b"XML:com.adobe.xmp", &mut room).or(notes.xmp),
-                // So ImageMagick keeps them, in hexadecimal digits.
+                // ImageMagick stores them this way, in hexadecimal digits.
                 b"zTXt" => {
                     let profile = keyword(content, b"Raw profile type exif\0\0");
                     raw = profile.and_then(|profile| inflated(profile, &mut room)).map(Cow::Owned).or(raw);
@@ -39,14 +38,14 @@ impl<'a> Notes<'a> {
                 b"tEXt" => raw = keyword(content, b"Raw profile type exif\0").map(Cow::Borrowed).or(raw),
                 _ => {}
             }
-            // Behind a chunk there is its checksum.
+            // A chunk is followed by its checksum.
             rest = after.get(4..).unwrap_or_default();
         }
         notes.exif = notes.exif.or_else(|| Some(unhex(&raw?).into()));
         notes
     }
 
-    /// What a WebP holds of them.
+    /// Reads those of a WebP.
     pub(super) fn of_webp(webp: &'a [u8]) -> Self {
         let mut notes = Self::default();
         let mut rest = webp.get(12..).unwrap_or_default();
@@ -61,7 +60,7 @@ impl<'a> Notes<'a> {
         notes
     }
 
-    /// How the picture is to be turned. A damaged note does not spoil it.
+    /// How to turn the picture. Damaged metadata counts as none.
     pub(super) fn orientation(&self) -> Orientation {
         let exif = self.exif.as_deref().and_then(|exif| {
             let head = b"Exif\0\0";
@@ -72,15 +71,15 @@ impl<'a> Notes<'a> {
         value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
     }
 
-    /// Whether width and height change places.
+    /// Whether turning swaps width and height.
     pub(super) fn turns_sideways(&self) -> bool {
         use Orientation::*;
         matches!(self.orientation(), Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
     }
 }
 
-/// The content of the chunk at the start of `rest`, whose length stands before its kind or behind it, and what follows
-/// it.
+/// The content of the chunk at the start of `rest`, and the bytes after it. The chunk's length stands before or after
+/// its kind.
 fn chunk(rest: &[u8], length: fn([u8; 4]) -> u32, kind_at: usize) -> Option<(&[u8], &[u8])> {
     let length = length(*rest.get(4 - kind_at..)?.first_chunk()?);
     rest.get(8..)?.split_at_checked(length as usize)
@@ -98,8 +97,8 @@ fn international<'a>(content: &'a [u8], keyword: &[u8], room: &mut u64) -> Optio
     if *compressed == 0 { Some(text.into()) } else { inflated(text, room).map(Cow::Owned) }
 }
 
-/// What a note inflates to, at most `room` bytes, which become fewer by it: a file of many notes takes no longer than
-/// of one.
+/// Inflates a note to at most `room` bytes, and subtracts its size from `room`: a file with many notes takes no longer
+/// than one with a single note.
 fn inflated(bytes: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let result = ZlibDecoder::new(bytes).take(*room).read_to_end(&mut text);
@@ -114,7 +113,7 @@ fn unhex(profile: &[u8]) -> Vec<u8> {
     digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
 }
 
-/// The orientation that XMP name.
+/// The orientation in XMP data.
 fn xmp(xmp: &[u8]) -> Option<u8> {
     (0..xmp.len()).find_map(|at| match xmp[at..].strip_prefix(b"tiff:Orientation")? {
         [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => Some(digit - b'0'),
@@ -122,7 +121,7 @@ fn xmp(xmp: &[u8]) -> Option<u8> {
     })
 }
 
-/// The orientation that a TIFF file, or EXIF data, name; 0 for one that is none.
+/// The orientation in a TIFF file or EXIF data; 0 for a value that is not an orientation.
 fn tiff(bytes: &[u8]) -> Option<u8> {
     let directory = Directory::new(bytes)?;
     match directory.values(TAG)[..] {
@@ -187,7 +186,7 @@ mod tests {
         assert_eq!(of(Vec::new(), b"tiff:Orientation='6'"), kept);
     }
 
-    /// A PNG's chunk, or a WebP's; nobody here looks at the checksum.
+    /// A chunk of a PNG or WebP; the checksum is not read.
     fn chunk(png: bool, kind: &[u8], content: &[u8]) -> Vec<u8> {
         let length = content.len() as u32;
         match png {

@@ -1,4 +1,4 @@
-//! Random numbers that depend on what they are for, never on time or thread order.
+//! Random numbers that depend on their purpose, never on time or thread order.
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;

@@ -15,12 +15,12 @@ use super::geometry::Geometry;
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
 pub type Region = [f64; 4];
 
-/// The filter that resizes a picture, one of Pillow's. All but [`Self::Nearest`] widen when shrinking, so that they do
-/// not alias. `shaders/input/filters.wgsl` numbers the filters in this order.
+/// The filter that resizes a picture, one of Pillow's. All but [`Self::Nearest`] widen when shrinking, which avoids
+/// aliasing. `shaders/input/filters.wgsl` numbers the filters in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// The pixel that the result's centre falls on.
+    /// The pixel under the centre of the result's pixel.
     Nearest,
     /// The mean of the pixels that the result covers.
     Box,
@@ -48,7 +48,7 @@ impl Interpolation {
         }
     }
 
-    /// How far the filter reaches to either side, in pixels of the larger of both pictures.
+    /// Radius of the filter, in pixels of the larger of both pictures.
     fn support(self) -> f64 {
         match self {
             Self::Nearest | Self::Box => 0.5,
@@ -58,7 +58,7 @@ impl Interpolation {
         }
     }
 
-    /// The same under fast_image_resize's names; `None` if nothing is weighted.
+    /// The filter in fast_image_resize; `None` for [`Self::Nearest`], which has no weights.
     fn filter(self) -> Option<FilterType> {
         Some(match self {
             Self::Nearest => return None,
@@ -71,11 +71,11 @@ impl Interpolation {
     }
 }
 
-/// How a picture that is no square becomes one.
+/// How a picture that is not square becomes one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CropMode {
-    /// The short side is resized to fit, and the ends of the long side are cut off.
+    /// The short side is resized to fit, and the long side is cropped at both ends.
     #[default]
     Center,
     /// Both sides are resized to fit, each by a factor of its own.
@@ -102,40 +102,40 @@ pub struct View {
     pub crop_pct: f64,
     /// The filter that resizes.
     pub interpolation: Interpolation,
-    /// What is done where width and height differ.
+    /// What happens if width and height differ.
     pub crop_mode: CropMode,
     /// Colour of [`CropMode::Border`]'s border, red first.
     pub border: [u8; 3],
 }
 
-/// Where a picture goes.
+/// Where a picture lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
     /// The part of the picture that is seen, in the picture's pixels.
     pub part: Region,
-    /// The part of the square that it fills: left, top, width, height. The rest is border.
+    /// The part of the input that it fills: left, top, width, height. The rest is border.
     pub target: [u32; 4],
 }
 
 impl View {
-    /// timm's default: bicubic, the centre.
+    /// timm's default: bicubic, centre crop.
     pub fn center(crop_pct: f64) -> Self {
         Self { crop_pct, interpolation: Interpolation::default(), crop_mode: CropMode::default(), border: [0; 3] }
     }
 
-    /// Where a picture of this width and height, neither of them 0, goes in an input of `size` (height, width).
+    /// Where a picture of this width and height, neither of them 0, lies in an input of `size` (height, width).
     pub fn placement(&self, (w, h): (u32, u32), size: [usize; 2]) -> Placement {
         let [down, across] = size.map(|side| side as u32);
         let whole = |side: u32| (f64::from(side) / self.crop_pct).floor() as u64;
         let (wide, high) = (whole(across), whole(down));
         let ratios = [f64::from(w) / wide as f64, f64::from(h) / high as f64];
-        // timm fails where a thin picture's short side rounds to 0.
+        // timm fails if the short side of a thin picture rounds to 0.
         let resized = |length: u32, ratio: f64| (f64::from(length) / ratio).round_ties_even().max(1.0) as u64;
         let (width, height) = match self.crop_mode {
             // torchvision's resizing to a square: the long side is truncated, the short side exact.
             CropMode::Center if wide == high && w <= h => (wide, high * u64::from(h) / u64::from(w)),
             CropMode::Center if wide == high => (wide * u64::from(w) / u64::from(h), high),
-            // timm's, by the side that shrinks less.
+            // timm's resizing, by the side that shrinks less.
             CropMode::Center => (resized(w, ratios[0].min(ratios[1])), resized(h, ratios[0].min(ratios[1]))),
             CropMode::Squash => (wide, high),
             CropMode::Border => (resized(w, ratios[0].max(ratios[1])), resized(h, ratios[0].max(ratios[1]))),
@@ -146,9 +146,9 @@ impl View {
     }
 }
 
-/// Along one axis, resized to `resized` pixels of which the central `res` are seen: start and length in the picture's
-/// own pixels, and start and length in the input. Only what is seen is computed: a picture of 1 x 10,000 pixels would
-/// otherwise grow without bound.
+/// Along one axis that is resized to `resized` pixels, of which the central `res` are seen: start and length in the
+/// picture's own pixels, and start and length in the input. Only the visible part is computed: a picture of 1 x 10,000
+/// pixels would otherwise grow without bound.
 fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     if resized < u64::from(res) {
         let resized = resized as u32;
@@ -156,11 +156,11 @@ fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     }
     let offset = ((resized - u64::from(res)) as f64 / 2.0).round_ties_even();
     let scale = f64::from(side) / resized as f64;
-    // The minimum takes away what rounding may add beyond the last pixel.
+    // The minimum keeps rounding from reaching beyond the last pixel.
     ((offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale)), (0, res))
 }
 
-/// [`evaluation_crop`], and where its pixels come from.
+/// [`evaluation_crop`], and the geometry of its result.
 #[cfg(feature = "train")]
 pub(super) fn evaluation_view(picture: &RgbImage, size: [usize; 2], view: View) -> (RgbImage, Geometry) {
     let geometry = match picture.is_empty() {
@@ -170,8 +170,8 @@ pub(super) fn evaluation_view(picture: &RgbImage, size: [usize; 2], view: View) 
     (evaluation_crop(picture, size, view), geometry)
 }
 
-/// Makes a picture the pixels of `size` (height, width) that a network sees of it. One that has this size already is
-/// returned unchanged when `crop_pct` is 1; one without pixels becomes black.
+/// Crops and resizes a picture to the pixels of `size` (height, width) that a network sees. A picture of this size is
+/// returned unchanged if `crop_pct` is 1; one without pixels becomes black.
 pub fn evaluation_crop(picture: &RgbImage, size: [usize; 2], view: View) -> RgbImage {
     let [down, across] = size.map(|side| side as u32);
     if picture.is_empty() {
@@ -201,8 +201,8 @@ pub(super) fn resize(
     }
     let Some(filter) = interpolation.filter() else { return nearest(picture, part, width, height) };
     let [left, top, part_width, part_height] = part;
-    // A pass an axis, across first, as Pillow does. In one pass with both, fast_image_resize 6.1 keeps too few columns of
-    // some enlarged parts with a fractional left edge, and reads outside of them.
+    // One pass per axis, horizontal first, as Pillow does. If both are done in one call, fast_image_resize 6.1 keeps
+    // too few columns of some enlarged parts with a fractional left edge, and reads outside of them.
     let rows = rows_read(part, h, height, interpolation);
     let (first, row_count) = (rows.start, rows.end - rows.start);
     let row_bytes = 3 * w as usize;
@@ -220,9 +220,8 @@ fn nearest(picture: &RgbImage, [left, top, part_width, part_height]: Region, wid
     RgbImage::from_fn(width, height, |x, y| *picture.get_pixel(columns[x as usize], rows[y as usize]))
 }
 
-/// Along one axis, the pixels of `side` that `count` are taken from, which stand for `length` pixels from `start` on.
-/// Pillow walks along the whole axis and adds up steps: where a sum falls between two pixels, its rounding errors
-/// choose.
+/// Along one axis of `side` pixels: the source of each of `count` results, which cover `length` pixels from `start` on.
+/// Pillow walks along the whole axis and adds up steps, so at a boundary between two pixels its rounding errors decide.
 fn nearest_of(start: f64, length: f64, count: u32, side: u32) -> Vec<u32> {
     let scale = length / f64::from(count);
     let (resized, skipped) = ((f64::from(side) / scale).round(), (start / scale).round() as usize);
@@ -231,9 +230,8 @@ fn nearest_of(start: f64, length: f64, count: u32, side: u32) -> Vec<u32> {
     positions.skip(skipped).take(count as usize).map(|at| (at as u32).min(side - 1)).collect()
 }
 
-/// The rows of a picture of `picture_height` that a part of it, resized to `height`, is made of, with one or two more
-/// at either end in case something is rounded otherwise. A picture of 1 x 10,000,000 pixels need not be read for the
-/// few that are seen.
+/// The rows of a picture of `picture_height` that a part of it, resized to `height`, depends on, with one or two more
+/// at either end for other roundings. Of a picture of 1 x 10,000,000 pixels only the few visible rows need be read.
 pub fn rows_read(
     [_, top, _, part_height]: Region,
     picture_height: u32,
@@ -245,7 +243,8 @@ pub fn rows_read(
     first..((top + part_height + reach).ceil() as u32).min(picture_height)
 }
 
-/// One pass of [`resize`] over RGB pixels of a size (width, height): the part and the result differ along one axis only.
+/// One pass of [`resize`] over RGB pixels of a size (width, height): the part and the result differ along one axis
+/// only.
 fn one_axis(
     pixels: &[u8],
     (w, h): (u32, u32),
@@ -257,12 +256,13 @@ fn one_axis(
     let algorithm = ResizeAlg::Convolution(filter);
     let options = ResizeOptions::new().resize_alg(algorithm).crop(left, top, part_width, part_height);
     let mut result = RgbImage::new(width, height);
-    // The typed form: the other compiles every filter for every kind of pixel, a quarter of this crate's build.
+    // The typed interface: the untyped one compiles every filter for every kind of pixel, a quarter of this crate's
+    // build time.
     let resized = TypedImageRef::<U8x3>::from_buffer(w, h, pixels).ok().and_then(|source| {
         let mut target = TypedImage::from_buffer(width, height, &mut result).ok()?;
         Resizer::new().resize_typed(&source, &mut target, &options).ok()
     });
-    // A black picture instead would go unnoticed.
+    // Without this check a black picture would go unnoticed.
     assert!(resized.is_some(), "{part_width} x {part_height} at {left}, {top} lies within {w} x {h}");
     result
 }
@@ -326,13 +326,13 @@ mod tests {
             assert_eq!((view.interpolation.name(), view.crop_mode.name()), (interpolation, crop_mode));
             let crop = evaluation_crop(&picture, [res.parse().unwrap(); 2], view);
             let off = crop.iter().zip(want.data()).map(|(&got, &want)| got.abs_diff(want)).max().unwrap();
-            // The weights of both have fixed points, at other places, and two passes round.
+            // Both use fixed-point weights with different precision, and two passes round.
             let allowed = if view.interpolation == Interpolation::Nearest { 0 } else { 2 };
             assert!(off <= allowed, "{name}: off by {off} levels");
         }
     }
 
-    /// A constant picture stays constant, whatever its size: no pixel comes from outside, and none is left black. Among the
+    /// A constant picture of any size stays constant: no pixel comes from outside, and none is left black. Among the
     /// cases are those where rounding leads beyond the edge (53 to 49, 58 to 224) or the first or last column of an
     /// enlarged part falls on a pixel's centre (35 to 160 with 0.91, 24 to 37).
     #[test]

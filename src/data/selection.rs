@@ -1,27 +1,27 @@
-//! The pictures that a run began with, found again among those that are there now.
+//! Finds the pictures that a run began with among those of today.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Error, Sample, Source};
 
-/// What has become of a run's pictures since it began.
+/// How a run's pictures have changed since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Pictures that are gone.
     pub gone: Vec<String>,
-    /// How many are new, and no part of the run.
+    /// Number of new pictures, which the run does not use.
     pub new: usize,
 }
 
-/// The pictures of a source as they were when they had these names: those that are gone cannot be read, and those that
-/// are new are left out. So an epoch is as long as it was, and what is unchanged keeps its place.
+/// The pictures of a source in the order of the names `then`. Missing ones cannot be read, and new ones are left out.
+/// So an epoch keeps its length, and unchanged pictures keep their places.
 pub fn as_before(source: Arc<dyn Source>, then: Vec<String>) -> (Arc<dyn Source>, Changes) {
     let now = source.names().unwrap_or_default();
     if then == now {
         return (source, Changes::default());
     }
-    // Names that are equal, since what is no Unicode cannot be told apart, are taken in turn.
+    // Names that are not Unicode may look equal; such pictures are matched in order.
     let mut places: HashMap<&str, Vec<usize>> = HashMap::with_capacity(now.len());
     for (index, name) in now.iter().enumerate().rev() {
         places.entry(name).or_default().push(index);
@@ -32,10 +32,10 @@ pub fn as_before(source: Arc<dyn Source>, then: Vec<String>) -> (Arc<dyn Source>
     (Arc::new(Selection { source, at, names: then }), changes)
 }
 
-/// Pictures of a source, in an order of their own.
+/// Pictures of a source in another order.
 struct Selection {
     source: Arc<dyn Source>,
-    /// The number of each in the source, if it is there.
+    /// The index of each in the source, if it is there.
     at: Vec<Option<usize>>,
     names: Vec<String>,
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::super::Truth;
     use super::*;
 
-    /// Pictures whose names are these.
+    /// Pictures with these names.
     struct Named(Vec<String>);
 
     impl Source for Named {

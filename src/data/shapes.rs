@@ -1,4 +1,4 @@
-//! `shapes`: eight kinds of shapes on textured backgrounds, 32 x 32 pixels, rendered when asked for. Needs no files.
+//! `shapes`: eight kinds of shapes on textured backgrounds, 32 x 32 pixels, rendered on demand. Needs no files.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::split::plain_names;
 use super::walk::PassedOver;
 use super::{Dataset, Error, Sample, Source, Truth};
 
-/// Pictures to learn from and to validate with: multiples of the eight classes, so that each has the same number.
+/// Training and validation pictures: multiples of eight, so that each class has the same number.
 const TRAIN_PICTURES: usize = 8192;
 const VAL_PICTURES: usize = 1024;
 
@@ -21,8 +21,8 @@ const SIDE: u32 = 32;
 /// The least distance between a shape's colour and any of its background's, in the unit cube of red, green and blue.
 const CONTRAST: f32 = 0.5;
 
-// Radius, tilt and spread make the task an easy one: a convnet of three 3x3 layers with batch norm has 98 % right after
-// 500 steps of 64. With radii from 9, full turns and any two background colours together, it had 70 %.
+// Radius, tilt and spread make the task easy: a convnet of three 3x3 layers with batch norm reaches 98 % after 500
+// steps of 64. With radii from 9, full turns and any two background colours it reached 70 %.
 
 /// Radius of the circle around a shape in pixels.
 const RADIUS: std::ops::RangeInclusive<f32> = 11.0..=14.5;
@@ -36,8 +36,8 @@ const BACKGROUND_SPREAD: f32 = 0.3;
 /// Largest change of a pixel by grain, on a scale from 0 to 1.
 const GRAIN: f32 = 0.03;
 
-/// A shape's signed distance, negative inside, as seen from a point in the coordinates of its unit circle. Exact at the
-/// outline, which is all that anti-aliasing needs.
+/// Signed distance of a point from a shape's outline, negative inside, in the coordinates of its unit circle. Exact at
+/// the outline, which is all that anti-aliasing needs.
 type Distance = fn(f32, f32) -> f32;
 
 /// The classes. No two are turned or scaled copies of each other.
@@ -56,7 +56,7 @@ fn circle(x: f32, y: f32, radius: f32) -> f32 {
     (x * x + y * y).sqrt() - radius
 }
 
-/// A square on its corner with a half circle on each of its upper sides, which are 2 * `HALF` long.
+/// A square on its corner, with a half circle on each of its two upper sides. The sides are 2 * `HALF` long.
 fn heart(x: f32, y: f32) -> f32 {
     const HALF: f32 = 0.54;
     const CENTRE: f32 = HALF * std::f32::consts::FRAC_1_SQRT_2;
@@ -126,7 +126,8 @@ impl Source for Shapes {
     }
 }
 
-/// A picture of a shape. Nothing but the outline depends on the class: colours, texture and pose are drawn alike for all.
+/// A picture of a shape. Nothing but the outline depends on the class: colours, texture and pose are drawn alike for
+/// all.
 fn render(shape: Distance, rng: &mut Pcg64Mcg) -> RgbImage {
     let [first, second, colour] = palette(rng);
     let texture = Texture::draw(rng);
@@ -150,7 +151,7 @@ fn render(shape: Distance, rng: &mut Pcg64Mcg) -> RgbImage {
     })
 }
 
-/// Two colours of a background and one of a shape, which differs from every blend of the two.
+/// Two colours of a background, and a shape's colour that differs from every blend of the two.
 fn palette(rng: &mut Pcg64Mcg) -> [[f32; 3]; 3] {
     let first: [f32; 3] = rng.random();
     let second = first.map(|v| (v + rng.random_range(-BACKGROUND_SPREAD..=BACKGROUND_SPREAD)).clamp(0.0, 1.0));
@@ -172,7 +173,7 @@ fn distance_to_blends(colour: [f32; 3], first: [f32; 3], second: [f32; 3]) -> f3
     dot(rest, rest).sqrt()
 }
 
-/// Random values a side that value noise runs between: enough for cells of `SMALLEST_CELL_PX`.
+/// Side of the lattice of random values that value noise interpolates: enough for cells of `SMALLEST_CELL_PX`.
 const LATTICE: usize = 9;
 const SMALLEST_CELL_PX: f32 = 4.0;
 
@@ -196,7 +197,7 @@ impl Texture {
         }
     }
 
-    /// The share of the second colour, 0 to 1, at a place in pixels.
+    /// The share of the second colour, 0 to 1, at a point in pixels.
     fn at(&self, x: f32, y: f32) -> f32 {
         match self {
             Self::Waves { direction_x, direction_y, phase } => {
@@ -270,8 +271,8 @@ mod tests {
         }
     }
 
-    /// The nearest mean colour guesses the class no better than chance: 1 in 8 of 1024, four standard deviations (1.03 %)
-    /// allowed.
+    /// The nearest mean colour guesses the class no better than chance: 1 in 8 of 1024, four standard deviations (1.03
+    /// %) allowed.
     #[test]
     fn colours_do_not_give_the_class_away() {
         let data = open(0);

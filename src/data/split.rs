@@ -8,20 +8,20 @@ use super::walk::folders;
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// Pictures to learn from.
+    /// Training pictures.
     Train,
-    /// Pictures to validate with.
+    /// Validation pictures.
     Val,
 }
 
-/// What somebody needs of a data set.
+/// Which parts of a data set are needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// Both parts, fit for training.
     Training,
-    /// The validation pictures; the others may be missing.
+    /// Only the validation pictures; training pictures may be missing.
     Validation,
-    /// Whatever there is, however unfit.
+    /// Whatever there is, fit for training or not.
     Everything,
 }
 
@@ -31,8 +31,8 @@ pub(super) fn plain_names() -> [String; 2] {
 }
 
 impl Split {
-    /// Names of the split's folder or shards, in any case; the first that is there counts. Keras and Hugging Face say
-    /// `validation`, Roboflow `valid`; a test set serves where there is no other.
+    /// Names of the split's folder or shards, in upper or lower case; the first that exists counts. Keras and Hugging
+    /// Face use `validation`, Roboflow `valid`; a test set is used if there is no other.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train", "training"],
@@ -45,7 +45,7 @@ impl Split {
         self.names()[0]
     }
 
-    /// The split's folder in a data set's: of several the first that holds folders, or else the first.
+    /// The split's folder within a data set: the first candidate that holds folders, else the first candidate.
     pub(super) fn folder(self, directory: &Path) -> Result<Option<PathBuf>, Error> {
         let folders = folders(directory)?;
         let is_named = |path: &Path, name: &str| path.file_name().is_some_and(|own| own.eq_ignore_ascii_case(name));
@@ -60,7 +60,7 @@ impl Split {
     }
 }
 
-/// Whether there are folders in a folder, as there are in a split's.
+/// Whether a folder holds folders, as a split's folder does.
 pub(super) fn holds_folders(folder: &Path) -> Result<bool, Error> {
     Ok(!folders(folder)?.is_empty())
 }

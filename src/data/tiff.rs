@@ -1,4 +1,4 @@
-//! TIFF files, and EXIF data, which begin like one.
+//! TIFF files, and EXIF data, which have the same structure.
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -18,7 +18,7 @@ const XMP: u16 = 700;
 /// Decodes the first picture.
 ///
 /// # Errors
-/// If it is damaged, too large, or of a kind that is not read.
+/// If it is damaged, too large, or of an unsupported kind.
 pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     let directory = Directory::new(bytes).ok_or("a damaged TIFF")?;
     let first = |tag| directory.values(tag).first().map(|value| *value as u32);
@@ -46,14 +46,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     Ok((upright(rgb(picture), &notes), facts))
 }
 
-/// A picture of indices into a palette. To `image`, which reads no palettes, they are brightnesses.
+/// A picture of indices into a palette. `image` does not read palettes and returns the indices as greys.
 fn with_palette(bytes: &[u8], directory: &Directory, notes: &Notes) -> Result<(DynamicImage, Facts), String> {
     let place = directory.place_of_short(INTERPRETATION).filter(|_| directory.values(BITS) == [8.0]);
     let place = place.ok_or("a TIFF with a palette of other than 8 bits, which is not read")?;
     let mut bytes = bytes.to_vec();
     bytes[place..place + 2].copy_from_slice(if directory.little { &[1, 0] } else { &[0, 1] });
     let (picture, facts) = stored_by_image(&bytes, ImageFormat::Tiff, "TIFF", notes)?;
-    // All reds, then all greens, then all blues, of 16 bits.
+    // All reds, then all greens, then all blues, 16 bits each.
     let palette: Vec<u8> = directory.values(PALETTE).iter().map(|value| (*value / 256.0) as u8).collect();
     let [reds, greens, blues] = [0, 1, 2].map(|i| palette.get(i * 256..(i + 1) * 256));
     let (Some(reds), Some(greens), Some(blues)) = (reds, greens, blues) else {
@@ -65,7 +65,7 @@ fn with_palette(bytes: &[u8], directory: &Directory, notes: &Notes) -> Result<(D
     Ok((coloured.into(), Facts { grey: false, ..facts }))
 }
 
-/// Colours as they were before they were multiplied by alpha.
+/// Undoes the multiplication of colours by alpha.
 fn divide_by_alpha(picture: &mut DynamicImage) {
     if let DynamicImage::ImageRgba8(picture) = picture {
         for pixel in picture.pixels_mut() {
@@ -81,7 +81,7 @@ pub(super) struct Directory<'a> {
     little: bool,
     /// Bytes of an offset: 4, or 8 in a BigTIFF.
     wide: usize,
-    /// Where its entries are.
+    /// Offset of its first entry.
     first: usize,
     count: usize,
 }
@@ -107,7 +107,7 @@ impl<'a> Directory<'a> {
         Some(directory)
     }
 
-    /// The unsigned number of up to 8 bytes at that place.
+    /// The unsigned number of up to 8 bytes at an offset.
     fn number(&self, at: usize, bytes: usize) -> Option<u64> {
         Some(self.number_of(self.bytes.get(at..at.checked_add(bytes)?)?))
     }
@@ -117,24 +117,24 @@ impl<'a> Directory<'a> {
         if self.little { bytes.iter().rev().fold(0, longer) } else { bytes.iter().fold(0, longer) }
     }
 
-    /// Where the entry of that tag is.
+    /// Offset of a tag's entry.
     fn entry(&self, tag: u16) -> Option<usize> {
         let mut entries = (0..self.count).map_while(|i| self.first.checked_add(i.checked_mul(4 + 2 * self.wide)?));
         entries.find(|at| self.number(*at, 2).is_none_or(|found| found == u64::from(tag)))
     }
 
-    /// Whether there is an entry of that tag.
+    /// Whether there is an entry for a tag.
     pub(super) fn has(&self, tag: u16) -> bool {
         self.entry(tag).is_some()
     }
 
-    /// Where the value of an entry is that holds one of two bytes.
+    /// Offset of an entry's value, if it is of 16-bit numbers.
     pub(super) fn place_of_short(&self, tag: u16) -> Option<usize> {
         let entry = self.entry(tag)?;
         (self.number(entry + 2, 2)? == 3).then_some(entry + 4 + self.wide)
     }
 
-    /// The numbers of an entry, of whatever kind; empty if they are none.
+    /// The numbers of an entry of any numeric kind; empty for other kinds.
     pub(super) fn values(&self, tag: u16) -> Vec<f64> {
         let Some((kind, content)) = self.content(tag) else { return Vec::new() };
         let value = |bytes: &[u8]| {
@@ -147,7 +147,7 @@ impl<'a> Directory<'a> {
             }
         };
         match kind {
-            // Bytes, texts and what is not defined are no numbers.
+            // Bytes, texts and undefined kinds are not numbers.
             1 | 2 | 7 => Vec::new(),
             _ => content.chunks_exact(size(kind).unwrap_or(1)).map(value).collect(),
         }
@@ -166,7 +166,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// The bytes of a number of that kind.
+/// Size in bytes of a number of this kind.
 fn size(kind: u64) -> Option<usize> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),

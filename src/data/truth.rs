@@ -1,9 +1,9 @@
-//! What is known of a picture, and what a network is to learn of it.
+//! What is known about a picture, and the targets that a network learns.
 
 use super::{Error, Geometry};
 use crate::graph::Elements;
 
-/// What is known of a picture.
+/// What is known about a picture.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Truth {
@@ -12,7 +12,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// The class, if that is what is known.
+    /// The class, if the truth is a class.
     pub fn class(&self) -> Option<u32> {
         match self {
             Self::Class(class) => Some(*class),
@@ -20,19 +20,19 @@ impl Truth {
     }
 }
 
-/// How the pictures of a batch were mixed: each with the one in its place from the end.
+/// How a batch of N pictures was mixed: picture `i` with picture `N - 1 - i`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixed {
-    /// How much of each picture is its own, from 0 to 1; the rest is the other's.
+    /// The share of each picture that is its own, from 0 to 1; the rest comes from its partner.
     pub share: f32,
 }
 
-/// What a network learns of a batch: elements for inputs of its graph, by name.
+/// The targets of a batch: elements for inputs of the network's graph, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets(Vec<(&'static str, Elements<'static>)>);
 
 impl Targets {
-    /// Elements by the names of the inputs.
+    /// Targets from pairs of an input's name and its elements.
     pub fn new(targets: Vec<(&'static str, Elements<'static>)>) -> Self {
         Self(targets)
     }
@@ -43,12 +43,12 @@ impl Targets {
     }
 }
 
-/// Makes targets of truths, in the threads that load pictures.
+/// Turns truths into targets, on the threads that load pictures.
 pub trait Encode: Send + Sync {
-    /// The targets of a batch's truths. `views` says of each picture where its points have come to lie, `mixed` how the
-    /// pictures were mixed, if they were.
+    /// The targets for a batch's truths. `views` holds the geometry of each picture, `mixed` how the pictures were
+    /// mixed, if they were.
     ///
     /// # Errors
-    /// A truth of another kind.
+    /// A truth of a kind that this task does not use.
     fn encode(&self, truths: &[Truth], views: &[Geometry], mixed: Option<Mixed>) -> Result<Targets, Error>;
 }

@@ -1,4 +1,4 @@
-//! Which files of a folder are pictures, and what else lies there.
+//! Finds the pictures in a folder, and counts the other files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::Error;
 use crate::words::listed;
 
-/// Endings of files that count as pictures, in any case.
+/// Endings of files that count as pictures, in upper or lower case.
 pub(super) const ENDINGS: [&str; 10] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
-/// What file managers, archives and file systems leave in folders, besides hidden files. Compared without regard to
-/// case.
+/// Files that file managers, archives and file systems leave in folders, besides hidden files. Compared
+/// case-insensitively.
 const JUNK: [&str; 10] = [
     "__macosx",                  // archives made on macOS
     "thumbs.db",                 // Windows
@@ -38,13 +38,13 @@ pub struct Found {
     pub passed_over: PassedOver,
 }
 
-/// Files that were passed over: how many of each kind.
+/// Number of ignored files of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PassedOver(BTreeMap<String, usize>);
 
 impl PassedOver {
-    /// Whether nothing was passed over.
+    /// Whether no file was ignored.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -65,7 +65,7 @@ impl PassedOver {
         }
     }
 
-    /// Adds what was passed over elsewhere.
+    /// Adds another folder's ignored files.
     pub(super) fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|(kind, number)| self.add(kind, *number));
     }
@@ -81,8 +81,8 @@ impl fmt::Display for PassedOver {
     }
 }
 
-/// The pictures in a folder and in all folders below it, through links as well. Hidden files and the leftovers of file
-/// managers and archives are ignored.
+/// The pictures in a folder and in all folders below it. Follows links. Hidden files and the leftovers of file managers
+/// and archives are ignored.
 ///
 /// # Errors
 /// If a folder cannot be read.
@@ -92,7 +92,7 @@ pub fn pictures_in(folder: &Path) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// `above` holds the real paths of the folders above, so that a link to one of them ends the walk there.
+/// `above` holds the real paths of the parent folders; a link to one of them is not followed.
 fn walk(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Found) -> Result<(), Error> {
     let real = folder.canonicalize().map_err(Error::read(folder))?;
     if above.contains(&real) {
@@ -116,7 +116,7 @@ pub(super) struct Item {
     pub(super) kind: Kind,
 }
 
-/// What it is; of a link, what it leads to.
+/// What it is; for a link, what it leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
@@ -125,8 +125,8 @@ pub(super) enum Kind {
     Other,
 }
 
-/// What is in a folder, sorted by name, without hidden files and junk. The folder itself says what is a file, so that
-/// millions of files are not asked one by one.
+/// The items of a folder, sorted by name, without hidden files and junk. The directory entries say which are files, so
+/// that millions of files need no call each.
 pub(super) fn items(folder: &Path) -> Result<Vec<Item>, Error> {
     let item = |entry: std::io::Result<DirEntry>| -> std::io::Result<Item> {
         let entry = entry?;
@@ -158,7 +158,7 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(folders.map(|item| item.path).collect())
 }
 
-/// Whether a name is that of a hidden file or of something that nobody put there on purpose.
+/// Whether a name is that of a hidden file or junk.
 pub(super) fn is_junk(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") || JUNK.iter().any(|junk| name.eq_ignore_ascii_case(junk))
 }
@@ -168,7 +168,7 @@ pub(super) fn is_ending(ending: &OsStr) -> bool {
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// What a folder holds, in words for a message: `there are cat, dog and 3 more`.
+/// The content of a folder in words, for a message: `there are cat, dog and 3 more`.
 pub(super) fn contents(folder: &Path) -> String {
     const MOST: usize = 8;
     let Ok(paths) = visible(folder) else { return "it cannot be read".to_owned() };

@@ -1,4 +1,4 @@
-//! Fonts: the one that the program carries, and those of the machine for other letters.
+//! Fonts: the embedded one, and the machine's fonts for letters that it lacks.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -7,10 +7,11 @@ use ab_glyph::{Font, FontRef};
 use fontdb::{Database, FaceInfo, Style, Weight};
 use plotters::style::{FontStyle, register_font};
 
-/// Family of the font that the program carries, and every browser's name for the like.
+/// Family of the embedded font; browsers use their own sans-serif font under this name.
 pub(crate) const CARRIED: &str = "sans-serif";
 
-/// A text in runs of letters that one family can draw. Those that none can are in runs of the carried font.
+/// Splits a text into runs of letters that one family can draw. Letters that no font can draw are in runs of the
+/// embedded font.
 pub(super) fn runs(text: &str) -> Vec<(&'static str, String)> {
     let mut runs: Vec<(&'static str, String)> = vec![];
     for letter in text.chars() {
@@ -35,11 +36,11 @@ pub(super) fn find(letter: char) -> Option<&'static str> {
 }
 
 struct Fonts {
-    /// By the names that plotters knows them under.
+    /// Loaded fonts, by the names under which plotters knows them.
     loaded: Vec<(&'static str, FontRef<'static>)>,
-    /// The family that draws a letter, for those sought so far.
+    /// The family for each letter that was looked up so far.
     found: HashMap<char, Option<&'static str>>,
-    /// The machine's fonts, once they are needed.
+    /// The machine's fonts, loaded when first needed.
     machine: Option<Database>,
 }
 
@@ -67,7 +68,7 @@ impl Fonts {
             fonts.load_system_fonts();
             fonts
         });
-        // Plotters opens the first font of a collection.
+        // Plotters only opens the first font of a collection.
         let mut faces: Vec<&FaceInfo> = machine.faces().filter(|face| face.index == 0).collect();
         faces.sort_by_cached_key(|face| {
             let sans = face.families.iter().any(|(name, _)| name.contains("Sans"));
@@ -80,7 +81,7 @@ impl Fonts {
                 draws(&font, letter).then(|| bytes.to_vec())
             };
             let bytes = machine.with_face_data(face.id, bytes_if_fit)??;
-            // A list, so that browsers that do not find the font take theirs for the like.
+            // A list, so that browsers without the font fall back to their own sans-serif font.
             Some((format!("{}, {CARRIED}", face.post_script_name), bytes))
         })?;
         self.loaded.push(registered(name.leak(), bytes.leak())?);
@@ -88,7 +89,7 @@ impl Fonts {
     }
 }
 
-/// Makes a font known to plotters.
+/// Registers a font with plotters.
 fn registered(name: &'static str, bytes: &'static [u8]) -> Option<(&'static str, FontRef<'static>)> {
     register_font(name, FontStyle::Normal, bytes).ok()?;
     Some((name, FontRef::try_from_slice(bytes).ok()?))
@@ -100,7 +101,7 @@ fn draws(font: &FontRef<'_>, letter: char) -> bool {
     glyph.0 != 0 && (letter == ' ' || letter == '\u{a0}' || font.outline(glyph).is_some())
 }
 
-/// Whether a letter changes with its neighbours, or runs from right to left. Nothing here does that, and what came out
+/// Whether a letter changes with its neighbours, or runs from right to left. That is not implemented, so such text
 /// would not be readable. Blocks of Unicode 16.
 fn needs_shaping(letter: char) -> bool {
     matches!(u32::from(letter),
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// The machine may have none of them.
+    /// The machine may have no such font.
     #[test]
     fn fonts_of_the_machine_are_found_by_their_letters() {
         let mut fonts = Fonts::new(None);

@@ -1,4 +1,4 @@
-//! What all drawings have in common: colours, letters, and the way to a file.
+//! Shared by all drawings: colours, text, and files.
 
 mod font;
 
@@ -34,7 +34,7 @@ pub(crate) const PALETTE: [RGBColor; 7] = [
     RGBColor(0x44, 0x44, 0x44),
 ];
 
-/// How a text is written: upright, and hung up at its upper left corner if nothing else is said.
+/// How a text is written: horizontal and anchored at its upper left corner by default.
 #[derive(Clone, Copy)]
 pub(crate) struct Letters {
     size: u32,
@@ -43,23 +43,23 @@ pub(crate) struct Letters {
     upwards: bool,
 }
 
-/// Letters of a size in pixels.
+/// Letters of a size in pixels and a colour.
 pub(crate) fn letters(size: u32, color: RGBColor) -> Letters {
     Letters { size, color, anchor: Pos::new(HPos::Left, VPos::Top), upwards: false }
 }
 
 impl Letters {
-    /// Hung up elsewhere.
+    /// Sets another anchor.
     pub(crate) fn at(self, h: HPos, v: VPos) -> Self {
         Self { anchor: Pos::new(h, v), ..self }
     }
 
-    /// From below upwards, hung up at the beginning and the middle of its height.
+    /// Writes upwards, anchored at the start of the text and the middle of its height.
     pub(crate) fn upwards(self) -> Self {
         Self { anchor: Pos::new(HPos::Left, VPos::Center), upwards: true, ..self }
     }
 
-    /// The style of plotters for figures, which writes the labels of axes itself.
+    /// A plotters style, for the axis labels that plotters writes itself.
     pub(crate) fn style(self, family: &'static str) -> TextStyle<'static> {
         let transform = if self.upwards { FontTransform::Rotate270 } else { FontTransform::None };
         (family, self.size).into_font().transform(transform).color(&self.color).pos(self.anchor)
@@ -99,13 +99,12 @@ pub(crate) fn width(text: &str, size: u32) -> u32 {
 
 fn run_width(family: &'static str, run: &str, size: u32) -> u32 {
     let drawn = (family, size).into_font().box_size(run).map_or(0, |(width, _)| width + 1);
-    // A browser has letters that no font here has. They are hardly wider than high.
+    // A browser may have letters that no font here has; they are assumed to be as wide as high.
     let missing = run.chars().filter(|&letter| font::find(letter).is_none()).count() as u32;
     drawn + size * missing
 }
 
-/// A text that is at most that wide, in pixels. In a wider one ".." stands for its middle, since the beginning and the
-/// end tell names apart.
+/// Shortens a text to at most `most` pixels. ".." replaces its middle, since names differ at the beginning and the end.
 pub(crate) fn fitted(text: &str, size: u32, most: u32) -> String {
     let letters: Vec<char> = text.chars().collect();
     let with = |kept: usize| -> String {
@@ -118,8 +117,8 @@ pub(crate) fn fitted(text: &str, size: u32, most: u32) -> String {
     (0..letters.len()).rev().map(with).find(|shorter| width(shorter, size) <= most).unwrap_or_default()
 }
 
-/// A text in lines that are at most that wide, in pixels. They break after spaces, underscores and hyphens, or anywhere
-/// in a word that is wider. More than that many lines lose their middle.
+/// Breaks a text into at most `lines` lines of at most `most` pixels: after spaces, underscores and hyphens, or
+/// anywhere in a word that is wider. A longer text loses its middle.
 pub(crate) fn wrapped(text: &str, size: u32, most: u32, lines: usize) -> Vec<String> {
     let mut broken = vec![];
     let mut line = String::new();
@@ -155,7 +154,7 @@ pub(crate) fn png(picture: &RgbImage) -> image::ImageResult<Vec<u8>> {
     Ok(file.into_inner())
 }
 
-/// Whether nothing is drawn on the outermost pixels, where a text would be cut.
+/// Whether the outermost pixels are blank; a text that touches them would be cut.
 #[cfg(test)]
 pub(crate) fn has_margins(picture: &RgbImage) -> bool {
     let (right, bottom) = (picture.width() - 1, picture.height() - 1);

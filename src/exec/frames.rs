@@ -1,4 +1,4 @@
-//! Frames on the device, resized into the packed pixels that a network is fed.
+//! Resizes frames on the device into a network's packed input pixels.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) struct FrameResizer {
     gpu: Gpu,
     pipelines: Vec<Arc<Pipeline>>,
     params: Buffer,
-    /// What the first pass hands to the second; as large as any frame has needed so far.
+    /// Result of the first pass, input of the second; as large as the largest frame so far needed.
     rows: Buffer,
 }
 
@@ -29,7 +29,7 @@ impl FrameResizer {
     /// Writes a frame's crop into `pixels` as the picture of this `index`.
     pub(super) fn resize(&mut self, frame: &Frame, crop: &Crop, pixels: &Buffer, index: usize) -> Result<(), Error> {
         let picture_bytes = 4 * crop.size.map(u64::from).iter().product::<u64>();
-        // Bindings start aligned, pictures need not.
+        // Bindings must be aligned; pictures need not be.
         let start = index as u64 * picture_bytes;
         let offset = start / OFFSET_ALIGNMENT_BYTES * OFFSET_ALIGNMENT_BYTES;
         let Passes { rows_bytes, rows, columns } = crop.passes(frame.is_linear(), ((start - offset) / 4) as u32);

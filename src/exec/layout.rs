@@ -1,4 +1,4 @@
-//! Between logical tensors and their padded form in GPU memory.
+//! Converts between logical tensors and their padded form in GPU memory.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -7,7 +7,7 @@ use half::vec::HalfFloatVecExt;
 use super::Error;
 use crate::graph::{DType, Layout, Spec, Tensor, WEIGHT_BLOCK};
 
-/// Bytes in memory of logical values: padding is filled with zeros, f16 is rounded to its nearest number.
+/// Packs logical values into bytes in memory: padding is zero, f16 is rounded to nearest.
 pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
     check_length(tensor, values.len())?;
     let spec = &tensor.spec;
@@ -29,7 +29,7 @@ pub(super) fn pack(tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>, Error> {
     Ok(stored(&padded))
 }
 
-/// Logical values of bytes in memory.
+/// Unpacks bytes in memory into logical values.
 pub(super) fn unpack(spec: &Spec, bytes: &[u8]) -> Vec<f32> {
     let padded: Vec<f32> = match spec.dtype {
         DType::F16 => bytemuck::pod_collect_to_vec::<u8, f16>(bytes).to_f32_vec(),
@@ -70,16 +70,16 @@ pub(super) fn check_word(tensor: &Tensor) -> Result<(), Error> {
     }
 }
 
-/// Whether memory holds the logical values in their order, without padding.
+/// Whether memory holds the logical values in order, without padding.
 fn lies_as_is(spec: &Spec) -> bool {
     spec.storage_shape() == spec.shape && (spec.layout != Layout::Weights || spec.last() <= WEIGHT_BLOCK)
 }
 
-/// Values that lie side by side in both forms.
+/// A run of values that are contiguous in both forms.
 struct Run {
-    /// Where they start among the logical values.
+    /// Index of the first among the logical values.
     logical: usize,
-    /// Where they start in memory.
+    /// Index of the first in memory.
     stored: usize,
     length: usize,
 }

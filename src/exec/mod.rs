@@ -20,10 +20,10 @@ pub enum Error {
     /// The graph is not valid.
     #[error(transparent)]
     Graph(#[from] graph::Error),
-    /// An operation does not fit the limits.
+    /// An operation exceeds the kernels' limits.
     #[error(transparent)]
     TooLarge(#[from] kernels::TooLarge),
-    /// A tensor was given another number of elements than it has.
+    /// The number of elements given is not that of the tensor.
     #[error("{tensor} has shape {shape:?}, that is {expected} elements, but was given {got}")]
     Length {
         /// Name of the tensor.

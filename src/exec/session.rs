@@ -11,8 +11,8 @@ use crate::graph::{DType, Elements, Graph, NodeId, Role, Tensor, TensorId};
 use crate::kernels::frame::Crop;
 use crate::kernels::{self, Choices, Kernel, Launch, Place};
 
-/// Work after which a submission is cut, so that none runs into the watchdog of Windows, which resets a GPU that is
-/// busy for two seconds: half a second on a GPU of 0.2 TFLOP/s and 20 GB/s, slower than any in use.
+/// Work after which a submission is cut. Windows resets a GPU that is busy for two seconds; this much work takes half a
+/// second on a GPU of 0.2 TFLOP/s and 20 GB/s, slower than any in use.
 const SUBMISSION_FLOPS: u64 = 100_000_000_000;
 const SUBMISSION_BYTES: u64 = 10_000_000_000;
 
@@ -25,9 +25,9 @@ const PARAMS_STRIDE: u64 = 256;
 /// How a session is prepared.
 #[derive(Default)]
 pub struct SessionOptions<'a> {
-    /// Told how many of how many pipelines are compiled.
+    /// Called with the number of compiled pipelines and the total.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
-    /// Which kernels serve which convolutions; without it, what the device's tuning says.
+    /// Kernels for convolutions; `None` for those of the device's tuning.
     pub choices: Option<&'a Choices>,
 }
 
@@ -53,16 +53,16 @@ pub struct Session {
     nodes: Vec<NodeId>,
     /// The last runs, oldest first.
     in_flight: VecDeque<Submission>,
-    /// Made for the first frame.
+    /// Created at the first frame.
     frames: Option<FrameResizer>,
 }
 
 impl Session {
-    /// Plans memory, compiles kernels and binds everything. Parameters and states are those of the store, which must
-    /// hold all that the graph names. `outputs` can be read after a run.
+    /// Plans memory, compiles kernels and binds everything. The store must hold all parameters and states of the graph.
+    /// `outputs` can be read after a run.
     ///
     /// # Errors
-    /// If the plan does not fit the device, or a shader is refused. Nothing stays allocated then.
+    /// If the plan does not fit the device, or a shader is refused. Then nothing stays allocated.
     pub fn new(
         store: &ParameterStore,
         mut graph: Graph,
@@ -143,7 +143,7 @@ impl Session {
         })
     }
 
-    /// The graph as it runs: the one that was given, by the algorithms that were chosen.
+    /// The graph as it runs, rewritten for the chosen algorithms.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -153,14 +153,14 @@ impl Session {
         &self.plan
     }
 
-    /// Has the driver finish kernels that it would otherwise finish at their first use, and does not wait for it: to be called
-    /// before parameters are read and loaded, which takes time as well.
+    /// Makes the driver finish kernels that it would otherwise compile at their first use. Does not wait for it: call
+    /// this before reading and loading parameters, which takes time as well.
     pub fn warm_up(&self) -> Result<(), Error> {
         Ok(self.gpu.warm_up(self.setup.iter().chain(self.submissions.iter().flatten()))?)
     }
 
-    /// Computes what depends on parameters alone, which any graph may have, if only by the algorithms that it runs by. To be called once
-    /// they are loaded, and again whenever something else than this session's own runs changes them.
+    /// Runs the setup nodes: those that depend on parameters alone (folded weights, Winograd transforms). Call it after
+    /// the parameters are loaded, and again whenever anything but this session's own runs changes them.
     pub fn prepare(&mut self) -> Result<(), Error> {
         if !self.setup.is_empty() {
             self.gpu.submit(&self.setup)?;
@@ -168,7 +168,8 @@ impl Session {
         Ok(())
     }
 
-    /// Feeds inputs of floats and of u32 in one upload; f16 inputs are rounded. Each must have as many elements as its tensor's shape.
+    /// Feeds inputs of floats and of u32 in one upload; f16 inputs are rounded. Each must have as many elements as its
+    /// tensor's shape.
     pub fn feed(&self, floats: &[(TensorId, &[f32])], words: &[(TensorId, &[u32])]) -> Result<(), Error> {
         let mut packed: Vec<(&Buffer, Vec<u8>)> = Vec::with_capacity(floats.len() + words.len());
         for &(id, values) in floats {
@@ -187,11 +188,11 @@ impl Session {
         Ok(self.gpu.upload(&writes)?)
     }
 
-    /// Feeds all inputs by name, in one upload. What the graph has no input for is passed over, so that one list serves
-    /// graphs of several kinds.
+    /// Feeds all inputs by name, in one upload. Values without an input of that name are ignored, so that one list
+    /// serves graphs of several kinds.
     ///
     /// # Errors
-    /// An input that the list has no elements for, or elements of another type or number.
+    /// An input that is missing in the list, or elements of another type or number.
     pub fn feed_inputs(&self, values: &[(&str, Elements<'_>)]) -> Result<(), Error> {
         let (mut floats, mut words) = (Vec::new(), Vec::new());
         for id in self.graph.ids().filter(|id| self.buffers.contains_key(id)) {
@@ -210,7 +211,7 @@ impl Session {
         self.feed(&floats, &words)
     }
 
-    /// Feeds one picture of an input of packed pixels `[N, H, W]`: a crop of a frame, of the input's size.
+    /// Feeds picture `index` of an input of packed pixels `[N, H, W]` with a crop of a frame, resized to `[H, W]`.
     pub fn feed_frame(&mut self, input: TensorId, index: usize, frame: &Frame, crop: &Crop) -> Result<(), Error> {
         layout::check_word(self.graph.tensor(input))?;
         let pixels = self.input_buffer(input)?.clone();
@@ -246,8 +247,8 @@ impl Session {
         })
     }
 
-    /// Runs all nodes, and returns when they are submitted. With two runs under way it waits for the older one before, so that the CPU prepares the
-    /// next batch meanwhile and never runs ahead further.
+    /// Submits all nodes and returns. If two runs are under way it first waits for the older one, so the CPU prepares
+    /// the next batch meanwhile and never runs further ahead.
     pub fn run(&mut self) -> Result<(), Error> {
         while self.in_flight.len() >= MOST_IN_FLIGHT
             && let Some(oldest) = self.in_flight.pop_front()
@@ -293,7 +294,7 @@ impl Session {
         Ok(self.read_later(&[output])?.wait()?.remove(0))
     }
 
-    /// Starts reading outputs of the last run; the values can be had after later runs have been submitted.
+    /// Starts reading outputs of the last run; their values stay available after later runs are submitted.
     pub fn read_later(&self, outputs: &[TensorId]) -> Result<PendingRead, Error> {
         let range = |&output: &TensorId| {
             let tensor = self.graph.tensor(output);
@@ -309,7 +310,7 @@ impl Session {
     }
 }
 
-/// Outputs on their way from the GPU.
+/// Outputs that are being read back from the GPU.
 pub struct PendingRead {
     download: crate::gpu::Download,
     tensors: Vec<Tensor>,
@@ -321,7 +322,7 @@ impl PendingRead {
         self.download.is_ready()
     }
 
-    /// The same, and who is to be woken once it will.
+    /// As [`Self::is_ready`]; if not ready, registers the waker to wake.
     pub fn poll_ready(&mut self, context: &Context<'_>) -> Poll<()> {
         self.download.poll_ready(context)
     }
@@ -336,7 +337,7 @@ impl PendingRead {
         Ok(self.tensors.iter().zip(&bytes).map(|(tensor, bytes)| layout::unpack(&tensor.spec, bytes)).collect())
     }
 
-    /// The same for outputs of any type.
+    /// Waits for the values of each output, of any type.
     ///
     /// # Errors
     /// A device that fails.
@@ -355,7 +356,7 @@ fn cut(graph: &Graph, dispatches: Vec<Dispatch>, nodes: &[NodeId]) -> Vec<Vec<Di
     let mut groups = vec![Vec::new()];
     let (mut flops, mut bytes) = (0, 0);
     let mut dispatches = dispatches.into_iter();
-    // A node's launches follow each other.
+    // The launches of a node are adjacent.
     for launches in nodes.chunk_by(|a, b| a == b) {
         let cost = graph.nodes()[launches[0]].cost(graph);
         let count = launches.len() as u64;

@@ -1,5 +1,5 @@
-//! Parameters and states on the device, by name, shared by the sessions that use them: a training step and its
-//! validation run on the same weights.
+//! Parameters and states on the device, by name. Sessions share them: a training step and its validation use the same
+//! weights.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::{Error, layout};
 use crate::gpu::{Buffer, Gpu};
 use crate::graph::{Graph, Init, Layout, Role, Tensor};
 
-/// What passes between the store and its device at a time.
+/// Bytes that are transferred at a time.
 const GROUP_BYTES: u64 = 64 << 20;
 
-/// How many of the first tensors of these sizes pass together, at least one.
+/// Number of tensors, from the first, that are transferred together; at least one.
 fn group(sizes: impl Iterator<Item = u64>) -> usize {
     let sums = sizes.scan(0, |sum, bytes| {
         *sum += bytes;
@@ -51,8 +51,8 @@ impl ParameterStore {
         Ok(())
     }
 
-    /// The same names, each with the memory of the tensor of that name and suffix where there is one: a network over averages
-    /// of the weights.
+    /// A store in which each name refers to the tensor with that name plus `suffix`, if there is one: used for a
+    /// network over averaged weights.
     pub fn with_suffix(&self, suffix: &str) -> Self {
         let mut view = self.clone();
         for (name, (_, buffer)) in &mut view.entries {
@@ -159,7 +159,7 @@ pub(crate) fn initial_values(tensor: &Tensor, init: Init, seed: u64) -> Vec<f32>
             let fan_out: usize = match tensor.spec.shape.as_slice() {
                 taps if tensor.spec.layout == Layout::Depthwise => taps[..2].iter().product(),
                 [taps @ .., _, out] => taps.iter().product::<usize>() * out,
-                _ => unreachable!("what is drawn so is the weights of a layer"),
+                _ => unreachable!("only weights of layers have this initialisation"),
             };
             let deviation = (2.0 / fan_out as f64).sqrt();
             // Box-Muller: one normal number from two uniform ones, the first never 0.
@@ -189,7 +189,8 @@ mod tests {
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
         let deviation = (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
         let expected = (2.0f64 / (9.0 * 64.0)).sqrt();
-        // The deviation of n normal numbers is itself off by about 1 / sqrt(2 n): 0.7 %, taken four times.
+        // The deviation of n normal numbers has a relative error of about 1 / sqrt(2 n), 0.7 %; four times that is
+        // allowed.
         assert!((deviation / expected - 1.0).abs() < 0.03, "{deviation} against {expected}");
         assert_ne!(values, initial_values(&tensor, Init::KaimingFanOut, 2));
     }

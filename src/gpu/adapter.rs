@@ -1,4 +1,4 @@
-//! Finding an adapter: what the machine has, and which one is meant.
+//! Lists the machine's adapters and selects one.
 
 use super::Error;
 use super::hardware::{self, Hardware};
@@ -10,7 +10,7 @@ pub struct AdapterReport {
     pub index: usize,
     /// Name given by the driver.
     pub name: String,
-    /// Who made it, as far as the number of the vendor tells.
+    /// Name of the vendor, if its number is known.
     pub vendor: String,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
@@ -20,7 +20,7 @@ pub struct AdapterReport {
     pub driver: String,
     /// Whether shaders may compute and store 16-bit floats.
     pub f16: bool,
-    /// Whether kernels can be timed on the adapter itself.
+    /// Whether the adapter has timestamps to time kernels.
     pub timestamps: bool,
     /// Smallest and largest subgroup.
     pub subgroup_size: [u32; 2],
@@ -28,13 +28,14 @@ pub struct AdapterReport {
     pub max_buffer_bytes: u64,
     /// Largest range that a shader can bind, in bytes.
     pub max_binding_bytes: u64,
-    /// The device's memory in bytes; `None` if the backend does not tell.
+    /// The device's memory in bytes; `None` if the backend does not report it.
     pub memory_bytes: Option<u64>,
-    /// Compute units, or multiprocessors; `None` if the driver does not tell, as only AMD's and NVIDIA's for Vulkan do.
+    /// Compute units, or multiprocessors; `None` if the driver does not report them. Only AMD's and NVIDIA's Vulkan
+    /// drivers do.
     pub compute_units: Option<u32>,
     /// Workgroup memory in bytes.
     pub max_workgroup_bytes: u32,
-    /// Name under which compiled pipelines are kept for the next process; `None` if the backend hands none out.
+    /// Name under which compiled pipelines are kept for the next process; `None` if the backend does not export them.
     pub pipeline_cache: Option<String>,
 }
 
@@ -66,7 +67,7 @@ impl AdapterReport {
     }
 }
 
-/// Name of a vendor by the number that PCI or, beyond 16 bits, Vulkan has given it.
+/// Name of a vendor by its PCI number or, beyond 16 bits, its Vulkan number.
 fn vendor(id: u32) -> String {
     let name = match id {
         0x1002 => "AMD",
@@ -105,8 +106,8 @@ pub(super) struct Selected {
     pub(super) unused_gpu: Option<String>,
 }
 
-/// The adapter that `selector` names by its number or a part of its name; without one, the one that `WGPU_ADAPTER_NAME`
-/// names, else the fastest kind. Blank selectors are none.
+/// The adapter that `selector` names, by number or a part of its name; without a selector, the one that
+/// `WGPU_ADAPTER_NAME` names, else the fastest kind. A blank selector counts as none.
 pub(super) fn select(selector: Option<&str>) -> Result<Selected, Error> {
     let mut adapters = enumerate();
     let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
@@ -123,7 +124,7 @@ fn choose(adapters: &[wgpu::AdapterInfo], wanted: Option<&str>) -> Result<usize,
     let fastest = |among: &mut dyn Iterator<Item = usize>| among.min_by_key(|&i| rank(&adapters[i]));
     let Some(wanted) = wanted else { return fastest(&mut (0..adapters.len())).ok_or(Error::NoAdapter) };
     let name = wanted.trim().to_lowercase();
-    // Names have numbers in them: "1" must not find "LLVM 15" where there is no adapter 1.
+    // Names contain numbers: "1" must not match "LLVM 15" if there is no adapter 1.
     let is_number = name.trim_start_matches(['+', '-']).chars().all(|c| c.is_ascii_digit());
     let found = if is_number {
         name.parse().ok().filter(|&i: &usize| i < adapters.len())
@@ -146,7 +147,7 @@ fn unused_gpu(adapters: &[wgpu::AdapterInfo]) -> Option<String> {
     listed.map(|i| format!("--device {i} runs on {}", adapters[i].name)).or_else(hardware::gpu_without_driver)
 }
 
-/// Which kind of adapter is likely the fastest. Of two software adapters, lavapipe uses wider SIMD than SwiftShader.
+/// Rank of an adapter by its likely speed. Of the software adapters, lavapipe uses wider SIMD than SwiftShader.
 fn rank(info: &wgpu::AdapterInfo) -> u8 {
     match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -187,7 +188,7 @@ mod tests {
             ("renoir", Some(1)),
             ("LLVM 15", Some(0)),
             ("geforce", None),
-            // Numbers, though there are names with them.
+            // Numbers do not match names that contain them.
             ("15", None),
             ("6800", None),
             ("-1", None),

@@ -1,4 +1,4 @@
-//! GPU memory, counted.
+//! GPU memory, with a count of the allocated bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::device::Shared;
 use super::{Error, Gpu};
 
-/// A range of GPU memory. Freed, and no longer counted, when the last clone is dropped.
+/// A range of GPU memory. It is freed, and leaves the count, when the last clone is dropped.
 #[derive(Clone)]
 pub struct Buffer {
     inner: Arc<Allocation>,

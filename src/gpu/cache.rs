@@ -1,4 +1,4 @@
-//! What outlives the process, in the user's cache folder: compiled pipelines, where the backend hands them out.
+//! Files that outlive the process, in the user's cache folder: compiled pipelines, if the backend exports them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// The file; `name` is what the user's cache folder has it under. `None` also for a user without such a folder.
+    /// Path of the file; `name` is its name in the user's cache folder. `None` also for a user without such a folder.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::InUserFolder => Some(user_folder()?.join(name)),
@@ -30,7 +30,7 @@ impl Kept {
 }
 
 fn user_folder() -> Option<PathBuf> {
-    // The XDG specification has relative paths ignored.
+    // The XDG specification says to ignore relative paths.
     let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let in_home = |below| Some(folder("HOME")?.join(below));
     let caches = if cfg!(windows) {
@@ -43,11 +43,11 @@ fn user_folder() -> Option<PathBuf> {
     Some(caches?.join("resnet-rs"))
 }
 
-/// No API shrinks a cache, and kernels that no longer exist stay in it: one larger than this is begun anew.
+/// Size above which a cache is started anew: no API shrinks it, and kernels that no longer exist stay in it.
 const MAX_BYTES: u64 = 128 << 20;
 
-/// Compiled pipelines in a file: a checksum of 4 bytes, then what wgpu makes of them. A file that is missing, damaged or of
-/// another driver only costs the time that it would have saved, and is replaced.
+/// Compiled pipelines in a file: a checksum of 4 bytes, then wgpu's data. A file that is missing, damaged or from
+/// another driver is replaced; only the saved time is lost.
 pub(super) struct PipelineCache {
     inner: wgpu::PipelineCache,
     path: PathBuf,
@@ -64,8 +64,8 @@ impl PipelineCache {
         log::debug!("pipeline cache {}: {} bytes", path.display(), data.as_ref().map_or(0, Vec::len));
         let descriptor =
             wgpu::PipelineCacheDescriptor { label: Some("resnet-rs"), data: data.as_deref(), fallback: true };
-        // SAFETY: the data is what `get_data` returned to an earlier process, which its checksum shows; wgpu itself discards it
-        // if it is of another driver.
+        // SAFETY: the data is what `get_data` returned to an earlier process, which its checksum shows; wgpu itself
+        // discards it if it is of another driver.
         let inner = unsafe { device.create_pipeline_cache(&descriptor) };
         Self { inner, path, stored: Mutex::new(stored) }
     }
@@ -74,7 +74,7 @@ impl PipelineCache {
         &self.inner
     }
 
-    /// Writes the file if there is more to keep than it holds. That it cannot be written is no error.
+    /// Writes the file if its content has changed. A failed write is not an error.
     pub(super) fn save(&self) {
         let Some(data) = self.inner.get_data() else { return };
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,8 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     (checksum(&data) == expected).then_some(data)
 }
 
-/// Under a temporary name, then renamed. Not synced: after a power cut the checksum tells whether it is whole.
+/// Writes under a temporary name, then renames. Not synced: after a power cut the checksum shows whether the file is
+/// intact.
 fn write(path: &Path, data: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(folder)?;

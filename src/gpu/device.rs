@@ -21,13 +21,13 @@ pub enum Family {
     Tiles,
 }
 
-/// How shaders read and write tensors of 16-bit floats. The bytes are the same.
+/// How shaders read and write tensors of 16-bit floats. The bytes in memory are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HalfStorage {
     /// As WGSL's `f16`, a feature of most GPUs.
     Native,
-    /// As two to a `u32`, which every device converts.
+    /// Two packed in a `u32`, which every device can convert.
     Packed,
 }
 
@@ -36,14 +36,15 @@ pub enum HalfStorage {
 pub struct Target {
     /// Which kernels serve the matrix products.
     pub family: Family,
-    /// Width of the register kernels' workgroups: at most the smallest subgroup, so that each is a single subgroup, whose
-    /// invocations CPU adapters number as the workgroup's.
+    /// Width of the register kernels' workgroups: at most the smallest subgroup, so that each workgroup is a single
+    /// subgroup. CPU adapters number the invocations of both alike.
     pub lanes: usize,
     /// How tensors of 16-bit floats are read and written.
     pub half: HalfStorage,
-    /// Whether memory is read and written by 64-bit words. For llvmpipe, which loads a word of a lane at a time, whatever its width.
+    /// Whether memory is read and written in 64-bit words. Faster on llvmpipe, which loads one word per lane at a time,
+    /// of any width.
     pub by_64: bool,
-    /// Compute units, or multiprocessors; a guess where the driver does not tell.
+    /// Compute units, or multiprocessors; a guess if the driver does not report them.
     pub compute_units: usize,
 }
 
@@ -58,7 +59,8 @@ impl Target {
     };
 }
 
-/// Compute units of a GPU that does not tell: of a discrete one those of the middle of its class, of others those of a good laptop's.
+/// Assumed compute units of a GPU whose driver does not report them: a mid-range card for discrete GPUs, a good
+/// laptop's GPU for others.
 const DISCRETE_UNITS: usize = 64;
 const INTEGRATED_UNITS: usize = 16;
 
@@ -67,30 +69,34 @@ const INTEGRATED_UNITS: usize = 16;
 /// ```
 /// use resnet_rs::GpuOptions;
 ///
-/// let options = GpuOptions { device: Some("radeon".into()), memory_limit_bytes: Some(2 << 30), ..GpuOptions::default() };
+/// let options = GpuOptions {
+///     device: Some("radeon".into()),
+///     memory_limit_bytes: Some(2 << 30),
+///     ..GpuOptions::default()
+/// };
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Number of the adapter in [`adapters`](super::adapters), or a part of its name; of several, the fastest kind. If
-    /// it is `None` or blank, `WGPU_ADAPTER_NAME` takes its place, else the fastest kind of all adapters.
+    /// Number of the adapter in [`adapters`](super::adapters), or a part of its name; of several matches, the fastest
+    /// kind. If it is `None` or blank, `WGPU_ADAPTER_NAME` is used, else the fastest kind of all adapters.
     pub device: Option<String>,
     /// Kernel family; by default chosen by the adapter's type.
     pub family: Option<Family>,
     /// Whether shaders check every index. For tests: it costs time and only finds bugs of this program.
     pub checked_shaders: bool,
-    /// Whether to read 16-bit floats packed in words of 32 bits, even on an adapter that has them, or words of 64. For tests of the
-    /// form that others need.
+    /// Whether to read 16-bit floats packed in words of 32 or 64 bits even on an adapter with native ones. For tests of
+    /// the packed form.
     pub packed_half: bool,
     /// Refuse to allocate more than this many bytes.
     pub memory_limit_bytes: Option<u64>,
-    /// Where compiled pipelines are kept, on backends that hand them out. Drivers may keep a cache of their own besides.
+    /// Where compiled pipelines are kept, if the backend exports them. Drivers may also keep their own cache.
     pub pipeline_cache: Kept,
-    /// Where the tuning is kept that `resnet-rs tune` wrote for this adapter and driver.
+    /// Where `resnet-rs tune` keeps the tuning of this adapter and driver.
     pub tuning: Kept,
 }
 
-/// A GPU, ready to run networks. Cheap to clone; all clones are the same device, which is closed with the last of them and of what runs on
-/// it.
+/// A GPU, ready to run networks. Cheap to clone: all clones share one device, which is closed when the last clone, and
+/// everything that runs on it, is dropped.
 ///
 /// ```no_run
 /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -103,7 +109,7 @@ pub struct Gpu {
 }
 
 pub(super) struct Shared {
-    /// First, so that its thread has ended before the rest is dropped, the device with it.
+    /// Declared first, so that its thread ends before the other fields, the device among them, are dropped.
     pub(super) watcher: Watcher,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
@@ -137,8 +143,8 @@ impl Gpu {
     /// ```
     ///
     /// # Errors
-    /// If there is none, none matches, the driver refuses, the family asked for does not work there, or a tuning was asked for by
-    /// name and cannot be used.
+    /// If there is no adapter, none matches, the driver refuses, the requested kernel family does not work there, or a
+    /// tuning file was named and cannot be used.
     pub fn new(options: &GpuOptions) -> Result<Self, Error> {
         let Selected { report, adapter, unused_gpu } = adapter::select(options.device.as_deref())?;
         let tuning = Tuning::load(&options.tuning, &report)?;
@@ -163,8 +169,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Opens the same adapter again, with nothing allocated: after the device was lost. `None` for a device that the application
-    /// has opened itself.
+    /// Opens the same adapter again after the device was lost, with nothing allocated. `None` for a device that an
+    /// application opened.
     ///
     /// ```no_run
     /// use resnet_rs::{Classifier, Gpu};
@@ -176,14 +182,14 @@ impl Gpu {
     /// ```
     ///
     /// # Errors
-    /// As [`Gpu::new`].
+    /// The errors of [`Gpu::new`].
     pub fn reopen(&self) -> Option<Result<Self, Error>> {
         self.shared.options.as_ref().map(Self::new)
     }
 
-    /// Uses a device that the application already has. Its error and device-lost handlers are left alone, and nothing is kept in
-    /// files: no compiled pipelines, no tuning. Waiting for an answer polls the device, so the application's own callbacks may run in the thread
-    /// that waits.
+    /// Uses a device that the application has opened. Its error and device-lost handlers are not replaced, and no files
+    /// are used: no compiled pipelines, no tuning. Waiting for an answer polls the device, so the application's
+    /// callbacks may run in the thread that waits.
     ///
     /// ```no_run
     /// # async fn example(adapter: wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
@@ -202,20 +208,21 @@ impl Gpu {
     /// ```
     ///
     /// # Errors
-    /// If the device grants less than [`Self::LIMITS`], of those that count.
+    /// If the device grants less than [`Self::LIMITS`], as far as kernels depend on them.
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
         let report = AdapterReport::of(0, adapter);
         check_limits(&report.name, &device.limits())?;
         Ok(Self::from_parts(report, device, queue, None, None, None, None))
     }
 
-    /// Features that make networks faster where an adapter has them, for whoever opens a device for [`Self::from_wgpu`]; none is needed.
-    /// With `SUBGROUP` a CPU adapter runs several times as fast, and faster still with `SHADER_INT64`; `SHADER_F16` spares the
-    /// conversion of packed halves.
+    /// Optional features that make networks faster; request those that the adapter has when opening a device for
+    /// [`Self::from_wgpu`]. A CPU adapter runs several times as fast with `SUBGROUP`, and faster still with
+    /// `SHADER_INT64`; `SHADER_F16` saves the conversion of packed halves.
     pub const FEATURES: wgpu::Features =
         wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SHADER_INT64);
 
-    /// Limits for such a device: WebGPU's defaults. An application may ask for more, and for less of what concerns drawing.
+    /// Limits of a device for [`Self::from_wgpu`]: WebGPU's defaults. An application may request more, and less of
+    /// limits that concern drawing.
     pub const LIMITS: wgpu::Limits = wgpu::Limits::defaults();
 
     fn from_parts(
@@ -263,12 +270,12 @@ impl Gpu {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Memory that may be allocated, in bytes: the limit set, or else the device's; `None` if neither is known.
+    /// Bytes that may be allocated: the limit that was set, or else the device's memory; `None` if neither is known.
     pub fn memory_bytes(&self) -> Option<u64> {
         self.shared.memory_limit_bytes.or(self.shared.report.memory_bytes)
     }
 
-    /// Turns what wgpu reports on its own into an error that the next call returns.
+    /// Keeps errors that wgpu reports asynchronously, for the next call to return.
     fn watch(&self) {
         let keep_first = |failure: &Mutex<Option<Error>>, error: Error| {
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -311,7 +318,7 @@ impl Gpu {
         &self.shared.report
     }
 
-    /// Where networks run on a software adapter though the machine has a GPU: which one, and how to use it.
+    /// If networks run on a software adapter though the machine has a GPU: which GPU, and how to use it.
     pub fn unused_gpu(&self) -> Option<&str> {
         self.shared.unused_gpu.as_deref()
     }
@@ -336,14 +343,14 @@ impl Gpu {
         self.shared.tuning.as_ref()
     }
 
-    /// Memory that the driver has set aside for this device in bytes: buffers, staging, and what its blocks leave over. Where the backend
-    /// does not tell, as Metal's, buffers alone.
+    /// Bytes of memory that the driver has reserved for this device: buffers, staging, and unused parts of the driver's
+    /// blocks. If the backend does not report it (Metal), buffers alone.
     pub fn reserved_bytes(&self) -> u64 {
         let report = self.shared.device.generate_allocator_report();
         report.map_or_else(|| self.allocated_bytes(), |report| report.total_reserved_bytes)
     }
 
-    /// Bytes of GPU memory that buffers of this device take now.
+    /// Bytes of GPU memory in this device's buffers.
     pub fn allocated_bytes(&self) -> u64 {
         self.shared.allocated_bytes.load(Ordering::Relaxed)
     }
@@ -355,10 +362,12 @@ impl std::fmt::Debug for Gpu {
     }
 }
 
-/// Whether kernels and plans, which are made for [`Gpu::LIMITS`], fit a device that somebody else has opened.
+/// Checks that an application's device grants [`Gpu::LIMITS`], for which kernels and plans are made.
 fn check_limits(adapter: &str, granted: &wgpu::Limits) -> Result<(), Error> {
     macro_rules! at_least {
-        ($($limit:ident),*) => { [$((stringify!($limit), u64::from(granted.$limit), u64::from(Gpu::LIMITS.$limit))),*] };
+        ($($limit:ident),*) => {
+            [$((stringify!($limit), u64::from(granted.$limit), u64::from(Gpu::LIMITS.$limit))),*]
+        };
     }
     let limits = at_least![
         max_buffer_size,
@@ -377,11 +386,11 @@ fn check_limits(adapter: &str, granted: &wgpu::Limits) -> Result<(), Error> {
     }
 }
 
-/// WebGPU's default limits, raised only where this program gains from it.
+/// WebGPU's default limits, raised only where this program benefits.
 fn wanted_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
     let default = wgpu::Limits::default();
     wgpu::Limits {
-        // Slots of a large training step hold whole activations; bindings into them stay at 128 MiB.
+        // Slots of a large training step hold whole activations; bindings stay within 128 MiB.
         max_buffer_size: adapter.max_buffer_size.max(default.max_buffer_size).min((2 << 30) - 4),
         max_storage_buffer_binding_size: default
             .max_storage_buffer_binding_size

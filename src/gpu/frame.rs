@@ -1,15 +1,15 @@
-//! Pictures that are on the device already.
+//! Pictures in textures on the device.
 
 use std::fmt;
 
 use super::Error;
 
-/// A picture in a texture: a camera's frame, or what an application has rendered. It is read when the GPU comes to it, after what was
-/// submitted before.
+/// A picture in a texture: a camera's frame, or an application's rendering. The GPU reads it in queue order, after
+/// earlier submissions.
 ///
-/// The texture must be of the network's device: an application's own is shared by [`crate::Gpu::from_wgpu`]. Its bytes are taken for what a
-/// picture file would hold, which is sRGB, whether the format says so (`Rgba8UnormSrgb`) or leaves it open (`Rgba8Unorm`); if the latter
-/// holds linear light, say so by [`Self::linear`]. Alpha is ignored.
+/// The texture must be of the network's device: an application's own is shared by [`crate::Gpu::from_wgpu`]. Its bytes
+/// are taken as sRGB, like those of a picture file, whether the format says so (`Rgba8UnormSrgb`) or not
+/// (`Rgba8Unorm`). For linear light in `Rgba8Unorm` call [`Self::linear`]. Alpha is ignored.
 ///
 /// ```no_run
 /// # fn example(net: &resnet_rs::Classifier, texture: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
@@ -26,7 +26,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The whole texture: of its layers the first, at full size.
+    /// The whole texture: its first layer at full size.
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier, camera: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
@@ -36,8 +36,8 @@ impl Frame {
     /// ```
     ///
     /// # Errors
-    /// If it is not one of two dimensions and 8 bits a colour (`Rgba8Unorm`, `Bgra8Unorm` or their sRGB forms), is multisampled, or was made
-    /// without the usage `TEXTURE_BINDING`.
+    /// If it is not two-dimensional with 8 bits per colour (`Rgba8Unorm`, `Bgra8Unorm` or their sRGB forms), is
+    /// multisampled, or was made without the usage `TEXTURE_BINDING`.
     pub fn new(texture: &wgpu::Texture) -> Result<Self, Error> {
         check(texture, texture.format())?;
         let view = texture.create_view(&wgpu::TextureViewDescriptor {
@@ -49,8 +49,8 @@ impl Frame {
         Ok(Self { view, size: [texture.width(), texture.height()], linear: texture.format().is_srgb() })
     }
 
-    /// A view of a layer or mip level: `size` is its width and height, and `format` the one it was made with. It must be of dimension
-    /// `D2`.
+    /// A view of a layer or mip level: `size` is its width and height, and `format` the one it was made with. It must
+    /// be of dimension `D2`.
     ///
     /// ```no_run
     /// # fn example(cube: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
@@ -66,7 +66,7 @@ impl Frame {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The errors of [`Self::new`].
     pub fn of_view(view: &wgpu::TextureView, size: [u32; 2], format: wgpu::TextureFormat) -> Result<Self, Error> {
         check(view.texture(), format)?;
         let [width, height] = size;
@@ -79,7 +79,7 @@ impl Frame {
         Ok(Self { view: view.clone(), size, linear: format.is_srgb() })
     }
 
-    /// The same of numbers that are linear light, not encoded as sRGB: what a renderer without gamma leaves in `Rgba8Unorm`.
+    /// Takes the numbers as linear light, not sRGB: the output of a renderer without gamma in `Rgba8Unorm`.
     ///
     /// ```no_run
     /// # fn example(rendered: &wgpu::Texture) -> Result<(), resnet_rs::Error> {
@@ -103,7 +103,7 @@ impl Frame {
         self.size
     }
 
-    /// Whether shaders see linear light: the texture's own, or what they get of an sRGB one.
+    /// Whether shaders see linear light: from a linear texture, or decoded from an sRGB one.
     pub(crate) fn is_linear(&self) -> bool {
         self.linear
     }
@@ -124,7 +124,8 @@ fn check(texture: &wgpu::Texture, format: wgpu::TextureFormat) -> Result<(), Err
     let refused = |problem: String| Err(Error::Frame { problem });
     if !matches!(format, Rgba8Unorm | Rgba8UnormSrgb | Bgra8Unorm | Bgra8UnormSrgb) {
         return refused(format!(
-            "has the format {format:?}: draw or copy it to one of Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, Bgra8UnormSrgb"
+            "has the format {format:?}: draw or copy it to one of Rgba8Unorm, Rgba8UnormSrgb, Bgra8Unorm, \
+             Bgra8UnormSrgb"
         ));
     }
     if texture.dimension() != wgpu::TextureDimension::D2 {

@@ -1,14 +1,15 @@
-//! What wgpu does not tell of the hardware, asked of Vulkan itself and of Linux.
+//! Hardware facts that wgpu does not report, from Vulkan and from Linux.
 
 use std::fs;
 use std::path::Path;
 
-/// Of an adapter's hardware, what its driver tells.
+/// Facts on an adapter's hardware, as far as its driver reports them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hardware {
-    /// Bytes of the largest heap that is local to the device: on a discrete GPU its own memory, on others what they share with the CPU.
+    /// Bytes of the largest heap that is local to the device: on a discrete GPU its own memory, on others the memory
+    /// shared with the CPU.
     pub(super) memory_bytes: Option<u64>,
-    /// Compute units, which NVIDIA calls multiprocessors. Only AMD's and NVIDIA's drivers tell.
+    /// Compute units, which NVIDIA calls multiprocessors. Only AMD's and NVIDIA's drivers report them.
     pub(super) compute_units: Option<u32>,
 }
 
@@ -20,8 +21,8 @@ impl Hardware {
 
         let mut nvidia = vk::PhysicalDeviceShaderSMBuiltinsPropertiesNV::default();
         let mut amd = vk::PhysicalDeviceShaderCoreProperties2AMD::default();
-        // SAFETY: the handles are asked about and neither kept nor destroyed, and the guard keeps the adapter alive meanwhile. What a
-        // driver does not know of the chain it skips, as Vulkan demands, and leaves 0.
+        // SAFETY: the handles are only queried, neither kept nor destroyed, and the guard keeps the adapter alive. A
+        // driver skips structures of the chain that it does not know, as Vulkan demands, and leaves them 0.
         let memory = unsafe {
             let Some(vulkan) = adapter.as_hal::<wgpu::hal::api::Vulkan>() else { return Self::default() };
             let (instance, device) = (vulkan.shared_instance(), vulkan.raw_physical_device());
@@ -41,7 +42,7 @@ impl Hardware {
     }
 }
 
-/// Apple's GPUs are not reached through Vulkan here.
+/// Vulkan is not used for Apple's GPUs.
 #[cfg(target_vendor = "apple")]
 impl Hardware {
     pub(super) fn of(_adapter: &wgpu::Adapter) -> Self {
@@ -49,7 +50,7 @@ impl Hardware {
     }
 }
 
-/// A GPU that Linux knows while no Vulkan driver offers it, and what to do about it.
+/// A GPU that Linux lists but no Vulkan driver offers, and what to do about it.
 pub(super) fn gpu_without_driver() -> Option<String> {
     let (vendor, remedy) = kernel_gpu(Path::new("/"))?;
     let remedy = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
@@ -62,8 +63,8 @@ pub(super) fn gpu_without_driver() -> Option<String> {
 /// Vendor of a GPU that the kernel knows, and where its Vulkan driver comes from. Display chips of servers and virtual
 /// machines are left out, since they compute nothing.
 fn kernel_gpu(root: &Path) -> Option<(&'static str, &'static str)> {
-    const NVIDIA: &str = "install the Vulkan part of NVIDIA's driver (Debian: nvidia-vulkan-icd, Ubuntu: libnvidia-gl-VERSION; \
-                          in a container set NVIDIA_DRIVER_CAPABILITIES=all)";
+    const NVIDIA: &str = "install the Vulkan part of NVIDIA's driver (Debian: nvidia-vulkan-icd, Ubuntu: \
+                          libnvidia-gl-VERSION; in a container set NVIDIA_DRIVER_CAPABILITIES=all)";
     const MESA: &str = "install Mesa's Vulkan drivers (Debian, Fedora: mesa-vulkan-drivers) and join the group of \
                         /dev/dri/renderD* (in a container: --device /dev/dri)";
     // PCI's numbers of vendors.
@@ -71,7 +72,7 @@ fn kernel_gpu(root: &Path) -> Option<(&'static str, &'static str)> {
     let cards = fs::read_dir(root.join("sys/class/drm")).into_iter().flatten().flatten();
     let ids: Vec<String> =
         cards.filter_map(|card| fs::read_to_string(card.path().join("device/vendor")).ok()).collect();
-    // NVIDIA's own driver need not appear among those.
+    // A GPU with NVIDIA's own driver need not appear there.
     let by_nvidia = root.join("dev/nvidia0").exists();
     let is_there = |id: &str| ids.iter().any(|found| found.trim() == id) || id == known[0].0 && by_nvidia;
     known.iter().find(|(id, ..)| is_there(id)).map(|&(_, vendor, remedy)| (vendor, remedy))

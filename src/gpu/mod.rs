@@ -1,4 +1,4 @@
-//! The GPU floor: adapters, device, buffers, pipelines, submission. The only place that names wgpu.
+//! The GPU floor: adapters, device, buffers, pipelines, submission. No other module names wgpu.
 
 mod adapter;
 mod buffer;
@@ -31,9 +31,11 @@ use std::path::PathBuf;
 pub enum Error {
     /// The machine has no adapter that wgpu can use.
     #[error(
-        "no GPU adapter answers: {}", hardware::gpu_without_driver().unwrap_or_else(|| "install a Vulkan driver (Debian: apt \
-         install libvulkan1 mesa-vulkan-drivers, which also brings a software adapter), or check WGPU_BACKEND if it is \
-         set".to_owned())
+        "no GPU adapter answers: {}",
+        hardware::gpu_without_driver().unwrap_or_else(|| {
+            "install a Vulkan driver (Debian: apt install libvulkan1 mesa-vulkan-drivers, which also brings a software \
+             adapter), or check WGPU_BACKEND if it is set".to_owned()
+        })
     )]
     NoAdapter,
     /// No adapter matches what was asked for.
@@ -74,7 +76,8 @@ pub enum Error {
     },
     /// The GPU's memory, or the limit set by the user, is used up.
     #[error(
-        "out of GPU memory: {what} needs {bytes} bytes, {allocated} are allocated already{limit}. Use a smaller batch or resolution"
+        "out of GPU memory: {what} needs {bytes} bytes, {allocated} are allocated already{limit}. Use a smaller batch \
+         or resolution"
     )]
     OutOfMemory {
         /// What the buffer is for.
@@ -86,7 +89,7 @@ pub enum Error {
         /// The limit, where the user set one.
         limit: String,
     },
-    /// A shader was refused: a bug of this program, or of the driver.
+    /// A shader was refused: a bug in this program or in the driver.
     #[error("shader {name} was refused by {adapter}:\n{message}")]
     Shader {
         /// The shader and its settings.
@@ -98,8 +101,8 @@ pub enum Error {
     },
     /// The device is gone.
     #[error(
-        "{adapter} was lost: {reason}. The driver reset it (a kernel ran too long, the card fell out of power saving, or \
-         the driver was updated); start again, with --resume if this was a training run"
+        "{adapter} was lost: {reason}. The driver reset it (a kernel ran too long, the card fell out of power saving, \
+         or the driver was updated); start again, with --resume if this was a training run"
     )]
     DeviceLost {
         /// Name of the adapter.
@@ -107,9 +110,10 @@ pub enum Error {
         /// The driver's words.
         reason: String,
     },
-    /// A device of the application's grants less than the kernels need.
+    /// An application's device grants less than the kernels need.
     #[error(
-        "the device on {adapter} was made with {limit} {granted}, {needed} are needed: ask for Gpu::LIMITS when it is made"
+        "the device on {adapter} was made with {limit} {granted}, {needed} are needed: ask for Gpu::LIMITS when it is \
+         made"
     )]
     Limit {
         /// Name of the adapter.
@@ -121,7 +125,7 @@ pub enum Error {
         /// What is needed.
         needed: u64,
     },
-    /// A texture cannot be taken for a picture.
+    /// A texture cannot be used as a picture.
     #[error("the texture {problem}")]
     Frame {
         /// What stands in the way, and what to do.
@@ -135,7 +139,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// wgpu reported an error outside of any of the above.
+    /// Any other error that wgpu reported.
     #[error("{adapter}: {message}")]
     Device {
         /// Name of the adapter.

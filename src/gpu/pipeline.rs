@@ -1,4 +1,4 @@
-//! From WGSL text to a compiled pipeline. The bindings' layout is read off the shader itself.
+//! Compiles WGSL text to a pipeline. The bindings' layout is derived from the shader.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ pub(crate) struct Pipeline {
 }
 
 impl Gpu {
-    /// Compiles shaders on all cores, each at most once per device. `progress` is told how many of how many are done.
+    /// Compiles shaders on all cores, each at most once per device. `progress` is called with the number done and the
+    /// total.
     ///
     /// llvmpipe only checks them here; see [`Self::warm_up`].
     pub(crate) fn compile(
@@ -46,7 +47,7 @@ impl Gpu {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, sources.len());
             Ok((pipeline, ms))
         };
-        // A worker of a pool that waits for others runs their jobs meanwhile. Its caller may hold a lock that such a job wants.
+        // A waiting pool worker runs other jobs meanwhile, and its caller may hold a lock that such a job needs.
         let compiled: Result<Vec<_>, Error> = match rayon::current_thread_index() {
             Some(_) => sources.iter().map(compile).collect(),
             None => sources.par_iter().map(compile).collect(),
@@ -98,7 +99,7 @@ impl Gpu {
             layout: Some(&pipeline_layout),
             module: &shader,
             entry_point: Some("main"),
-            // Kernels write their workgroup memory before they read it.
+            // Kernels write workgroup memory before they read it, so it need not be zeroed.
             compilation_options: wgpu::PipelineCompilationOptions {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
@@ -111,9 +112,9 @@ impl Gpu {
         }
     }
 
-    /// Has the driver finish what it puts off to a kernel's first dispatch: llvmpipe translates it to machine code only then, a
-    /// kernel after the other. Each gets a dispatch without workgroups. Nothing waits for them, so that the program reads
-    /// weights meanwhile, unless somebody wants to see the times.
+    /// Makes the driver do the work that it defers to a kernel's first dispatch: llvmpipe generates machine code only
+    /// then, one kernel after another. Each kernel gets a dispatch without workgroups. Nothing waits for them, so that
+    /// the program can read weights meanwhile, unless the times are logged.
     pub(crate) fn warm_up<'a>(&self, dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Result<(), Error> {
         let mut warmed = HashSet::new();
         let first_uses = dispatches.into_iter().filter(|d| warmed.insert(Arc::as_ptr(d.pipeline())));
@@ -131,7 +132,7 @@ fn ms_since(started: Instant) -> f64 {
     1e3 * started.elapsed().as_secs_f64()
 }
 
-/// Tells what took long, for whoever wonders about the time to the first answer. Returns the number of kernels.
+/// Logs the slowest kernels, to explain the time to the first answer. Returns the number of kernels.
 fn log_times<'a>(done: &str, times: impl Iterator<Item = (&'a Arc<Pipeline>, f64)>) -> usize {
     let mut times: Vec<_> = times.collect();
     times.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -147,8 +148,8 @@ fn log_times<'a>(done: &str, times: impl Iterator<Item = (&'a Arc<Pipeline>, f64
 /// A shader without bounds checks or loop guards, which cost up to half of a matrix kernel's time.
 #[allow(unsafe_code)]
 fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-    // SAFETY: the shaders are this crate's own. Every kernel guards its indices by the sizes in its parameter block, and the
-    // test suite runs each of them with checks on.
+    // SAFETY: the shaders are this crate's own. Every kernel guards its indices by the sizes in its parameter block,
+    // and the test suite runs each of them with checks on.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 
@@ -161,7 +162,7 @@ fn layout_entries(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
                 let read_only = !access.contains(naga::StorageAccess::STORE);
                 buffer(wgpu::BufferBindingType::Storage { read_only })
             }
-            // A frame. Read by texels, so that it need not be filterable.
+            // A frame. Shaders load single texels, so it need not be filterable.
             naga::AddressSpace::Handle => wgpu::BindingType::Texture {
                 sample_type: wgpu::TextureSampleType::Float { filterable: false },
                 view_dimension: wgpu::TextureViewDimension::D2,

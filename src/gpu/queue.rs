@@ -1,4 +1,4 @@
-//! Dispatches, and handing them to the GPU.
+//! Dispatches and their submission.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Gpu {
         self.bind_all(pipeline, ranges.iter().map(range), workgroups)
     }
 
-    /// The same, and a frame to the binding after the last range.
+    /// Binds ranges as [`Self::bind`] does, and a frame to the binding after the last range.
     pub(crate) fn bind_frame(
         &self,
         pipeline: &Arc<Pipeline>,
@@ -38,8 +38,9 @@ impl Gpu {
         self.bind_all(pipeline, ranges.iter().map(range).chain([view]), workgroups)
     }
 
-    /// Does what concerns a frame. Only wgpu knows whether it is a texture of this device, its view one of two dimensions, and neither is
-    /// destroyed; if not, the frame is refused, and nothing else suffers. Of a texture of another instance it knows nothing, and panics.
+    /// Runs work that uses a frame, and turns wgpu's validation errors into [`Error::Frame`]. Only wgpu can check that
+    /// the texture belongs to this device, that its view is two-dimensional, and that neither is destroyed. For a
+    /// texture of another instance wgpu panics, which is caught here.
     pub(crate) fn with_frame<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let scope = self.shared.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let done = catch_unwind(AssertUnwindSafe(work));
@@ -88,8 +89,8 @@ impl Gpu {
         Ok(submission)
     }
 
-    /// Runs dispatches, each in a pass of its own (Apple GPUs write timestamps nowhere else), and returns each one's time
-    /// in milliseconds; `None` if the adapter has no timestamps.
+    /// Runs dispatches, each in a pass of its own (Apple GPUs write timestamps nowhere else), and returns each one's
+    /// time in milliseconds; `None` if the adapter has no timestamps.
     pub(crate) fn submit_timed(&self, dispatches: &[Dispatch]) -> Result<Option<Vec<f64>>, Error> {
         if !self.shared.timestamps {
             let submission = self.submit(dispatches)?;
@@ -152,14 +153,14 @@ impl Gpu {
         waited.map_err(|symptom| self.lost(symptom))
     }
 
-    /// Waits until a buffer whose mapping was asked for after a submission is mapped, which sets `mapped`.
+    /// Waits for the mapping of a buffer that was requested after a submission; the mapping sets `mapped`.
     pub(super) fn wait_until(&self, submission: &Submission, mapped: &Signal) -> Result<(), Error> {
         let waited = self.shared.waiter.wait_until(submission, mapped);
         self.check()?;
         waited.map_err(|symptom| self.lost(symptom))
     }
 
-    /// Has wgpu call what waits for the GPU, as far as that is done.
+    /// Makes wgpu run the callbacks of finished work.
     pub(super) fn poll(&self) -> Result<(), Error> {
         let polled = self.shared.waiter.poll();
         self.check()?;
@@ -175,13 +176,13 @@ impl Gpu {
         self.shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
-    /// What explains that memory of the device is gone: its own words, or `symptom` where they went to an application.
+    /// The error for a lost device: the driver's reason, or `symptom` if an application received the reason.
     pub(super) fn lost(&self, symptom: &str) -> Error {
         let lost = || Error::DeviceLost { adapter: self.name().to_owned(), reason: symptom.to_owned() };
         self.check().err().unwrap_or_else(lost)
     }
 
-    /// An error of wgpu's, unless the device is gone, which explains it better.
+    /// An error from wgpu, or the loss of the device, which explains it better.
     pub(super) fn device_error(&self, error: &dyn std::error::Error) -> Error {
         let fallback = Error::Device { adapter: self.name().to_owned(), message: error.to_string() };
         self.check().err().unwrap_or(fallback)
@@ -198,7 +199,7 @@ impl Dispatch {
         &self.pipeline
     }
 
-    /// The same launch with nothing to do.
+    /// The same launch without workgroups.
     pub(super) fn without_workgroups(&self) -> Self {
         Self { workgroups: [0; 3], ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! The way into GPU memory and back: rings of mappable buffers, so that nothing is allocated in the steady state.
+//! Transfers to and from GPU memory through rings of mappable buffers, so that the steady state allocates nothing.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,13 +10,13 @@ use super::{Buffer, Error, Gpu};
 
 /// Size of one upload buffer. Weights of hundreds of megabytes pass through a few of these.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Upload buffers in flight before the next upload waits for the first.
+/// Most upload buffers in flight; the next upload waits for the oldest.
 const CHUNKS: usize = 4;
 
-/// Mappable buffers that wait for their next use.
+/// Mappable buffers for reuse.
 pub(super) struct Staging {
-    /// Upload buffers come back through here when the GPU has read them and they are mapped again; `None` for one that could
-    /// not be mapped, because the device is gone.
+    /// Returns upload buffers when the GPU has read them and they are mapped again; `None` for one that could not be
+    /// mapped because the device is gone.
     sender: Sender<Option<wgpu::Buffer>>,
     uploads: Mutex<Uploads>,
     reads: Mutex<Vec<wgpu::Buffer>>,
@@ -25,13 +25,13 @@ pub(super) struct Staging {
 struct Uploads {
     created: usize,
     returned: Receiver<Option<wgpu::Buffer>>,
-    /// Copies that may be under way, oldest first, and how many there were before the first.
+    /// Copies that may be under way, oldest first, and the number of copies before them.
     submitted: VecDeque<Submission>,
     finished: u64,
 }
 
 impl Uploads {
-    /// The oldest so many copies are done.
+    /// Notes that the oldest `count` copies are done.
     fn finish(&mut self, count: u64) {
         for _ in 0..count {
             self.submitted.pop_front();
@@ -48,15 +48,15 @@ impl Default for Staging {
     }
 }
 
-/// Bytes on their way back from the GPU.
+/// Bytes that are being read back from the GPU.
 pub(crate) struct Download {
     gpu: Gpu,
     staging: wgpu::Buffer,
     lengths: Vec<u64>,
     submission: Submission,
-    /// Set when the bytes can be had, or never will.
+    /// Set when the bytes have arrived, or never will.
     arrived: Arc<Signal>,
-    /// Whether the watcher has been told of it.
+    /// Whether the watcher waits for it.
     watched: bool,
 }
 
@@ -64,7 +64,7 @@ impl Gpu {
     /// Copies bytes into buffers, in queue order: dispatches submitted earlier still see the old contents.
     /// Offsets and lengths must be multiples of 4.
     pub(crate) fn upload(&self, writes: &[(&Buffer, u64, &[u8])]) -> Result<(), Error> {
-        // Pieces no larger than a chunk, gathered until a chunk is full, so that a step's small inputs share one copy.
+        // Pieces of at most a chunk are gathered until a chunk is full, so that a step's small inputs share one copy.
         let mut gathered: Vec<(&Buffer, u64, &[u8])> = Vec::new();
         let mut gathered_bytes = 0;
         for &(buffer, offset, bytes) in writes {
@@ -105,7 +105,7 @@ impl Gpu {
         }
         let (sender, returning) = (self.shared.staging.sender.clone(), staging.clone());
         staging.map_async(wgpu::MapMode::Write, .., move |mapped| {
-            // A closed channel means that the Gpu is gone, and nobody waits.
+            // A closed channel means that the `Gpu` is dropped and nobody waits.
             let _ = sender.send(mapped.is_ok().then_some(returning));
         });
         self.check()
@@ -133,16 +133,17 @@ impl Gpu {
                     Err(_) => uploads.submitted.front().cloned().map(|oldest| (uploads.finished, oldest)),
                 }
             };
-            // The callbacks that return buffers run inside this wait. Only the oldest copy is waited for, not the work behind it.
+            // The callbacks that return buffers run inside this wait. Only the oldest copy is waited for, not the work
+            // behind it.
             match oldest {
                 Some((before, oldest)) => {
                     self.wait(&oldest)?;
                     let uploads = &mut self.lock_uploads();
-                    // Others may have waited for it as well.
+                    // Other threads may have waited for it as well.
                     let newly = (before + 1).saturating_sub(uploads.finished);
                     uploads.finish(newly);
                 }
-                // Other threads have the buffers, or one came back too late for the wait that would have told.
+                // Other threads hold the buffers, or one came back just after the wait for it.
                 None => {
                     self.poll()?;
                     std::thread::yield_now();
@@ -210,7 +211,7 @@ impl Download {
         self.arrived.is_set() || self.gpu.poll().is_err() || self.arrived.is_set()
     }
 
-    /// The same, and who is to be woken once it will.
+    /// As [`Self::is_ready`]; if not ready, registers the waker to wake.
     pub(crate) fn poll_ready(&mut self, context: &Context<'_>) -> Poll<()> {
         let polled = self.arrived.poll(context);
         if polled.is_pending() && !self.watched {

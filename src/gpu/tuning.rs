@@ -1,6 +1,6 @@
-//! A tuning: which methods were found fastest on one adapter with one driver. A file that `resnet-rs tune` writes.
+//! A tuning: the fastest methods on one adapter with one driver, in a file that `resnet-rs tune` writes.
 //!
-//! Here a choice is two names; what they mean is the business of `kernels::choices`.
+//! A choice here is a pair of names; `kernels::choices` interprets them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdapterReport, Error, Kept};
 
-/// Raised whenever the names of shapes or methods change their meaning.
+/// Version of the file. Raise it whenever names of shapes or methods change their meaning.
 const VERSION: u32 = 2;
 
-/// The methods to use on one adapter, besides those that the program would choose.
+/// The methods for one adapter that differ from the program's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
@@ -24,7 +24,7 @@ pub struct Tuning {
     pub choices: BTreeMap<String, String>,
 }
 
-/// What every version of the file has.
+/// The field that every version of the file has.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -37,7 +37,7 @@ impl Tuning {
         Self { version: VERSION, adapter: name.clone(), driver: driver.clone(), choices: BTreeMap::new() }
     }
 
-    /// The file that is used where nothing else is asked for; `None` if the user has no cache folder.
+    /// The file that is used by default; `None` if the user has no cache folder.
     pub fn user_path(report: &AdapterReport) -> Option<PathBuf> {
         path(&Kept::InUserFolder, report)
     }
@@ -50,7 +50,7 @@ impl Tuning {
         let unusable = |problem: String| Error::Tuning { path: path.to_owned(), problem };
         let text = fs::read_to_string(path).map_err(|e| unusable(e.to_string()))?;
         let parse_error = |e: toml::de::Error| unusable(e.message().to_owned());
-        // The version first: a later one may well have fields that this program does not know.
+        // The version is read first: a later version may have unknown fields.
         let Version { version } = toml::from_str(&text).map_err(parse_error)?;
         if version != VERSION {
             return Err(unusable(format!("it is of version {version}, this program reads version {VERSION}")));
@@ -64,11 +64,11 @@ impl Tuning {
         Ok(tuning)
     }
 
-    /// The tuning that options ask for. One in the user's folder that is unusable is passed over with a warning; one that was
-    /// asked for by name is an error.
+    /// Loads the tuning that `kept` names. An unusable file in the user's folder is ignored with a warning; an unusable
+    /// file that was named is an error.
     ///
     /// # Errors
-    /// As [`Self::read`], if `kept` names the file.
+    /// The errors of [`Self::read`], if `kept` names the file.
     pub fn load(kept: &Kept, report: &AdapterReport) -> Result<Option<Self>, Error> {
         let Some(path) = path(kept, report) else { return Ok(None) };
         let asked_for = matches!(kept, Kept::At(_));
@@ -99,8 +99,8 @@ impl Tuning {
         format!("# Written by resnet-rs tune. Delete this file to go back to the program's own choices.\n{body}")
     }
 
-    /// Eight digits that tell tunings with other choices apart: other methods add up in another order, so results may
-    /// differ in their last bits. `None` without choices, which is as no tuning.
+    /// Eight digits that identify the choices: other methods add up in another order, so results may differ in their
+    /// last bits. `None` without choices, which is the same as no tuning.
     pub fn fingerprint(&self) -> Option<String> {
         if self.choices.is_empty() {
             return None;
@@ -111,7 +111,7 @@ impl Tuning {
     }
 }
 
-/// One file an adapter, so that tunings of several stand side by side.
+/// One file per adapter, so that tunings of several adapters coexist.
 fn path(kept: &Kept, report: &AdapterReport) -> Option<PathBuf> {
     let plain: String = report.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     kept.path(&format!("tuning-{plain}-{}.toml", report.backend))

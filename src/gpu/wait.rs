@@ -1,4 +1,4 @@
-//! Waiting for the GPU, and learning that it is done without standing still meanwhile.
+//! Waiting for the GPU, blocking or asynchronously.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Set once, when a copy has arrived or never will, and wakes whoever awaits it.
+/// Set once, when a copy has arrived or never will; setting it wakes the waiting task.
 #[derive(Default)]
 pub(super) struct Signal(Mutex<State>);
 
@@ -31,7 +31,7 @@ impl Signal {
         self.lock().set
     }
 
-    /// Whether it is set; if not, whom to wake.
+    /// Whether it is set; if not, registers the waker to wake.
     pub(super) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.set {
@@ -50,7 +50,7 @@ impl Signal {
 #[derive(Clone)]
 pub(crate) struct Submission {
     index: wgpu::SubmissionIndex,
-    /// Set when it has run, on a device that is an application's.
+    /// Set when it has run; used on an application's device.
     done: Arc<Signal>,
 }
 
@@ -58,11 +58,11 @@ pub(crate) struct Submission {
 #[derive(Clone)]
 pub(super) struct Waiter {
     pub(super) device: wgpu::Device,
-    /// Whether the device is an application's, which draws meanwhile.
+    /// Whether the device belongs to an application, which draws meanwhile.
     pub(super) shared: bool,
 }
 
-/// Pauses between two questions, the first and the longest.
+/// Pauses between two polls: the first and the longest.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -76,22 +76,24 @@ impl Waiter {
         Submission { index, done }
     }
 
-    /// Waits until a submission has run; if the device is lost, says how that shows.
+    /// Waits until a submission has run; the error says how the loss of the device shows.
     pub(super) fn wait(&self, submission: &Submission) -> Result<(), &'static str> {
         self.wait_until(submission, &submission.done)
     }
 
-    /// Waits until a submission has run and a buffer whose mapping was asked for after it is mapped, which sets `mapped`.
+    /// Waits until a submission has run and a buffer is mapped whose mapping was requested after it; the mapping sets
+    /// `mapped`.
     ///
-    /// The submission's own signal does not do for that. Where another thread polls, it may be set before the mapping is asked
-    /// for, and wgpu maps a buffer that no submission uses in the next poll, whoever makes it.
+    /// The submission's own signal is not enough: if another thread polls, it may be set before the mapping is
+    /// requested, and wgpu maps a buffer that no submission uses in the next poll of any thread.
     pub(super) fn wait_until(&self, submission: &Submission, mapped: &Signal) -> Result<(), &'static str> {
         if !self.shared {
             let wait = wgpu::PollType::Wait { submission_index: Some(submission.index.clone()), timeout: None };
             return self.ask(wait).map(drop);
         }
-        // While wgpu waits it holds a lock that an application needs to present a frame or to destroy a texture. So it is asked now and then
-        // instead. (To have it wait with a timeout is no way out: wgpu 30 may panic then, where other threads submit.)
+        // While wgpu waits it holds a lock that an application needs to present a frame or to destroy a texture, so
+        // this polls at intervals instead. (Waiting with a timeout does not help: wgpu 30 may then panic if other
+        // threads submit.)
         let mut pause = FIRST_PAUSE;
         while !mapped.is_set() && self.poll()? != wgpu::PollStatus::QueueEmpty {
             std::thread::sleep(pause);
@@ -100,12 +102,13 @@ impl Waiter {
         Ok(())
     }
 
-    /// Has wgpu call what waits for the GPU, as far as that is done.
+    /// Makes wgpu run the callbacks of finished work.
     pub(super) fn poll(&self) -> Result<wgpu::PollStatus, &'static str> {
         self.ask(wgpu::PollType::Poll)
     }
 
-    /// Where the driver loses the device meanwhile, wgpu tells the callback, which may be an application's, and then panics.
+    /// If the driver loses the device meanwhile, wgpu calls the device-lost callback, which may be an application's,
+    /// and then panics.
     fn ask(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, &'static str> {
         match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
             Ok(status) => status.map_err(|_| "it does not know its own submissions"),
@@ -116,14 +119,15 @@ impl Waiter {
 
 type Watched = (Submission, Arc<Signal>);
 
-/// A thread that waits for submissions in place of whoever awaits them: wgpu tells only those who ask. The first future starts it,
-/// and whoever drops its device last waits for its end. (The thread has the device as well. If it closed it alone, a program that ends just then would
-/// unload the driver meanwhile, which NVIDIA's does not survive: wgpu's issue 8365.)
+/// A thread that waits for submissions on behalf of futures, since wgpu runs callbacks only when it is polled. The
+/// first future starts the thread, and the last owner of the device waits for its end. (The thread shares the device.
+/// If it were the last to close it, a program that ends at that moment would unload the driver meanwhile, and NVIDIA's
+/// driver crashes: wgpu's issue 8365.)
 #[derive(Default)]
 pub(super) struct Watcher(Mutex<Option<(Sender<Watched>, JoinHandle<()>)>>);
 
 impl Watcher {
-    /// Sets `signal` once the submission has run and what was to be mapped after it is mapped, if nobody has before.
+    /// Sets `signal` once the submission has run and the buffer after it is mapped, unless it is set already.
     pub(super) fn watch(&self, waiter: &Waiter, submission: Submission, signal: Arc<Signal>) {
         let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, _) = thread.get_or_insert_with(|| {
@@ -131,7 +135,7 @@ impl Watcher {
             let waiter = waiter.clone();
             let watch = move || {
                 for (submission, signal) in submissions {
-                    // Whoever awaits finds out by itself if the device is lost.
+                    // The future itself finds out if the device is lost.
                     let _ = waiter.wait_until(&submission, &signal);
                     signal.set();
                 }
@@ -148,7 +152,7 @@ impl Drop for Watcher {
         let thread = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some((sender, thread)) = thread else { return };
         drop(sender);
-        // A future that is woken may drop the device itself, in this very thread.
+        // A woken future may drop the device on this very thread.
         if thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }

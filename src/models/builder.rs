@@ -1,4 +1,4 @@
-//! What all families of networks are built with: layers under their names, parts, levels.
+//! The builder of all families of networks: named layers, parts, levels.
 
 use super::{Config, Error, Input, Level, Mode, Parts};
 use crate::graph::op::{
@@ -7,15 +7,15 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, DType, Graph, Init, Role, Spec, StateKind, TensorId, fuse};
 
-/// What a family of networks chooses once.
+/// The choices that a family of networks makes once.
 pub(super) struct Style {
-    /// Added to a batch's variance.
+    /// Epsilon of batch norm, added to the variance.
     pub(super) bn_eps: f32,
-    /// Zeros around a map, by the side of the kernel.
+    /// Padding of a map, by the side of the kernel.
     pub(super) padding: fn(usize) -> Padding,
-    /// Initial weights and biases of the classifier, by its inputs and outputs.
+    /// Initial weights and biases of the classifier, by its numbers of inputs and outputs.
     pub(super) classifier_init: fn(usize, usize) -> [Init; 2],
-    /// Initial biases of a gate's layer, by its inputs.
+    /// Initial biases of a gate's layer, by its number of inputs.
     pub(super) gate_bias_init: fn(usize) -> Init,
 }
 
@@ -78,7 +78,7 @@ impl Builder<'_> {
         self.levels.push(Level { name: self.parts.names()[self.parts.built()], stride, map });
     }
 
-    /// Ends a part with its result and turns to the next. Once the last frozen part ends, all of them are fused.
+    /// Ends a part with its result and begins the next. When the last frozen part ends, all frozen parts are fused.
     pub(super) fn end_part(&mut self, end: TensorId) -> Result<(), Error> {
         self.parts.end(&self.graph, end);
         if self.parts.built() == self.frozen() {
@@ -88,7 +88,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A parameter, or where the part is frozen a state, which nothing differentiates.
+    /// A parameter; in a frozen part a state, which has no gradient.
     fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
         let frozen = self.parts.built() < self.frozen();
         let role = if frozen { Role::State(StateKind::Frozen, init) } else { Role::Parameter(init) };

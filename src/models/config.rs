@@ -18,11 +18,11 @@ pub struct Config {
     pub dropout: f32,
     /// Drop rate of stochastic depth at the deepest block.
     pub drop_path: f32,
-    /// Weight of the new batch in the running statistics (PyTorch's convention; TF's momentum 0 is 1 here).
+    /// Weight of the new batch in the running statistics (PyTorch's convention: TensorFlow's momentum 0 is 1 here).
     pub bn_momentum: f32,
 }
 
-/// The layers of a network. Written without a tag: a ResNet has `depths`.
+/// The layers of a network. Serialised without a tag: a ResNet is recognised by `depths`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Layers {
@@ -33,7 +33,7 @@ pub enum Layers {
 }
 
 impl<'de> Deserialize<'de> for Layers {
-    /// By hand, so that an error names the field at fault.
+    /// Implemented by hand, so that an error names the invalid field.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let fields = serde_json::Value::deserialize(from)?;
         let layers = match fields.get("depths") {
@@ -57,7 +57,8 @@ impl From<EfficientNet> for Layers {
 }
 
 impl Layers {
-    /// Names of the parts in order, from the stem to the classifier, as flags that freeze parts or scale their learning rates have them.
+    /// Names of the parts in order, from the stem to the classifier; flags that freeze parts or scale their learning
+    /// rates use them.
     pub fn parts(&self) -> &'static [&'static str] {
         match self {
             Self::ResNet(_) => &RESNET_PARTS,
@@ -81,7 +82,7 @@ impl Layers {
         }
     }
 
-    /// Whether both have the same tensors. What these do not tell, such as the activation, may differ.
+    /// Whether both have the same tensors. Other choices, such as the activation, may differ.
     pub fn same_tensors(&self, other: &Self) -> bool {
         let told = |layers: &ResNet| {
             let ResNet { depths, width, se_ratio, stem, stem_downsampling, shortcut, .. } = *layers;
@@ -93,7 +94,7 @@ impl Layers {
         }
     }
 
-    /// The last of the parts, by which its tensors' names begin.
+    /// Name of the last part, which is also the prefix of its tensors' names.
     pub fn classifier(&self) -> &'static str {
         self.parts()[self.parts().len() - 1]
     }
@@ -107,7 +108,7 @@ const EFFICIENTNET_PARTS: [&str; 10] =
     ["stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "head", "classifier"];
 
 impl Config {
-    /// A network for so many classes. No dropout, no stochastic depth.
+    /// A network for `classes` classes, without dropout and stochastic depth.
     pub fn new(layers: impl Into<Layers>, classes: usize) -> Self {
         Self { layers: layers.into(), classes, dropout: 0.0, drop_path: 0.0, bn_momentum: 0.1 }
     }
@@ -142,9 +143,9 @@ mod tests {
 
     #[test]
     fn cards_from_before_efficientnet_are_read() {
-        let card = r#"{"depths":[1,2,1,1],"width":0.25,"classes":8,"se_ratio":0.25,"stem":"deep","stem_downsampling":"conv",
-            "shortcut":"pooled","activation":"relu","dropout":0.0,"drop_path":0.0,"drop_path_schedule":"stage",
-            "zero_init_last":true,"bn_momentum":0.1}"#;
+        let card = r#"{"depths":[1,2,1,1],"width":0.25,"classes":8,"se_ratio":0.25,"stem":"deep",
+            "stem_downsampling":"conv","shortcut":"pooled","activation":"relu","dropout":0.0,
+            "drop_path":0.0,"drop_path_schedule":"stage","zero_init_last":true,"bn_momentum":0.1}"#;
         let config: Config = serde_json::from_str(card).unwrap();
         assert_eq!(config, Config::resnet_rs([1, 2, 1, 1], 0.25, 8));
     }

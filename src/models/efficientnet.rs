@@ -17,7 +17,7 @@ const SE_RATIO: f64 = 0.25;
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 
-/// Blocks of equal shape, of which the first may halve the map.
+/// A stage of blocks of equal shape; the first block may halve the map.
 struct Stage {
     depth: usize,
     kernel: usize,
@@ -55,7 +55,7 @@ pub struct EfficientNet {
 impl EfficientNet {
     /// Blocks in each of the seven stages.
     pub fn depths(&self) -> [usize; 7] {
-        // Products such as 3 x 1.4 that are whole but for rounding stay whole.
+        // Products such as 3 x 1.4 that are integers but for rounding stay integers.
         STAGES.each_ref().map(|stage| (stage.depth as f64 * self.depth - 1e-9).ceil() as usize)
     }
 
@@ -82,8 +82,8 @@ impl Backbone for EfficientNet {
         Style {
             bn_eps: 1e-3,
             padding: |kernel| if kernel == 1 { Padding::NONE } else { Padding::Same },
-            // TensorFlow's, made for ImageNet's thousand. With fewer classes it would begin with logits far from zero, so these begin
-            // with what a thousand would.
+            // TensorFlow's initialisation, made for ImageNet's thousand classes. With fewer classes it would start with
+            // logits far from zero, so it uses the range for at least a thousand.
             classifier_init: |_, outputs| {
                 [Init::Uniform { bound: 1.0 / (outputs.max(1000) as f32).sqrt() }, Init::Constant(0.0)]
             },
@@ -118,7 +118,8 @@ impl Backbone for EfficientNet {
 }
 
 impl EfficientNet {
-    /// An inverted bottleneck: expand, convolve each channel by itself, gate, project; added to its input where the shapes agree.
+    /// An inverted bottleneck: expansion, depthwise convolution, gate, projection; added to its input if the shapes
+    /// agree.
     fn block(
         &self,
         b: &mut Builder<'_>,
@@ -130,7 +131,7 @@ impl EfficientNet {
     ) -> Result<TensorId, Error> {
         let (act, before) = (Activation::Silu, b.channels(x));
         let name = |part: &str| format!("{at}.{part}");
-        // timm numbers batch norms in order; without an expansion the last convolution is the first pointwise one.
+        // timm numbers batch norms in order. Without an expansion the projection is the first pointwise convolution.
         let expands = stage.expansion > 1;
         let [bn_depthwise, project, bn_project] =
             if expands { ["bn2", "conv_pwl", "bn3"] } else { ["bn1", "conv_pw", "bn2"] };

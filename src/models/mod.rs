@@ -34,10 +34,10 @@ pub enum Error {
         field: &'static str,
         /// What it accepts.
         range: &'static str,
-        /// What it was given.
+        /// The value given.
         got: String,
     },
-    /// A setting that the model's family does not have.
+    /// The model's family does not have this setting.
     #[error("{model} has no {field}, which is a ResNet's: leave it out, or choose a ResNet")]
     NotOfFamily {
         /// The model.
@@ -50,10 +50,10 @@ pub enum Error {
     NoOutput {
         /// The output.
         name: &'static str,
-        /// Those that it has.
+        /// The outputs that it has.
         outputs: Vec<&'static str>,
     },
-    /// The graph refuses a shape, for instance a picture too small for the network.
+    /// The graph refuses a shape, for instance because the picture is too small for the network.
     #[error(transparent)]
     Graph(#[from] graph::Error),
 }

@@ -1,10 +1,10 @@
-//! A network: its forward graph, and the tensors of it that others feed and read.
+//! A network: its forward graph, and the tensors that are fed and read.
 
 use super::builder::{Builder, Style};
 use super::{Config, Error, Layers, Parts};
 use crate::graph::{Graph, Port, TensorId};
 
-/// What the network is fed.
+/// The input of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Input {
     /// `pixels` `[N, H, W]`: packed RGBA, 8 bits each, standardised on the GPU.
@@ -18,39 +18,39 @@ pub enum Input {
     Tensor,
 }
 
-/// What the network is for.
+/// Inference or training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Running statistics.
+    /// Batch norm uses running statistics.
     Inference,
-    /// Batch statistics and dropout. The graph has one more input, `clock` `[2]`, u32: seed and step, from which
-    /// dropout's random numbers are drawn.
+    /// Batch norm uses batch statistics, and dropout is on. The graph has one more input, `clock` `[2]`, u32: seed and
+    /// step, from which dropout's random numbers are drawn.
     Training {
-        /// How many of the network's parts ([`Layers::parts`]), from the first, stay as they are: they run as in
-        /// inference, fused, and their weights are states.
+        /// Number of leading parts ([`Layers::parts`]) that are frozen: they run as in inference, fused, and their
+        /// weights are states.
         frozen: usize,
     },
 }
 
-/// A map that a neck or another network may be built on.
+/// A map on which a neck or another network can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// The part that computes it, one of [`Layers::parts`].
     pub name: &'static str,
-    /// Pixels of the picture from one element to the next.
+    /// Distance between neighbouring elements in pixels of the input.
     pub stride: usize,
     /// The map, `[N, H / stride, W / stride, C]`, sides rounded up.
     pub map: TensorId,
 }
 
-/// A network's forward graph and its ends.
+/// A network's forward graph with its inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// The graph.
     pub graph: Graph,
     /// The tensor to feed: `pixels` or `input`.
     pub input: TensorId,
-    /// What it answers with: of a classifier `logits` `[N, classes]`, results before the softmax.
+    /// The outputs: `logits` `[N, classes]` (before the softmax) for a classifier.
     pub outputs: Vec<Port>,
     /// The last map of each of the strides 2, 4, 8, 16 and 32, finest first: timm's `features_only`.
     pub levels: Vec<Level>,
@@ -90,10 +90,10 @@ impl Network {
         Ok(Self { graph, input, outputs, levels, parts })
     }
 
-    /// The output of a name.
+    /// The output with this name.
     ///
     /// # Panics
-    /// If the network has none of that name.
+    /// If the network has no such output.
     pub fn output(&self, name: &str) -> TensorId {
         let port = self.outputs.iter().find(|port| port.name == name);
         port.unwrap_or_else(|| panic!("the network has no output {name:?}")).id
@@ -130,10 +130,10 @@ mod tests {
         format!("{:.3}", macs as f64 / 1e9)
     }
 
-    /// Parameters and learnable tensors as timm has them, and GMACs of convolutions and linear layers. (timm's GMACs
+    /// timm's numbers of parameters and learnable tensors, and GMACs of convolutions and linear layers. (timm's GMACs
     /// also count two for each output of a batch norm.)
     #[test]
-    fn sizes_of_resnet_rs_equal_the_fact_sheet() {
+    fn sizes_of_resnet_rs_equal_timms() {
         let rows = [
             ("resnet-rs-50", 160, 35_691_912, 234, "2.279"),
             ("resnet-rs-101", 160, 63_618_696, 455, "4.182"),
@@ -154,9 +154,9 @@ mod tests {
         }
     }
 
-    /// The same for timm's `tf_efficientnet_b*`, with the channels and depths of each stage.
+    /// Sizes of timm's `tf_efficientnet_b*`, with the channels and depths of each stage.
     #[test]
-    fn sizes_of_efficientnet_equal_the_fact_sheet() {
+    fn sizes_of_efficientnet_equal_timms() {
         let rows = [
             ("b0", 5_288_548, "0.386", [16, 24, 40, 80, 112, 192, 320], [1, 2, 2, 3, 3, 4, 1]),
             ("b1", 7_794_184, "0.687", [16, 24, 40, 80, 112, 192, 320], [2, 3, 3, 4, 4, 5, 2]),
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// timm's counts.
+    /// timm's numbers of parameters.
     #[test]
     fn sizes_of_older_resnets_equal_timms() {
         let rows = [
@@ -197,7 +197,8 @@ mod tests {
         for (name, expected) in rows {
             assert_eq!(parameters(&build(name, 224, Mode::Inference).graph), expected, "{name}");
         }
-        // He et al. 2015, table 1, count ResNet-50 as 3.8 GMACs, with the stride on the 1x1 convolution; timm counts 4.1 for this form.
+        // He et al. 2015, table 1, count ResNet-50 as 3.8 GMACs, with the stride on the 1x1 convolution; timm counts
+        // 4.1 for this form.
         assert_eq!(gmacs(&build("resnet50", 224, Mode::Inference).graph), "4.089");
     }
 

@@ -1,17 +1,17 @@
-//! The parts of a network, which can be frozen or learn more slowly one by one.
+//! The parts of a network. Each can be frozen or have its own learning rate.
 
 use std::collections::HashMap;
 
 use crate::graph::{Graph, TensorId};
 
-/// The parts of a network in order, from the stem to the classifier, and what belongs to each.
+/// The parts of a network in order, from the stem to the classifier, with the tensors and nodes of each.
 #[derive(Clone, Debug)]
 pub struct Parts {
     names: &'static [&'static str],
     ends: Vec<TensorId>,
     /// The part of each tensor and each node of the forward graph, by name.
     of: HashMap<String, usize>,
-    /// Tensors and nodes of the graph that are noted.
+    /// Numbers of tensors and nodes of the graph that are assigned so far.
     noted: [usize; 2],
 }
 
@@ -20,7 +20,7 @@ impl Parts {
         Self { names, ends: Vec::new(), of: HashMap::new(), noted: [0; 2] }
     }
 
-    /// Notes that what was appended to the graph since the last part ended belongs to this one.
+    /// Assigns all tensors and nodes that were appended since the last part ended to this one.
     pub(super) fn end(&mut self, graph: &Graph, end: TensorId) {
         let (part, [tensors, nodes]) = (self.built(), self.noted);
         let tensors = graph.tensors()[tensors..].iter().map(|tensor| &tensor.name);
@@ -32,12 +32,13 @@ impl Parts {
         self.pass_over(graph);
     }
 
-    /// Belongs to no part by itself: what the graph holds by now. Nodes that fusion has made have the names of others.
+    /// Skips everything in the graph so far: it belongs to no part of its own. Nodes made by fusion have the names of
+    /// the nodes that they replace.
     pub(super) fn pass_over(&mut self, graph: &Graph) {
         self.noted = [graph.tensors().len(), graph.nodes().len()];
     }
 
-    /// How many have ended, which is the index of the one under construction.
+    /// Number of finished parts, which is the index of the one under construction.
     pub(super) fn built(&self) -> usize {
         self.ends.len()
     }

@@ -15,14 +15,15 @@ pub struct Preset {
     pub crop_pct: f64,
 }
 
-/// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1: how the released models see pictures.
+/// Mean and standard deviation of ImageNet's colours, on a scale from 0 to 1, with which the released models
+/// standardise pictures.
 pub const IMAGENET_MEAN_STD: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 const fn resnet(name: &'static str, layers: ResNet, res: u32, crop_pct: f64) -> Preset {
     Preset { name, layers: Layers::ResNet(layers), res, crop_pct }
 }
 
-/// timm shows plain ResNets pictures of 224 px, the middle of 256.
+/// timm gives plain ResNets pictures of 224 px: the centre of 256 px.
 const fn plain(name: &'static str, layers: ResNet) -> Preset {
     resnet(name, layers, 224, 0.875)
 }
@@ -37,11 +38,11 @@ const D101: [usize; 4] = [3, 4, 23, 3];
 const D152: [usize; 4] = [3, 8, 36, 3];
 const D200: [usize; 4] = [3, 24, 36, 3];
 
-/// A small ResNet-RS to try things with; the released ones, with the side and crop of timm's default_cfgs; the ResNets
-/// that they came from; EfficientNets, with timm's sides and crops (`tf_efficientnet_b*`).
+/// All presets: a small ResNet-RS for experiments; the released ones, with the side and crop of timm's default_cfgs;
+/// the ResNets that they derive from; EfficientNets, with timm's sides and crops (`tf_efficientnet_b*`).
 ///
-/// EfficientNet-RS are the same networks at smaller pictures (paper section 7.2). Which, the paper shows in a figure alone: here two
-/// thirds of the original side, to the nearest multiple of 32.
+/// EfficientNet-RS are the same networks with smaller pictures (paper, section 7.2). The paper gives the sides only in
+/// a figure; here they are two thirds of the original side, rounded to a multiple of 32.
 pub const PRESETS: [Preset; 36] = [
     resnet("small", ResNet::rs([1, 1, 1, 1], 0.25), 32, 1.0),
     resnet("resnet-rs-50", ResNet::rs(D50, 1.0), 160, 0.91),
@@ -82,26 +83,26 @@ pub const PRESETS: [Preset; 36] = [
 ];
 
 impl Preset {
-    /// The preset of that name; timm's names (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`, `gluon_resnet50_v1d`)
-    /// are understood too.
+    /// The preset with this name; timm's names (`resnetrs50`, `seresnet50`, `tf_efficientnet_b0`, `gluon_resnet50_v1d`)
+    /// are accepted too.
     pub fn find(name: &str) -> Result<&'static Preset, Error> {
         let plain = |s: &str| s.to_lowercase().replace(['-', '_'], "");
         let own = || PRESETS.iter().find(|p| plain(p.name) == plain(name));
         Self::of_timm(name).or_else(own).ok_or_else(|| Error::UnknownModel { name: name.to_owned() })
     }
 
-    /// The preset that computes what the network of that name does in timm, with or without the tag of its weights
-    /// (`resnet50.a1_in1k`). What timm does not have goes by the name here.
+    /// The preset that computes the same as timm's network of this name, with or without the tag of its weights
+    /// (`resnet50.a1_in1k`). Networks that timm does not have go by their names here.
     pub fn of_timm(architecture: &str) -> Option<&'static Preset> {
         let wanted = current_name(architecture);
         PRESETS.iter().find(|p| p.timm_name() == wanted)
     }
 
-    /// The name of these layers in timm; that here if timm does not have them.
+    /// The name of these layers in timm, or the preset's name if timm does not have them.
     pub fn timm_name(&self) -> String {
         match (&self.layers, self.name.strip_prefix("efficientnet-b")) {
             (Layers::ResNet(_), _) => self.name.replace('-', ""),
-            // timm's efficientnet_b* pad their maps in another way.
+            // timm's efficientnet_b* pad differently.
             (_, Some(size)) => format!("tf_efficientnet_b{size}"),
             _ => self.name.to_owned(),
         }
@@ -118,7 +119,7 @@ impl Preset {
     }
 }
 
-/// timm's name of a network today, without a tag of weights. It was once part of the name whose weights they are.
+/// timm's current name of a network, without the tag of its weights. Older names contained the source of the weights.
 pub(crate) fn current_name(architecture: &str) -> String {
     let name = architecture.split('.').next().unwrap_or_default();
     if let Some(version) = name.strip_prefix("gluon_") {

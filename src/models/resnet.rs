@@ -11,7 +11,7 @@ use super::network::Backbone;
 use crate::graph::op::{AvgPool, MaxPool, Padding, ScaleAdd, Window};
 use crate::graph::{Activation, Init, TensorId};
 
-/// First layers of the network.
+/// The first layers of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -22,7 +22,7 @@ pub enum Stem {
     Plain,
 }
 
-/// How the map after the stem is halved once more.
+/// How the map is halved again after the stem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -77,7 +77,7 @@ impl From<ActivationChoice> for Activation {
     }
 }
 
-/// Width multipliers that a network may have.
+/// Allowed width multipliers.
 pub const WIDTHS: RangeInclusive<f64> = 0.125..=8.0;
 
 /// The layers of a ResNet with bottleneck blocks.
@@ -120,7 +120,7 @@ impl ResNet {
         }
     }
 
-    /// The original (He et al. 2015), with the stride on the 3x3 convolution, as everybody builds it now: timm's `resnet50`.
+    /// The original (He et al. 2015), but with the stride on the 3x3 convolution, as is usual now: timm's `resnet50`.
     pub const fn plain(depths: [usize; 4]) -> Self {
         let (stem, stem_downsampling) = (Stem::Plain, StemDownsampling::MaxPool);
         Self { se_ratio: 0.0, stem, stem_downsampling, shortcut: Shortcut::Strided, ..Self::rs(depths, 1.0) }
@@ -146,7 +146,8 @@ impl ResNet {
         self.planes(0)
     }
 
-    /// Inner width of a gate over `channels`: timm's `make_divisible(channels * ratio, 8)` without a lower limit on rounding.
+    /// Inner width of a gate over `channels`: timm's `make_divisible(channels * ratio, 8)` without a lower limit on
+    /// rounding.
     pub fn se_channels(&self, channels: usize) -> usize {
         round_to_8(channels as f64 * self.se_ratio)
     }
@@ -177,7 +178,7 @@ fn round_to_8(channels: f64) -> usize {
 }
 
 impl Backbone for ResNet {
-    /// Linear layers start with PyTorch's initial values, as in timm/models/resnet.py; the weights of gates do not.
+    /// Linear layers start with PyTorch's default values, as in timm/models/resnet.py; the weights of gates do not.
     fn style(&self) -> Style {
         fn by_inputs(inputs: usize) -> Init {
             Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() }
@@ -221,7 +222,7 @@ impl ResNet {
         }
     }
 
-    /// The stem's second halving, where the first block does not do it.
+    /// The second halving, unless the first block does it.
     fn quarter(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let shape = (3, self.stem_channels(), 2);
         match self.stem_downsampling {
@@ -296,14 +297,14 @@ mod tests {
             let got = layers.drop_path_rate(0.1, stage, block);
             assert!((got - want).abs() < 1e-7, "stage {stage}, block {block}: {got} instead of {want}");
         };
-        // The rate times the stage's number over 5, the stem being the first: the same in all of its blocks.
+        // The same in all blocks of a stage: the rate times the stage's number over 5, where the stem is number 1.
         for (at, want) in [([0, 0], 0.04), ([0, 2], 0.04), ([1, 0], 0.06), ([1, 3], 0.06), ([2, 0], 0.08)] {
             check(&layers, at, want);
         }
         for (at, want) in [([2, 3], 0.08), ([2, 5], 0.08), ([3, 0], 0.1), ([3, 1], 0.1), ([3, 2], 0.1)] {
             check(&layers, at, want);
         }
-        // Evenly from the first of 16 blocks to the last.
+        // Rises evenly from the first of 16 blocks to the last.
         layers.drop_path_schedule = DropPathSchedule::Block;
         for (at, before) in [([0, 0], 0.0), ([0, 1], 1.0), ([0, 2], 2.0), ([1, 0], 3.0), ([1, 3], 6.0)] {
             check(&layers, at, 0.1 * before / 15.0);

@@ -1,10 +1,10 @@
-//! The op suite: the cases that every kernel family on every adapter is held against, by the tests and by
-//! `resnet-rs selftest`.
+//! The suite of operations: the cases that the tests and `resnet-rs selftest` run on every adapter with every kernel
+//! family.
 //!
 //! # Tolerance
-//! A case compares tensors with the reference's, each with its accumulation length K: how many products or sums of
-//! order one an element adds up; [`super`] says what follows. The fed values are chosen such that the results are well
-//! conditioned: rounding those values once more stays within a quarter of the tolerance.
+//! A case compares tensors with the reference's. Each has an accumulation length K, the number of products or sums of
+//! order one that an element adds up; [`super`] derives the tolerance from it. The fed values are chosen such that the
+//! results are well conditioned: rounding those values once more stays within a quarter of the tolerance.
 
 mod block;
 mod convolutions;
@@ -36,7 +36,7 @@ pub struct Case {
     pub feeds: Vec<(TensorId, Vec<f64>)>,
     /// Tensors to compare after one run, each with its accumulation length K.
     pub compare: Vec<(TensorId, f64)>,
-    /// Inputs with respect to which the first of those has a gradient.
+    /// Inputs with respect to which the first compared tensor has a gradient.
     pub differentiable: Vec<TensorId>,
 }
 
@@ -60,8 +60,8 @@ pub fn standard() -> Vec<Case> {
     cases
 }
 
-/// The cases of operations that have kernels for f16 ([`Half`]), stored as inference does and as training does, and fed values
-/// that are exact in f16.
+/// The cases of operations that have kernels for f16 ([`Half`]), stored as in inference and as in training, with fed
+/// values that are exact in f16.
 fn half(cases: &[Case]) -> Vec<Case> {
     let stored = |case: &Case, label: &str, store: fn(&mut Graph) -> Result<(), graph::Error>| {
         let mut case = Case { differentiable: Vec::new(), ..case.clone() };
@@ -86,19 +86,19 @@ fn half(cases: &[Case]) -> Vec<Case> {
     cases.iter().flat_map(halves).flatten().collect()
 }
 
-/// The nearest number of f16. What lies below its normal numbers becomes 0, as WGSL lets a device read it.
+/// The nearest f16 number. Subnormal numbers become 0, since WGSL lets a device read them as 0.
 fn to_half(v: f64) -> f64 {
     if v.abs() < f64::from(f16::MIN_POSITIVE) { 0.0 } else { f64::from(f16::from_f64(v)) }
 }
 
-/// A random case of each operation, from a seed, and the same in f16 where it has kernels for that.
+/// A random case of each operation, from a seed, also in f16 if the operation has kernels for it.
 pub fn random(seed: u64) -> Vec<Case> {
     let mut cases = random::cases(seed);
     cases.extend(half(&cases));
     cases
 }
 
-/// Transforms by themselves, and the algorithm as a whole, whether or not an adapter's table would choose it.
+/// The transforms alone, and the whole algorithm, whether or not an adapter's table would choose it.
 fn winograd() -> Vec<Case> {
     let relu = Epilogue { bias: true, activation: Activation::Relu, ..Epilogue::NONE };
     let all = Epilogue { gate: true, shortcut: true, ..relu };
@@ -107,7 +107,7 @@ fn winograd() -> Vec<Case> {
         for flipped in [false, true] {
             cases.extend([[1, 3], [36, 68]].map(|channels| ops::winograd_weights(tile, flipped, channels, 0)));
         }
-        // A lone pixel; tiles cut short at one end, at both, at none.
+        // A single pixel; tiles clipped at one end, at both, at none.
         for (padding, shape) in [(1, [1, 1, 1, 1]), (0, [2, 9, 7, 5]), (1, [3, 10, 9, 36]), (2, [1, 6, 14, 8])] {
             cases.push(ops::winograd_input(tile, padding, shape, 0));
         }
@@ -232,7 +232,7 @@ fn dense() -> Vec<Case> {
         layer(33, 68, 132, true),
         layer(130, 20, 12, false),
         layer(2, 1024, 1000, false),
-        // More rows than one loop may walk.
+        // More rows than one loop may have iterations.
         layer(70_000, 1, 3, false),
     ];
     let mut cases = Vec::new();
@@ -264,7 +264,7 @@ fn rest() -> Vec<Case> {
             }
         }
     }
-    // More rows than one loop may walk.
+    // More rows than one loop may have iterations.
     cases.push(ops::loss([70_000, 3], 0.1, 1.0, false, 0));
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
         let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
@@ -272,7 +272,7 @@ fn rest() -> Vec<Case> {
         cases.push(optim::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
         cases.push(optim::sgd_momentum(Spec::weights([3, 6]), SgdMomentum { lr_scale: 0.5, scaled: true, ..sgd }, 0));
     }
-    // The last is cut into chunks.
+    // The last one is cut into chunks.
     for (i, spec) in
         [Spec::channels([7]), Spec::weights([2, 6, 10]), Spec::weights([3, 3, 40, 70])].into_iter().enumerate()
     {
@@ -285,7 +285,7 @@ fn rest() -> Vec<Case> {
         cases.push(optim::gradient_scale(total, max_norm, 0));
     }
     cases.extend([1.0, 65_536.0].map(|loss_scale| optim::unscale(loss_scale, 0)));
-    // In between, about to grow, overflowing; at both ends.
+    // Loss scales in between, about to grow, and overflowing; at both ends of the range.
     for (state, finite) in [
         ([1024.0, 0.0], true),
         ([1024.0, 2.0], true),
@@ -373,7 +373,7 @@ mod tests {
     fn the_step_in_mixed_precision_overflows_with_the_large_scale_alone() {
         for (loss_scale, steps) in [(1024.0, 1.0), (16_777_216.0, 0.0)] {
             let case = block::mixed_step(loss_scale, 0);
-            // What gradients are multiplied by, and whether to step.
+            // The factor of the gradients, and whether to step.
             let (clip, _) = case.compare[0];
             assert_eq!(reference(&case, &case.feeds).get(clip).unwrap()[1], steps, "{loss_scale}");
         }
@@ -392,15 +392,15 @@ mod tests {
             if results.iter().any(|&v| v != 0.0) {
                 alive.extend(seen.map(|node| node.op.variant()));
             } else {
-                // A random case may be a single pixel behind a ReLU, or a single dropped sample.
+                // A random case may be a single pixel after a ReLU, or a single dropped sample.
                 assert!(i >= standard().len(), "{}: all zero", case.name);
             }
         }
         assert_eq!(alive, HashSet::from_iter(Op::VARIANTS.iter().copied()));
     }
 
-    /// Moving every fed value by half a unit in the last place must stay within c = 2, one for each factor of a product: no
-    /// division by a small deviation, no gradient at the kink of a ReLU.
+    /// Moving every fed value by half a unit in the last place must change results by at most c = 2, one for each
+    /// factor of a product. So no case divides by a small deviation or has a gradient at the kink of a ReLU.
     #[test]
     fn results_are_well_conditioned() {
         let half_ulp = 2f64.powi(-24);
@@ -423,7 +423,7 @@ mod tests {
         }
     }
 
-    /// In f64, where roundings of sums of 9 x 68 terms, widened as F(4x4) does, stay below 1e-13.
+    /// In f64, in which the rounding of sums of 9 x 68 terms, amplified by F(4x4), stays below 1e-13.
     #[test]
     fn winograds_algorithm_gives_the_same_sums() {
         let epilogue = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Silu };

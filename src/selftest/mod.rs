@@ -1,23 +1,24 @@
-//! Every kernel against the reference: the same cases in the tests and, as `resnet-rs selftest`, on the user's own GPU.
+//! Compares every kernel with the reference: the same cases run in the tests and, as `resnet-rs selftest`, on the
+//! user's own GPU.
 //!
 //! # What may differ
-//! The reference computes in f64, a kernel in f32. An element that adds up K terms is rounded about K times, each time by
-//! at most half a unit in the last place: 2^-24 of the partial sum. The roundings go either way, so together they move the
-//! result like a random walk: by about sqrt(K) times that, where the worst case would be K times. So
+//! The reference computes in f64, a kernel in f32. An element that adds up K terms is rounded about K times, each time
+//! by at most half a unit in the last place: 2^-24 of the partial sum. The roundings go either way, so together they
+//! move the result like a random walk: by about sqrt(K) times that, not by K times as in the worst case. So
 //!
 //! ```text
 //! |error| <= 8 * sqrt(max(K, 16)) * 2^-24 * scale
 //! ```
 //!
 //! with `scale` the largest magnitude that the reference has in the tensor: elements that cancel to almost nothing keep
-//! the error of their terms. In a tensor of a few elements all may cancel; there the scale is at least 1, the order of the
-//! terms in every case. Zeros throughout must be met exactly.
+//! the error of their terms. In a tensor of a few elements all may cancel; there the scale is at least 1, the order of
+//! the terms in every case. Zeros throughout must be met exactly.
 //!
-//! Winograd's algorithm takes the same sum by longer ways: its roundings have a larger variance, by which K is multiplied
-//! ([`WinogradTile::rounding_variance`](crate::graph::op::WinogradTile::rounding_variance)).
+//! Winograd's algorithm computes the same sum with more operations: the variance of its rounding is larger, and K is
+//! multiplied by the ratio ([`WinogradTile::rounding_variance`](crate::graph::op::WinogradTile::rounding_variance)).
 //!
-//! A result that is stored in f16 is rounded once more, to 11 significant bits. WGSL lets a device round either way, which
-//! moves a number by less than 2^-10 of itself, and take numbers below 2^-14 for 0.
+//! A result that is stored in f16 is rounded once more, to 11 significant bits. WGSL lets a device round either way,
+//! which moves a number by less than 2^-10 of itself, and take numbers below 2^-14 for 0.
 //!
 //! An index off by one, a missing tap or a skipped row is wrong by the order of one term, thousands of times more.
 
@@ -33,17 +34,17 @@ use crate::graph::{DType, Graph, Node, Op, Role, TensorId};
 use crate::kernels::Choices;
 use crate::reference::{self, Values};
 
-/// Standard deviations of the random walk that are still rounding. Four would do for the millions of elements compared; as
-/// much again for the last operations of an element, such as exponentials, which GPUs may round by several units.
+/// Standard deviations of the random walk that count as rounding. Four suffice for the millions of elements compared;
+/// four more allow for the last operations of an element, such as exponentials, which GPUs may round by several units.
 const ROUNDINGS: f64 = 8.0;
 
-/// Shortest walk assumed: the epilogue and the final roundings count, too.
+/// Least K assumed: the epilogue and the final roundings count, too.
 const SHORTEST_WALK: f64 = 16.0;
 
-/// Below this many elements, all of them may be small by cancellation.
+/// Below this number of elements, all of them may be small by cancellation.
 const FEW: usize = 16;
 
-/// What one case came to.
+/// The outcome of one case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// Its name.
@@ -52,12 +53,12 @@ pub struct Outcome {
     pub family: Family,
     /// Largest deviation from the reference as a multiple of what is allowed; infinite if a result is not a number.
     pub error: f64,
-    /// Time of the kernels in milliseconds, if the adapter can tell.
+    /// Time of the kernels in milliseconds, if the adapter has timestamps.
     pub kernels_ms: Option<f64>,
     /// Whether the error is at most 1.
     pub passed: bool,
-    /// If not: which elements are off, by how much, and whether a second run repeats it. A kernel that is wrong is wrong again; a lost
-    /// write seldom is.
+    /// If it did not pass: which elements are off, by how much, and whether a second run repeats it. A wrong kernel is
+    /// wrong again; a lost write seldom is.
     pub problem: Option<String>,
 }
 
@@ -82,10 +83,10 @@ pub enum Error {
     },
 }
 
-/// Runs cases one after the other; `each` sees every outcome at once.
+/// Runs cases one after the other; `each` is called with every outcome as soon as it is known.
 ///
 /// # Errors
-/// If one cannot be run at all, for instance because the driver refuses a shader.
+/// If a case cannot be run at all, for instance because the driver refuses a shader.
 pub fn run(gpu: &Gpu, cases: &[Case], mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>, Error> {
     let run_one = |case| {
         let outcome = check(gpu, case)?;
@@ -98,7 +99,7 @@ pub fn run(gpu: &Gpu, cases: &[Case], mut each: impl FnMut(&Outcome)) -> Result<
 /// Runs one case.
 ///
 /// # Errors
-/// As [`run`].
+/// The errors of [`run`].
 pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome, Error> {
     let expected = expect(case).map_err(|source| Error::Reference { case: case.name.clone(), source })?;
     let Computed { got, kernels_ms, variance } =
@@ -145,7 +146,7 @@ fn describe(case: &Case, expected: &[Vec<f64>], got: &[Vec<f32>], variance: f64)
     tensors.collect::<Vec<_>>().join(", ")
 }
 
-/// The compared tensors by the reference.
+/// The reference's values of the compared tensors.
 fn expect(case: &Case) -> Result<Vec<Vec<f64>>, reference::Error> {
     let mut values = Values::new();
     for (id, elements) in &case.feeds {
@@ -155,18 +156,19 @@ fn expect(case: &Case) -> Result<Vec<Vec<f64>>, reference::Error> {
     Ok(case.compare.iter().map(|&(id, _)| values.take(id).unwrap_or_default()).collect())
 }
 
-/// What a GPU made of a case.
+/// A GPU's results of a case.
 struct Computed {
     /// The compared tensors.
     got: Vec<Vec<f32>>,
     /// The kernels' time in milliseconds.
     kernels_ms: Option<f64>,
-    /// Of its convolutions' rounding, as a multiple of that of direct ones.
+    /// Variance of its convolutions' rounding, as a multiple of that of direct convolutions.
     variance: f64,
 }
 
 impl Case {
-    /// A session that is fed and ready to run, by the kernels that `choices` name, and the store of its parameters and states.
+    /// A session that is fed and ready to run with the kernels that `choices` name, and the store of its parameters and
+    /// states.
     ///
     /// # Errors
     /// If the case does not fit the device, or the device fails.
@@ -196,7 +198,7 @@ fn compute(gpu: &Gpu, case: &Case) -> Result<Computed, exec::Error> {
     Ok(Computed { got, kernels_ms, variance: rounding_variance(session.graph()) })
 }
 
-/// By how much the variance of rounding exceeds that of direct convolutions, at most.
+/// Largest ratio of the variance of rounding to that of direct convolutions.
 fn rounding_variance(graph: &Graph) -> f64 {
     let of_node = |node: &Node| match &node.op {
         Op::WinogradOutput(op) => op.tile.rounding_variance(),
@@ -224,7 +226,7 @@ fn deviation(expected: &[f64], got: &[f32], k: f64, dtype: DType) -> f64 {
     multiples(expected, got, k, dtype).into_iter().fold(0.0, f64::max)
 }
 
-/// Each element's.
+/// Deviation of each element, as a multiple of what rounding explains.
 fn multiples(expected: &[f64], got: &[f32], k: f64, dtype: DType) -> Vec<f64> {
     let largest = expected.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
     let scale = if largest > 0.0 && expected.len() < FEW { largest.max(1.0) } else { largest };

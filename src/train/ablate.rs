@@ -12,22 +12,22 @@ pub struct Row {
     pub label: String,
     /// Its settings.
     pub recipe: Recipe,
-    /// Top-1 in the paper, percent, of [`PAPER_MODELS`], as far as it has the row.
+    /// Top-1 in the paper, percent, for [`PAPER_MODELS`]; `None` if the paper lacks the row.
     pub paper: [Option<f64>; 2],
 }
 
 /// The networks of the paper's studies.
 pub const PAPER_MODELS: [&str; 2] = ["ResNet-50", "ResNet-200"];
 
-/// The baseline's epochs and weight decay as multiples of the full recipe's: 90 of 350, and 1e-4 of 4e-5.
+/// The baseline's epochs and weight decay as multiples of the full recipe's: 90 / 350, and 1e-4 / 4e-5.
 const SHORT: f64 = 90.0 / 350.0;
 const STRONG_DECAY: f64 = 2.5;
 
-/// Largest weight of the new batch in running statistics without averages to smooth them: the frameworks' default. The paper's recipes
-/// take the last batch's alone, which is for averaging.
+/// Largest weight of the new batch in running statistics if no averages smooth them: the frameworks' default. The
+/// paper's recipes use the last batch alone, which requires averaging.
 const BN_MOMENTUM: f64 = 0.1;
 
-/// The regularisation that the studies switch on and off, where the recipe given sets none itself.
+/// Fills in the regularisation that the studies switch on and off, where the recipe sets none.
 fn rates(full: &Recipe) -> Recipe {
     let or = |value: f64, usual: f64| if value > 0.0 { value } else { usual };
     Recipe {
@@ -41,7 +41,7 @@ fn rates(full: &Recipe) -> Recipe {
     }
 }
 
-/// A row's name, its top-1 in the paper, and what it changes, given the full recipe.
+/// A row's name, its top-1 in the paper, and a function that applies its change, given the full recipe.
 type Step = (&'static str, f64, fn(&mut Recipe, &Recipe));
 
 /// The additive study: a plain ResNet trained briefly, then one method after the other, up to the full recipe given.
@@ -92,9 +92,9 @@ pub fn additive(full: &Recipe) -> Vec<Row> {
     steps.into_iter().map(row).collect()
 }
 
-/// The study of weight decay: without regularisation, with RandAugment and label smoothing, with dropout besides (the paper's
-/// ResNet-50), and with stochastic depth besides (its ResNet-200), each at 2.5 times the decay given and at the decay given, in that
-/// order.
+/// The study of weight decay: without regularisation, with RandAugment and label smoothing, with dropout besides (the
+/// paper's ResNet-50), and with stochastic depth besides (its ResNet-200), each at 2.5 times the given decay and at the
+/// given decay, in that order.
 pub fn weight_decay(full: &Recipe) -> Vec<Row> {
     let full = rates(full);
     let plain =
@@ -119,7 +119,7 @@ pub fn weight_decay(full: &Recipe) -> Vec<Row> {
     rows.into_iter().flat_map(of_decays).collect()
 }
 
-/// A row's run in its folder: a new one, or the one that was begun there.
+/// A row's run in its folder: a new one, or the one that was started there.
 ///
 /// # Errors
 /// If the folder holds a run on other data or with other settings.
@@ -127,7 +127,7 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
     if !folder.join("checkpoint/state.safetensors").exists() {
         return Ok((Run::new(folder, data, recipe.clone())?, None));
     }
-    // What only says when to stop, what to keep, or how much memory to take may be another now.
+    // Settings that only say when to stop, what to keep, or how much memory to take may have changed.
     let until = RecipeFlags {
         checkpoint_minutes: Some(recipe.checkpoint_minutes),
         keep: Some(recipe.keep),
@@ -138,7 +138,7 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
     let (mut run, checkpoint) = Run::resume(folder, Some(data), &until, false)?;
     let Recipe { max_steps, max_minutes, patience, .. } = *recipe;
     run.recipe = Recipe { max_steps, max_minutes, patience, ..run.recipe };
-    // What the row leaves to the data, the run has decided.
+    // The run has decided the settings that the row leaves to the data.
     let recipe = Recipe { hflip: recipe.hflip.or(run.recipe.hflip), ..recipe.clone() };
     let settings = run.recipe.differences_but_for_layers(&recipe).into_iter();
     let all = [("data".to_owned(), checkpoint.data.clone(), data.to_owned())].into_iter().chain(settings);
@@ -165,9 +165,9 @@ mod tests {
         begun.write(folder.path()).unwrap();
         let again = Recipe { max_steps: Some(9), ..recipe.clone() };
         let (run, checkpoint) = begin(folder.path(), "shapes", &again).unwrap();
-        // What the row leaves to the data, the run has decided.
+        // The run has decided the settings that the row leaves to the data.
         assert_eq!((run.recipe, checkpoint), (Recipe { hflip: Some(0.5), ..again }, Some(begun)));
-        // As runs were written before the network had a say in its switches.
+        // Older runs stated all switches of the network.
         let stated = Recipe { se_ratio: Some(0.25), stem: Some(Stem::Deep), ..recipe.clone() };
         assert!(begin(folder.path(), "shapes", &stated).is_ok());
         for (data, recipe, expected) in [

@@ -11,19 +11,19 @@ use crate::data::{Broken, Dataset, Error, Split};
 use crate::files;
 use crate::words::{self, listed};
 
-/// How many broken pictures have a message of their own; the file and the report have all.
+/// The most broken pictures with a message each; the file and the report list all.
 const MOST_NOTICES: usize = 20;
-/// Names that a message lists.
+/// The most names that a message lists.
 const MOST_NAMES: usize = 10;
 
-/// A run's broken pictures by their numbers.
+/// A run's broken pictures by index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct BrokenPictures {
     pub(super) train: BTreeMap<usize, Broken>,
     pub(super) val: BTreeMap<usize, Broken>,
 }
 
-/// The same in the file.
+/// The lists as stored in the file.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Lists {
@@ -39,12 +39,12 @@ impl BrokenPictures {
         }
     }
 
-    /// How many there are.
+    /// Number of broken pictures.
     pub(super) fn len(&self) -> usize {
         self.train.len() + self.val.len()
     }
 
-    /// Adds a picture, with a message if it is new. Whether it is.
+    /// Adds a picture, with a message if it is new. Returns whether it is new.
     pub(super) fn add(&mut self, dataset: &Dataset, split: Split, broken: &Broken, observer: &dyn Observer) -> bool {
         if self.of(split).insert(broken.index, broken.clone()).is_some() {
             return false;
@@ -63,7 +63,7 @@ impl BrokenPictures {
         true
     }
 
-    /// Forgets the pictures that can be read again, or are gone, and says which are mended.
+    /// Removes the pictures that are readable again or gone, and reports the readable ones.
     pub(super) fn forget_mended(&mut self, dataset: &Dataset, observer: &dyn Observer) {
         for split in [Split::Train, Split::Val] {
             let source = dataset.split(split);
@@ -85,7 +85,7 @@ impl BrokenPictures {
         observer.broken(self.len());
     }
 
-    /// Writes the file; none if nothing is broken.
+    /// Writes the file, unless no picture is broken.
     pub(super) fn write(&self, run: &Path) -> Result<(), super::Error> {
         let path = path(run);
         if self.len() == 0 {
@@ -96,7 +96,7 @@ impl BrokenPictures {
         Ok(files::write_atomic(&path, |file| file.write_all(&text))?)
     }
 
-    /// What the folder of a run holds.
+    /// Reads the file in the folder of a run.
     pub(super) fn read(run: &Path) -> Result<Self, super::Error> {
         let path = path(run);
         if !path.exists() {

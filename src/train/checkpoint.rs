@@ -13,10 +13,10 @@ use crate::{
 };
 
 const FORMAT: &str = "resnet-rs checkpoint";
-/// Raised whenever a checkpoint's content changes its meaning.
+/// Version of the file. Raise it whenever the meaning of a checkpoint's content changes.
 const VERSION: u32 = 1;
 
-/// Keys of the metadata that every checkpoint may have; `best_` and the goal's name is another.
+/// Keys of metadata that any checkpoint may have; one more is `best_` with the goal's name.
 const KEYS: [&str; 12] = [
     "format",
     "version",
@@ -37,52 +37,52 @@ const BEST_EPOCH: &str = "best_epoch";
 /// The state of a training run between two steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
-    /// Steps done, which is the number of the next one.
+    /// Steps done, which is also the index of the next one.
     pub step: u64,
-    /// Epochs done, validation included, which is the number of the epoch to go on with.
+    /// Epochs done, validation included, which is also the index of the next epoch.
     pub epoch: u64,
     /// The best epoch so far.
     pub best: Option<Best>,
-    /// Steps of an epoch, which the numbers above count in; `None` in files of programs that did not say.
+    /// Steps of an epoch, in which the numbers above count; `None` in older files.
     pub steps_per_epoch: Option<u64>,
-    /// How often the run has gone back to an earlier checkpoint because it diverged; each halves the learning rate.
+    /// How often the run has returned to an earlier checkpoint because it diverged; each return halves the learning
+    /// rate.
     pub setbacks: u32,
     /// The run's settings, TOML.
     pub recipe: String,
     /// The data, as given to `--data`.
     pub data: String,
-    /// The working folder that its path counts from; `None` in files of programs that did not say.
+    /// The working folder to which its path is relative; `None` in older files.
     pub data_from: Option<PathBuf>,
-    /// Whether the run ended here because its minutes were over.
+    /// Whether the run ended here because its time was over.
     pub out_of_time: bool,
-    /// What the task notes of the data ([`super::task::Task::notes`]).
+    /// The task's notes on the data ([`super::task::Task::notes`]).
     pub notes: BTreeMap<String, String>,
-    /// Number of training pictures; `None` in files of programs that did not say.
+    /// Number of training pictures; `None` in older files.
     pub pictures: Option<usize>,
     /// Fingerprint of the tuning in use; `None` without one.
     pub tuning: Option<String>,
-    /// Parameters and BatchNorm statistics under timm's names, momenta and averages with suffixes of their own, the loss scale of
-    /// mixed precision. f32, bit for bit.
+    /// Parameters and BatchNorm statistics under timm's names, momenta and averages with their own suffixes, and the
+    /// loss scale of mixed precision. f32, bit for bit.
     pub tensors: BTreeMap<String, HostTensor>,
 }
 
 /// The epoch whose validation was the best.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
-    /// The name of the goal's number.
+    /// Name of the goal's number.
     pub name: String,
     /// The number.
     pub number: f64,
-    /// The epoch, counted from 0; `None` in files of programs that did not say.
+    /// The epoch, counted from 0; `None` in older files.
     pub epoch: Option<u64>,
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint of the run in a folder. A crash at any moment leaves the old one or the new one.
+    /// Writes the checkpoint of the run in a folder. A crash at any moment leaves either the old one or the new one.
     ///
     /// # Errors
-    /// A tensor that holds a NaN or infinity, since a diverged state must not replace a good one; or the file cannot
-    /// be written.
+    /// A tensor holds NaN or infinity (a diverged state must not replace a good one), or the file cannot be written.
     pub fn write(&self, run: &Path) -> Result<(), Error> {
         let path = path(run);
         let mut metadata = BTreeMap::from(
@@ -119,7 +119,7 @@ impl Checkpoint {
     /// Reads the checkpoint of the run in a folder.
     ///
     /// # Errors
-    /// No checkpoint there, or a file that is truncated, something else, or of another version.
+    /// There is no checkpoint, or the file is truncated, of another kind, or of another version.
     pub fn read(run: &Path) -> Result<Self, Error> {
         let path = path(run);
         if !path.exists() {
@@ -133,7 +133,8 @@ impl Checkpoint {
         let version: u32 = metadata.required("version")?;
         if version != VERSION {
             return Err(metadata.problem(format!(
-                "it is of version {version} and this program reads version {VERSION}. Resume with the program that wrote it"
+                "it is of version {version} and this program reads version {VERSION}. Resume with the program that \
+                 wrote it"
             )));
         }
         Ok(Self {
@@ -163,7 +164,7 @@ fn path(run: &Path) -> PathBuf {
     folder(run).join("state.safetensors")
 }
 
-/// The strings that carry what is not a tensor.
+/// The file's metadata: everything that is not a tensor.
 struct Metadata<'a> {
     path: &'a Path,
     entries: &'a BTreeMap<String, String>,
@@ -186,7 +187,7 @@ impl Metadata<'_> {
         Ok(Some(Best { name: name.to_owned(), number, epoch }))
     }
 
-    /// What no checkpoint has whatever its task: that task's notes.
+    /// All other keys: the task's notes.
     fn others(&self) -> BTreeMap<String, String> {
         let own = |key: &str| KEYS.contains(&key) || key.starts_with(BEST);
         self.entries.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()

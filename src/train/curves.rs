@@ -8,8 +8,8 @@ use super::{
 };
 use crate::files;
 
-/// Draws `curves.svg` and `curves.png` in the folder of a run: the loss of each step, the goal's number for each epoch's
-/// validation, and the learning rate, over the steps. Replaces older pictures atomically.
+/// Draws `curves.svg` and `curves.png` in the folder of a run: the loss of each step, the goal's number for each
+/// epoch's validation, and the learning rate, over the steps. Replaces older pictures atomically.
 ///
 /// # Errors
 /// The pictures cannot be drawn or written.
@@ -32,7 +32,7 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
         None => "no steps yet".to_owned(),
     };
     let mut values = loss_range(&loss, &smooth);
-    // In the beginning running statistics lag behind the weights, and some validations are off the chart.
+    // At the beginning running statistics lag behind the weights, and some validations lie outside of the chart.
     let val_loss: Points = val_loss.into_iter().filter(|p| p.1 <= values.end).collect();
     let lowest = val_loss.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
     values.start = values.start.min(0.95 * lowest);
@@ -64,7 +64,7 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
     }
     let mut training = smoothed(&train);
     if let Some(first) = val.first() {
-        // Its beginnings would press the validations together.
+        // The first training values would compress the range of the validations.
         training.retain(|p| p.0 >= first.0);
     }
     if !training.is_empty() {
@@ -99,17 +99,17 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
     vec![loss, goal, rate]
 }
 
-/// What is drawn, as points over the steps.
+/// The series to draw, as points over the steps.
 pub(super) struct Series {
     pub(super) loss: Points,
-    /// Where the epoch ends.
+    /// At the step where the epoch ends.
     pub(super) val_loss: Points,
     pub(super) rate: Points,
     /// The goal's number for the pictures of each step, shares in percent.
     pub(super) train: Points,
-    /// That of the validations, where the epoch ends.
+    /// The goal's number of the validations, at the step where the epoch ends.
     pub(super) val: Points,
-    /// The same of the weights' moving average.
+    /// The validations of the weights' moving average.
     pub(super) ema: Points,
     pub(super) steps: f64,
 }
@@ -141,13 +141,13 @@ impl Series {
     }
 }
 
-/// The best of the points, the first of equal ones.
+/// The best point; the first of equal ones.
 pub(super) fn best(goal: Measure, points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let numbers = points.iter().copied().filter(|p| !p.1.is_nan());
     numbers.reduce(|best, p| if goal.is_better(p.1, best.1) { p } else { best })
 }
 
-/// Leaves out the highest hundredth, which a few bad steps would stretch over the rest.
+/// The range without the highest hundredth of the values, so that a few bad steps do not compress the rest.
 fn loss_range(loss: &[(f64, f64)], smooth: &[(f64, f64)]) -> Range<f64> {
     let mut sorted = loss.to_vec();
     sorted.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -155,7 +155,8 @@ fn loss_range(loss: &[(f64, f64)], smooth: &[(f64, f64)]) -> Range<f64> {
     range(sorted[..usual].iter().chain(smooth))
 }
 
-/// A series as one line of at most `width` Unicode blocks, lowest to highest; a gap where no value is finite.
+/// A series as one line of at most `width` Unicode block characters, from the lowest value to the highest; a gap if no
+/// value is finite.
 pub fn sparkline(values: &[f32], width: usize) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let columns = width.min(values.len());
@@ -183,7 +184,7 @@ mod tests {
     use super::super::{EpochLine, Numbers, StepLine};
     use super::*;
 
-    /// A run that looks like one.
+    /// Lines of a plausible run.
     fn run(steps: u64, steps_per_epoch: u64) -> Vec<Line> {
         let mut lines = vec![];
         for step in 0..steps {
@@ -232,7 +233,8 @@ mod tests {
         }
     }
 
-    /// Below the training loss, as without its label smoothing, or far above it, as before running statistics are any good.
+    /// The validation loss may lie below the training loss, which has label smoothing, or far above it, before running
+    /// statistics are usable.
     #[test]
     fn the_loss_of_validations_is_on_the_chart_if_it_can_be() {
         let mut lines = run(60, 20);

@@ -1,4 +1,4 @@
-//! A run's pictures: where they are, whether they are those that the run began with, and which of them cannot be read.
+//! A run's pictures: their location, whether they are those that the run began with, and which of them cannot be read.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::data::{Changes, Dataset, Source, Split, as_before, find_broken};
 use crate::files;
 use crate::words::{self, listed};
 
-/// Names that a message lists.
+/// The most names that a message lists.
 const MOST_NAMES: usize = 10;
 
-/// Opens a run's data, and says what is worth knowing of it. A run that goes on gets the pictures that it began with,
-/// as the task had them.
+/// Opens a run's data and reports remarks on it. A resumed run gets the pictures that it began with, prepared by the
+/// task as at the start.
 ///
 /// # Errors
 /// Data that cannot be opened, or that is not what the run began with.
@@ -43,7 +43,7 @@ pub(super) fn open(
     Ok(dataset)
 }
 
-/// The training pictures that a run began with, as far as they are still there.
+/// The training pictures that a run began with, as far as they still exist.
 fn training_pictures(
     run: &Run,
     checkpoint: &Checkpoint,
@@ -53,7 +53,7 @@ fn training_pictures(
     let unknown = |then| Error::UnknownPictures { data: run.data.clone(), then, now: source.len() };
     let names = match (read_names(&run.folder, Split::Train)?, source.names(), checkpoint.pictures) {
         (Some(names), Some(_), _) => names,
-        // A program that kept no lists of names has begun the run.
+        // An older version, which kept no lists of names, began the run.
         (None, Some(names), Some(then)) if run.data.starts_with("folder:") => {
             names_of_before(&names, then).ok_or_else(|| unknown(then))?
         }
@@ -62,7 +62,7 @@ fn training_pictures(
     };
     let count = names.len();
     let (pictures, Changes { gone, new }) = as_before(source.clone(), names);
-    // Most of them gone are other pictures.
+    // If most of them are gone, this is other data.
     if 2 * gone.len() > count {
         return Err(Error::OtherPictures { data: run.data.clone(), gone: gone.len(), count });
     }
@@ -78,9 +78,8 @@ fn training_pictures(
     Ok(pictures)
 }
 
-/// The pictures that programs without lists of names saw in a folder: those of four kinds that lie in their class's
-/// folder itself, with folders in the order of bytes. `None` if there are more or fewer than such a program has
-/// counted.
+/// The pictures that versions without lists of names found in a folder: files of four formats directly in their class's
+/// folder, with folders in byte order. `None` if their number is not the one that such a version counted.
 fn names_of_before(names: &[String], count: usize) -> Option<Vec<String>> {
     let seen = |name: &&String| {
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_lowercase();
@@ -91,21 +90,22 @@ fn names_of_before(names: &[String], count: usize) -> Option<Vec<String>> {
     (seen.len() == count).then_some(seen)
 }
 
-/// Says what has become of the validation pictures, with which epochs are compared.
+/// Reports changes of the validation pictures, since epochs are compared by them.
 fn compare_validation(run: &Run, source: &dyn Source, observer: &dyn Observer) -> Result<(), Error> {
     let (Some(then), Some(now)) = (read_names(&run.folder, Split::Val)?, source.names()) else { return Ok(()) };
     let [then, now] = [&then, &now].map(|names| names.iter().collect::<BTreeSet<_>>());
     let (gone, new) = (then.difference(&now).count(), now.difference(&then).count());
     if gone + new > 0 {
         observer.notice(&format!(
-            "validation pictures since the run began: {gone} of {} gone, {new} new. Earlier figures are of other pictures",
+            "validation pictures since the run began: {gone} of {} gone, {new} new. Earlier figures are of other \
+             pictures",
             then.len()
         ));
     }
     Ok(())
 }
 
-/// Reads every picture once before a run's first step, and refuses the run if too many are broken. `None` if somebody
+/// Reads every picture once before a run's first step, and refuses the run if too many are broken. `None` if the user
 /// stopped it.
 ///
 /// # Errors
@@ -148,13 +148,13 @@ pub(super) fn check(
     Ok(found)
 }
 
-/// A file with the names of the pictures that a run began with, a line each as JSON.
+/// The file with the names of the pictures that a run began with, one JSON string per line.
 fn names_file(run: &Path, split: Split) -> PathBuf {
     checkpoint::folder(run).join(format!("pictures-{}.jsonl", split.name()))
 }
 
-/// Writes down the names of the pictures that a run begins with, where they have names; of a run that goes on, if
-/// nobody has.
+/// Writes the names of the pictures that a run begins with, if they have names; for a resumed run, only if the file is
+/// missing.
 pub(super) fn write_names(run: &Path, dataset: &Dataset, begins: bool) -> Result<(), Error> {
     for split in [Split::Train, Split::Val] {
         let path = names_file(run, split);
@@ -167,7 +167,7 @@ pub(super) fn write_names(run: &Path, dataset: &Dataset, begins: bool) -> Result
                 let lines: String = names.iter().map(line).collect();
                 files::write_atomic(&path, |file| std::io::Write::write_all(file, lines.as_bytes()))?;
             }
-            // Of a run that was killed before its first checkpoint.
+            // Left by a run that was killed before its first checkpoint.
             None if path.exists() => files::remove(&path)?,
             None => {}
         }
@@ -185,8 +185,8 @@ fn read_names(run: &Path, split: Split) -> Result<Option<Vec<String>>, Error> {
     names.map(Some).map_err(|e| Error::Findings { path, problem: e.to_string() })
 }
 
-/// Where data is that a run was given as `data`: a relative path counts from the working folder `from` that it was
-/// given in, if that is known, else from the run's parent folder, else from the working folder of now.
+/// Locates a run's `data`: a relative path is resolved against the working folder `from` in which the run began, if
+/// that is known; else against the run's parent folder; else against the current working folder.
 fn locate(data: &str, from: Option<&Path>, run: &Path) -> Result<String, Error> {
     let Some((kind, directory)) = data.split_once(':') else { return Ok(data.to_owned()) };
     let path = Path::new(directory);
@@ -206,7 +206,7 @@ fn locate(data: &str, from: Option<&Path>, run: &Path) -> Result<String, Error> 
     }
 }
 
-/// What a batch size leaves out of each epoch, in words; nothing if that is nothing.
+/// A message on the pictures that a batch size leaves out of each epoch; `None` if there are none.
 pub(super) fn left_out(pictures: usize, recipe: &Recipe) -> Option<String> {
     let batch = recipe.batch as usize;
     let rest = pictures % batch;
@@ -214,7 +214,7 @@ pub(super) fn left_out(pictures: usize, recipe: &Recipe) -> Option<String> {
         return None;
     }
     let parts = recipe.accumulate as usize;
-    // The batch nearby that leaves out the fewest, the nearest of those.
+    // Of the nearby batch sizes the one that leaves out the fewest pictures, and of equal ones the nearest.
     let nearby = (batch / 2..=batch + batch / 2).filter(|&n| n > 0 && n <= pictures && n.is_multiple_of(parts));
     let best = nearby.min_by_key(|&n| (pictures % n, n.abs_diff(batch))).filter(|&n| pictures % n < rest);
     let advice = best.map_or(String::new(), |n| match pictures % n {
@@ -237,8 +237,8 @@ mod tests {
         let note = left_out(100, &recipe(64, false)).unwrap();
         assert_eq!(
             note,
-            "36 of 100 pictures are left out of each epoch at --batch 64, always the same ones, since --shuffle is false; \
-             --batch 50 leaves out none"
+            "36 of 100 pictures are left out of each epoch at --batch 64, always the same ones, since --shuffle is \
+             false; --batch 50 leaves out none"
         );
         let note = left_out(101, &recipe(64, true)).unwrap();
         assert!(note.ends_with("at --batch 64, others each time; --batch 50 leaves out 1"), "{note}");

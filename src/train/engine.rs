@@ -1,4 +1,4 @@
-//! What a training run computes with: the session of its step, perhaps one that updates, and the networks that validate.
+//! The sessions of a training run: its step, an update if the batch is computed in parts, and the validation networks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct Engine {
     recompute: bool,
     options: StepOptions,
     store: ParameterStore,
-    /// `None` while the size of the pictures changes, so that memory holds one of them.
+    /// `None` while the size of the pictures changes, so that memory holds only one session.
     step: Option<StepSession>,
     update: Option<UpdateSession>,
     validation: Inference,
@@ -44,29 +44,29 @@ struct StepSession {
     reported: Vec<Port>,
 }
 
-/// The session of an update by the gradients of all parts of a batch.
+/// The session of the update with the gradients of all parts of a batch.
 struct UpdateSession {
     session: Session,
     norm: TensorId,
 }
 
-/// What a step has come to, on its way from the GPU.
+/// The outcome of a step, being read back from the GPU.
 pub(super) struct PendingOutcome {
     /// Outputs of the step ([`Step::outputs`]) for each part of the batch.
     parts: Vec<PendingRead>,
-    /// Norm of the gradients, where all parts learn together.
+    /// Norm of the gradients, if all parts learn together.
     norm: Option<PendingRead>,
     loss: Vec<Term>,
     reported: Vec<Port>,
 }
 
-/// What a step has come to.
+/// The outcome of a step.
 pub(super) struct Outcome {
     /// Mean over the batch.
     pub(super) loss: f32,
-    /// What the task reports, means over the batch.
+    /// The numbers that the task reports, means over the batch.
     pub(super) numbers: Vec<(&'static str, f32)>,
-    /// Norm of the gradients, where it is known.
+    /// Norm of the gradients, if it is known.
     pub(super) norm: Option<f32>,
 }
 
@@ -93,17 +93,18 @@ impl PendingOutcome {
     }
 }
 
-/// The weights that a validation is about.
+/// Which weights a validation uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weights {
-    /// Those of the last step.
+    /// The weights after the last step.
     Raw,
     /// Their exponential moving averages.
     Averaged,
 }
 
 impl Engine {
-    /// Builds everything for a recipe, with zeros for weights. `progress` is told how many of how many kernels are compiled.
+    /// Builds everything for a recipe, with zero weights. `progress` is called with the number of compiled kernels and
+    /// the total.
     pub(super) fn new(
         gpu: &Gpu,
         recipe: &Recipe,
@@ -151,11 +152,11 @@ impl Engine {
         })
     }
 
-    /// Gives the weights their first values: drawn from the seed, and where there are others, those.
+    /// Initialises the weights: with the values `first`, and all others randomly from the seed.
     pub(super) fn initialize(&mut self, seed: u64, first: &[(String, Vec<f32>)]) -> Result<(), Error> {
         self.store.initialize(seed)?;
         self.store.load(first)?;
-        // Averages begin where the weights do.
+        // Averages start with the values of the weights.
         let is_average = |tensor: &&Tensor| matches!(tensor.role, Role::State(StateKind::Average, _));
         let averages: Vec<String> = self.store.tensors().filter(is_average).map(|t| t.name.clone()).collect();
         for name in averages {
@@ -165,7 +166,7 @@ impl Engine {
         self.prepare()
     }
 
-    /// Takes over a checkpoint's state; `run` names it in messages.
+    /// Loads a checkpoint's state; `run` names it in messages.
     pub(super) fn resume(&mut self, run: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
         let mut weights = StateDict { tensors: checkpoint.tensors.clone(), ..StateDict::default() };
         update::adapt_loss_scale(&mut weights.tensors, self.options.precision);
@@ -206,7 +207,7 @@ impl Engine {
         self.prepare()
     }
 
-    /// Submits the step of a number, over the parts of its batch. `seed` and the number are what dropout is drawn from.
+    /// Submits step number `step` over the parts of its batch. Dropout is drawn from `seed` and the number.
     pub(super) fn submit(&mut self, parts: &[Batch], lr: f32, seed: u64, step: u64) -> Result<PendingOutcome, Error> {
         let rates = [
             ("lr", [lr]),
@@ -215,12 +216,12 @@ impl Engine {
         ];
         let rates: Vec<(&str, Elements<'_>)> = rates.iter().map(|(name, rate)| (*name, rate[..].into())).collect();
         if self.update.is_some() {
-            // Within a step of parts the parameters stand still; they have moved since the one before.
+            // Parameters do not change between the parts of a step, but they have changed since the previous step.
             self.prepare()?;
         }
         let mut outcomes = Vec::with_capacity(parts.len());
         for (i, batch) in parts.iter().enumerate() {
-            // Each part drops other features; a whole batch's numbers are those of its step.
+            // Each part has its own dropout; for an undivided batch this is the number of the step.
             let number = step * self.parts as u64 + i as u64;
             let clock = [(seed ^ (seed >> 32)) as u32, number as u32];
             let keep = [if i > 0 { 1.0 } else { 0.0 }];
@@ -237,7 +238,7 @@ impl Engine {
         Ok(PendingOutcome { loss: loss.clone(), reported: reported.clone(), parts: outcomes, norm })
     }
 
-    /// The network that validates, with the weights as they are now; `None` for averages that are not kept.
+    /// The validation network with the current weights; `None` for averages that are not kept.
     pub(super) fn validation(&mut self, weights: Weights) -> Result<Option<&mut Inference>, Error> {
         let network = match weights {
             Weights::Raw => Some(&mut self.validation),
@@ -248,7 +249,7 @@ impl Engine {
         Ok(Some(network))
     }
 
-    /// Parameters and running statistics under timm's names, with the card that says what they are.
+    /// Parameters and running statistics under timm's names, with the network's card.
     pub(super) fn weights(&self, weights: Weights, step: u64) -> Result<StateDict, Error> {
         let mut dict = StateDict { metadata: self.card.to_metadata(), ..StateDict::default() };
         dict.metadata.insert("num_batches_tracked".into(), step.to_string());
@@ -261,7 +262,7 @@ impl Engine {
         Ok(dict)
     }
 
-    /// Everything that a run goes on from.
+    /// All tensors that a resumed run needs.
     pub(super) fn state(&self) -> Result<std::collections::BTreeMap<String, HostTensor>, Error> {
         let tensors = self.store.read_all(|tensor| update::outlives_a_step(tensor.role))?;
         Ok(tensors.into_iter().map(|(t, v)| (t.name.clone(), timm::to_torch(&t.spec, &v))).collect())

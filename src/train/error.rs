@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{files, weights};
 
-/// Why a training run cannot start, go on or be recorded.
+/// Why a training run cannot start, continue or be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -13,10 +13,10 @@ pub enum Error {
     /// A file of tensors cannot be read or written.
     #[error(transparent)]
     Weights(#[from] weights::Error),
-    /// The name given as recipe is neither built in nor a file.
+    /// The given recipe is neither a built-in name nor a file.
     #[error(
-        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm, timm and \
-         efficientnet-rs"
+        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm, timm \
+         and efficientnet-rs"
     )]
     UnknownRecipe {
         /// What was given.
@@ -30,7 +30,7 @@ pub enum Error {
         /// The parser's message, with line and column.
         problem: String,
     },
-    /// A recipe sets something that does not exist.
+    /// A recipe sets an unknown key.
     #[error("recipe {name}: there is no setting {key}; did you mean {nearest}?")]
     UnknownKey {
         /// The file or built-in name.
@@ -88,7 +88,10 @@ pub enum Error {
         problem: String,
     },
     /// The folder holds no checkpoint.
-    #[error("{} does not exist: there is nothing to resume. Name the folder given as --out, or start without --resume", path.display())]
+    #[error(
+        "{} does not exist: there is nothing to resume. Name the folder given as --out, or start without --resume",
+        path.display()
+    )]
     NoCheckpoint {
         /// Where the checkpoint should be.
         path: PathBuf,
@@ -102,25 +105,31 @@ pub enum Error {
         problem: String,
     },
     /// A new run would overwrite an old one.
-    #[error("{} exists: {} holds a run already. Go on with it by --resume {}, or choose another --out", found.display(), folder.display(), folder.display())]
+    #[error(
+        "{} exists: {} holds a run already. Go on with it by --resume {}, or choose another --out",
+        found.display(), folder.display(), folder.display()
+    )]
     RunExists {
         /// What was found.
         found: PathBuf,
         /// The folder.
         folder: PathBuf,
     },
-    /// Another process has the run in hand.
+    /// Another process is training this run.
     #[error("another process trains in {}: wait until it ends or stop it, or choose another --out", folder.display())]
     Busy {
         /// The run.
         folder: PathBuf,
     },
     /// A resumed run was given other settings.
-    #[error("{} was under way with other settings: {changes}. Leave them out, or add --force to go on with the new ones", folder.display())]
+    #[error(
+        "{} was under way with other settings: {changes}. Leave them out, or add --force to go on with the new ones",
+        folder.display()
+    )]
     ResumeSettings {
         /// The run.
         folder: PathBuf,
-        /// What was and what is asked for.
+        /// The earlier settings and the requested ones.
         changes: String,
     },
     /// The data has changed under a run.
@@ -128,40 +137,43 @@ pub enum Error {
     OtherData {
         /// The data.
         data: String,
-        /// What it had and has.
+        /// What the data held and holds.
         change: String,
     },
-    /// What is known of the data's pictures is something else than when the run began.
+    /// The truths of the data have changed since the run began.
     #[error("--data {data}: {change}: restore it, or start a new run from its weights with --init")]
     OtherTruths {
         /// The data.
         data: String,
-        /// What was and what is.
+        /// The truths before and now.
         change: String,
     },
     /// A checkpoint's notes on the data are missing or damaged.
     #[error(
-        "the checkpoint has no readable note on the data's {key}: it is damaged. Start a new run from last.safetensors with --init"
+        "the checkpoint has no readable note on the data's {key}: it is damaged. Start a new run from \
+         last.safetensors with --init"
     )]
     Notes {
         /// The note.
         key: String,
     },
-    /// Most pictures that a run began with are not there.
+    /// Most pictures that a run began with are missing.
     #[error(
-        "--data {data}: {gone} of the {count} training pictures that the run began with are not there: say where they are now with --data"
+        "--data {data}: {gone} of the {count} training pictures that the run began with are not there: say where they \
+         are now with --data"
     )]
     OtherPictures {
         /// The data.
         data: String,
-        /// Pictures that are not there.
+        /// Number of missing pictures.
         gone: usize,
         /// Pictures at the start.
         count: usize,
     },
-    /// Nobody knows which pictures a run began with.
+    /// It is not recorded which pictures a run began with.
     #[error(
-        "--data {data}: the run began with {then} training pictures and there are {now} now; which they were is not known. Restore them, or start a new run from its weights with --init"
+        "--data {data}: the run began with {then} training pictures and there are {now} now; which they were is not \
+         known. Restore them, or start a new run from its weights with --init"
     )]
     UnknownPictures {
         /// The data.
@@ -171,7 +183,7 @@ pub enum Error {
         /// Pictures now.
         now: usize,
     },
-    /// A relative path leads nowhere any more.
+    /// A relative path no longer leads to the data.
     #[error("--data {data} is not there any more: {} was meant. Say where it is now: --data KIND:DIR", meant.display())]
     DataMoved {
         /// The data.
@@ -179,7 +191,7 @@ pub enum Error {
         /// The folder that it meant when the run began.
         meant: PathBuf,
     },
-    /// Too many pictures are broken for a run to begin.
+    /// Too many pictures are broken to begin a run.
     #[error(
         "{broken} of {pictures} {split} pictures cannot be read, more than {} %: mend or remove them, or raise \
          --broken-at-most, which is {at_most}, to train without them{list}",
@@ -188,13 +200,13 @@ pub enum Error {
     Broken {
         /// The split.
         split: &'static str,
-        /// How many are broken.
+        /// Number of broken pictures.
         broken: usize,
-        /// How many there are.
+        /// Number of all pictures.
         pictures: usize,
         /// Share that may be broken.
         at_most: f64,
-        /// Each of them with what is wrong, a line each.
+        /// The broken pictures and their problems, one per line.
         list: String,
     },
     /// There is nothing to evaluate.
@@ -207,7 +219,8 @@ pub enum Error {
     },
     /// An epoch has another number of steps than when the run began.
     #[error(
-        "an epoch had {then} steps when the run began and has {now} now, since --batch has changed: the steps done no longer say where it stands. Restore it, or start a new run from its weights with --init"
+        "an epoch had {then} steps when the run began and has {now} now, since --batch has changed: the steps done no \
+         longer say where it stands. Restore it, or start a new run from its weights with --init"
     )]
     OtherEpoch {
         /// Steps at the start.
@@ -215,15 +228,19 @@ pub enum Error {
         /// Steps now.
         now: u64,
     },
-    /// A resumed run was given another network, or other states to keep.
-    #[error("{}: {changes}, which its checkpoint has not the tensors for. Leave it out, or start a new run from its weights: --init {}", folder.display(), folder.join("last.safetensors").display())]
+    /// A resumed run was given another network or other states.
+    #[error(
+        "{}: {changes}, which needs tensors that its checkpoint lacks. Leave it out, or start a new run from its \
+         weights: --init {}",
+        folder.display(), folder.join("last.safetensors").display()
+    )]
     ResumeTensors {
         /// The run.
         folder: PathBuf,
-        /// What was and what is asked for.
+        /// The earlier settings and the requested ones.
         changes: String,
     },
-    /// Weights to start from are another network's.
+    /// The initial weights belong to another network.
     #[error("{} holds the weights of another network than the run trains: add {flags}", path.display())]
     OtherNetwork {
         /// The file.
@@ -236,13 +253,16 @@ pub enum Error {
     OtherRow {
         /// The folder.
         folder: PathBuf,
-        /// Its setting.
+        /// The setting of that run.
         there: String,
-        /// The row's.
+        /// The setting of the row.
         here: String,
     },
     /// A batch does not fit the device.
-    #[error("a step over {part} pictures at a time plans {} MiB of GPU memory, of {} MiB that may be used: {advice}", planned >> 20, limit >> 20)]
+    #[error(
+        "a step over {part} pictures at a time plans {} MiB of GPU memory, of {} MiB that may be used: {advice}",
+        planned >> 20, limit >> 20
+    )]
     BatchMemory {
         /// Pictures at a time.
         part: u32,
@@ -253,21 +273,25 @@ pub enum Error {
         /// What fits, and what to do.
         advice: String,
     },
-    /// The largest batch is asked for where nobody knows it.
-    #[error("--batch auto needs to know the GPU's memory, which its backend does not tell: add --memory-limit MIB")]
+    /// The largest batch was requested, but the device's memory is unknown.
+    #[error("--batch auto needs to know the GPU's memory, which its backend does not report: add --memory-limit MIB")]
     MemoryUnknown,
-    /// Not a single batch can be filled.
+    /// There are fewer pictures than a batch holds.
     #[error("--batch {batch} is more than the {pictures} training pictures: choose a smaller one")]
     BatchTooLarge {
         /// Pictures in a step.
         batch: usize,
-        /// Pictures there are.
+        /// Number of pictures.
         pictures: usize,
     },
-    /// Training goes nowhere any more.
-    #[error("{cause}: training has diverged, also after {setbacks} returns to an earlier checkpoint with half the learning rate. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before", folder.display())]
+    /// Training has diverged repeatedly.
+    #[error(
+        "{cause}: training has diverged, also after {setbacks} returns to an earlier checkpoint with half the \
+         learning rate. Lower --lr or lengthen the warm-up; the checkpoint in {} is from before",
+        folder.display()
+    )]
     Diverged {
-        /// What shows it.
+        /// Evidence of the divergence.
         cause: Divergence,
         /// Returns to an earlier checkpoint.
         setbacks: u32,
@@ -288,7 +312,7 @@ pub enum Error {
         /// The parser's message.
         problem: String,
     },
-    /// Neither a folder of a run nor a folder of such folders.
+    /// The folder is neither that of a run nor one that holds runs.
     #[error("{}: no run there, nor in the folders in it: give what a training run had as --out", path.display())]
     NoRun {
         /// The folder.
@@ -309,7 +333,7 @@ impl Error {
 /// What shows that training has diverged.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Divergence {
-    /// The loss is infinite, no number, or far above that of guessing.
+    /// The loss is NaN or infinite, or has exploded.
     #[error("the loss of step {step} is {loss}")]
     Loss {
         /// The step.
@@ -317,7 +341,7 @@ pub enum Divergence {
         /// Its loss.
         loss: f32,
     },
-    /// The loss on validation pictures is infinite or no number.
+    /// The validation loss is NaN or infinite.
     #[error("the validation loss of epoch {epoch} is {loss}")]
     Validation {
         /// The epoch, counted from 1.
@@ -325,18 +349,18 @@ pub enum Divergence {
         /// Its loss.
         loss: f32,
     },
-    /// A weight or momentum is infinite or no number.
+    /// A weight or momentum is NaN or infinite.
     #[error("weights are no longer finite after step {step}")]
     Weights {
         /// The last step.
         step: u64,
     },
-    /// So many steps were skipped that it is not for a loss scale that is too large.
+    /// So many steps in a row were skipped that a too large loss scale cannot be the cause.
     #[error("the gradients of {steps} steps up to step {step} were not finite")]
     Gradients {
         /// The last step.
         step: u64,
-        /// How many in a row.
+        /// Number of skipped steps in a row.
         steps: u32,
     },
 }

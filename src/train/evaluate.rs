@@ -12,36 +12,36 @@ use crate::exec::PendingRead;
 use crate::inference::Inference;
 use crate::{Error, train};
 
-/// How a network does on pictures of which the truth is known.
+/// The result of an evaluation on pictures with known truths.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// What the metric counted.
+    /// The metric's numbers.
     #[serde(flatten)]
     pub numbers: Numbers,
     /// Pictures evaluated.
     pub images: usize,
     /// Pictures per second, loading included.
     pub images_per_s: f64,
-    /// Pictures that cannot be read, and count for nothing.
+    /// Unreadable pictures, which are not counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<Broken>,
 }
 
-/// How pictures are shown to a network.
+/// How pictures are fed to a network in an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Show {
-    /// Pictures at a time, as many as the network was built for.
+    /// Pictures at a time: the batch that the network was built for.
     pub batch: usize,
-    /// Their height and width in pixels, likewise.
+    /// Their height and width in pixels, for which the network was built.
     pub size: [usize; 2],
-    /// Which part of each is seen.
+    /// Crop and resizing of each.
     pub view: View,
 }
 
-/// Shows all pictures of a source to a network and has `metric` count what it answers. `progress` gets how many of how
-/// many are done, and returns whether to go on; if not, `None` is returned.
+/// Runs a network over all pictures of a source, and passes its outputs to `metric`. `progress` is called with the
+/// number done and the total, and returns whether to continue; if not, the result is `None`.
 ///
-/// A batch is decoded and handed over while the network works on the one before.
+/// The next batch is decoded and uploaded while the network works on the current one.
 ///
 /// # Errors
 /// If no picture can be read, or the device fails.

@@ -1,4 +1,4 @@
-//! Whether a batch fits the device, known from the plans alone before anything is allocated.
+//! Checks whether a batch fits the device, by the plans alone, before anything is allocated.
 
 use super::step::{Step, When};
 use super::task::Task;
@@ -11,10 +11,10 @@ use crate::kernels::Choices;
 use crate::models::{Input, Mode, Network};
 use crate::weights::ModelCard;
 
-/// The most pictures that `--batch auto` takes: more hardly help a GPU, and cost accuracy.
+/// The largest batch of `--batch auto`: more pictures hardly speed up a GPU, and cost accuracy.
 const MOST_PICTURES: u32 = 1024;
 
-/// Share of the device's memory that a run may plan. The rest is for what drivers and staging need.
+/// Share of the device's memory that a run may plan. The rest is for drivers and staging.
 const USABLE: f64 = 0.9;
 
 /// Bytes of GPU memory that a run plans: the step, the update, and the networks that validate.
@@ -37,7 +37,7 @@ fn planned_bytes(
     if options.when == When::AfterParts {
         let update = Update::build(&step, &options)?;
         let ends = plan(&update.graph, &[update.norm])?;
-        // Gradients are states of both; momenta and averages of the update alone.
+        // Both graphs hold the gradients as states; only the update holds momenta and averages.
         let shared: u64 = step.graph.persistent().map(|id| step.graph.spec(id).bytes()).sum();
         bytes += ends.total().saturating_sub(shared);
     }
@@ -48,8 +48,8 @@ fn planned_bytes(
     Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })
 }
 
-/// Refuses a batch that does not fit the device, and says which does; gives `--batch auto`, a batch of 0, its number. Does
-/// nothing on a device that does not tell its memory.
+/// Refuses a batch that does not fit the device, and the error names one that does. Replaces a batch of 0
+/// (`--batch auto`) by the largest that fits. Does nothing on a device whose memory is unknown.
 pub(super) fn fit(
     gpu: &Gpu,
     recipe: &mut Recipe,
@@ -67,7 +67,7 @@ pub(super) fn fit(
     let fits = |part: u32, accumulate: u32| -> Result<bool, crate::Error> {
         Ok(planned_bytes(&Recipe { batch: part * accumulate, accumulate, ..recipe.clone() })? <= limit)
     };
-    // Parts take memory of their own, however many there are.
+    // Computing in parts takes extra memory, which does not depend on their number.
     let parts = recipe.accumulate.min(2);
     if auto {
         let most = MOST_PICTURES.min((pictures / 8).max(1) as u32);
@@ -87,8 +87,8 @@ pub(super) fn fit(
     Err(too_large(recipe, planned, limit, [as_asked?, in_parts?]))
 }
 
-/// `planned` is the recipe's, or if its batch is to be found, that of one picture; `largest` is the largest part that fits, and that
-/// which fits where there are several.
+/// `planned` are the bytes of the recipe, or of one picture for an automatic batch. The last argument holds the largest
+/// part that fits alone, and the largest that fits if there are several parts.
 fn too_large(recipe: &Recipe, planned: u64, limit: u64, [largest, in_parts]: [Option<u32>; 2]) -> crate::Error {
     let in_parts = in_parts.unwrap_or(0);
     let advice = match largest {
@@ -105,7 +105,7 @@ fn too_large(recipe: &Recipe, planned: u64, limit: u64, [largest, in_parts]: [Op
     Error::BatchMemory { part: recipe.part(), planned, limit, advice }.into()
 }
 
-/// The largest number up to `most` that fits, if smaller ones do wherever larger ones do.
+/// The largest number up to `most` that fits, by bisection: if a number fits, all smaller ones must.
 fn largest(most: u32, fits: impl Fn(u32) -> Result<bool, crate::Error>) -> Result<Option<u32>, crate::Error> {
     let (mut low, mut high) = (0, most + 1);
     while high - low > 1 {

@@ -10,12 +10,12 @@ use super::{Augment, Decay, Error, Schedule, TrainingPrecision};
 use crate::data::Convention;
 use crate::models::{ActivationChoice, DropPathSchedule, Preset, Shortcut, Stem, StemDownsampling};
 
-/// Settings that a command line or a TOML file gives; the others keep their value.
+/// Settings from a command line or a TOML file; settings that are not given keep their values.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[command(next_help_heading = "Recipe", allow_negative_numbers = true)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RecipeFlags {
-    /// In a TOML file, `[models.NAME]`: what differs for a model of the file's and the command line's.
+    /// In a TOML file, `[models.NAME]`: settings that apply only to this model.
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, RecipeFlags>,
@@ -59,7 +59,7 @@ pub struct RecipeFlags {
     #[arg(long, value_name = "N|auto", value_parser = parse_batch)]
     #[serde(with = "batch")]
     pub batch: Option<u32>,
-    /// Parts that a step's pictures are computed in: less memory for the same batch [default: 1]
+    /// Compute a step's pictures in this many parts: less memory for the same batch [default: 1]
     #[arg(long, value_name = "N")]
     pub accumulate: Option<u32>,
     /// Peak learning rate [default: 0.05]
@@ -83,19 +83,21 @@ pub struct RecipeFlags {
     /// Weight decay [default: 5e-4]
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// What decays: all parameters, all but BatchNorm's, or kernels without biases either [default: kernels]
+    /// Which parameters decay: all, all but BatchNorm's, or kernels only (no biases either) [default: kernels]
     #[arg(long, hide_possible_values = true, value_name = "all|not-norm|kernels")]
     pub decay: Option<Decay>,
     /// Scale gradients down to this global norm
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
-    /// Decay of averaged weights, which are validated as well, such as 0.999; 0 for none [default: 0]
+    /// Decay of the weights' moving average, which is validated as well, such as 0.999; 0 for none [default: 0]
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
-    /// Keep the network up to this part as it is: stem, layer1 .. layer4 of a ResNet, stem, blocks.0 .. blocks.6, head of an EfficientNet
+    /// Freeze the network up to this part: stem, layer1 .. layer4 of a ResNet, stem, blocks.0 .. blocks.6, head of an
+    /// EfficientNet
     #[arg(long, value_name = "PART")]
     pub freeze: Option<String>,
-    /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1; an EfficientNet's classifier is classifier
+    /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1; an EfficientNet's classifier is
+    /// classifier
     #[arg(long, value_name = "PART=FACTOR,..")]
     pub lr_scale: Option<String>,
     /// Target probability spread over all labels [default: 0.1]
@@ -110,10 +112,11 @@ pub struct RecipeFlags {
     /// How that rate grows: stage by stage as TensorFlow's, or block by block as timm's [default: the model's]
     #[arg(long, hide_possible_values = true, value_name = "stage|block")]
     pub drop_path_schedule: Option<DropPathSchedule>,
-    /// Weight of the new batch in BatchNorm's running statistics; 1 for the last's alone, TensorFlow's momentum 0 [default: 0.1]
+    /// Weight of the new batch in BatchNorm's running statistics; 1 uses the last batch alone (TensorFlow's momentum 0)
+    /// [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub bn_momentum: Option<f64>,
-    /// How pictures are varied: standard is crops and flips, randaug these and RandAugment [default: standard]
+    /// Augmentation: standard is crops and flips, randaug adds RandAugment [default: standard]
     #[arg(long, hide_possible_values = true, value_name = "none|standard|randaug")]
     pub augment: Option<Augment>,
     /// Farthest that crops of small pictures move, as a share of the side [default: 0.125]
@@ -122,13 +125,13 @@ pub struct RecipeFlags {
     /// Probability of mirroring a picture left to right [default: the data's, 0.5, or 0 of digits]
     #[arg(long, value_name = "RATE")]
     pub hflip: Option<f64>,
-    /// RandAugment: operations a picture [default: 2]
+    /// RandAugment: operations per picture [default: 2]
     #[arg(long, value_name = "N")]
     pub randaug_layers: Option<u32>,
-    /// RandAugment: strength, 10 is the nominal end [default: 10]
+    /// RandAugment: magnitude; 10 is the nominal maximum [default: 10]
     #[arg(long, value_name = "M")]
     pub randaug_magnitude: Option<f64>,
-    /// RandAugment: whose definition; TensorFlow's are made for photographs [default: timm]
+    /// RandAugment: whose definition; TensorFlow's are made for large photographs [default: timm]
     #[arg(long, hide_possible_values = true, value_name = "tpu|tfm|timm")]
     pub randaug_convention: Option<Convention>,
     /// Probability of erasing a rectangle of a picture [default: 0]
@@ -140,10 +143,12 @@ pub struct RecipeFlags {
     /// CutMix's alpha, 0 for none [default: 0]
     #[arg(long, value_name = "ALPHA")]
     pub cutmix: Option<f64>,
-    /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default: false]
+    /// Compute most activations twice instead of keeping them: a third of the memory, more time, same result [default:
+    /// false]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub recompute: Option<bool>,
-    /// Precision of maps and gradients: mixed halves their memory, in f16 with a loss scale [default: f32]
+    /// Precision of maps and gradients: mixed stores them in f16 with a loss scale, which halves their memory [default:
+    /// f32]
     #[arg(long, hide_possible_values = true, value_name = "f32|mixed")]
     pub precision: Option<TrainingPrecision>,
     /// Seed of everything random [default: 0]
@@ -158,7 +163,7 @@ pub struct RecipeFlags {
     /// Stop after this many minutes; --resume goes on
     #[arg(long, value_name = "N")]
     pub max_minutes: Option<f64>,
-    /// Minutes between checkpoints within an epoch; the end of each makes one in any case [default: 1]
+    /// Minutes between checkpoints within an epoch; there is always one at its end [default: 1]
     #[arg(long, value_name = "N")]
     pub checkpoint_minutes: Option<f64>,
     /// End after this many epochs without a better top-1
@@ -167,8 +172,8 @@ pub struct RecipeFlags {
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
     #[arg(long, value_name = "K")]
     pub keep: Option<u32>,
-    /// Share of a split's pictures that may be broken; more refuse the run. 1 starts without reading all of them first
-    /// [default: 0.01]
+    /// Share of a split's pictures that may be broken; with more, the run is refused. 1 starts without reading them all
+    /// first [default: 0.01]
     #[arg(long, value_name = "SHARE")]
     pub broken_at_most: Option<f64>,
 }
@@ -226,13 +231,13 @@ impl RecipeFlags {
         }
     }
 
-    /// Takes out what a recipe file sets for one model alone.
+    /// Removes and returns the settings for one model alone.
     pub(super) fn take_for(&mut self, model: &str) -> Option<Self> {
         let name = |model: &str| Preset::find(model).map(|preset| preset.name).ok();
         std::mem::take(&mut self.models).into_iter().find(|(of, _)| name(of) == name(model)).map(|(_, flags)| flags)
     }
 
-    /// Every setting, by the name of its flag.
+    /// Every setting, by flag name.
     fn keys() -> Vec<String> {
         let command = Self::augment_args(Command::new("recipe"));
         command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
@@ -281,9 +286,10 @@ mod tests {
 
     #[test]
     fn every_key_is_a_setting() {
-        // Recipe's options that are unset by default do not show in a table.
-        let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last drop-path-schedule \
-                       res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
+        // A recipe's options that are unset by default do not appear in a table.
+        let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last \
+                       drop-path-schedule res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps \
+                       max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(options.split_whitespace().map(str::to_owned));
         let mut keys = RecipeFlags::keys();

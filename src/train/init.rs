@@ -1,4 +1,4 @@
-//! The weights of a file that a run starts from.
+//! Reads the weights that a run starts from.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
 use crate::weights::{ModelCard, TrainedNetwork, timm};
 use crate::{train, weights};
 
-/// The file's values by the names of a card's network, in this crate's order, as far as they fit the task's data.
+/// The file's values under the names of the card's network, in this crate's order, as far as they fit the task's data.
 ///
 /// # Errors
 /// A file that cannot be read, or weights of another network.
 pub(super) fn read(path: &Path, task: &dyn Task, card: &ModelCard) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let (mut weights, theirs) = match TrainedNetwork::read(path) {
         Ok(TrainedNetwork { weights, card, .. }) => (weights, Some(card)),
-        // Networks of one's own making are not recognised, and may fit all the same.
+        // Custom networks are not recognised, but may fit nevertheless.
         Err(weights::Error::Mismatch { .. }) => (timm::read(path)?, None),
         Err(error) => return Err(error.into()),
     };
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, task: &dyn Task, card: &ModelCard) -> Result<Vec
     Ok(timm::values_of(path, &weights, &wanted)?)
 }
 
-/// The flags that choose their network, if it has other blocks than ours.
+/// The flags that choose the file's network, if its blocks differ from those of this run.
 fn other_network(theirs: &Layers, ours: &Layers) -> Option<String> {
     if theirs.same_tensors(ours) {
         return None;

@@ -1,4 +1,5 @@
-//! `RUN/metrics.jsonl`: a JSON line for each step and each epoch of a run. TensorBoard's event files are fed along with it.
+//! `RUN/metrics.jsonl`: a JSON line for each step and each epoch of a run. TensorBoard's event files are written along
+//! with it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,7 +23,7 @@ pub enum Line {
     Epoch(EpochLine),
 }
 
-/// What a training step came to. What is `None` is not written.
+/// The outcome of a training step. Fields that are `None` are not written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepLine {
     /// The step, counted from 0 over the whole run.
@@ -36,13 +37,14 @@ pub struct StepLine {
     pub lr: f32,
     /// Training pictures per second.
     pub images_per_s: f32,
-    /// What the task reports of the batch, under the names of its [measures](super::task::Task::measures).
+    /// The numbers that the task reports for the batch, under the names of its [measures](super::task::Task::measures).
     #[serde(flatten)]
     pub numbers: Numbers,
     /// Euclidean norm of all gradients, before they are clipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f32>,
-    /// Whether the step changed no weights, since its gradients were not finite: in mixed precision they overflow now and then.
+    /// Whether the step changed no weights, since its gradients were not finite: in mixed precision they overflow now
+    /// and then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<bool>,
     /// Share of the step's time that was spent waiting for data, 0 to 1.
@@ -50,7 +52,7 @@ pub struct StepLine {
     pub loader_share: Option<f32>,
 }
 
-/// What an epoch's validation came to.
+/// The outcome of an epoch's validation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLine {
     /// The epoch, counted from 0.
@@ -62,7 +64,7 @@ pub struct EpochLine {
 }
 
 impl EpochLine {
-    /// The line of an epoch by the numbers of its validation, and by those of the weights' moving average.
+    /// The line of an epoch, from the numbers of its validation and of the validation of the weights' moving average.
     pub fn new(epoch: u64, raw: &Numbers, averaged: Option<&Numbers>) -> Self {
         let mut numbers = Numbers::default();
         for (prefix, of) in [("val_", Some(raw)), ("ema_", averaged)] {
@@ -71,12 +73,12 @@ impl EpochLine {
         Self { epoch, numbers: numbers.with_single_losses() }
     }
 
-    /// A measure of the validation.
+    /// A number of the validation.
     pub fn val(&self, measure: &str) -> Option<f64> {
         self.numbers.get(&format!("val_{measure}"))
     }
 
-    /// The same of the weights' moving average.
+    /// A number of the validation of the weights' moving average.
     pub fn ema(&self, measure: &str) -> Option<f64> {
         self.numbers.get(&format!("ema_{measure}"))
     }
@@ -113,9 +115,9 @@ impl Metrics {
         Self::append(path, Events::start(run, 0)?)
     }
 
-    /// Takes over the folder of an interrupted run, which goes on with `step` in `epoch`: forgets the lines of that
-    /// step and later ones, of epochs that were not finished, and a last line cut off half-way; and deletes temporary
-    /// files that a killed process left there.
+    /// Takes over the folder of an interrupted run that continues with `step` in `epoch`. Removes the lines of that
+    /// step and later ones, those of unfinished epochs, and an incomplete last line; deletes temporary files of a
+    /// killed process.
     ///
     /// # Errors
     /// The file cannot be read or written, or a line but the last is not one that training writes.
@@ -140,7 +142,7 @@ impl Metrics {
         files::write_atomic(&path, |file| file.write_all(kept.as_bytes()))?;
         let mut events = Events::start(run, step)?;
         if let Some(line @ Line::Epoch(_)) = &last {
-            // It stands at the very step from which on TensorBoard forgets what it read.
+            // The epoch's line is written again: it has the step from which on TensorBoard discards what it read.
             events.write(line)?;
         }
         Self::append(path, events)
@@ -151,7 +153,7 @@ impl Metrics {
         Ok(Self { path, file, events })
     }
 
-    /// Has the lines on the disk when this returns, so that they outlive a power cut.
+    /// Syncs the lines to disk, so that they survive a power cut.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -159,7 +161,7 @@ impl Metrics {
         Ok(self.file.sync_data().map_err(|e| files::Error::write(&self.path, e))?)
     }
 
-    /// Appends a line. It is in the files, for other programs to see, when this returns.
+    /// Appends a line. Other programs can read it when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -172,7 +174,7 @@ impl Metrics {
     }
 }
 
-/// Reads the metrics of a run. A last line cut off half-way is left out.
+/// Reads the metrics of a run. An incomplete last line is ignored.
 ///
 /// # Errors
 /// The file cannot be read, or a line but the last is not one that training writes.
@@ -186,7 +188,7 @@ fn path(run: &Path) -> PathBuf {
     run.join("metrics.jsonl")
 }
 
-/// Every whole line, parsed and as text. What follows the last line break is a line that was cut off.
+/// Every complete line, parsed and as text. Text after the last line break is an incomplete line.
 fn parse<'a>(path: &'a Path, text: &'a str) -> impl Iterator<Item = Result<(Line, &'a str), Error>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().enumerate().map(|(i, text)| match serde_json::from_str(text) {
@@ -216,7 +218,7 @@ mod tests {
         Numbers::default().with("top1", 0.87).with("top5", 0.99).with("loss", 0.5)
     }
 
-    /// Two epochs of three steps, the second one not validated.
+    /// Two epochs of three steps; the second one is not validated.
     fn lines() -> Vec<Line> {
         vec![step(0, 0), step(1, 0), step(2, 0), epoch(0), step(3, 1), step(4, 1), step(5, 1)]
     }

@@ -1,4 +1,4 @@
-//! Named numbers: what a step or an epoch came to, and how people read them.
+//! Named numbers of a step or an epoch, and their form for people.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,7 +31,7 @@ impl Measure {
         if self.is_better(second, first) { second } else { first }
     }
 
-    /// A number as it is drawn: shares in percent.
+    /// A number as charts show it: shares in percent.
     pub(super) fn scaled(&self, number: f64) -> f64 {
         if self.is_share { 100.0 * number } else { number }
     }
@@ -41,12 +41,12 @@ impl Measure {
         self.scaled_text(self.scaled(number))
     }
 
-    /// The same for a number as it is drawn.
+    /// As [`Self::text`], for a number from [`Self::scaled`].
     pub(super) fn scaled_text(&self, number: f64) -> String {
         if self.is_share { format!("{number:.2} %") } else { format!("{number:.3}") }
     }
 
-    /// The same with a digit less, for numbers that change all the time.
+    /// As [`Self::text`] with one digit less, for numbers that change all the time.
     pub fn short_text(&self, number: f64) -> String {
         if self.is_share { format!("{:.1} %", 100.0 * number) } else { format!("{number:.2}") }
     }
@@ -59,8 +59,8 @@ impl Measure {
 
 /// Numbers with their names, in an order.
 ///
-/// As JSON they are members of the object around. NaN and infinity are written as `null`, since JSON has neither, and read
-/// as NaN; members that are no numbers are passed over.
+/// In JSON they are members of the enclosing object. NaN and infinity are written as `null`, since JSON has neither,
+/// and read as NaN; members that are not numbers are ignored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers(Vec<(Cow<'static, str>, f64)>);
 
@@ -76,7 +76,7 @@ impl Numbers {
         self
     }
 
-    /// The number of a name.
+    /// The number with this name.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.iter().find(|&(known, _)| known == name).map(|(_, number)| number)
     }
@@ -86,14 +86,14 @@ impl Numbers {
         self.0.iter().map(|(name, number)| (&**name, *number))
     }
 
-    /// Appends other numbers, with this before their names.
+    /// Appends other numbers, with a prefix before their names.
     pub(super) fn extend_with_prefix(&mut self, prefix: &str, others: &Self) {
         self.0.extend(others.iter().map(|(name, number)| (format!("{prefix}{name}").into(), number)));
     }
 }
 
 impl Numbers {
-    /// The same with losses rounded to f32, as those of steps are.
+    /// These numbers with losses rounded to f32, as those of steps are.
     pub(super) fn with_single_losses(mut self) -> Self {
         let losses = self.0.iter_mut().filter(|(name, _)| name.ends_with("loss"));
         losses.for_each(|(_, loss)| *loss = short(*loss as f32));
@@ -148,7 +148,7 @@ impl<'de> Deserialize<'de> for Numbers {
 pub(super) mod tests {
     use super::*;
 
-    /// What tests of the trainer try to reach.
+    /// The goal in tests of the trainer.
     pub(in crate::train) const GOAL: Measure =
         Measure { name: "top1", label: "top-1", is_share: true, higher_is_better: true };
 

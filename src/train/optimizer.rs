@@ -1,4 +1,4 @@
-//! Optimisers: what turns a gradient into a step of its parameter.
+//! Optimisers, which turn a gradient into a step of its parameter.
 
 use super::update::Learner;
 use crate::graph::op::SgdMomentum;
@@ -14,12 +14,12 @@ pub enum Optimizer {
     Sgd(Sgd),
 }
 
-/// Stochastic gradient descent with momentum, as PyTorch has it ([`SgdMomentum`]).
+/// Stochastic gradient descent with momentum, as in PyTorch ([`SgdMomentum`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Share of the last step's direction that is kept, in `[0, 1)`.
+    /// Momentum: share of the last step's direction that is kept, in `[0, 1)`.
     pub momentum: f32,
-    /// Whether to look one step ahead.
+    /// Whether the momentum is Nesterov's, which looks one step ahead.
     pub nesterov: bool,
 }
 
@@ -31,8 +31,8 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// Appends the step of one parameter, and the states that it goes on from. `lr` `[1]` is the learning rate, `scale`
-    /// `[2]` a [`GradientScale`](crate::graph::op::GradientScale)'s result.
+    /// Appends the step of one parameter, and the states that it needs. `lr` `[1]` is the learning rate, `scale` `[2]`
+    /// a [`GradientScale`](crate::graph::op::GradientScale)'s result.
     pub(super) fn step(
         &self,
         graph: &mut Graph,

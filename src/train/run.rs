@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 use super::{Augment, Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
 
-/// Settings that only say when to stop, what to keep, and how much memory to take.
+/// Settings that only say when to stop, what to keep, and how much memory to use.
 const HARMLESS: &[&str] =
     &["max-steps", "max-minutes", "checkpoint-minutes", "patience", "keep", "recompute", "broken-at-most"];
 
-/// Settings that say which parameters and states there are.
+/// Settings that determine which parameters and states there are.
 const TENSORS: &[&str] = &["model", "depths", "width", "se-ratio", "stem", "stem-downsampling", "shortcut", "freeze"];
 
-/// What a training run is about, wherever it stands.
+/// A training run: folder, data and settings, at any stage.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Its folder.
     pub folder: PathBuf,
     /// The data, as given to `--data`.
     pub data: String,
-    /// The working folder that its path counts from, if that is known.
+    /// The working folder to which its path is relative, if that is known.
     pub data_from: Option<PathBuf>,
     /// Its settings.
     pub recipe: Recipe,
 }
 
 impl Run {
-    /// A new run, in a folder that holds none. Nothing is written yet.
+    /// A new run in a folder that holds no run. Writes nothing yet.
     ///
     /// # Errors
     /// If the folder holds a run already.
     pub fn new(folder: &Path, data: &str, recipe: Recipe) -> Result<Self, Error> {
-        // A run that was killed before its first checkpoint leaves an empty metrics file, and nothing worth keeping.
+        // A run that was killed before its first checkpoint leaves an empty metrics file and nothing else.
         let holds = |name: &str| folder.join(name).metadata().is_ok_and(|about| about.len() > 0);
         let products = ["checkpoint/state.safetensors", "metrics.jsonl", "last.safetensors", "best.safetensors"];
         if let Some(found) = products.into_iter().find(|name| holds(name)) {
@@ -43,13 +43,14 @@ impl Run {
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), data_from, recipe })
     }
 
-    /// Goes on with the run of a folder, with `flags` over its settings, and `data` where its data is now. What only
-    /// says when to stop, what to keep, or how much memory to take may change at will; with other changes the run no
-    /// longer ends in the bits of one left alone, so they need `force`. A new learning rate is taken as it is, however
-    /// often the run has halved the old one.
+    /// Resumes the run of a folder, with `flags` over its settings; `data` is the new location of its data. Settings
+    /// that only say when to stop, what to keep, or how much memory to use may always change. After other changes the
+    /// run no longer ends in the bits of an undisturbed one, so they need `force`. A new learning rate is used as
+    /// given, even if the run has halved the old one.
     ///
     /// # Errors
-    /// If there is no checkpoint, or `flags` ask for other settings without `force`, or for what the checkpoint has not the tensors for.
+    /// If there is no checkpoint, or `flags` change settings without `force`, or need tensors that the checkpoint
+    /// lacks.
     pub fn resume(
         folder: &Path,
         data: Option<&str>,
@@ -58,11 +59,11 @@ impl Run {
     ) -> Result<(Self, Checkpoint), Error> {
         let mut checkpoint = Checkpoint::read(folder)?;
         let stored: Recipe = toml::from_str(&checkpoint.recipe).map_err(|e| Error::toml("checkpoint", e))?;
-        // A limit that has ended the run is over; one that has not still holds.
+        // A limit that has ended the run is removed; one that has not still holds.
         let stored = Recipe {
             max_steps: stored.max_steps.filter(|&steps| checkpoint.step < steps),
             max_minutes: stored.max_minutes.filter(|_| !checkpoint.out_of_time),
-            // Runs from before this was a setting mirrored every other picture.
+            // Before this was a setting, runs mirrored half of the pictures.
             hflip: stored.hflip.or(Some(if stored.augment == Augment::None { 0.0 } else { 0.5 })),
             ..stored
         };
@@ -98,14 +99,14 @@ impl Run {
         Ok((Self { folder: folder.to_owned(), data, data_from, recipe }, checkpoint))
     }
 
-    /// Keeps other processes from training in the folder, which is created, until what is returned is dropped.
+    /// Creates the folder and locks it against other training processes, until the returned file is dropped.
     pub(super) fn lock(&self) -> Result<File, Error> {
         let folder = checkpoint::folder(&self.folder);
         files::create_folder(&folder)?;
         files::lock(&folder.join("lock"))?.ok_or_else(|| Error::Busy { folder: self.folder.clone() })
     }
 
-    /// Opens the folder for writing at the point where the run stands: creates it, or forgets what came after the checkpoint.
+    /// Opens the folder for writing: creates it, or removes what was written after the checkpoint.
     pub(super) fn open(&self, checkpoint: Option<&Checkpoint>) -> Result<Metrics, Error> {
         files::create_folder(&self.folder)?;
         let text = format!("# resnet-rs train --data {:?}\n{}", self.data, self.recipe.to_toml()?);

@@ -8,7 +8,7 @@ use std::f64::consts::PI;
 pub enum Schedule {
     /// Half a cosine from the peak down to 0 over the whole run.
     Cosine,
-    /// A tenth after 30, 60 and 80 ninetieths of the epochs.
+    /// Divided by 10 after 30/90, 60/90 and 80/90 of the epochs.
     Step,
     /// Stays at the peak.
     Constant,
@@ -16,14 +16,14 @@ pub enum Schedule {
 
 /// The learning rate as a function of the step.
 ///
-/// The warm-up rises linearly from 0 to what the schedule gives at its end: the cosine runs from step 0, the warm-up
-/// only covers its beginning. So it is in TensorFlow's Model Garden, which trains ResNet-RS with 1.6 over 109,200 steps
-/// and a warm-up of 1,560 steps to 1.5992.
+/// The warm-up rises linearly from 0 to the schedule's value at the end of the warm-up: the cosine runs from step 0,
+/// and the warm-up replaces its beginning. TensorFlow's Model Garden does the same: it trains ResNet-RS with 1.6 over
+/// 109,200 steps and a warm-up of 1,560 steps to 1.5992.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LearningRate {
     /// How it falls.
     pub schedule: Schedule,
-    /// The highest learning rate, but for the warm-up.
+    /// The peak learning rate, before the warm-up is applied.
     pub peak: f64,
     /// Steps of the whole run.
     pub total_steps: u64,
@@ -55,8 +55,8 @@ impl LearningRate {
         }
     }
 
-    /// Drops made by a step. They fall on whole epochs, rounded down, as in the released TPU code: epochs 116, 233 and
-    /// 311 of 350. A drop at epoch 0 of a short run is left out, since it would only lower the peak.
+    /// Number of drops up to a step. They happen at whole epochs, rounded down, as in the released TPU code: epochs
+    /// 116, 233 and 311 of 350. A drop at epoch 0 of a short run is omitted, since it would only lower the peak.
     fn drops(&self, step: u64) -> i32 {
         let epochs = self.total_steps as f64 / self.steps_per_epoch as f64;
         let epoch = step / self.steps_per_epoch;
@@ -71,7 +71,7 @@ mod tests {
 
     fn assert_lr(rate: &LearningRate, points: &[(u64, f64)]) {
         for &(step, expected) in points {
-            // One rounding to f32, and the digits that the table gives.
+            // One rounding to f32, and the table's number of digits.
             let lr = f64::from(rate.lr(step));
             assert!((lr - expected).abs() <= 1e-7 * expected + 1e-12, "step {step}: {lr}, expected {expected}");
         }

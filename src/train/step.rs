@@ -1,4 +1,4 @@
-//! A training step as one graph: forward, backward, and what becomes of each gradient.
+//! A training step as one graph: forward pass, backward pass, and the use of each gradient.
 
 use super::task::{Loss, Task, Term};
 use super::update::{self, Learning};
@@ -9,31 +9,31 @@ use crate::models::{self, Config, Input, Mode, Network, Parts};
 /// When parameters learn from their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
-    /// Each as soon as its gradient is complete, whose memory is free again then.
+    /// Each as soon as its gradient is complete, so that the gradient's memory is free again.
     #[default]
     AtOnce,
-    /// All together once every gradient is known: where what a step does depends on all of them.
+    /// All together once every gradient is known, if the step depends on all of them.
     Together,
-    /// All together, by an [`super::Update`], once the gradients of all parts of a batch are added up.
+    /// All together, in an [`super::Update`], once the gradients of all parts of a batch are added up.
     AfterParts,
 }
 
-/// What a training step does.
+/// The options of a training step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepOptions {
-    /// How many of the network's parts, from the first, do not learn ([`Mode::Training`]).
+    /// Number of leading parts of the network that do not learn ([`Mode::Training`]).
     pub frozen: usize,
     /// How parameters learn.
     pub learning: Learning,
-    /// When they do.
+    /// When parameters learn.
     pub when: When,
     /// How maps and their gradients are stored.
     pub precision: Precision,
 }
 
 impl StepOptions {
-    /// When parameters learn: never at once where what a step does depends on all gradients, since they are clipped, or since a
-    /// step that overflows is left out as a whole.
+    /// When parameters learn: not at once if the step depends on all gradients, because they are clipped or because a
+    /// step that overflows is skipped as a whole.
     fn when(&self) -> When {
         let depends_on_all = self.precision == Precision::F16 || self.learning.max_norm.is_finite();
         match self.when {
@@ -45,17 +45,17 @@ impl StepOptions {
 
 /// A training step as a graph.
 ///
-/// Before each run it is fed its pictures (`pixels` or `input`), the task's targets, and `clock` `[2]`, u32: seed and
-/// step; if parameters learn in it also what [`Learning`] names, else `keep` `[1]`: 0 for the first part of a batch, which
-/// overwrites the sums of gradients, and 1 for the others.
+/// Before each run, feed the pictures (`pixels` or `input`), the task's targets, and `clock` `[2]`, u32: seed and step.
+/// If parameters learn in this graph, also feed the inputs of [`Learning`]; else feed `keep` `[1]`: 0 for the first
+/// part of a batch, which overwrites the sums of gradients, and 1 for later parts.
 pub struct Step {
-    /// Forward, backward and, unless the batch has other parts, update.
+    /// Forward pass, backward pass and, unless the batch is computed in parts, update.
     pub graph: Graph,
     /// The terms of the loss, each `[1]`.
     pub loss: Vec<Term>,
-    /// What the task reports besides, each `[1]`.
+    /// The other numbers that the task reports, each `[1]`.
     pub reported: Vec<Port>,
-    /// Norm of the gradients `[1]`, before clipping, where parameters learn together. Not finite where the step was left out.
+    /// Norm of the gradients `[1]` before clipping, if parameters learn together. Not finite if the step was skipped.
     pub norm: Option<TensorId>,
     /// The parts of the network.
     pub parts: Parts,
@@ -65,7 +65,7 @@ impl Step {
     /// Builds the step for `batch` pictures of `size` (height, width) pixels.
     ///
     /// # Errors
-    /// If the network cannot be built or has not the outputs that the task needs.
+    /// If the network cannot be built or lacks outputs that the task needs.
     pub fn build(
         config: &Config,
         batch: usize,
@@ -85,23 +85,24 @@ impl Step {
         Ok(Self { graph, loss: terms, reported, norm, parts })
     }
 
-    /// The same step, to the bit, in less memory and more time: most activations are computed twice instead of kept.
+    /// The same step, to the bit, with less memory and more time: most activations are computed twice instead of kept.
     ///
     /// # Errors
-    /// As [`Step::build`].
+    /// The errors of [`Step::build`].
     pub fn recomputing(mut self) -> Result<Self, models::Error> {
         recompute::rebuild_activations(&mut self.graph)?;
         Ok(self)
     }
 
-    /// What is read after a run, each `[1]`: the terms of the loss, what the task reports, the norm of the gradients.
+    /// The outputs to read after a run, each `[1]`: the terms of the loss, the task's other numbers, the norm of the
+    /// gradients.
     pub fn outputs(&self) -> Vec<TensorId> {
         let terms = self.loss.iter().map(|term| term.port.id);
         terms.chain(self.reported.iter().map(|port| port.id)).chain(self.norm).collect()
     }
 }
 
-/// Appends the backward pass and what happens to the gradients. Returns their norm, where it is known.
+/// Appends the backward pass and the use of the gradients. Returns their norm, if it is known.
 fn differentiate(
     graph: &mut Graph,
     loss: &Loss,

@@ -1,7 +1,7 @@
-//! `RUN/tensorboard/`: the metrics once more, as TensorBoard's event files.
+//! `RUN/tensorboard/`: the metrics as TensorBoard's event files.
 //!
-//! An event file is a series of TFRecords, each a protobuf message `Event`. Only scalars are written, so the few fields are
-//! encoded here; their numbers are those of TensorFlow's `event.proto` and `summary.proto`.
+//! An event file is a series of TFRecords, each a protobuf message `Event`. Only scalars are written, so the few fields
+//! are encoded by hand; their numbers are those of TensorFlow's `event.proto` and `summary.proto`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,7 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Error, Line};
 use crate::files;
 
-/// File names start with this, then come seconds since 1970. TensorBoard reads a folder's files in the order of their names.
+/// Prefix of file names, followed by seconds since 1970. TensorBoard reads a folder's files in the order of their
+/// names.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// Appends metrics to an event file.
@@ -19,13 +20,13 @@ const PREFIX: &str = "events.out.tfevents.";
 pub(super) struct Events {
     path: PathBuf,
     file: File,
-    /// Steps done, which is where an epoch's figures stand.
+    /// Steps done: the step at which an epoch's figures are written.
     steps: u64,
 }
 
 impl Events {
-    /// Opens a file for a run that starts or goes on with `step`, after those that earlier starts left. It begins with a
-    /// session start, at which TensorBoard forgets whatever earlier files say of that step and later ones.
+    /// Opens a new file, sorted after those of earlier starts, for a run that starts or continues with `step`. It
+    /// begins with a session start, at which TensorBoard discards that step and later ones in earlier files.
     pub(super) fn start(run: &Path, step: u64) -> Result<Self, Error> {
         let folder = run.join("tensorboard");
         files::create_folder(&folder)?;
@@ -38,7 +39,7 @@ impl Events {
         Ok(events)
     }
 
-    /// Appends a line's figures; those that are no finite number too, which TensorBoard marks.
+    /// Appends a line's figures, including NaN and infinity, which TensorBoard marks.
     pub(super) fn write(&mut self, line: &Line) -> Result<(), Error> {
         let step = match line {
             Line::Step(line) => line.step,
@@ -52,7 +53,7 @@ impl Events {
         self.append(step, &bytes(5, &summary))
     }
 
-    /// Appends an `Event`: when, at which step, and what.
+    /// Appends an `Event`: time, step and content.
     fn append(&mut self, step: u64, what: &[u8]) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let event = [&double(1, now), &integer(2, step), what].concat();
@@ -60,7 +61,8 @@ impl Events {
     }
 }
 
-/// Now, or the first second after those in the folder's names: two starts in a second, or a clock set back.
+/// The current second, or the first one after those in the folder's file names, in case of two starts in a second or a
+/// clock that was set back.
 fn next_second(folder: &Path) -> Result<u64, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut next = now;
@@ -95,12 +97,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     [&length, &masked_crc(&length).to_le_bytes()[..], data, &masked_crc(data).to_le_bytes()].concat()
 }
 
-/// CRC-32C, turned and shifted as TFRecords want it.
+/// CRC-32C, rotated and offset as TFRecords require.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Castagnoli's cyclic redundancy check, bit by bit: a step's event has about 100 bytes.
+/// Castagnoli's cyclic redundancy check, bit by bit, which is fast enough: a step's event has about 100 bytes.
 fn crc32c(data: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let shift = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
@@ -144,7 +146,7 @@ mod tests {
     use super::super::{EpochLine, Metrics, Numbers, StepLine};
     use super::*;
 
-    /// What a field of a message holds.
+    /// The content of a message's field.
     #[derive(Clone, Debug, PartialEq)]
     enum Field {
         Integer(u64),
@@ -164,7 +166,7 @@ mod tests {
         data.split_off(..count).unwrap().to_vec()
     }
 
-    /// Any protobuf message without groups.
+    /// Parses a protobuf message without groups.
     fn fields(mut data: &[u8]) -> Vec<(u64, Field)> {
         let mut fields = vec![];
         while !data.is_empty() {
@@ -184,7 +186,7 @@ mod tests {
         fields
     }
 
-    /// Remainder of the message as a polynomial over two elements: another way to the same checksum.
+    /// Computes the checksum in another way: the remainder of the message as a polynomial over GF(2).
     fn crc_by_division(data: &[u8]) -> u32 {
         let bits = data.iter().flat_map(|byte| (0..8).map(move |i| byte >> i & 1)).chain([0; 32]);
         let mut remainder = 0u64;
@@ -197,8 +199,8 @@ mod tests {
         !(remainder as u32).reverse_bits()
     }
 
-    /// The events of a run's files in TensorBoard's order, checksums compared: step, and tags with values; no tags for
-    /// anything but a summary.
+    /// The events of a run's files in TensorBoard's order, with verified checksums: step, and tags with values (empty
+    /// unless the event is a summary).
     fn events(run: &Path) -> Vec<(u64, Vec<(String, f32)>)> {
         let mut paths: Vec<_> =
             fs::read_dir(run.join("tensorboard")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -271,7 +273,7 @@ mod tests {
         assert_eq!(events(run.path()), expected);
     }
 
-    /// What TensorBoard shows: at every start but the first it drops what it has of that step and later ones.
+    /// What TensorBoard shows: at every start but the first it discards that step and later ones.
     fn shown(run: &Path) -> Vec<(u64, String)> {
         let mut shown: Vec<(u64, String)> = vec![];
         for (step, scalars) in events(run) {
@@ -292,7 +294,7 @@ mod tests {
         let undisturbed = tempfile::tempdir().unwrap();
         let mut metrics = Metrics::create(undisturbed.path()).unwrap();
         whole.iter().for_each(|line| metrics.write(line).unwrap());
-        // Killed after `written` lines, resumed from a checkpoint: lines it vouches for, step, epochs.
+        // A run killed after `written` lines and resumed from a checkpoint: lines to keep, next step, next epoch.
         for (written, kept, next_step, next_epoch) in
             [(2, 1, 1, 0), (4, 3, 3, 0), (4, 4, 3, 1), (6, 4, 3, 1), (8, 8, 6, 2), (8, 0, 0, 0)]
         {

@@ -1,4 +1,4 @@
-//! How parameters learn from their gradients: each by itself, or all together by the norm of all gradients.
+//! The update of parameters: each alone, or all together with the norm of all gradients.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, StateKind, Ten
 use crate::models::Parts;
 use crate::weights::HostTensor;
 
-/// Suffix of the state that holds the average of a parameter or a running statistic.
+/// Suffix of the state with the moving average of a parameter or a running statistic.
 pub(super) const AVERAGE: &str = ".ema";
-/// Suffix of the state in which a parameter's gradients add up.
+/// Suffix of the state in which the gradients of a parameter are added up.
 const GRADIENT: &str = ".gradient";
 /// State of the global norm.
 const SQUARED_NORMS: &str = "squared_norms";
@@ -23,7 +23,7 @@ const LOSS_SCALE_STEPS: &str = "loss_scale.steps";
 const FIRST_LOSS_SCALE: f32 = 65_536.0;
 const GROWTH_STEPS: u32 = 2000;
 
-/// Whether an inference network reads a tensor. The others serve training alone.
+/// Whether an inference network reads a tensor; other tensors serve training alone.
 pub(super) fn is_answered_with(role: Role) -> bool {
     match role {
         Role::State(kind, _) => kind.is_answered_with(),
@@ -31,7 +31,7 @@ pub(super) fn is_answered_with(role: Role) -> bool {
     }
 }
 
-/// Whether a run goes on from a tensor.
+/// Whether a checkpoint needs a tensor.
 pub(super) fn outlives_a_step(role: Role) -> bool {
     match role {
         Role::State(kind, _) => kind.outlives_a_step(),
@@ -41,26 +41,27 @@ pub(super) fn outlives_a_step(role: Role) -> bool {
 
 /// How parameters learn.
 ///
-/// A graph in which they do is fed `lr` `[1]`, the learning rate; with averages `ema_rate` `[1]`, one less their decay;
-/// and where they learn together `factor` `[1]`, one by the parts of a batch, which gradients are multiplied by.
+/// A graph in which parameters learn has the inputs `lr` `[1]`, the learning rate; with averages `ema_rate` `[1]`, one
+/// minus their decay; and if they learn together `factor` `[1]`, the factor of the gradients: one divided by the number
+/// of parts of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learning {
-    /// What turns a gradient into a step.
+    /// The optimiser.
     pub optimizer: Optimizer,
-    /// L2 penalty.
+    /// Weight decay, an L2 penalty.
     pub weight_decay: f32,
-    /// Which parameters it applies to.
+    /// Parameters that decay.
     pub decay: Decay,
-    /// Multiplies the learning rate in each of the network's parts ([`Parts::names`]); 1 for those that are missing.
+    /// Factors of the learning rate by part of the network ([`Parts::names`]); 1 for missing entries.
     pub lr_scales: Vec<f32>,
     /// Whether averages of parameters and running statistics are kept.
     pub ema: bool,
-    /// The largest global norm of the gradients that is not scaled down, where they learn together; infinity for none.
+    /// Global norm above which the gradients are scaled down to it, if they learn together; infinity for no limit.
     pub max_norm: f32,
 }
 
 impl Default for Learning {
-    /// The default optimiser and nothing else.
+    /// The default optimiser, without decay, averages or clipping.
     fn default() -> Self {
         Self {
             optimizer: Optimizer::default(),
@@ -74,7 +75,7 @@ impl Default for Learning {
 }
 
 impl Learning {
-    /// A parameter of a network with its gradient.
+    /// The learner of a network's parameter and its gradient.
     pub(super) fn learner(&self, network: &Graph, parts: &Parts, parameter: TensorId, gradient: TensorId) -> Learner {
         let decays = match self.decay {
             Decay::All => true,
@@ -86,8 +87,8 @@ impl Learning {
         Learner { parameter, gradient, weight_decay: if decays { self.weight_decay } else { 0.0 }, lr_scale }
     }
 
-    /// Appends what each parameter learns by its own gradient: `learn` is called with the learning rate to append the
-    /// steps of all.
+    /// Appends updates that need one gradient each: calls `learn` with the learning rate to append the steps of all
+    /// parameters.
     pub(super) fn one_by_one(
         &self,
         graph: &mut Graph,
@@ -98,8 +99,8 @@ impl Learning {
         average(graph, ema_rate)
     }
 
-    /// Appends the update of all parameters by the norm of all gradients. Returns that norm `[1]`, before clipping; it is
-    /// not finite where the step is left out.
+    /// Appends the update of all parameters with the norm of all gradients. Returns that norm `[1]`, before clipping;
+    /// it is not finite if the step is skipped.
     pub(super) fn together(
         &self,
         graph: &mut Graph,
@@ -112,7 +113,7 @@ impl Learning {
             Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
             None => fed,
         };
-        // Each gradient's sums have places of their own, so that none waits for another's.
+        // Each gradient's sums have their own places, so that no kernel waits for another.
         let counts = learners.iter().map(|learner| SquaredNorm::sums(graph.spec(learner.gradient)));
         let ends = counts.scan(0, |end, count| {
             *end += count;
@@ -139,7 +140,7 @@ impl Learning {
         Ok(scaled[1])
     }
 
-    /// Adds the learning rate and, where there are averages, their rate.
+    /// Adds the learning rate as an input and, if there are averages, their rate.
     fn rates(&self, graph: &mut Graph) -> Result<(TensorId, Option<TensorId>), graph::Error> {
         let lr = number(graph, "lr")?;
         Ok((lr, if self.ema { Some(number(graph, "ema_rate")?) } else { None }))
@@ -150,7 +151,8 @@ fn number(graph: &mut Graph, name: &str) -> Result<TensorId, graph::Error> {
     graph.input(name, Spec::plain([1], DType::F32))
 }
 
-/// Adds the state of mixed precision `[1]`: what the loss is multiplied by, so that small gradients stay within f16.
+/// Adds the loss scale of mixed precision `[1]` as a state: the factor of the loss that keeps small gradients within
+/// f16's range.
 pub(super) fn add_loss_scale(graph: &mut Graph) -> Result<TensorId, graph::Error> {
     loss_scale_state(graph, LOSS_SCALE, FIRST_LOSS_SCALE)
 }
@@ -159,7 +161,7 @@ fn loss_scale_state(graph: &mut Graph, name: &str, first: f32) -> Result<TensorI
     graph.state(name.to_owned(), Spec::plain([1], DType::F32), StateKind::LossScale, first)
 }
 
-/// Has a checkpoint's state hold what mixed precision goes on from, or nothing of it: a run may go on in the other precision.
+/// Adds the loss scale to a checkpoint's state, or removes it: a run may be resumed in the other precision.
 pub(super) fn adapt_loss_scale(tensors: &mut BTreeMap<String, HostTensor>, precision: Precision) {
     match precision {
         Precision::F32 => tensors.retain(|name, _| !name.starts_with(LOSS_SCALE)),
@@ -172,7 +174,7 @@ pub(super) fn adapt_loss_scale(tensors: &mut BTreeMap<String, HostTensor>, preci
     }
 }
 
-/// A parameter with its gradient, and how it learns.
+/// A parameter with its gradient and its settings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Learner {
     pub(super) parameter: TensorId,
@@ -181,14 +183,14 @@ pub(super) struct Learner {
     pub(super) lr_scale: f32,
 }
 
-/// Whether a parameter is a batch norm's.
+/// Whether a parameter belongs to a batch norm.
 fn normalises(graph: &Graph, parameter: TensorId) -> bool {
     graph.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm(_)) && node.inputs.contains(&parameter))
 }
 
-/// The update of all parameters by the gradients that a [`super::When::AfterParts`] step has added up.
+/// The update of all parameters with the gradients that a [`super::When::AfterParts`] step has added up.
 pub struct Update {
-    /// Norm of the gradients, then an optimiser node a parameter. Fed as [`Learning`] says.
+    /// Norm of the gradients, then one optimiser node per parameter. Its inputs are those of [`Learning`].
     pub graph: Graph,
     /// Norm of the gradients `[1]`, as [`Step::norm`].
     pub norm: TensorId,
@@ -229,10 +231,10 @@ pub(super) fn gather(
     graph.apply(&tensor.name, Accumulate, &[gradient, keep], &[sum]).map(drop)
 }
 
-/// Appends the averages of every parameter and running statistic, if they are wanted.
+/// Appends the averages of every parameter and running statistic, if averages are kept.
 fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
     let Some(rate) = rate else { return Ok(()) };
-    // All tensors, not only those that other nodes use: in an update by parts nothing else uses the statistics.
+    // All tensors, not only those that other nodes use: in an update after parts no other node uses the statistics.
     for id in graph.ids() {
         let tensor = graph.tensor(id).clone();
         if matches!(tensor.role, Role::Parameter(_) | Role::State(StateKind::Statistic, _)) {
@@ -244,7 +246,7 @@ fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error
 }
 
 /// Decay of the averages after `updates` updates: it grows from 0.1, so that the first weights are soon forgotten
-/// (TensorFlow's `ExponentialMovingAverage` with `num_updates`, which tensorflow/tpu's ResNet-RS is trained with).
+/// (TensorFlow's `ExponentialMovingAverage` with `num_updates`, with which tensorflow/tpu trains ResNet-RS).
 pub fn ema_decay(decay: f64, updates: u64) -> f64 {
     let n = updates as f64;
     decay.min((1.0 + n) / (10.0 + n))

@@ -1,4 +1,4 @@
-//! What a weight file says of itself: the network, and how its pictures are prepared.
+//! The card of a weight file: its network, and how pictures are prepared.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::models::{Config, IMAGENET_MEAN_STD, Preset};
 const KEY: &str = "resnet-rs";
 
 /// ImageNet-1k's classes, a line each in the order of ILSVRC2012's indices, which is timm's: torchvision's names
-/// (BSD-3-Clause, see imagenet-classes.LICENSE), since they are short and no two are equal. WordNet's, which timm
-/// prints, list synonyms, and two classes are called crane.
+/// (BSD-3-Clause, see imagenet-classes.LICENSE), since they are short and distinct. WordNet's names, which timm prints,
+/// list synonyms, and two classes are called crane.
 const IMAGENET_CLASSES: &str = include_str!("imagenet-classes.txt");
-/// How many they are.
+/// Number of ImageNet-1k's classes.
 const IMAGENET_COUNT: usize = 1000;
 
 /// A network, and how pictures become its input.
@@ -32,10 +32,10 @@ pub struct ModelCard {
     pub mean: [f32; 3],
     /// Standard deviation of each colour.
     pub std: [f32; 3],
-    /// The filter that resizes pictures; bicubic in older cards.
+    /// The filter that resizes pictures; older cards lack it and mean bicubic.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// What is done to pictures that are no squares; the centre is cropped in older cards.
+    /// How pictures that are not square are cropped; older cards lack it and mean the centre crop.
     #[serde(default)]
     pub crop_mode: CropMode,
     /// Names of the classes; empty if unknown.
@@ -43,8 +43,8 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
-    /// The pre-processing that timm gives the released model of this size; RS-50's for sizes that were never released.
-    /// A thousand classes are ImageNet's and get their names; of others the names are unknown.
+    /// The card with timm's pre-processing for the released model of this size; RS-50's for sizes that were never
+    /// released. A thousand classes are taken for ImageNet's and get their names; other classes have no names.
     pub fn for_preset_of(config: Config) -> Self {
         let (res, crop_pct) = Preset::matching(&config.layers).map_or((160, 0.91), |p| (p.res, p.crop_pct));
         let (mean, std) = IMAGENET_MEAN_STD;
@@ -81,7 +81,7 @@ impl ModelCard {
         Ok(Some(card.with_class_names()))
     }
 
-    /// What of the pre-processing and the names is out of range, if something is.
+    /// Checks the pre-processing and the names; the error says what is out of range.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let input = (1..=4096).contains(&self.res) && self.crop_pct > 0.0 && self.crop_pct <= 1.0;
         let colours = self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
@@ -90,7 +90,7 @@ impl ModelCard {
         if input && colours && names { Ok(()) } else { Err(problem) }
     }
 
-    /// Metadata that carries the card.
+    /// Metadata that hold the card.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = serde_json::to_string(self).unwrap_or_else(|e| unreachable!("a card is plain data: {e}"));
         BTreeMap::from([(KEY.to_owned(), json), ("format".to_owned(), "pt".to_owned())])

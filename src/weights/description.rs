@@ -15,7 +15,7 @@ use crate::models::{Layers, Preset};
 const HARMLESS_ARGUMENTS: [&str; 6] =
     ["drop_block_rate", "drop_path_rate", "drop_rate", "in_chans", "num_classes", "zero_init_last"];
 
-/// What is of use of it.
+/// The fields of `config.json` that are used.
 #[derive(Deserialize)]
 struct Description {
     #[serde(skip)]
@@ -27,7 +27,7 @@ struct Description {
     label_names: Option<Texts>,
     label_descriptions: Option<Texts>,
     pretrained_cfg: Option<Pretrained>,
-    /// Versions of timm before 0.9 had all of it at the top.
+    /// timm before 0.9 had all of its fields at the top level.
     #[serde(flatten)]
     top: Pretrained,
 }
@@ -46,7 +46,7 @@ struct Pretrained {
     label_descriptions: Option<Texts>,
 }
 
-/// Texts of classes: all in order, or by the class's number or name.
+/// Texts for classes: a list in order, or a map by the class's number or name.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Texts {
@@ -54,9 +54,9 @@ enum Texts {
     Map(BTreeMap<String, String>),
 }
 
-/// The network that a file's tensors belong to, and how its pictures are prepared: from the card that this program
-/// writes into its files, else from the tensors and timm's description beside them, else from the tensors alone. Of an
-/// architecture that is `insisted` on, the description need not agree.
+/// The network of a file's tensors, and how its pictures are prepared: from the card that this program writes into its
+/// files, else from the tensors and timm's description beside them, else from the tensors alone. If the caller
+/// `insisted` on an architecture, the description may disagree.
 pub(super) fn card(path: &Path, weights: &StateDict, insisted: bool) -> Result<ModelCard, Error> {
     if let Some(own) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(own);
@@ -74,7 +74,7 @@ pub(super) fn card(path: &Path, weights: &StateDict, insisted: bool) -> Result<M
 }
 
 impl Description {
-    /// Reads what stands beside weights, unless it is about something else.
+    /// Reads the `config.json` beside the weights; `None` if there is none or it describes something else.
     fn beside(weights: &Path) -> Result<Option<Self>, Error> {
         let path = weights.with_file_name("config.json");
         if !path.is_file() {
@@ -94,7 +94,7 @@ impl Description {
         Ok(Some(Self { path, ..description }))
     }
 
-    /// Whether the architecture is one that computes what the tensors look like.
+    /// Fails unless the architecture computes what the tensors suggest.
     fn check_architecture(&self, card: &ModelCard) -> Result<(), Error> {
         let Some(architecture) = self.architecture.clone() else { return Ok(()) };
         let layers = &card.config.layers;
@@ -112,7 +112,7 @@ impl Description {
         }
     }
 
-    /// The error of an architecture whose tensors look like these layers'.
+    /// The error for an unknown architecture whose tensors look like these layers.
     fn unknown(&self, architecture: String, layers: &Layers) -> Error {
         let (like, advice) = match Preset::matching(layers) {
             Some(preset) => {
@@ -121,14 +121,14 @@ impl Description {
                 (timms.clone(), format!("Take weights of {timms}; if these are, {insist}"))
             }
             None => {
-                let advice = "If the tensors tell all of it, copy the weights to a folder without this file";
+                let advice = "If the tensors determine the network, copy the weights to a folder without this file";
                 ("a ResNet".to_owned(), advice.to_owned())
             }
         };
         Error::Architecture { path: self.path.clone(), architecture, like, advice }
     }
 
-    /// Adds what the tensors do not tell.
+    /// Completes the card with what the tensors leave open.
     fn complete(self, card: ModelCard) -> Result<ModelCard, Error> {
         let classes = card.config.classes;
         if self.num_classes.is_some_and(|n| n != classes) {
@@ -161,7 +161,7 @@ impl Description {
     }
 }
 
-/// Names of the classes: their descriptions where there are any, since names may be WordNet's numbers.
+/// Names of the classes: their descriptions if there are any, since names may be WordNet's numbers.
 fn class_names(count: usize, names: Option<&Texts>, descriptions: Option<&Texts>) -> Option<Vec<String>> {
     let numbers = || (0..count).map(|class| class.to_string());
     let text = |texts: &BTreeMap<String, String>, key: String| texts.get(&key).cloned().unwrap_or(key);
@@ -208,7 +208,7 @@ mod tests {
         Preset::find(name).unwrap().config(classes)
     }
 
-    /// Whether a description is accepted for that preset's weights.
+    /// The card if a description is accepted for that preset's weights.
     fn accepts(model: &str, json: &Value) -> Result<ModelCard, String> {
         described_as(&preset(model, 2), json, false)
     }
@@ -289,7 +289,7 @@ mod tests {
         let refused = accepts("resnet-50", &with(json!({ "num_classes": 2, "output_stride": 16 }))).unwrap_err();
         assert!(refused.contains("no network resnet50, output_stride = 16"), "{refused}");
 
-        // timm's ResNets between the presets: their tensors tell all.
+        // timm's ResNets between the presets: their tensors determine the network.
         let resnet26 = Config::new(ResNet::plain([2; 4]), 2);
         described_as(&resnet26, &named("resnet26.bt_in1k"), false).unwrap();
         let refused = described_as(&resnet26, &named("resnetblur26"), false).unwrap_err();
@@ -306,7 +306,7 @@ mod tests {
         ] {
             assert_eq!(accepts("small", &other), Ok(bare.clone()), "{other}");
         }
-        // What this program wrote into the weights counts more.
+        // The card that this program wrote into the weights takes precedence.
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), r#"{ "architecture": "resnetblur50" }"#).unwrap();
         let own = ModelCard { crop_pct: 0.5, ..bare };

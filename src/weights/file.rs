@@ -1,7 +1,7 @@
 //! The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes without gaps.
 //!
-//! Written here, with sorted keys, rather than by the `safetensors` crate: that keeps metadata in a hash map, and equal
-//! weights should give equal bytes.
+//! Written here with sorted keys, since equal weights should give equal bytes: the `safetensors` crate keeps metadata
+//! in a hash map.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +17,10 @@ use serde::Serialize;
 use super::{Error, HostTensor, StateDict, foreign, half::stored_half, header::Header};
 use crate::{files, graph::Precision};
 
-/// PyTorch counts the batches each BatchNorm layer has seen. One number does for all layers: it is kept in the
+/// PyTorch counts the batches that each BatchNorm layer has seen. One number serves all layers here: it is kept in the
 /// metadata under this name, and written for every layer, since loaders of PyTorch state dicts ask for it.
 const COUNTER: &str = "num_batches_tracked";
-/// The same of `torch.optim.swa_utils.AveragedModel`: how many weights an average is made of.
+/// The counter of `torch.optim.swa_utils.AveragedModel`: the number of weights in an average.
 const AVERAGED: &str = "n_averaged";
 /// The limit that the safetensors format sets on its header.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -32,21 +32,22 @@ impl StateDict {
     /// Reads a safetensors file. F16, BF16 and F64 become f32; PyTorch's integer counters are skipped.
     ///
     /// # Errors
-    /// Names the file, and the tensor if one is to blame: a file that cannot be read, is no safetensors file, is
-    /// truncated, contradicts itself, or holds a NaN, an infinity, or a tensor of any other type. Never allocates for
+    /// Errors name the file, and the tensor if one is to blame: the file cannot be read, is not a safetensors file, is
+    /// truncated, contradicts itself, or holds a NaN, an infinity, or a tensor of another type. Never allocates for
     /// more than the file holds.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let (mut file, file_bytes) = files::open(path)?;
         decode(path, &mut file, file_bytes)
     }
 
-    /// Writes a safetensors file, atomically: on any error an older file of that name still stands.
+    /// Writes a safetensors file atomically: on any error an older file of that name stays.
     ///
-    /// Adds an I64 scalar `X.num_batches_tracked` for each `X.running_mean`, as PyTorch has it: the metadata entry
+    /// Adds an I64 scalar `X.num_batches_tracked` for each `X.running_mean`, as PyTorch does: the metadata entry
     /// `num_batches_tracked`, or 0.
     ///
     /// # Errors
-    /// Names the tensor that holds a NaN or infinity or does not fill its shape, or says why the file cannot be written.
+    /// Names the tensor that holds a NaN or infinity or does not fill its shape, or says why the file cannot be
+    /// written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         write(path, &self.tensors, &self.metadata)
     }
@@ -102,7 +103,7 @@ fn decode(path: &Path, reader: &mut impl Read, file_bytes: u64) -> Result<StateD
 
 /// Index of the first NaN or infinity.
 fn first_not_finite(data: &[f32]) -> Option<usize> {
-    // A run of numbers is looked at without a branch for each, which compilers vectorise.
+    // Checks a run of numbers without a branch for each, so that the compiler vectorises the loop.
     const RUN: usize = 4096;
     let sound = |run: &[f32]| run.iter().fold(true, |sound, v| sound & v.is_finite());
     let start = RUN * data.chunks(RUN).position(|run| !sound(run))?;
@@ -133,7 +134,7 @@ pub(crate) fn write(
     write_as(path, tensors, metadata, Precision::F32)
 }
 
-/// The same with kernels and matrices in that precision.
+/// As [`write()`], with kernels and matrices in the given precision.
 pub(super) fn write_as(
     path: &Path,
     tensors: &BTreeMap<String, HostTensor>,

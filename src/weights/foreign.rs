@@ -1,19 +1,25 @@
-//! Files that are no safetensors files, told by how they begin.
+//! Recognises files that are not safetensors files by their first bytes.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Bytes that are looked at after the first 8.
+/// Bytes that are read after the first 8.
 pub(super) const LOOKED_AT_BYTES: u64 = 512;
 
 /// What to do about PyTorch's formats: a line for the shell that also finds the tensors inside of a training
 /// checkpoint, and takes off what wrappers add to their names.
-const CONVERT: &str = r#"convert it with Python, where torch and safetensors are installed: python -c "import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], map_location='cpu'); d = next((d[k] for k in ('state_dict_ema', 'state_dict', 'model_state_dict', 'model', 'net') if isinstance(d.get(k), dict)), d); save_file({k.replace('module.', '').replace('_orig_mod.', ''): v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])""#;
+const CONVERT: &str = "convert it with Python, where torch and safetensors are installed: \
+    python -c \"import sys, torch; from safetensors.torch import save_file; \
+    d = torch.load(sys.argv[1], map_location='cpu'); \
+    d = next((d[k] for k in ('state_dict_ema', 'state_dict', 'model_state_dict', 'model', 'net') \
+    if isinstance(d.get(k), dict)), d); \
+    save_file({k.replace('module.', '').replace('_orig_mod.', ''): v.clone().contiguous() \
+    for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])\"";
 
 const EXPORT: &str = "export the network's tensors to safetensors under timm's names with the tool that wrote it";
 const DOWNLOAD: &str = "download the file itself";
 
-/// What a file is that begins with these bytes, and what to do; `None` if that is unknown.
+/// The kind of file that begins with these bytes, and what to do about it; `None` if it is unknown.
 pub(super) fn problem(path: &Path, start: &[u8]) -> Option<String> {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
     let contains = |text: &[u8]| start.windows(text.len()).any(|window| window == text);
@@ -35,9 +41,7 @@ pub(super) fn problem(path: &Path, start: &[u8]) -> Option<String> {
         // The first field of an ONNX model and of TensorFlow's SavedModel is a small version number.
         [8, 1..=30, ..] if ending == "pb" => format!("a TensorFlow model: {EXPORT}"),
         [8, 1..=30, 0x12 | 0x3A | 0x42, ..] => {
-            "an ONNX model, which can be written but not read: give the weights that \
-                                                it was made of"
-                .into()
+            "an ONNX model, which can be written but not read: give the weights that it was made of".into()
         }
         _ if text.starts_with(b"version https://git-lfs") => {
             format!("a pointer of Git LFS, not the file that it stands for: run git lfs pull, or {DOWNLOAD}")

@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::{Error, HostTensor, StateDict, file};
 use crate::graph::Precision;
 
-/// What rounding to F16 costs where it costs most.
+/// The largest relative error of rounding to F16.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rounding {
     /// Name of the tensor.
     pub tensor: String,
     /// The largest difference that rounding makes to one of its elements, as a share of its largest element. Numbers of
-    /// 11 significant bits leave at most 2^-11, 4.9e-4. More tells of a tensor that lies below F16's range as a whole:
-    /// its numbers lose bits below 2^-14, 6.1e-5.
+    /// 11 significant bits leave at most 2^-11, 4.9e-4. A larger share means that the whole tensor lies below F16's
+    /// normal range: numbers below 2^-14, 6.1e-5, lose bits.
     pub share: f64,
 }
 
@@ -25,11 +25,11 @@ impl StateDict {
     /// nearest. Vectors stay F32: they are few (0.4 % of ResNet-RS-50's numbers, 1.8 % of EfficientNet-B0's), and the
     /// variances among them span more than F16 does.
     ///
-    /// Returns what rounding costs; `None` if there is no matrix but zeros.
+    /// Returns the error of rounding; `None` if all matrices are zero.
     ///
     /// # Errors
-    /// As [`Self::write`]; and a number beyond 65504, F16's largest, which is named. The runtime stores it as 65504
-    /// ([`crate::Precision`]), but what is written here is what is left of the weights, so it is refused.
+    /// The errors of [`Self::write`], and a number beyond 65504, F16's largest; the error names its tensor. The runtime
+    /// stores such a number as 65504 ([`crate::Precision`]), but a file replaces the weights, so it is refused here.
     pub fn write_half(&self, path: &Path) -> Result<Option<Rounding>, Error> {
         let matrices = || self.tensors.iter().filter(|(_, tensor)| stored_half(tensor));
         for (name, tensor) in matrices() {
@@ -45,7 +45,7 @@ impl StateDict {
     }
 }
 
-/// Whether a tensor is stored in F16 where weights are: kernels and matrices.
+/// Whether a tensor is stored in F16 in half-precision files: kernels and matrices are.
 pub(super) fn stored_half(tensor: &HostTensor) -> bool {
     tensor.shape.len() >= 2
 }

@@ -1,7 +1,7 @@
-//! The JSON header of a safetensors file: which tensor lies where.
+//! The JSON header of a safetensors file: name, type, shape and place of each tensor.
 //!
-//! Read here rather than by the `safetensors` crate, so that every complaint names its tensor, duplicate names are
-//! found, and tensors can stream from the file into place.
+//! Read here rather than by the `safetensors` crate, so that every error names its tensor, duplicate names are found,
+//! and tensors can stream from the file into place.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

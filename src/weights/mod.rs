@@ -29,7 +29,7 @@ use crate::files;
 pub struct HostTensor {
     /// Length of each dimension, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The elements, row-major: as many as the product of `shape`.
+    /// The elements, row-major; their number is the product of `shape`.
     pub data: Vec<f32>,
 }
 
@@ -57,12 +57,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// The file is of another kind.
+    /// The file has another format.
     #[error("{} is not a safetensors file but {problem}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// The format, and what to do.
         problem: String,
     },
     /// A folder without weights in it.
@@ -70,7 +70,7 @@ pub enum Error {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Other weight files that are in it.
+        /// Other weight files in it.
         found: Vec<String>,
     },
     /// One tensor's entry in the header contradicts the file.
@@ -83,8 +83,11 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A tensor's elements are of a type that weights do not come in.
-    #[error("{}: tensor {tensor} holds {dtype}; weights are read as F32, F16, BF16 or F64: convert it to one of these", path.display())]
+    /// A tensor's elements have a type that is not supported for weights.
+    #[error(
+        "{}: tensor {tensor} holds {dtype}; weights are read as F32, F16, BF16 or F64: convert it to one of these",
+        path.display()
+    )]
     DType {
         /// The file.
         path: PathBuf,
@@ -95,9 +98,9 @@ pub enum Error {
     },
     /// A value that was read is NaN or infinite.
     #[error(
-        "{}: tensor {tensor} holds {value} at element {element}, so every answer would be wrong. The training has diverged, \
-         or the file was rounded to F16, which ends at 65504, or is damaged: take an earlier checkpoint, or fetch or export \
-         the file again", path.display()
+        "{}: tensor {tensor} holds {value} at element {element}, so every answer would be wrong. The training has \
+         diverged, or the file was rounded to F16, which ends at 65504, or is damaged: take an earlier checkpoint, or \
+         fetch or export the file again", path.display()
     )]
     Value {
         /// The file.
@@ -124,10 +127,10 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
-    /// A value to be written in F16 is larger than it can be there.
+    /// A value to be written in F16 exceeds F16's range.
     #[error(
-        "{} was not written: tensor {tensor} holds {value} at element {element}, and F16 ends at 65504. Keep these weights \
-         in F32. An older file of that name is unchanged", path.display()
+        "{} was not written: tensor {tensor} holds {value} at element {element}, and F16 ends at 65504. Keep these \
+         weights in F32. An older file of that name is unchanged", path.display()
     )]
     BeyondHalf {
         /// The file that was to be written.
@@ -151,7 +154,7 @@ pub enum Error {
         /// Number of elements found.
         elements: usize,
     },
-    /// A metadata entry that must be a whole number is not.
+    /// A metadata entry should be an integer and is not.
     #[error("{} was not written: metadata {key} is {value:?}, not a whole number", path.display())]
     Metadata {
         /// The file that was to be written.
@@ -161,7 +164,7 @@ pub enum Error {
         /// The entry's value.
         value: String,
     },
-    /// A card that somebody has made or changed says what cannot be.
+    /// A field of a card is out of range.
     #[error("{}: the card has {problem}", path.display())]
     Card {
         /// The file that it belongs to.
@@ -179,10 +182,11 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// The weights are those of a network that has the tensors of another one, and may compute something else.
+    /// The weights belong to an unknown network. Its tensors look like a known one's, but it may compute something
+    /// else.
     #[error(
-        "{}: this program has no network {architecture}. The tensors look like those of {like}, but they do not tell \
-         paddings, filters and activations, so the answers may be wrong. {advice}", path.display()
+        "{}: this program has no network {architecture}. The tensors look like those of {like}, but they do not \
+         determine paddings, filters and activations, so the answers may be wrong. {advice}", path.display()
     )]
     Architecture {
         /// The description, config.json.
@@ -195,7 +199,10 @@ pub enum Error {
         advice: String,
     },
     /// A file's tensors are not those of the network.
-    #[error("{}: tensor {tensor} {problem}. Give the weights of this network, or the network of these weights", path.display())]
+    #[error(
+        "{}: tensor {tensor} {problem}. Give the weights of this network, or the network of these weights",
+        path.display()
+    )]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -206,7 +213,7 @@ pub enum Error {
     },
 }
 
-/// The weight files that a folder has instead.
+/// Names the weight files that a folder holds instead.
 fn among(found: &[String]) -> String {
     if found.is_empty() { String::new() } else { format!(", one of {}", found.join(", ")) }
 }

@@ -1,4 +1,4 @@
-//! timm's conventions: names, dimension order, and what a file's tensors tell of the network they belong to.
+//! timm's conventions: names, dimension order, and the recognition of a network by its tensors.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -9,8 +9,8 @@ use super::{Error, HostTensor, ModelCard, StateDict};
 use crate::graph::{Graph, Layout, Spec, Tensor};
 use crate::models::{self, Config, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
 
-/// The shape in PyTorch's order: output channels, input channels, then the kernel's sides, as many as there are. So
-/// convolution kernels are OIHW, where I is 1 for depthwise ones, and linear weights OI. Vectors are unchanged.
+/// The shape in PyTorch's order: output channels, input channels, then the kernel's sides. So convolution kernels are
+/// OIHW (I is 1 for depthwise ones) and linear weights OI. Vectors are unchanged.
 pub fn torch_shape(spec: &Spec) -> Vec<usize> {
     match transposed(spec) {
         Some(Transposed { sides, inputs, outputs }) => [&[outputs, inputs], sides].concat(),
@@ -36,7 +36,8 @@ pub fn from_torch(spec: &Spec, torch: &HostTensor) -> Vec<f32> {
     match transposed(spec) {
         Some(Transposed { sides, inputs, outputs }) => {
             let taps: usize = sides.iter().product();
-            // OIHW to HWIO, without a division an element: tens of millions of them stand before the first answer.
+            // OIHW to HWIO, without a division per element: there are tens of millions of elements before the first
+            // answer.
             let mut data = Vec::with_capacity(torch.data.len());
             for (tap, i) in (0..taps).flat_map(|tap| (0..inputs).map(move |i| (tap, i))) {
                 data.extend((0..outputs).map(|o| torch.data[(o * inputs + i) * taps + tap]));
@@ -55,7 +56,7 @@ pub fn pictures_from_torch(nchw: &[f32], [_, c, h, w]: [usize; 4]) -> Vec<f32> {
 
 /// The dimensions of a tensor whose order differs.
 struct Transposed<'s> {
-    /// Of a kernel, outermost first; none of a matrix.
+    /// Sides of a kernel, outermost first; empty for a matrix.
     sides: &'s [usize],
     inputs: usize,
     outputs: usize,
@@ -74,12 +75,12 @@ fn transposed(spec: &Spec) -> Option<Transposed<'_>> {
 /// The values of every parameter and state of a graph, by name, in this crate's order.
 ///
 /// # Errors
-/// A tensor that the network needs and the file lacks, one of another shape, or one that belongs to no part of it.
+/// A tensor that the network needs and the file lacks, one of another shape, or one that the network does not have.
 pub fn values(path: &Path, weights: &StateDict, graph: &Graph) -> Result<Vec<(String, Vec<f32>)>, Error> {
     values_of(path, weights, &graph.persistent().map(|id| graph.tensor(id)).collect::<Vec<_>>())
 }
 
-/// The same for a choice of tensors.
+/// The values of the `wanted` tensors alone.
 ///
 /// # Errors
 /// As [`values`].
@@ -101,8 +102,8 @@ pub fn values_of(path: &Path, weights: &StateDict, wanted: &[&Tensor]) -> Result
     wanted.par_iter().map(one).collect()
 }
 
-/// Reads a weight file. What wrappers put before the name of every tensor (`module.` of data-parallel training,
-/// `_orig_mod.` of `torch.compile`, the name of the part of a larger model) is taken off.
+/// Reads a weight file. A prefix that a wrapper puts before the name of every tensor is removed: `module.` of
+/// data-parallel training, `_orig_mod.` of `torch.compile`, the name of a part of a larger model.
 ///
 /// # Errors
 /// As [`StateDict::read`].
@@ -117,17 +118,17 @@ pub fn read(path: &Path) -> Result<StateDict, Error> {
     Ok(weights)
 }
 
-/// Parts of names, up to a dot, that all tensors have in common.
+/// The common prefix of all tensors' names, up to a dot.
 fn common_prefix(tensors: &BTreeMap<String, HostTensor>) -> &str {
-    // The names are sorted: what the first and the last have in common, all have.
+    // The names are sorted, so a prefix of the first and the last is a prefix of all.
     let (Some((first, _)), Some((last, _))) = (tensors.first_key_value(), tensors.last_key_value()) else { return "" };
     let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
     let end = first.as_bytes()[..common].iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
     &first[..end]
 }
 
-/// Whether the tensors of one of timm's networks that is no preset tell all of it. Each was held against timm 1.0.31,
-/// as the presets were; of the others whose tensors look alike, each gives other answers.
+/// Whether the tensors of this timm network determine it, although it is not a preset. Each was compared with timm
+/// 1.0.31, as the presets were; other networks whose tensors look alike give other answers.
 pub(super) fn tensors_tell(architecture: &str) -> bool {
     const TOLD: [&str; 8] = [
         "resnet101c",
@@ -142,9 +143,9 @@ pub(super) fn tensors_tell(architecture: &str) -> bool {
     TOLD.contains(&models::current_name(architecture).as_str())
 }
 
-/// The network that a file's tensors belong to: from the card that this program writes into its files, else from the
-/// tensors' names and shapes, with timm's pre-processing. What they do not tell is taken to be as released: ResNets with gates
-/// are ResNet-RS, EfficientNets TensorFlow's (`tf_efficientnet_b*`).
+/// The network of a file's tensors: from the card that this program writes into its files, else from the tensors' names
+/// and shapes, with timm's pre-processing. What these leave open is assumed to be as released: ResNets with gates are
+/// ResNet-RS, EfficientNets are TensorFlow's (`tf_efficientnet_b*`).
 ///
 /// # Errors
 /// If the tensors are not those of a ResNet with bottleneck blocks, or of an EfficientNet B0 to B7.
@@ -155,15 +156,15 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let card = from_tensors(path, weights)?;
     if matches!(card.config.layers, Layers::EfficientNet(_)) {
         log::warn!(
-            "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the same \
-             tensors, but other padding, and would be answered wrongly",
+            "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the \
+             same tensors, but other padding, and would be answered wrongly",
             path.display()
         );
     }
     Ok(card)
 }
 
-/// The same from the tensors alone, without a word on what they leave open.
+/// [`recognise`] from the tensors alone, without a log message about what they leave open.
 pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let shape = |name: &str| weights.tensors.get(name).map(|t| t.shape.as_slice());
     let missing = |tensor: &str| Error::Mismatch {
@@ -199,7 +200,7 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
     valid(path, "fc.weight", Config::new(layers, first("fc.weight")?))
 }
 
-/// The card of a network, if it is one that can be built; else `tensor` is to blame.
+/// The card of a network that can be built; else an error that names `tensor`.
 fn valid(path: &Path, tensor: &str, config: Config) -> Result<ModelCard, Error> {
     let problem = |e| format!("and the others belong to no network that can be built: {e}");
     let mismatch = |problem| Error::Mismatch { path: path.to_owned(), tensor: tensor.to_owned(), problem };
@@ -207,7 +208,7 @@ fn valid(path: &Path, tensor: &str, config: Config) -> Result<ModelCard, Error> 
     Ok(ModelCard::for_preset_of(config))
 }
 
-/// The EfficientNet whose last convolution has so many channels and whose stages as many blocks.
+/// The EfficientNet whose last convolution has `head` channels and whose stages have as many blocks as the file's.
 fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCard, Error> {
     let has = |name: String| weights.tensors.contains_key(&name);
     let blocks = |stage: usize| (0..).take_while(|b| has(format!("blocks.{stage}.{b}.conv_dw.weight"))).count();
@@ -224,7 +225,8 @@ fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCa
             path: path.to_owned(),
             tensor: "conv_head.weight".into(),
             problem: format!(
-                "has {head} channels behind stages of {depths:?} blocks: these are not the weights of an EfficientNet B0 to B7"
+                "has {head} channels behind stages of {depths:?} blocks: these are not the weights of an EfficientNet \
+                 B0 to B7"
             ),
         }),
     }
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
     use crate::models::{Input, Mode, Network};
 
-    /// Names and shapes alone tell which of the released networks a file without a card is of.
+    /// A released network is recognised by names and shapes alone, without a card.
     #[test]
     fn every_released_network_is_recognised() {
         for preset in PRESETS {
@@ -298,7 +300,7 @@ mod tests {
         let (h, w, i, o) = (1, 2, 3, 4);
         assert_eq!(torch.shape, [5, 4, 2, 3]);
         assert_eq!(torch.data[((o * 4 + i) * 2 + h) * 3 + w], (((h * 3 + w) * 4 + i) * 5 + o) as f32);
-        // A kernel with a third side, as video has them: [D, H, W, I, O] becomes [O, I, D, H, W].
+        // A kernel with three sides, as for video: [D, H, W, I, O] becomes [O, I, D, H, W].
         let clip = to_torch(&Spec::weights([6, 2, 3, 4, 5]), &(0..720).map(|v| v as f32).collect::<Vec<_>>());
         assert_eq!(clip.shape, [5, 4, 6, 2, 3]);
         let d = 5;

@@ -1,11 +1,11 @@
-//! A weight file with all that belongs to it.
+//! A weight file with its card.
 
 use std::path::{Path, PathBuf};
 
 use super::{Error, ModelCard, StateDict, description, timm};
 use crate::files;
 
-/// A trained network, in memory: what [`crate::Classifier`] and [`crate::Features`] are made of.
+/// A trained network in memory, from which [`crate::Classifier`] and [`crate::Features`] are made.
 ///
 /// ```no_run
 /// use resnet_rs::weights::TrainedNetwork;
@@ -20,7 +20,7 @@ pub struct TrainedNetwork {
     pub path: PathBuf,
     /// Its tensors, under timm's names.
     pub weights: StateDict,
-    /// Its layers, and how pictures become its input. What is changed here, a larger side for instance, counts.
+    /// Its layers, and how pictures become its input. Changes to it take effect, for instance a larger side.
     pub card: ModelCard,
 }
 
@@ -30,12 +30,12 @@ impl TrainedNetwork {
     /// it, which says how pictures are prepared and what the classes are called.
     ///
     /// # Errors
-    /// If the file cannot be read, belongs to no network of this crate's, or is not what `config.json` describes.
+    /// If the file cannot be read, belongs to no network of this crate, or is not what `config.json` describes.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::read_as(path.as_ref(), false)
     }
 
-    /// The same; `insisted` if the caller knows the architecture better than `config.json`.
+    /// [`Self::read`], where `insisted` means that the caller knows the architecture better than `config.json`.
     pub(crate) fn read_as(path: &Path, insisted: bool) -> Result<Self, Error> {
         let path = weight_file(path)?;
         let weights = timm::read(&path)?;
@@ -44,12 +44,12 @@ impl TrainedNetwork {
     }
 }
 
-/// The weights of a path: a folder's are called as on the hub.
+/// The weight file of a path: in a folder it has the same name as on the hub.
 pub(crate) fn weight_file(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    // What PyTorch wrote is refused with a way to convert it.
+    // PyTorch's own files are refused, with a way to convert them.
     let names = ["model.safetensors", "pytorch_model.bin"];
     if let Some(file) = names.map(|name| path.join(name)).into_iter().find(|file| file.exists()) {
         return Ok(file);

@@ -1,4 +1,4 @@
-//! A trained network and whatever else a command needs, in a folder of its own.
+//! A trained network and everything else that commands need, in a temporary folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::program::{program, said, succeed, words};
 
-/// A folder with a trained network, data, and what is wrong with copies of them.
+/// A folder with a trained network, data, and damaged copies of them.
 pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
     /// The header of the weights and the bytes that follow it.
@@ -39,7 +39,7 @@ impl Fixture {
         line.replace('@', &format!("{}/", self.folder.path().display()))
     }
 
-    /// A copy of the weights, its header edited.
+    /// A copy of the weights with an edited header.
     pub(crate) fn weights(&self, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut header = self.header.clone();
         edit(&mut header);
@@ -48,12 +48,12 @@ impl Fixture {
         fs::write(self.path(name), [&length[..], header.as_bytes(), &self.data].concat()).unwrap();
     }
 
-    /// Asserts that a command line fails with a message that holds `expected`, and changes nothing in the folder.
+    /// Asserts that a command line fails with a message that contains `expected`, and changes nothing in the folder.
     pub(crate) fn refuses(&self, line: &str, expected: &str) {
         self.refuses_with(line, expected, &[]);
     }
 
-    /// The same in an environment with these variables.
+    /// As [`Self::refuses`], with these environment variables.
     pub(crate) fn refuses_with(&self, line: &str, expected: &str, environment: &[(&str, &str)]) {
         let (line, expected) = (self.line(line), self.line(expected));
         let before = snapshot(self.folder.path());
@@ -63,7 +63,7 @@ impl Fixture {
     }
 }
 
-/// Asserts that a command line has failed as it should, with a message that holds `expected`.
+/// Asserts that a command line has failed with a message that contains `expected`.
 pub(crate) fn assert_refused(line: &str, output: &Output, expected: &str) {
     let said = said(output);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{line}: {:?}, {said}", output.status);
@@ -71,7 +71,7 @@ pub(crate) fn assert_refused(line: &str, output: &Output, expected: &str) {
     assert!(!said.contains("panicked"), "{line}: {said}");
 }
 
-/// Every file below a folder with its bytes, every folder without.
+/// Every file below a folder with its bytes, and every folder with `None`.
 pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let below = |path: PathBuf| {

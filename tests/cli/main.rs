@@ -1,4 +1,4 @@
-//! The program as a user runs it on the default adapter: every command once.
+//! Runs every command of the program once, as a user would, on the default adapter.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/program.rs"]
@@ -17,7 +17,7 @@ use resnet_rs::data::{CropMode, Interpolation};
 use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, onnx, timm};
 use serde_json::Value;
 
-/// The released models at the resolutions they were trained at: timm's parameters with 1000 classes, and 10^9
+/// The released models at their training resolutions: timm's parameters with 1000 classes, and 10^9
 /// multiply-accumulates of convolutions and linear layers.
 const FACTS: [(u32, u32, u64, &str); 11] = [
     (50, 160, 35_691_912, "2.279"),
@@ -33,7 +33,7 @@ const FACTS: [(u32, u32, u64, &str); 11] = [
     (420, 320, 191_891_656, "63.942"),
 ];
 
-/// The same of EfficientNet B0 to B7, each at its own resolution.
+/// Parameters and multiply-accumulates of EfficientNet B0 to B7, each at its own resolution.
 const EFFICIENTNETS: [(u64, &str); 8] = [
     (5_288_548, "0.386"),
     (7_794_184, "0.687"),
@@ -71,15 +71,15 @@ fn info_tells_what_half_precision_saves() {
         };
         share("f16") / share("f32")
     };
-    // Sums in parts are f32 in either case: up to 256 of 64 x 64, 4.2 MB beside 137 of weights and maps, a thirtieth.
+    // Partial sums are f32 in either case: up to 256 of 64 x 64, 4.2 MB beside 137 MB of weights and maps, a thirtieth.
     let share = planned("", "/planned_bytes");
     assert!((0.5..0.515).contains(&share), "{share}");
-    // While training all gradients of weights are kept until their norm is known, 143 MB.
+    // In training all gradients of weights are kept until their norm is known: 143 MB.
     let share = planned("--train --res 160 --batch 32", "/planned/slots");
     assert!((0.5..0.6).contains(&share), "{share}");
 }
 
-/// From the adapter to a class: what a new user tries, in this order.
+/// From the adapter to a class: the commands that a new user tries, in this order.
 #[test]
 fn every_command_answers() {
     let adapters = json("devices");
@@ -177,8 +177,7 @@ fn every_command_answers() {
     assert!(String::from_utf8_lossy(&succeed("selftest --help").stdout).contains("--all-families"));
 }
 
-/// A folder as it is downloaded from the hub: weights without a card, behind a wrapper's prefix, and timm's
-/// config.json.
+/// A folder as downloaded from the hub: weights without a card and with a wrapper's prefix, and timm's config.json.
 #[test]
 fn a_folder_answers_as_timm_describes_it() {
     let f = Fixture::new();
@@ -207,7 +206,7 @@ fn a_folder_answers_as_timm_describes_it() {
     let answer = predict("net");
     assert!(answer[0]["label"].as_str().unwrap().starts_with("kind "), "{answer}");
     assert_eq!(predict("net/model.safetensors"), answer);
-    // What is exported carries all of it.
+    // The exported file carries all of it.
     succeed(&f.line("export --weights @net @carded.safetensors"));
     assert_eq!(predict("carded.safetensors"), answer);
     let card = TrainedNetwork::read(f.path("carded.safetensors")).unwrap().card;
@@ -224,7 +223,7 @@ fn a_folder_answers_as_timm_describes_it() {
         ..card.clone()
     };
     assert_eq!(card, described);
-    // The names of a list are clean, whatever its editor.
+    // Names are clean for any editor's text format.
     fs::write(f.path("names.txt"), format!("\u{FEFF}{}\r\n\r\n", names.join("\r\n"))).unwrap();
     let named = json(&f.line("predict @picture.png --weights @net --labels @names.txt"));
     assert_eq!(named["top"], answer);
@@ -235,7 +234,7 @@ fn a_folder_answers_as_timm_describes_it() {
     assert_eq!(insisted["top"], answer);
 }
 
-/// What a run leaves to look at, and several runs side by side.
+/// The report of a run, and the comparison of several runs.
 #[test]
 fn runs_are_compared() {
     let f = Fixture::new();
@@ -288,7 +287,7 @@ fn runs_are_compared() {
     f.refuses("runs @runs", "@runs/a/run.toml");
 }
 
-/// Four rows, each on a device of its own; what does not depend on the clock equals what `info` says.
+/// Four rows, each on its own device; figures that do not depend on the clock equal those of `info`.
 #[test]
 fn bench_measures_what_info_counts() {
     let rows = json_lines("bench --models small --classes 10 --batch 2,4 --mode infer,train");
@@ -306,12 +305,12 @@ fn bench_measures_what_info_counts() {
         let train = row["mode"] == "train";
         let info =
             json(&format!("info small --classes 10 --batch {}{}", row["batch"], if train { " --train" } else { "" }));
-        // But for the sums that GPUs of the size that `info` assumes cut into parts.
+        // Except for the sums that a GPU of the size that `info` assumes splits.
         let planned = number("planned_bytes") / info["planned_bytes"].as_f64().unwrap();
         assert!((planned - 1.0).abs() < 0.05, "{row}");
         let forward = info["flops"].as_f64().unwrap();
         if train {
-            // Three times the forward pass, but for the first layer's input gradient.
+            // Three times the forward pass, without the first layer's input gradient.
             assert!((2.9 * forward..3.0 * forward).contains(&number("flops")), "{row}");
         } else {
             assert_eq!(number("flops"), forward);
@@ -322,7 +321,8 @@ fn bench_measures_what_info_counts() {
     assert!(table.lines().count() == 2 && table.contains("median ms") && table.contains("small"), "{table}");
 }
 
-/// Within a budget of planned memory, which does not depend on the clock, and none within a budget that nothing can keep.
+/// Finds a network within a budget of planned memory, which does not depend on the clock, and none within an impossible
+/// budget.
 #[test]
 fn scale_keeps_its_budget() {
     let advice = json("scale --memory-mib 8 --res 32 --classes 10 --pictures 60000 --epochs 100");
@@ -352,7 +352,7 @@ fn profile_adds_up() {
         assert!(lines.is_sorted_by(|a, b| number(a, order) >= number(b, order)), "largest first: {lines:?}");
     }
     assert_eq!(number(total, "nodes"), profile["nodes"].as_array().unwrap().len() as f64);
-    // No node moves less than it must; what exceeds it is scratch memory, and what several launches read.
+    // No node moves less than its least bytes; the excess is scratch memory and repeated reads by several launches.
     let nodes = profile["nodes"].as_array().unwrap();
     assert!(nodes.iter().all(|node| number(node, "moved_bytes") >= number(node, "least_bytes")), "{nodes:?}");
     let peaks = ["gflops", "gb_per_s"].map(|key| number(&profile["peaks"], key));

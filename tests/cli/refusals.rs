@@ -1,5 +1,5 @@
-//! Everything that can be wrong with the program's input. A bad input ends with exit status 1 or 2 and a message that names the file or
-//! flag, and damages nothing.
+//! Invalid inputs of all kinds. Each ends with exit status 1 or 2 and a message that names the file or flag, and
+//! damages nothing.
 
 use std::fs;
 use std::io::Write;
@@ -82,7 +82,8 @@ fn odd_pictures() {
     }
 }
 
-/// A folder's pictures, twenty and three that are none, in batches: each has its line, in order, and the status tells of the three.
+/// A folder of twenty pictures and three other files, in batches: each has its line, in order, and the exit status
+/// reports the three failures.
 #[test]
 fn a_folder_is_classified_without_its_bad_pictures() {
     let f = Fixture::new();
@@ -211,23 +212,23 @@ fn a_run_that_exists_is_left_alone() {
 
     succeed(&f.line("train --data shapes --out @other --max-steps 1 --batch 8 --width 0.5"));
     f.refuses("train --data shapes --out @new --init @other/last.safetensors", "@other/last.safetensors");
-    // Settings and tensors that contradict each other: metadata of one run, tensors of another.
+    // Contradictory settings and tensors: metadata of one run, tensors of another.
     let state = "checkpoint/state.safetensors";
     let mut mixed = StateDict::read(&f.path("run").join(state)).unwrap();
     mixed.tensors = StateDict::read(&f.path("other").join(state)).unwrap().tensors;
     fs::create_dir_all(f.path("mixed/checkpoint")).unwrap();
     mixed.write(&f.path("mixed").join(state)).unwrap();
     f.refuses("train --resume @mixed", "@mixed");
-    // Weights are no checkpoint.
+    // Weights are not a checkpoint.
     fs::copy(f.path("run/last.safetensors"), f.path("mixed").join(state)).unwrap();
     f.refuses("train --resume @mixed", "@mixed/checkpoint/state.safetensors");
 
-    // A whole checkpoint of another run is a run like any other.
+    // A complete checkpoint of another run is accepted.
     fs::copy(f.path("other").join(state), f.path("mixed").join(state)).unwrap();
     succeed(&f.line("train --resume @mixed --max-steps 2"));
 }
 
-/// A tmpfs, unmounted when dropped. `None`, with a line that says so, where this user cannot mount one.
+/// A tmpfs, unmounted when dropped. `None`, with a message, if this user cannot mount one.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -268,7 +269,7 @@ fn folders_that_cannot_be_written() {
     let used: u64 = snapshot(&mount.0).values().flatten().map(|bytes| bytes.len() as u64).sum();
     let checkpoint = fs::read(f.path("disk/run/checkpoint/state.safetensors")).unwrap();
 
-    // Full: room for metrics, but not for another checkpoint beside the one that stands.
+    // Full: there is room for metrics, but not for a second checkpoint beside the first.
     fs::write(f.path("disk/ballast"), vec![1; ((16 << 20) - used - 256 * 1024) as usize]).unwrap();
     let line = f.line("train --resume @disk/run --max-steps 2");
     assert_refused(&line, &program(&words(&line)).output().unwrap(), "free some space");

@@ -1,8 +1,8 @@
-//! Every adapter of the machine, with each kernel family.
+//! Runs tests on every adapter of the machine, with each kernel family.
 
 use resnet_rs::gpu::{AdapterReport, Error, Family, Gpu, GpuOptions, Kept, adapters};
 
-/// Runs `test` on each adapter with each kernel family, shaders checked. A machine without any adapter fails.
+/// Runs `test` on each adapter with each kernel family and checked shaders. Fails on a machine without an adapter.
 #[allow(dead_code, reason = "not every test binary that mounts this file needs all adapters")]
 pub(crate) fn on_each(test: impl Fn(&Gpu) + Sync) {
     side_by_side(|adapter, family| {
@@ -13,7 +13,7 @@ pub(crate) fn on_each(test: impl Fn(&Gpu) + Sync) {
     });
 }
 
-/// Runs `test` on each adapter with each kernel family and each form of 16-bit floats that it has.
+/// Runs `test` on each adapter with each kernel family and each supported form of 16-bit floats.
 #[allow(dead_code, reason = "not every test binary that mounts this file is about 16-bit floats")]
 pub(crate) fn on_each_half(test: impl Fn(&Gpu) + Sync) {
     side_by_side(|adapter, family| {
@@ -27,8 +27,8 @@ pub(crate) fn on_each_half(test: impl Fn(&Gpu) + Sync) {
     });
 }
 
-/// Each adapter in a thread of its own, all of which end before this panics for one of them: software adapters compile one kernel
-/// after another. Its families follow each other, for the sake of memory.
+/// Tests each adapter in its own thread, since software adapters compile one kernel after another. All threads end
+/// before this panics for one of them. The families of an adapter run one after the other, to save memory.
 fn side_by_side(test: impl Fn(&AdapterReport, Family) + Sync) {
     let found = adapters();
     assert!(!found.is_empty(), "no GPU adapter answers; `scripts/setup test` installs two software adapters");
@@ -41,12 +41,12 @@ fn side_by_side(test: impl Fn(&AdapterReport, Family) + Sync) {
     });
 }
 
-/// Options that leave the user's files alone: results must not depend on what was tuned on this machine.
+/// Options that do not use the user's files: results must not depend on this machine's tuning.
 pub(crate) fn hermetic() -> GpuOptions {
     GpuOptions { pipeline_cache: Kept::Nowhere, tuning: Kept::Nowhere, ..GpuOptions::default() }
 }
 
-/// None, with a reason, if the kernel family does not work on the adapter.
+/// Opens an adapter. `None`, with a printed reason, if the kernel family does not work on it.
 fn open(adapter: usize, family: Family, packed_half: bool) -> Option<Gpu> {
     let device = Some(adapter.to_string());
     let options = GpuOptions { device, family: Some(family), checked_shaders: true, packed_half, ..hermetic() };
@@ -60,7 +60,7 @@ fn open(adapter: usize, family: Family, packed_half: bool) -> Option<Gpu> {
     }
 }
 
-/// Runs `test` on the default adapter alone, with unchecked shaders: for work that takes minutes elsewhere.
+/// Runs `test` on the default adapter alone, with unchecked shaders: for work that takes minutes on other adapters.
 #[allow(dead_code, reason = "not every test binary that mounts this file has such work")]
 pub(crate) fn on_fastest(test: impl Fn(&Gpu)) {
     let gpu = Gpu::new(&hermetic()).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The path of a golden file, whichever package of the repository is tested.
+/// The path of a golden file, for tests of any package of the repository.
 ///
 /// # Panics
 /// If there is no such file.
@@ -14,7 +14,7 @@ pub(crate) fn path(file: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("tests/golden/{file} is missing; tests/golden/README.md says how it is made"))
 }
 
-/// The seed that the golden files' weights and pictures were made with.
+/// The seed of the golden files' weights and pictures.
 pub(crate) const SEED: u32 = 1;
 
 /// The scale of the last batch norm of each residual branch in the golden files.
@@ -24,7 +24,7 @@ pub(crate) const BRANCH_GAMMA: f32 = 0.2;
 #[allow(dead_code, reason = "not every test binary that mounts this file is about EfficientNet")]
 pub(crate) const EFFICIENTNET_GAMMA: f32 = 0.5;
 
-/// Names and shapes of the state dict that a golden file was made with, batch counters left out.
+/// Names and shapes of the state dict behind a golden file, without batch counters.
 #[allow(dead_code, reason = "not every test binary that mounts this file compares names")]
 pub(crate) fn shapes(case: &str) -> BTreeMap<String, Vec<usize>> {
     let index: serde_json::Value = serde_json::from_slice(&std::fs::read(path("index.json")).unwrap()).unwrap();
@@ -42,7 +42,7 @@ pub(crate) fn load(case: &str) -> BTreeMap<String, Vec<f32>> {
     file.tensors().into_iter().map(|(name, tensor)| (name, floats(tensor.data()))).collect()
 }
 
-/// What is off if some element differs by more than `tolerance` times the largest expected element.
+/// Describes the largest error if an element differs by more than `tolerance` times the largest expected element.
 pub(crate) fn close(what: &str, got: &[f64], want: &[f32], tolerance: f64) -> Result<(), String> {
     assert_eq!(got.len(), want.len(), "{what}: number of elements");
     let largest = want.iter().fold(0.0, |max: f64, w| max.max(f64::from(w.abs())));

@@ -1,4 +1,4 @@
-//! A Hugging Face hub with one repository, on this machine: it answers as the real one does, or fails as it is told.
+//! A local Hugging Face hub with one repository: it answers as the real one does, or with a fault that a test sets.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,24 +13,24 @@ use sha2::{Digest, Sha256};
 
 /// The one repository's newest commit.
 pub(crate) const COMMIT: &str = "1234567890abcdef1234567890abcdef12345678";
-/// Git's number of the small file, which nobody checks.
+/// Git's object hash of the small file, which is not checked.
 const GIT_NUMBER: &str = "00000000000000000000000000000000000000aa";
 
-/// What goes wrong.
+/// A fault of the hub.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// Every question gets this status.
+    /// Every request gets this status.
     Status(u16),
-    /// Questions get no answer.
+    /// Requests get no answer.
     Silent,
-    /// After that many bytes of the weights nothing comes until another fault is set, and then the rest.
+    /// After this many bytes of the weights the hub stalls until another fault is set, and then sends the rest.
     Stalls(usize),
-    /// After that many bytes of the weights the connection ends.
+    /// The connection ends after this many bytes of the weights.
     Cut(usize),
-    /// One bit of the weights is another.
+    /// One bit of the weights is flipped.
     Damaged,
-    /// A request for a range gets the whole.
+    /// A request for a range gets the whole file.
     NoRanges,
     /// The answers have no headers of the hub.
     NoHub,
@@ -52,11 +52,11 @@ struct State {
     sha256: String,
     config: Option<String>,
     fault: Mutex<Fault>,
-    /// Wakes those who stall when the fault changes.
+    /// Wakes stalled connections when the fault changes.
     mended: Condvar,
     requests: Mutex<Vec<Request>>,
     url: String,
-    /// Where large files lie: another host to whoever goes by names.
+    /// Address of large files: by its name it is another host.
     store: String,
 }
 
@@ -76,7 +76,7 @@ impl Hub {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let state = theirs.clone();
-                // Clients that hang up are part of the tests.
+                // Some tests' clients hang up.
                 thread::spawn(move || drop(state.answer(&stream.unwrap())));
             }
         });
@@ -87,7 +87,7 @@ impl Hub {
         &self.0.url
     }
 
-    /// Address of the same hub over HTTPS, whose certificate an authority has signed that nobody knows.
+    /// Address of the same hub over HTTPS, with a certificate signed by an unknown authority.
     pub(crate) fn secure_url(&self) -> String {
         let pem = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
         let certificate = CertificateDer::from_pem_file(pem("server.pem")).unwrap();
@@ -108,7 +108,7 @@ impl Hub {
         url
     }
 
-    /// From now on this goes wrong.
+    /// Sets the fault from now on.
     pub(crate) fn set(&self, fault: Fault) {
         *self.0.fault.lock().unwrap() = fault;
         self.0.mended.notify_all();
@@ -149,7 +149,7 @@ impl State {
         self.reply(stream, &request, fault)
     }
 
-    /// Until somebody sets another fault.
+    /// Waits until another fault is set.
     fn wait(&self, fault: Fault) {
         let now = self.fault.lock().unwrap();
         drop(self.mended.wait_while(now, |now| *now == fault).unwrap());
@@ -184,7 +184,7 @@ impl State {
         }
     }
 
-    /// The weights, as a store of large files sends them.
+    /// Sends the weights as a store of large files does.
     fn send(&self, mut stream: &TcpStream, request: &Request, fault: Fault) -> std::io::Result<()> {
         let total = self.weights.len();
         let range = request.range.as_deref().filter(|_| fault != Fault::NoRanges);
@@ -210,7 +210,7 @@ impl State {
     }
 }
 
-/// Hands one request on to the hub, and its answer back.
+/// Forwards one request to the hub, and its answer back.
 fn hand_on(config: Arc<ServerConfig>, stream: TcpStream, hub: &str) -> std::io::Result<()> {
     let mut client = StreamOwned::new(ServerConnection::new(config).map_err(std::io::Error::other)?, stream);
     let mut request = Vec::new();

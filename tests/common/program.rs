@@ -1,4 +1,4 @@
-//! The built program as a user runs it, and small data for it.
+//! Runs the built program as a user would, and makes small data for it.
 #![allow(dead_code, reason = "not every test binary that mounts this file needs all of it")]
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The built program with these arguments, yet to be started.
+/// The built program with these arguments, not started yet.
 pub(crate) fn program<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resnet-rs"));
     command.args(args);
@@ -20,25 +20,25 @@ pub(crate) fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// What a finished program said on stderr.
+/// The stderr output of a finished program.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs a command line to its successful end.
+/// Runs a command line and asserts success.
 pub(crate) fn succeed(line: &str) -> Output {
     let output = program(&words(line)).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{line}: {}", said(&output));
     output
 }
 
-/// Runs a command line with `--json`; a value for each line of stdout.
+/// Runs a command line with `--json`, and returns a value for each line of stdout.
 pub(crate) fn json_lines(line: &str) -> Vec<Value> {
     let output = succeed(&format!("{line} --json"));
     output.stdout.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
 }
 
-/// Runs a command line with `--json` that answers with one value.
+/// Runs a command line with `--json` that prints one value.
 pub(crate) fn json(line: &str) -> Value {
     let mut lines = json_lines(line);
     assert_eq!(lines.len(), 1, "{line}");
@@ -51,7 +51,7 @@ pub(crate) fn metrics(run: &Path, key: &str) -> Vec<Value> {
     text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).filter(|l| l.get(key).is_some()).collect()
 }
 
-/// The losses of a run's steps, which must be numbered without a gap.
+/// The losses of a run's steps. Asserts that the steps are numbered without a gap.
 pub(crate) fn losses(run: &Path) -> Vec<f64> {
     let lines = metrics(run, "loss");
     let numbered = lines.iter().zip(0u64..).all(|(line, step)| line["step"] == step);
@@ -59,7 +59,7 @@ pub(crate) fn losses(run: &Path) -> Vec<f64> {
     lines.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
 }
 
-/// An IDX file: its magic word's dimensions and its bytes.
+/// An IDX file with these dimensions and bytes.
 pub(crate) fn idx(dimensions: &[u32], data: &[u8]) -> Vec<u8> {
     let magic = 0x0800 | dimensions.len() as u32;
     let words = [magic].into_iter().chain(dimensions.iter().copied());

@@ -1,5 +1,5 @@
-//! Weights and pictures that PyTorch and this crate both make from a name, so that no weights file has to travel.
-//! The twin of `synth.py` beside the golden files; arithmetic in f32, to the bit.
+//! Weights and pictures that PyTorch and this crate both derive from a name, so that no weights need to be stored. The
+//! twin of `synth.py` beside the golden files; the arithmetic is in f32 and equal to the bit.
 
 /// Values in [-1, 1), element `i` in the row-major order of the PyTorch tensor.
 pub(crate) fn value(name: &str, elements: usize, seed: u32) -> Vec<f32> {
@@ -49,12 +49,12 @@ pub(crate) fn images(name: &str, [n, c, h, w]: [usize; 4], seed: u32) -> Vec<f32
     (0..n).flat_map(image).map(|i| 1.7 * nchw[i]).collect()
 }
 
-/// Elements of a tensor in PyTorch's order (OIHW, OI) in this crate's: `shape` is HWIO, HWC of a depthwise kernel, or IO. Vectors stay as
-/// they are.
+/// Converts a tensor's elements from PyTorch's order (OIHW, OI) to this crate's: `shape` is HWIO, HWC for a depthwise
+/// kernel, or IO. Vectors are unchanged.
 #[allow(dead_code, reason = "not every test binary that mounts this file needs this crate's order")]
 pub(crate) fn from_torch<T: Copy>(shape: &[usize], torch: &[T]) -> Vec<T> {
     let (taps, inputs, outputs) = match shape {
-        // Depthwise: one kernel a channel.
+        // Depthwise: one kernel per channel.
         [kh, kw, channels] => (&[*kh, *kw][..], &1, channels),
         [taps @ .., inputs, outputs] => (taps, inputs, outputs),
         _ => return torch.to_vec(),

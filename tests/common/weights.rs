@@ -1,4 +1,4 @@
-//! Whole networks' weights, made from their names.
+//! Weights of whole networks, derived from the tensors' names.
 #![allow(dead_code, reason = "not every target that mounts this file needs both forms")]
 
 use resnet_rs::models::{Config, Input, Mode, Network};
@@ -7,7 +7,7 @@ use resnet_rs::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm}
 use crate::golden::{BRANCH_GAMMA, SEED};
 use crate::synth;
 
-/// The golden files' weights of a network, as a file of timm's holds them.
+/// The golden files' weights of a network, in timm's file format.
 pub(crate) fn synthetic(config: &Config, branch_gamma: f32) -> StateDict {
     let graph = Network::build(config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap().graph;
     let tensor = |id| {
@@ -19,7 +19,7 @@ pub(crate) fn synthetic(config: &Config, branch_gamma: f32) -> StateDict {
     StateDict { tensors: graph.persistent().map(tensor).collect(), ..StateDict::default() }
 }
 
-/// The same of a ResNet with its card.
+/// The golden files' ResNet of a card, with the card.
 pub(crate) fn network(card: &ModelCard) -> TrainedNetwork {
     let weights = synthetic(&card.config, BRANCH_GAMMA);
     TrainedNetwork { path: "synthetic".into(), weights, card: card.clone() }

@@ -1,4 +1,4 @@
-"""Makes the golden files that are not another script's: logits, training steps, crops, augmentations, an epoch of
+"""Makes the golden files that no other script makes: logits, training steps, crops, augmentations, an epoch of
 Fashion-MNIST, by PyTorch, timm and Pillow.
 
     python tests/golden/make_golden.py OUT [--fashion FOLDER]

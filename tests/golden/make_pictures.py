@@ -1,5 +1,5 @@
-"""Odd but legal picture files, and beside each as PNG the pixels that Pillow (libjpeg-turbo, libtiff) sees, upright and as RGB:
-`python make_pictures.py`, with numpy 1.26 and Pillow 13.0."""
+"""Writes odd but legal picture files, and beside each a PNG of the pixels that Pillow (libjpeg-turbo, libtiff) reads,
+upright and as RGB: `python make_pictures.py`, with numpy 1.26 and Pillow 13.0."""
 
 import io
 import pathlib
@@ -30,7 +30,9 @@ def ycc(rgb):
 
 # A JPEG writer for what Pillow does not write: any sampling, scans, restarts, markers.
 ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
-COSINES = np.array([[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)])
+COSINES = np.array(
+    [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)]
+)
 # One Huffman code of 8 bits for each symbol; the first twelve are those of DC.
 SYMBOLS = [run << 4 | size for run in range(16) for size in range(15 if run else 12)]
 CODES = {symbol: code for code, symbol in enumerate(SYMBOLS)}
@@ -78,8 +80,8 @@ class Bits:
         return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8)).replace(b"\xff", b"\xff\0")
 
 
-def jpeg(planes, factors, ids=(1, 2, 3, 4), scans=None, restart=0, jfif=True, adobe=None, adobe_late=False, deep=False, fill=0, eoi=True,
-         redefine=False, sof=0xC0):
+def jpeg(planes, factors, ids=(1, 2, 3, 4), scans=None, restart=0, jfif=True, adobe=None, adobe_late=False, deep=False,
+         fill=0, eoi=True, redefine=False, sof=0xC0):
     height, width = planes[0].shape
     across, down = max(h for h, _ in factors), max(v for _, v in factors)
     units, rows = -(-width // (8 * across)), -(-height // (8 * down))
@@ -87,7 +89,8 @@ def jpeg(planes, factors, ids=(1, 2, 3, 4), scans=None, restart=0, jfif=True, ad
     for plane, (h, v) in zip(planes, factors):
         wide, high = -(-width * h // across), -(-height * v // down)
         samples = np.asarray(Image.fromarray(plane).resize((wide, high), Image.Resampling.BOX)).astype(float)
-        samples = np.pad(samples, ((0, rows * v * 8 - high), (0, units * h * 8 - wide)), mode="reflect" if min(wide, high) > 16 else "edge")
+        mode = "reflect" if min(wide, high) > 16 else "edge"
+        samples = np.pad(samples, ((0, rows * v * 8 - high), (0, units * h * 8 - wide)), mode=mode)
         tiles = (samples - 128).reshape(rows * v, 8, units * h, 8).transpose(0, 2, 1, 3)
         levels = np.rint(np.einsum("ij,abjk,lk->abil", COSINES, tiles, COSINES) / step).astype(int)
         blocks.append(levels.reshape(rows * v, units * h, 64)[:, :, ZIGZAG])
@@ -105,11 +108,13 @@ def jpeg(planes, factors, ids=(1, 2, 3, 4), scans=None, restart=0, jfif=True, ad
         if redefine:
             out += huffman(number % 2) + huffman(16 | number % 2)
         tables = (number % 2) * 17 if redefine else 0
-        out += b"\xff" * fill + segment(0xDA, bytes([len(scan)]) + b"".join(bytes([ids[c], tables]) for c in scan) + b"\0\x3f\0")
+        selectors = b"".join(bytes([ids[c], tables]) for c in scan)
+        out += b"\xff" * fill + segment(0xDA, bytes([len(scan)]) + selectors + b"\0\x3f\0")
         if len(scan) == 1:
             order = [[(scan[0], y, x)] for y in range(own[scan[0]][1]) for x in range(own[scan[0]][0])]
         else:
-            order = [[(c, y * factors[c][1] + j, x * factors[c][0] + i) for c in scan for j in range(factors[c][1]) for i in range(factors[c][0])]
+            order = [[(c, y * factors[c][1] + j, x * factors[c][0] + i)
+                      for c in scan for j in range(factors[c][1]) for i in range(factors[c][0])]
                      for y in range(rows) for x in range(units)]
         bits, previous = Bits(), [0] * 4
         for at, unit in enumerate(order):
@@ -146,7 +151,8 @@ def gif(canvas, frame, transparent=None, interlaced=False):
     """A GIF whose picture is smaller than its canvas, coded without compression."""
     colours = np.random.default_rng(1).integers(0, 256, 48 * 8, dtype=np.uint8).tobytes()
     left, top, width, height = frame
-    codes = [code for index in np.random.default_rng(2).integers(0, 128, width * height) for code in (128, int(index))] + [129]
+    indices = np.random.default_rng(2).integers(0, 128, width * height)
+    codes = [code for index in indices for code in (128, int(index))] + [129]
     text = "".join(f"{code:08b}"[::-1] for code in codes)
     data = bytes(int(text[i : i + 8][::-1], 2) for i in range(0, len(text), 8))
     control = b"" if transparent is None else b"!\xf9\4\1\0\0" + bytes([transparent]) + b"\0"
@@ -170,11 +176,17 @@ def main():
     indices = np.asarray(image.quantize(16))
     palette = np.array(image.quantize(16).getpalette()).reshape(-1, 3)
     shades = np.vstack([palette, np.zeros((256 - len(palette), 3), int)])
-    rows16 = (rgb[..., 0].astype("<u2") >> 3) << 11 | (rgb[..., 1].astype("<u2") >> 2) << 5 | rgb[..., 2].astype("<u2") >> 3
+    red, green, blue = (rgb[..., i].astype("<u2") for i in range(3))
+    rows16 = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
     runs = b"".join(b"".join(bytes([1, i]) for i in row) + b"\0\0" for row in indices[::-1]) + b"\0\1"
     tile = np.zeros((32, 32, 3), np.uint8)
     tile[:HEIGHT, :WIDTH] = rgb
     padded = lambda row: row + b"\0" * (-len(row) % 4)
+    pixels16 = b"".join(padded(row.tobytes()) for row in rows16)
+    masks16 = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    thumbnail = segment(0xE1, saved(image.resize((8, 8)), "JPEG"))
+    colour_map = [257 * int(v) for v in shades.T.ravel()]
+    progressive = dict(quality=90, progressive=True)
     files = {
         "interleaved-420.jpg": jpeg(planes, half),
         "interleaved-422.jpg": jpeg(planes, [(2, 1), (1, 1), (1, 1)]),
@@ -201,24 +213,39 @@ def main():
         "deep-tables.jpg": jpeg(planes, half, deep=True, sof=0xC1),
         "fill-bytes.jpg": jpeg(planes, half, fill=5),
         "no-end.jpg": jpeg(planes, half, eoi=False) + b"\0" * 40,
-        "thumbnail.jpg": b"\xff\xd8" + segment(0xE1, saved(image.resize((8, 8)), "JPEG")) + jpeg(planes, half)[2:] + b"behind the end",
-        "progressive-420.jpg": saved(image, "JPEG", quality=90, progressive=True, subsampling=2),
-        "progressive-tall.jpg": saved(Image.fromarray(picture(5, 90)), "JPEG", quality=90, progressive=True, subsampling=2),
-        "progressive-restarts.jpg": saved(image, "JPEG", quality=90, progressive=True, subsampling=1, restart_marker_blocks=1),
+        "thumbnail.jpg": b"\xff\xd8" + thumbnail + jpeg(planes, half)[2:] + b"behind the end",
+        "progressive-420.jpg": saved(image, "JPEG", subsampling=2, **progressive),
+        "progressive-tall.jpg": saved(Image.fromarray(picture(5, 90)), "JPEG", subsampling=2, **progressive),
+        "progressive-restarts.jpg": saved(image, "JPEG", subsampling=1, restart_marker_blocks=1, **progressive),
         "frame.gif": gif((20, 15), (3, 2, 11, 9)),
         "frame-transparent.gif": gif((20, 15), (3, 2, 11, 9), transparent=7),
         "frame-beyond.gif": gif((10, 10), (4, 5, 11, 9), interlaced=True),
-        "palette.tif": tiff({258: ("H", [8]), 262: ("H", [3]), 277: ("H", [1]), 320: ("H", [257 * int(v) for v in shades.T.ravel()])}, indices.tobytes()),
-        "inks.tif": tiff({258: ("H", [8] * 4), 262: ("H", [5]), 277: ("H", [4])}, np.dstack([255 - rgb, rgb[..., :1] // 9]).tobytes()),
-        "deep.tif": tiff({258: ("H", [16] * 3), 262: ("H", [2]), 277: ("H", [3]), 274: ("H", [6])}, (rgb.astype(">u2") * 256 + 240).tobytes()),
+        "palette.tif": tiff(
+            {258: ("H", [8]), 262: ("H", [3]), 277: ("H", [1]), 320: ("H", colour_map)}, indices.tobytes()
+        ),
+        "inks.tif": tiff(
+            {258: ("H", [8] * 4), 262: ("H", [5]), 277: ("H", [4])},
+            np.dstack([255 - rgb, rgb[..., :1] // 9]).tobytes(),
+        ),
+        "deep.tif": tiff(
+            {258: ("H", [16] * 3), 262: ("H", [2]), 277: ("H", [3]), 274: ("H", [6])},
+            (rgb.astype(">u2") * 256 + 240).tobytes(),
+        ),
         "white-is-zero.tif": tiff({258: ("H", [8]), 262: ("H", [0]), 277: ("H", [1])}, rgb[..., 0].tobytes()),
-        "alpha-multiplied.tif": tiff({258: ("H", [8] * 4), 262: ("H", [2]), 277: ("H", [4]), 338: ("H", [1])}, np.dstack([rgb // 2, rgb[..., :1]]).tobytes()),
-        "tile.tif": tiff({258: ("H", [8] * 3), 262: ("H", [2]), 277: ("H", [3]), 259: ("H", [8]), 322: ("I", [32]), 323: ("I", [32])}, zlib.compress(tile.tobytes())),
+        "alpha-multiplied.tif": tiff(
+            {258: ("H", [8] * 4), 262: ("H", [2]), 277: ("H", [4]), 338: ("H", [1])},
+            np.dstack([rgb // 2, rgb[..., :1]]).tobytes(),
+        ),
+        "tile.tif": tiff(
+            {258: ("H", [8] * 3), 262: ("H", [2]), 277: ("H", [3]), 259: ("H", [8]),
+             322: ("I", [32]), 323: ("I", [32])},
+            zlib.compress(tile.tobytes()),
+        ),
         "lzw.tif": saved(image, "TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
         "packbits.tif": saved(image.convert("L"), "TIFF", compression="packbits"),
         "big.tif": saved(image, "TIFF", big_tiff=True, tiffinfo={274: 3}),
         "runs.bmp": bmp(8, runs, b"".join(bytes([*map(int, c[::-1]), 0]) for c in palette), 1),
-        "565.bmp": bmp(16, b"".join(padded(row.tobytes()) for row in rows16), compression=3, masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F), height=-HEIGHT),
+        "565.bmp": bmp(16, pixels16, compression=3, masks=masks16, height=-HEIGHT),
     }
     for name, content in files.items():
         (OUT / name).write_bytes(content)

@@ -1,6 +1,6 @@
-"""Writes a certificate for localhost (server.pem, server.key) by an authority that nobody knows (ca.pem), for 120 years.
+"""Writes a certificate for localhost (server.pem, server.key), signed by an authority that nobody knows (ca.pem).
 
-The authority's key is thrown away. Needs: pip install cryptography
+Both are valid for 120 years. The authority's key is thrown away. Needs: pip install cryptography
 """
 
 import datetime
@@ -14,7 +14,8 @@ FROM, TO = datetime.datetime(2020, 1, 1), datetime.datetime(2140, 1, 1)
 
 def certificate(name, key, issuer, issuer_key, extensions):
     called = lambda name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder(called(issuer), called(name), key.public_key(), x509.random_serial_number(), FROM, TO)
+    serial = x509.random_serial_number()
+    builder = x509.CertificateBuilder(called(issuer), called(name), key.public_key(), serial, FROM, TO)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -35,7 +35,7 @@ impl App {
         Ok(Self { args, render_state, gpu, model, loader, gallery, frame_times })
     }
 
-    /// Has a picture read, unless it is about to be.
+    /// Requests a picture from the loader, unless it is requested already.
     fn want(&mut self, index: usize) {
         let entry = &mut self.gallery.entries[index];
         if !std::mem::replace(&mut entry.wanted, true) {
@@ -43,7 +43,7 @@ impl App {
         }
     }
 
-    /// Has all pictures read for a network that has just come.
+    /// Requests all pictures again for a new network.
     fn start_over(&mut self) {
         for index in 0..self.gallery.entries.len() {
             self.gallery.entries[index].state = State::Waiting;
@@ -51,7 +51,7 @@ impl App {
         }
     }
 
-    /// A picture was read: it becomes a texture, and the network looks at that.
+    /// Takes a picture from the loader: uploads it as a texture, and classifies the texture.
     fn take(&mut self, Loaded { index, picture }: Loaded) {
         let entry = &mut self.gallery.entries[index];
         entry.wanted = false;
@@ -85,7 +85,7 @@ impl App {
         context.input(|input| input.raw.dropped_files.iter().for_each(|file| self.loader.find(file.path().to_owned())));
         for path in self.loader.found() {
             let index = self.gallery.add(path);
-            // Without a network to look at it, it is read when somebody wants to see it.
+            // Without a network, a picture is read only when the user looks at it.
             if matches!(self.model, Model::Ready(_)) {
                 self.want(index);
             }
@@ -94,14 +94,15 @@ impl App {
             self.frame_times.classifying();
         }
         self.gallery.update();
-        // One picture at a time, so that drawing comes between two of them. What is read while a network is on its way waits for that.
+        // One picture at a time, so that the window draws between two of them. Pictures wait while a network is
+        // loading.
         if !matches!(self.model, Model::Loading(_))
             && !self.gallery.is_working()
             && let Some(loaded) = self.loader.next()
         {
             self.take(loaded);
-            self.frame_times.classifying(); // some drivers run what is submitted at once
-            context.request_repaint(); // there may be another
+            self.frame_times.classifying(); // some drivers run submitted work immediately
+            context.request_repaint(); // there may be another picture
         }
         if self.gallery.is_working() || self.args.frame_times {
             context.request_repaint();

@@ -1,8 +1,8 @@
-//! How long frames take, with and without a network at work beside them.
+//! Frame times, with and without a network running.
 
 use std::time::Instant;
 
-/// Idle frames after which there is enough to tell.
+/// Idle frames that suffice for a result.
 const ENOUGH: usize = 200;
 
 #[derive(Default)]
@@ -31,12 +31,12 @@ impl FrameTimes {
         self.classifying = true;
     }
 
-    /// The frames so far are of something else.
+    /// Discards the frames so far.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether all of it is seen: the network has worked, and then rested.
+    /// Whether there is enough: frames while the network worked, and idle ones after that.
     pub(crate) fn is_enough(&self) -> bool {
         !self.classifying_ms.is_empty() && self.idle_ms.len() >= ENOUGH
     }

@@ -1,4 +1,4 @@
-//! The pictures, and what is known of each.
+//! The pictures and the state of each.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,11 +7,11 @@ use resnet_rs::{Guess, Pending, Prediction};
 
 use crate::texture::PictureTexture;
 
-/// Textures that stay for a second look.
+/// Textures that are kept for another look.
 const KEPT_TEXTURES: usize = 12;
 
 pub(crate) enum State {
-    /// To be read and classified.
+    /// It is to be read and classified.
     Waiting,
     /// The GPU works on it.
     UnderWay {
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     pub(crate) state: State,
     pub(crate) texture: Option<PictureTexture>,
-    /// The loader has it to read.
+    /// Whether the loader was asked to read it.
     pub(crate) wanted: bool,
 }
 
@@ -48,13 +48,13 @@ pub(crate) struct Gallery {
 }
 
 impl Gallery {
-    /// Adds a picture. Returns its number.
+    /// Adds a picture. Returns its index.
     pub(crate) fn add(&mut self, path: PathBuf) -> usize {
         self.entries.push(Entry { path, state: State::Waiting, texture: None, wanted: false });
         self.entries.len() - 1
     }
 
-    /// Keeps a texture, and gives up the oldest one beyond a dozen that is not looked at.
+    /// Keeps a texture. If there are more than [`KEPT_TEXTURES`], drops the oldest one that is not shown.
     pub(crate) fn keep(&mut self, index: usize, texture: PictureTexture) {
         self.entries[index].texture = Some(texture);
         self.textured.retain(|&other| other != index);
@@ -67,7 +67,7 @@ impl Gallery {
         }
     }
 
-    /// Takes over the answers that have arrived.
+    /// Takes the answers that have arrived.
     pub(crate) fn update(&mut self) {
         for entry in &mut self.entries {
             let State::UnderWay { answer, .. } = &entry.state else { continue };

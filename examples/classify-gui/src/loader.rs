@@ -1,4 +1,4 @@
-//! Finding pictures and reading them, each in a thread of its own, so that the window never waits for a disk.
+//! Finds and reads pictures, in one thread each, so that the window never waits for a disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -7,19 +7,19 @@ use eframe::egui;
 use image::{DynamicImage, RgbaImage};
 use resnet_rs::data;
 
-/// Paths that are found ahead of the window, and that it takes in one frame.
+/// The most paths that are queued for the window, and that it takes in one frame.
 const FOUND: usize = 256;
-/// Pictures that are read ahead of the window. Each takes megabytes.
+/// The most pictures that are queued for the window. Each takes megabytes.
 const LOADED: usize = 2;
 
-/// A picture read, or why it cannot be.
+/// A picture, or why it cannot be read.
 pub(crate) struct Loaded {
-    /// Its number, as given.
+    /// Its index, as given.
     pub(crate) index: usize,
     pub(crate) picture: Result<RgbaImage, String>,
 }
 
-/// The threads, and the ways to them and back.
+/// The threads and their channels.
 pub(crate) struct Loader {
     places: Sender<PathBuf>,
     found: Receiver<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// Pictures of more than `max_side` pixels a side, which no texture takes, are made smaller.
+    /// Pictures of more than `max_side` pixels a side, the limit of textures, are made smaller.
     pub(crate) fn new(context: egui::Context, max_side: u32) -> Self {
         let (places, found) = spawn(context.clone(), FOUND, pictures);
         let (wanted, loaded) = spawn(context, LOADED, move |(index, path): (usize, PathBuf)| {
@@ -37,13 +37,13 @@ impl Loader {
         Self { places, found, wanted, loaded }
     }
 
-    /// Looks for a picture, or for those in a folder and below.
+    /// Searches for a picture, or for those in a folder and below.
     pub(crate) fn find(&self, place: PathBuf) {
         // The threads end only with the loader.
         let _ = self.places.send(place);
     }
 
-    /// What was found since.
+    /// The paths found since the last call.
     pub(crate) fn found(&self) -> Vec<PathBuf> {
         self.found.try_iter().take(FOUND).collect()
     }
@@ -57,7 +57,8 @@ impl Loader {
     }
 }
 
-/// A thread that works on what is sent to it. It pauses when so many results wait for the window, and ends when nobody is there any more.
+/// Starts a thread that works on the jobs sent to it. It pauses if `ahead` results wait for the window, and ends with
+/// the channel.
 fn spawn<J, R, I>(
     context: egui::Context,
     ahead: usize,
@@ -81,14 +82,14 @@ where
     (sender, receiver)
 }
 
-/// The pictures in a folder and below, or what was dropped itself, whatever it is called: who reads it will say if it is none, or a folder
-/// that cannot be read.
+/// The pictures in a folder and below, or else the dropped path itself, with any name: reading it reports an error if
+/// it is not a picture or a folder that cannot be read.
 fn pictures(place: PathBuf) -> Vec<PathBuf> {
     let found = if place.is_dir() { data::pictures_in(&place).ok() } else { None };
     found.map_or_else(|| vec![place], |found| found.pictures)
 }
 
-/// Decodes a picture as `resnet-rs predict` does, upright for one, so that both answer the same.
+/// Decodes a picture as `resnet-rs predict` does, including its orientation, so that both give the same answer.
 fn read(path: &Path, max_side: u32) -> Result<RgbaImage, data::Error> {
     let picture = DynamicImage::from(data::decode(path)?);
     let fits = picture.width().max(picture.height()) <= max_side;

@@ -1,5 +1,5 @@
-//! Drop pictures or folders on a window and see what a network makes of them. The network runs on the window's own GPU device: a picture
-//! goes up once, as the texture that is drawn, and is classified there.
+//! Drop pictures or folders on a window and see how a network classifies them. The network runs on the window's own GPU
+//! device: a picture is uploaded once, as a texture that is both drawn and classified.
 //!
 //! ```text
 //! cargo run --release -p classify-gui -- holiday/
@@ -20,19 +20,19 @@ use eframe::egui_wgpu::WgpuSetup;
 use eframe::wgpu;
 use resnet_rs::Gpu;
 
-/// Drop pictures on a window and see what a network makes of them
+/// Drop pictures on a window and see how a network classifies them
 #[derive(Parser)]
 struct Args {
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub
     #[arg(long, value_name = "FILE|hf:OWNER/NAME", default_value = "hf:timm/resnetrs50.tf_in1k")]
     weights: String,
-    /// Begin with these pictures, or those of these folders
+    /// Start with these pictures, or those in these folders
     #[arg(value_name = "PICTURE")]
     pictures: Vec<PathBuf>,
-    /// Begin with maps and weights in f16
+    /// Start with maps and weights in f16
     #[arg(long)]
     f16: bool,
-    /// Draw without a pause until all pictures are classified and some more, tell the time of frames, and close
+    /// Draw continuously until all pictures are classified and a while longer, print frame times, and close
     #[arg(long)]
     frame_times: bool,
 }
@@ -43,7 +43,7 @@ fn main() -> eframe::Result {
     options.viewport = options.viewport.with_inner_size([960.0, 640.0]);
     let mut setup = WgpuSetup::without_display_handle();
     if let WgpuSetup::CreateNew(new) = &mut setup {
-        // OpenGL has no compute shaders worth the name.
+        // OpenGL's compute shaders are too limited.
         new.instance_descriptor.backends = wgpu::Backends::PRIMARY;
         new.device_descriptor = Arc::new(|adapter| wgpu::DeviceDescriptor {
             label: Some("classify-gui"),

@@ -23,14 +23,14 @@ impl Model {
                 Some(repository) => Classifier::from_hub(&gpu, repository, &HubOptions::default(), &options),
                 None => Classifier::load_with(&gpu, &weights, &options),
             };
-            // Nobody waits for it any more if another was asked for meanwhile.
+            // The receiver is gone if another network was requested meanwhile.
             let _ = sender.send(loaded.map_err(|e| e.with_causes()));
             context.request_repaint();
         });
         Self::Loading(receiver)
     }
 
-    /// Takes the network over once it is there.
+    /// Takes the network once it is loaded.
     pub(crate) fn update(&mut self) {
         let Self::Loading(receiver) = self else { return };
         match receiver.try_recv() {

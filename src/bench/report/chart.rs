@@ -15,7 +15,7 @@ const RIGHT: i32 = 24;
 const TOP: i32 = 16;
 const BOTTOM: i32 = 52;
 
-/// How points of a family are drawn.
+/// The marker of a family's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
     Disc,
@@ -29,20 +29,20 @@ pub(super) enum Marker {
 pub(super) struct Point {
     pub(super) x: f64,
     pub(super) y: f64,
-    /// What it is called, where there is room.
+    /// Its label, drawn if there is room.
     pub(super) label: String,
     pub(super) color: RGBColor,
     pub(super) marker: Marker,
-    /// Whether it may be off, and is drawn pale.
+    /// Whether it is noisy; noisy points are drawn pale.
     pub(super) noisy: bool,
 }
 
-/// A line that nothing rises above: the lower of a value and a slope through the origin.
+/// An upper bound: the smaller of a constant and a line through the origin.
 #[derive(Clone, Debug)]
 pub(super) struct Roof {
-    /// The value.
+    /// The constant.
     pub(super) flat: f64,
-    /// Rise for each unit along the horizontal axis.
+    /// Slope of the line.
     pub(super) slope: f64,
     pub(super) color: RGBColor,
 }
@@ -66,7 +66,7 @@ pub(super) struct Chart {
 /// From values to pixels along an axis.
 struct Scale {
     logarithmic: bool,
-    /// In the axis' own terms: logarithms where it is logarithmic.
+    /// In the axis's own units: logarithms if the axis is logarithmic.
     low: f64,
     high: f64,
     from_px: f64,
@@ -92,7 +92,7 @@ impl Scale {
         (self.from_px + share * (self.to_px - self.from_px)).round() as i32
     }
 
-    /// Values at which a line is drawn: round ones.
+    /// Round values at which grid lines are drawn.
     fn ticks(&self) -> Vec<f64> {
         if !self.logarithmic {
             let rough = (self.high - self.low) / 6.0;
@@ -101,7 +101,8 @@ impl Scale {
             let first = (self.low / step).ceil() as i64;
             return (first..).map(|i| i as f64 * step).take_while(|v| *v <= self.high).collect();
         }
-        // Of each decade its beginning, or as many of its round numbers as it takes for three; over less than those, as on a linear axis.
+        // The start of each decade, or more round numbers of each decade until there are three; if the range is too
+        // small for that, as on a linear axis.
         let within = |factors: &[f64]| -> Vec<f64> {
             let decades = self.low.floor() as i32..=self.high.ceil() as i32;
             let all = decades.flat_map(|d| factors.iter().map(move |f| f * 10f64.powi(d)));
@@ -124,7 +125,7 @@ fn short(value: f64) -> String {
         v if v >= 1e4 => (value / 1e3, "k"),
         _ => (value, ""),
     };
-    // Nine significant digits hide what binary fractions leave over.
+    // Nine digits hide the error of binary fractions.
     let digits = format!("{scaled:.9}");
     format!("{}{unit}", digits.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -174,7 +175,7 @@ impl Chart {
         for point in &self.points {
             let at = (x.px(point.x), y.px(point.y));
             let width = width(&point.label, 12) as i32;
-            // Right of the point, left of it, above, below: where nothing stands yet, else nowhere.
+            // To the right of the point, left, above or below: the first free place, else none.
             let places = [(8, -7), (-8 - width, -7), (-width / 2, -21), (-width / 2, 7)];
             let free = places.map(|(dx, dy)| (at.0 + dx, at.1 + dy)).into_iter().find(|&(left, top)| {
                 let own = [left, top, left + width, top + 13];

@@ -1,5 +1,5 @@
-//! One machine's measurements, or several machines' side by side: a page that needs nothing beside it, its charts as files, and the same as
-//! CSV and Markdown.
+//! The report of one or several machines: a self-contained page, its charts as files, and the figures as CSV and
+//! Markdown.
 
 mod chart;
 mod page;
@@ -33,7 +33,7 @@ struct Device {
     results: Results,
 }
 
-/// Workloads of equal batch, mode and precision, which one chart compares.
+/// Workloads with the same batch, mode and precision, which one chart compares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Slice {
     mode: Mode,
@@ -61,7 +61,7 @@ impl Slice {
     }
 }
 
-/// What a row is called in charts: `RS-50@160`, `B0@224`.
+/// The label of a row in charts: `RS-50@160`, `B0@224`.
 fn short(row: &Row) -> String {
     let model = &row.model;
     let rules = [
@@ -99,12 +99,12 @@ impl Report {
         slices
     }
 
-    /// Whether a row's median may be off by more than [`NOISY`]: by how its runs lie, or by what the same adapter and driver gave another
-    /// time.
+    /// Whether a row's median may be off by more than [`NOISY`]: by the spread of its runs, or by comparison with
+    /// another measurement on the same adapter and driver.
     fn is_noisy(&self, device: &Device, row: &Row) -> bool {
         let Some(measured) = row.measured() else { return false };
         let same_adapter = |other: &&Device| {
-            // What was measured with other kernels or settings may well differ.
+            // Measurements with other kernels or settings may differ.
             let key = |d: &Device| {
                 let (adapter, settings) = (&d.results.machine.adapter, &d.results.settings);
                 let adapter = (adapter.name.clone(), adapter.backend.clone(), adapter.driver.clone());
@@ -136,7 +136,7 @@ impl Report {
     }
 }
 
-/// Colour of the device in this place; beyond the palette it begins anew, darker.
+/// Colour of the device at this index; beyond the palette its colours repeat, darker.
 fn color(device: usize) -> RGBColor {
     let RGBColor(r, g, b) = PALETTE[device % PALETTE.len()];
     let dark = |v: u8| (0.6f64.powi((device / PALETTE.len()) as i32) * f64::from(v)) as u8;

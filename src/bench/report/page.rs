@@ -12,7 +12,7 @@ use super::tables::{HEADER, capitalised};
 use super::{Report, Slice, color, short};
 use crate::bench::results::{Measured, Outcome, Results, Row};
 
-/// What the template shows. Every text is escaped there, but for the drawings.
+/// The data of the template, which escapes every text except the drawings.
 #[derive(Serialize)]
 pub(super) struct Page {
     devices: Vec<DeviceCard>,
@@ -56,7 +56,7 @@ struct RatioLine {
     quotients: Vec<String>,
 }
 
-/// One network's operations on the devices that have measured it.
+/// One network's operations on all devices that measured it.
 #[derive(Serialize)]
 struct Roofs {
     name: String,
@@ -139,7 +139,7 @@ impl Page {
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         env.set_syntax(syntax.unwrap_or_else(|e| unreachable!("fixed syntax: {e}")));
-        // Named as HTML, so that all text is escaped.
+        // The name ends in .html, so that the template engine escapes all text.
         let page = env.render_named_str("report.html", include_str!("report.html"), Serde(self));
         page.unwrap_or_else(|e| unreachable!("a test renders it: {e:#}"))
     }
@@ -153,7 +153,7 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
         ("driver", adapter.driver.clone()),
         ("backend", format!("{} on {} ({})", adapter.backend, machine.os, machine.arch)),
         ("peak of shaders", format!("{:.0} GFLOP/s, {:.0} GB/s", machine.peaks.gflops, machine.peaks.gb_per_s)),
-        ("memory", adapter.memory_bytes.map_or("not told".to_owned(), bytes)),
+        ("memory", adapter.memory_bytes.map_or("not reported".to_owned(), bytes)),
         ("largest binding", bytes(adapter.max_binding_bytes)),
         ("timestamps", if adapter.timestamps { "yes" } else { "no: times are the wall clock's alone" }.to_owned()),
         ("resnet-rs", results.program.clone()),
@@ -162,7 +162,7 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Rows of a slice, each with its device's place.
+/// Rows of a slice, each with the index of its device.
 fn rows_of(report: &Report, slice: Slice) -> impl Iterator<Item = (usize, &Row)> {
     let devices = report.devices.iter().enumerate();
     devices.flat_map(move |(i, d)| {
@@ -170,7 +170,7 @@ fn rows_of(report: &Report, slice: Slice) -> impl Iterator<Item = (usize, &Row)>
     })
 }
 
-/// Where a measured row stands in a chart, if it has what that shows.
+/// Coordinates of a measured row in a chart; `None` if the row lacks them.
 type Place = fn(&Row, &Measured) -> Option<(f64, f64)>;
 
 fn group(report: &Report, slice: Slice) -> Group {
@@ -178,7 +178,7 @@ fn group(report: &Report, slice: Slice) -> Group {
         let mut points: Vec<Point> = Vec::new();
         for (device, row) in rows_of(report, slice) {
             let Some((x, y)) = row.measured().and_then(|measured| at(row, measured)) else { continue };
-            // Each network is named once; its points of other devices lie near.
+            // Each network is labelled once; its points for other devices lie nearby.
             let name = short(row);
             let label = if points.iter().any(|p| p.label == name) { String::new() } else { name };
             let noisy = report.is_noisy(&report.devices[device], row);

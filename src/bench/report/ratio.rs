@@ -1,9 +1,10 @@
-//! The paper's table 3: FLOPs and parameters beside latency and memory, EfficientNet by ResNet-RS of equal accuracy.
+//! The paper's table 3: FLOPs, parameters, latency and memory of an EfficientNet, divided by those of the ResNet-RS of
+//! equal accuracy.
 
 use super::{Device, Report, Slice};
 use crate::bench::results::Row;
 
-/// A pair of networks of about the same accuracy, and what the paper found (Bello et al. 2021, table 3) for training
+/// A pair of networks of about the same accuracy, and the paper's quotients (Bello et al. 2021, table 3) for training
 /// steps of 128 pictures, or of as many as fit.
 struct Pair {
     resnet_rs: (&'static str, usize),
@@ -31,12 +32,12 @@ const PAIRS: [Pair; 2] = [
     },
 ];
 
-/// What an EfficientNet takes of what the ResNet-RS of its accuracy takes.
+/// Cost of an EfficientNet, divided by that of the ResNet-RS of its accuracy.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Ratio {
     /// Both networks: `efficientnet-b6@528 by resnet-rs-350@256`.
     pub pair: String,
-    /// Device and workload, or whose measurement.
+    /// Device and workload, or the source of the figures.
     pub of: String,
     /// FLOPs, parameters, latency, memory, as far as they are known.
     pub quotients: [Option<f64>; 4],
@@ -45,7 +46,8 @@ pub struct Ratio {
 }
 
 impl Report {
-    /// The paper's pairs as far as the rows hold them, measured and beside what the paper found. Memory is what was allocated.
+    /// The paper's pairs for which there are rows: measured quotients beside the paper's. Memory is the allocated
+    /// memory.
     pub fn ratios(&self) -> Vec<Ratio> {
         let mut ratios = Vec::new();
         for Pair { resnet_rs, efficientnet, paper } in &PAIRS {

@@ -31,7 +31,7 @@ const COLUMNS: [&str; 22] = [
 ];
 
 impl Report {
-    /// Every row of every device, a line each, under the names of `bench.json`.
+    /// Every row of every device, one line each, with the column names of `bench.json`.
     pub fn csv(&self) -> Vec<u8> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let mut put = |record: Vec<String>| {
@@ -100,7 +100,7 @@ impl Report {
         text
     }
 
-    /// What the tables say of a row, but for the device.
+    /// The cells of a row, without the device.
     pub(super) fn cells(&self, device: &super::Device, row: &Row) -> Vec<String> {
         let network = vec![
             format!("{}@{}", row.model, row.res),
@@ -127,7 +127,7 @@ impl Report {
     }
 }
 
-/// Heads of [`Report::cells`], after the device.
+/// Column headers of [`Report::cells`], which follow the device's.
 pub(super) const HEADER: [&str; 12] = [
     "device",
     "network",
@@ -157,7 +157,7 @@ pub(super) fn capitalised(text: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// A Markdown table; a bar in a cell would end it.
+/// A Markdown table. Bars are escaped, since they would end the cell.
 fn table(lines: &[Vec<String>]) -> String {
     let line = |cells: &Vec<String>| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();

@@ -6,7 +6,7 @@ use crate::bench::{Peaks, Suite};
 use crate::gpu::{AdapterReport, Family};
 use crate::summary::Summary;
 
-/// A machine's quick suite, as fast as its peak; one network does not fit.
+/// A machine's quick suite at its peak rate; one network does not fit.
 fn results(name: &str, gflops: f64) -> Results {
     let adapter = AdapterReport { name: name.into(), timestamps: true, ..AdapterReport::default() };
     let (os, arch) = ("linux".into(), "x86_64".into());
@@ -57,7 +57,7 @@ fn results(name: &str, gflops: f64) -> Results {
     results
 }
 
-/// The paper's pair by hand: of equal rates, latency follows FLOPs.
+/// The paper's pair by hand: at equal rates latency is proportional to FLOPs.
 #[test]
 fn ratios_are_efficientnet_by_resnet_rs_with_the_papers_beside() {
     let ratios = Report::new([results("A", 100.0), results("B", 5000.0)]).ratios();
@@ -72,7 +72,7 @@ fn ratios_are_efficientnet_by_resnet_rs_with_the_papers_beside() {
         ]
     );
     let [flops, params, latency, memory] = ratios[0].quotients.map(Option::unwrap);
-    // B6 at 528 px by RS-350 at 256 px: 38.136 by 68.754 GFLOPs, 43,040,704 by 163,956,168 parameters.
+    // B6 at 528 px divided by RS-350 at 256 px: 38.136 by 68.754 GFLOPs, 43,040,704 by 163,956,168 parameters.
     assert!((flops - 19.068 / 34.377).abs() < 1e-4 && (latency - flops).abs() < 1e-12, "{flops} {latency}");
     assert!((params - 43_040_704.0 / 163_956_168.0).abs() < 1e-12 && (memory - params).abs() < 1e-12);
     assert_eq!(ratios[3].quotients[2..], [Some(3.3), None]);
@@ -93,7 +93,7 @@ fn tables_hold_every_row_and_say_what_did_not_fit() {
     assert!(markdown.contains("does not fit") && markdown.contains("paper, TPUv3"), "{markdown}");
 }
 
-/// One device and eight: each has its colour, every chart its points, all text is escaped.
+/// With one device and with eight, each device has its colour, every chart its points, and all text is escaped.
 #[test]
 fn pages_are_sensible_with_one_device_and_with_eight() {
     for count in [1, 8] {

@@ -7,24 +7,24 @@ use rand_pcg::Pcg64Mcg;
 use super::super::geometry::Geometry;
 use super::super::resize::{Interpolation, Region, View, evaluation_view, resize};
 
-/// Which part of a training picture is seen.
+/// How a training picture is cropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Augment {
-    /// The largest central square, resized, never flipped. Unlike the evaluation transform it keeps all of the square.
+    /// The largest central square, resized, never flipped. Unlike the evaluation transform it keeps the whole square.
     #[default]
     None,
-    /// Random crops and horizontal flips. Small pictures are shifted by up to a share of their side, from 0 to 0.5. Of
-    /// others a random part, 8 to 100 % of the area and 3/4 to 4/3 in shape, is resized (tensorflow/tpu,
+    /// Random crops and horizontal flips. Small pictures are shifted by up to a share of their side. Of larger ones a
+    /// random part (8 to 100 % of the area, aspect ratio 3/4 to 4/3) is resized (tensorflow/tpu,
     /// models/official/resnet/resnet_preprocessing.py).
     Standard {
-        /// That share.
+        /// Largest shift as a share of the side, 0 to 0.5.
         shift: f32,
         /// Probability of a flip, 0 to 1.
         hflip: f32,
     },
 }
 
-/// Turns a training picture into pixels of `size` (height, width), and returns where they come from.
+/// Crops and resizes a training picture to `size` (height, width), and returns the geometry of the result.
 pub(super) fn training_crop(
     picture: &RgbImage,
     size: [usize; 2],
@@ -40,7 +40,7 @@ pub(super) fn training_crop(
         let crop = resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic);
         (crop, Geometry::of_part(part, size))
     };
-    // The largest numbers flip, as they do where a half is drawn as one bit.
+    // The largest numbers flip: with a probability of 1/2 the highest bit alone decides.
     if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {
         imageops::flip_horizontal_in_place(&mut crop);
         geometry = geometry.mirrored();
@@ -118,7 +118,7 @@ mod tests {
             (0..1000).filter(flipped).count()
         };
         assert_eq!((flips(0.0), flips(1.0)), (0, 1000));
-        // Binomial: a deviation of 14 to 16.
+        // Binomial: the standard deviation is 14 to 16.
         assert!(flips(0.25).abs_diff(250) < 60 && flips(0.5).abs_diff(500) < 60, "{} {}", flips(0.25), flips(0.5));
     }
 

@@ -4,7 +4,8 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 use rand_pcg::Pcg64Mcg;
 
-/// Replaces a random rectangle by noise, with a probability. A picture in which none fits after ten attempts stays.
+/// Replaces a random rectangle by noise, with the given probability. If no rectangle fits in ten attempts, the picture
+/// stays as it is.
 pub(super) fn erase(picture: &mut RgbImage, probability: f32, rng: &mut Pcg64Mcg) {
     if rng.random::<f32>() >= probability {
         return;
@@ -31,7 +32,7 @@ mod tests {
     use super::super::super::random::{Purpose, generator};
     use super::*;
 
-    /// The rectangle of a black picture that is black no more, as width and height.
+    /// Width and height of the rectangle that is erased from a black picture.
     fn erased(size: (u32, u32), probability: f32, index: u64) -> Option<(u32, u32)> {
         let mut picture = RgbImage::new(size.0, size.1);
         erase(&mut picture, probability, &mut generator(1, Purpose::Erase, 0, index));

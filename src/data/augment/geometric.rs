@@ -5,11 +5,11 @@ use image::{Rgb, RgbImage};
 
 use super::super::geometry::Affine;
 
-/// What is seen where a picture ends.
+/// Colour outside of a picture.
 const GREY: Rgb<u8> = Rgb([128; 3]);
 
-/// Looks for every pixel `(x, y)` of the result at `(a x + b y + c, d x + e y + f)`, where a pixel's centre lies at its
-/// number plus a half.
+/// Takes every pixel `(x, y)` of the result from `(a x + b y + c, d x + e y + f)`; a pixel's centre lies at its index
+/// plus a half.
 pub(super) fn affine(picture: &RgbImage, [a, b, c, d, e, f]: Affine) -> RgbImage {
     let (width, height) = picture.dimensions();
     let (w, h) = (f64::from(width), f64::from(height));
@@ -36,8 +36,8 @@ pub(super) fn affine(picture: &RgbImage, [a, b, c, d, e, f]: Affine) -> RgbImage
     result
 }
 
-/// The pixels on either side of a position from 0 to `side`, and how far it is from the first to the second. The outermost
-/// pixels go on for the half pixel beyond their centres.
+/// The pixels on either side of a position from 0 to `side`, and how far the position is from the first to the second.
+/// Beyond the centres of the outermost pixels their value continues for half a pixel.
 fn neighbours(position: f64, side: u32) -> ([usize; 2], f64) {
     let second = (position + 0.5) as u32;
     let first = second.saturating_sub(1);
@@ -51,7 +51,7 @@ pub(super) fn rotation((width, height): (u32, u32), degrees: f64) -> Affine {
     [cos, sin, cx - cos * cx - sin * cy, -sin, cos, cy + sin * cx - cos * cy]
 }
 
-/// Covers a square of twice `half_side` pixels around a point; what of it lies outside is cut off.
+/// Covers a square of twice `half_side` pixels around a point, clipped to the picture.
 pub(super) fn cutout(picture: &mut RgbImage, (x, y): (u32, u32), half_side: u32) {
     let span = |centre: u32, side: u32| centre.saturating_sub(half_side)..centre.saturating_add(half_side).min(side);
     let columns = span(x, picture.width());

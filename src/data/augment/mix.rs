@@ -1,5 +1,5 @@
-//! Mixup and CutMix, as timm's Mixup does them for a whole batch: every picture with the one in its place from the end, all
-//! with one share.
+//! Mixup and CutMix, as timm's Mixup does them for a whole batch: picture `i` is mixed with picture `N - 1 - i`, with
+//! one share for the whole batch.
 
 use rand::RngExt;
 use rand_distr::{Beta, Distribution};
@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::Mixed;
 
-/// Mixes the pictures of a batch, packed pixels of `size` (height, width), and returns how, if they were; an alpha of 0
-/// turns a kind off.
+/// Mixes the pictures of a batch, packed pixels of `size` (height, width), and returns how; `None` if they were not
+/// mixed. An alpha of 0 turns a kind off.
 pub(super) fn mix(pixels: &mut [u32], size: [usize; 2], mixup: f32, cutmix: f32, rng: &mut Pcg64Mcg) -> Option<Mixed> {
     let cut = match (mixup > 0.0, cutmix > 0.0) {
         (false, false) => return None,
@@ -38,15 +38,16 @@ pub(super) fn mix(pixels: &mut [u32], size: [usize; 2], mixup: f32, cutmix: f32,
     Some(Mixed { share: share as f32 })
 }
 
-/// The first picture and the last, the second and the last but one, and so on, of so many pixels each. A single one in the
-/// middle has no partner but itself, with which mixing changes nothing.
+/// The pairs of pictures that are mixed: first and last, second and last but one, and so on; `picture` is the number of
+/// pixels of one. The middle picture of an odd batch has no partner and stays as it is.
 fn pairs(pixels: &mut [u32], picture: usize) -> impl IndexedParallelIterator<Item = (&mut [u32], &mut [u32])> {
     let half = pixels.len() / picture / 2;
     let (first, second) = pixels.split_at_mut(half * picture);
     first.par_chunks_exact_mut(picture).zip(second.par_chunks_exact_mut(picture).rev())
 }
 
-/// Columns and rows that make up `1 - share` of a picture of `size`, around a random point, less what lies outside.
+/// Columns and rows of a rectangle around a random point with `1 - share` of the area of a picture of `size`, clipped
+/// to the picture.
 fn rectangle([height, width]: [usize; 2], share: f64, rng: &mut Pcg64Mcg) -> [std::ops::Range<usize>; 2] {
     [width, height].map(|side| {
         let half = (side as f64 * (1.0 - share).sqrt()) as usize / 2;
@@ -72,7 +73,7 @@ mod tests {
         (1..=count).flat_map(picture).collect()
     }
 
-    /// A batch after mixing, and the share of each picture that is its own.
+    /// A batch after mixing, and the share that each picture keeps.
     struct Batch {
         pixels: Vec<u32>,
         count: usize,
@@ -105,7 +106,7 @@ mod tests {
             for (i, picture) in values(&batch).iter().enumerate() {
                 let (own, other) = (10.0 * (1 + i) as f32, 10.0 * (5 - i) as f32);
                 let want = share * own + (1.0 - share) * other;
-                // Half a level of rounding, and what f32 leaves of the sum.
+                // Half a level for rounding to 8 bits, and the rounding of the sum in f32.
                 assert!(picture.iter().all(|&v| (f32::from(v) - want).abs() <= 0.5001), "{want}: {picture:?}");
             }
             assert!(batch.pixels.iter().all(|p| p >> 16 == 0xFF07), "what pictures have in common stays");
@@ -123,7 +124,7 @@ mod tests {
                 let (own, other) = (of(1 + i), of(4 - i));
                 assert_eq!(own + other, 256, "whole pixels of the two");
                 assert_eq!(batch.share, own as f32 / 256.0);
-                // Of a square picture an inner rectangle is a square of an even side.
+                // In a square picture an unclipped rectangle is a square with an even side.
                 let inner = other.isqrt().pow(2) == other && other % 4 == 0;
                 corrected += usize::from(size == [16, 16] && !inner);
             }
@@ -134,9 +135,9 @@ mod tests {
     #[test]
     fn each_kind_has_half_of_the_batches() {
         let whole = |batch: &Batch| values(batch).concat().iter().all(|v| v % 10 == 0);
-        // Shares from Beta(8, 8) stay clear of 0 and 1, so no blend passes for whole pixels.
+        // Shares from Beta(8, 8) stay clear of 0 and 1, so no blend looks like a whole pixel.
         let cut = (0..1000).filter(|&number| whole(&mixed(2, [8, 8], 8.0, 1.0, number))).count();
-        // Five standard deviations of 16.
+        // Five standard deviations of 16 each.
         assert!((420..=580).contains(&cut), "{cut} of 1000");
     }
 

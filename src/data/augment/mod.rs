@@ -1,4 +1,5 @@
-//! How training pictures are varied: one by one (crop and flip, RandAugment, random erasing), then as a batch (mixup, CutMix).
+//! Augmentation of training pictures: one by one (crop and flip, RandAugment, random erasing), then as a batch (mixup,
+//! CutMix).
 
 mod crop;
 mod erasing;
@@ -19,28 +20,29 @@ use super::Mixed;
 use super::geometry::Geometry;
 use super::random::{Purpose, generator};
 
-/// How training pictures are varied. The default is not at all.
+/// How training pictures are augmented. The default is no augmentation.
 ///
-/// Each step draws from random numbers of its own, so turning one on leaves what the others do as it is.
+/// Each kind has random numbers of its own, so turning one on does not change what the others draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augmentation {
-    /// Which part of a picture is seen, and whether it is flipped.
+    /// Crop and flip.
     pub crop: Augment,
     /// RandAugment, after crop and flip, on pictures of the training resolution.
     pub rand_augment: Option<RandAugment>,
-    /// Probability, from 0 to 1, that a rectangle of a picture is replaced by noise: between 2 % and a third of its area, 0.3
-    /// to 1/0.3 in shape (Zhong et al. 2017, arXiv 1708.04896). Each value of the noise is uniform over 0 to 255.
+    /// Probability, from 0 to 1, that a rectangle of a picture is replaced by noise: between 2 % and a third of its
+    /// area, 0.3 to 1/0.3 in shape (Zhong et al. 2017, arXiv 1708.04896). Each value of the noise is uniform over 0 to
+    /// 255.
     pub erasing: f32,
-    /// The alpha of mixup (Zhang et al. 2017, arXiv 1710.09412), finite; 0 turns it off. Each batch is blended with itself in
-    /// reverse order, with a share drawn from Beta(alpha, alpha).
+    /// The alpha of mixup (Zhang et al. 2017, arXiv 1710.09412), finite; 0 turns it off. Each batch is blended with
+    /// itself in reverse order, with a share drawn from Beta(alpha, alpha).
     pub mixup: f32,
-    /// The alpha of CutMix (Yun et al. 2019, arXiv 1905.04899), finite; 0 turns it off. Each picture of a batch swaps a
-    /// rectangle with the one in its place from the end. With mixup on as well, one of the two is drawn for each batch.
+    /// The alpha of CutMix (Yun et al. 2019, arXiv 1905.04899), finite; 0 turns it off. Picture `i` of a batch of N
+    /// swaps a rectangle with picture `N - 1 - i`. If mixup is on as well, one of the two is drawn for each batch.
     pub cutmix: f32,
 }
 
 impl Augmentation {
-    /// Turns a training picture into pixels of `size` (height, width), and returns where they come from. The result depends
+    /// Turns a training picture into pixels of `size` (height, width), and returns their geometry. The result depends
     /// on seed, epoch and index alone.
     pub(super) fn picture(
         &self,
@@ -59,8 +61,8 @@ impl Augmentation {
         (varied, geometry)
     }
 
-    /// Mixes the pictures of a whole batch, packed pixels of `size` (height, width). The result depends on seed, epoch and
-    /// the batch's number alone.
+    /// Mixes the pictures of a whole batch, packed pixels of `size` (height, width). The result depends on seed, epoch
+    /// and the batch's number alone.
     pub(super) fn batch(
         &self,
         pixels: &mut [u32],

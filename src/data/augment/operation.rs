@@ -5,7 +5,7 @@ use image::RgbImage;
 use super::super::geometry::Affine;
 use super::{geometric, photometric};
 
-/// One change of a picture, of which nothing is left to chance.
+/// One change of a picture, with all its arguments: nothing is random here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::data) enum Operation {
     /// Stretches each channel from 0 to 255.
@@ -43,7 +43,7 @@ pub(in crate::data) enum Operation {
 }
 
 impl Operation {
-    /// Where the points of the result lie in a picture of this width and height, if the operation moves pixels.
+    /// The map from the result's points to those of a picture of this width and height, if the operation moves pixels.
     pub(in crate::data) fn affine(self, size: (u32, u32)) -> Option<Affine> {
         match self {
             Self::Rotate { degrees } => Some(geometric::rotation(size, degrees)),
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// What one operation makes of a picture of one grey.
+    /// The result of one operation on a picture of a single grey.
     fn of_grey(operation: Operation, grey: u8) -> u8 {
         let mut picture = RgbImage::from_pixel(5, 4, image::Rgb([grey; 3]));
         operation.apply(&mut picture);
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(of_grey(TranslateX { pixels: 150.0 }, 9), 128);
     }
 
-    /// One of a kind, so that a histogram has nothing to stretch or flatten.
+    /// With a single value, a histogram has nothing to stretch or flatten.
     #[test]
     fn pictures_of_one_colour_keep_it() {
         for operation in

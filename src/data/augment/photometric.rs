@@ -1,9 +1,8 @@
-//! Operations that change colours and leave everything in its place, with the arithmetic of Pillow's ImageOps and
-//! ImageEnhance.
+//! Operations that change colours and move nothing, with the arithmetic of Pillow's ImageOps and ImageEnhance.
 
 use image::{Rgb, RgbImage};
 
-/// Replaces every value by the one that a table of its channel has for it.
+/// Replaces every value by its entry in the channel's table.
 fn look_up(picture: &mut RgbImage, tables: &[[u8; 256]; 3]) {
     for pixel in picture.pixels_mut() {
         *pixel = Rgb([0, 1, 2].map(|c| tables[c][usize::from(pixel[c])]));
@@ -47,7 +46,7 @@ pub(super) fn equalize(picture: &mut RgbImage) {
     let tables = histograms(picture).map(|counts| {
         let total: u32 = counts.iter().sum();
         let of_brightest = counts.iter().copied().rfind(|&n| n > 0).unwrap_or(0);
-        // Pixels for each of the 255 steps. The brightest value takes none: all of the others come before it.
+        // Pixels for each of the 255 steps. The brightest value's pixels do not count, since no step follows it.
         let step = (total - of_brightest) / 255;
         if step == 0 {
             return identity();

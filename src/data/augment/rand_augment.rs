@@ -1,5 +1,5 @@
-//! RandAugment (Cubuk et al. 2019, arXiv 1909.13719): a few operations in a row, drawn anew for each picture, all of one
-//! magnitude.
+//! RandAugment (Cubuk et al. 2019, arXiv 1909.13719): a few operations in a row, drawn anew for each picture, all of
+//! one magnitude.
 
 use clap::ValueEnum;
 use image::RgbImage;
@@ -18,27 +18,27 @@ pub struct RandAugment {
     pub layers: u32,
     /// Their magnitude, at least 0; 10 is the nominal maximum.
     pub magnitude: f32,
-    /// Which operations there are, and what a magnitude means to them.
+    /// The set of operations, and what a magnitude means for each.
     pub convention: Convention,
 }
 
-/// Whose RandAugment. All draw operations uniformly and with replacement, give rotation, shear and translation a random
-/// sign, and fill with grey 128.
+/// Whose RandAugment it is. All three draw operations uniformly and with replacement, give rotation, shear and
+/// translation a random sign, and fill with grey 128.
 ///
-/// The operations themselves are Pillow's in all three. TensorFlow's own differ in two points: they take the nearest pixel
-/// instead of interpolating, and contrast turns on the number of pixels over 256 instead of the mean.
+/// All three use Pillow's operations here. TensorFlow's own differ in two points: they take the nearest pixel instead
+/// of interpolating, and contrast is taken around the number of pixels over 256 instead of the mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Convention {
-    /// The ResNet-RS release (tensorflow/tpu): 16 operations, translation by up to 100 pixels, magnitudes beyond 10 as they
-    /// are.
+    /// The ResNet-RS release (tensorflow/tpu): 16 operations, translation by up to 100 pixels, magnitudes beyond 10 as
+    /// they are.
     Tpu,
-    /// The TensorFlow Model Garden: as [`Convention::Tpu`] with translation by up to 10 pixels, and doing nothing is one more
-    /// choice, of 17 then.
+    /// The TensorFlow Model Garden: as [`Convention::Tpu`], but translation by up to 10 pixels, and one more choice
+    /// that does nothing, which makes 17.
     Tfm,
-    /// timm's `rand-mM-mstd0.5-inc1`: 15 operations, without Cutout, each of which grows with the magnitude and is applied with
-    /// probability 1/2; translation by up to 0.45 of the side. The magnitude of each is drawn from a normal distribution of
-    /// standard deviation 0.5 and clipped to 0 to 10.
+    /// timm's `rand-mM-mstd0.5-inc1`: 15 operations (no Cutout). Each grows with the magnitude and is applied with
+    /// probability 1/2; translation by up to 0.45 of the side. The magnitude of each is drawn from a normal
+    /// distribution of standard deviation 0.5 and clipped to 0 to 10.
     Timm,
 }
 
@@ -111,7 +111,7 @@ impl Convention {
             TranslateX { pixels: signed(across) },
             TranslateY { pixels: signed(down) },
             SolarizeAdd { addition: scaled(110.0) },
-            // The last one, as timm has all but this.
+            // Last, since timm has all but this one.
             Cutout { centre, half_side: scaled(40.0) },
         ]
     }
@@ -127,7 +127,7 @@ mod tests {
 
     const SIZE: (u32, u32) = (160, 80);
 
-    /// The operation's name, and its argument where it has one.
+    /// The operation's name, and its argument if it has one.
     fn parts(operation: Operation) -> (&'static str, f64) {
         match operation {
             AutoContrast => ("AutoContrast", 0.0),
@@ -150,9 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn magnitudes_mean_what_the_fact_sheet_says() {
+    fn magnitudes_mean_what_tensorflow_and_timm_say() {
         use Convention::*;
-        // Rotate, Posterize, Solarize, the four enhancements, the two shears, TranslateX, TranslateY, SolarizeAdd, Cutout.
+        // Rotate, Posterize, Solarize, the four enhancements, the two shears, TranslateX, TranslateY, SolarizeAdd,
+        // Cutout.
         for (convention, magnitude, sign, want) in [
             (Tpu, 0.0, 1.0, [0.0, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]),
             (Tpu, 9.0, 1.0, [27.0, 3.0, 230.0, 1.72, 0.27, 90.0, 90.0, 99.0, 36.0]),
@@ -231,7 +232,7 @@ mod tests {
         assert!(magnitudes(0.0).contains(&0.0));
     }
 
-    /// Pictures so small that an operation finds no inside, no neighbour, or no second value.
+    /// Pictures so small that they have no interior, no neighbouring pixels, or only one value.
     #[test]
     fn pictures_of_a_row_a_column_or_a_pixel() {
         for size in [(1, 1), (1, 9), (9, 1), (2, 2)] {

@@ -16,9 +16,9 @@ fn every_kind_of_pixel_becomes_rgb() {
     assert_eq!(first(ImageBuffer::from_pixel(1, 1, LumaA([70u8, 9])).into(), png), [70; 3]);
     assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 4])).into(), png), [1, 2, 3]);
     assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgba([1u8, 2, 3, 255])).into(), webp), [1, 2, 3]);
-    // 16 bits: 257 times the value of 8.
+    // A 16-bit value is 257 times the 8-bit one.
     assert_eq!(first(ImageBuffer::from_pixel(1, 1, Rgb([257u16, 514, 65_535])).into(), png), [1, 2, 255]);
-    // JPEG keeps a grey of one pixel to within its rounding.
+    // JPEG keeps the grey of a single pixel to within rounding.
     let grey = first(ImageBuffer::from_pixel(1, 1, Luma([70u8])).into(), ImageFormat::Jpeg);
     assert!(grey.iter().all(|v| v.abs_diff(70) <= 1), "{grey:?}");
 }
@@ -43,7 +43,7 @@ fn odd_files_have_the_pixels_that_pillow_sees() {
         let (want, got) = (image::open(seen).unwrap().into_rgb8(), decode_bytes(&content));
         let got = got.unwrap_or_else(|problem| panic!("{name}: {problem}"));
         assert_eq!(got.dimensions(), want.dimensions(), "{name}");
-        // Pillow rounds 5 bits and inks otherwise.
+        // Pillow rounds 5-bit channels and inks differently.
         let most = if ["565.bmp", "inks.tif"].contains(&&*name) { 1 } else { 0 };
         let largest = got.iter().zip(want.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(largest <= most, "{name} is off by {largest}");
@@ -67,7 +67,7 @@ fn what_a_file_held_is_told() {
     assert_eq!(decode_bytes_with_facts(&alpha).unwrap().1, want);
 }
 
-/// A PNG of one chunk that promises a size and holds no pixels.
+/// A PNG with a header alone: it announces a size and holds no pixels.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut chunk = b"IHDR".to_vec();
     chunk.extend([width.to_be_bytes(), height.to_be_bytes()].concat());
@@ -92,8 +92,8 @@ fn a_small_file_is_no_large_picture() {
     let message = decode_bytes(&png_header(10_000, 9_000)).unwrap_err();
     let file_bytes = png_header(1, 1).len();
     let expected = format!(
-        "10000 x 9000 pixels take 266 MiB of memory to decode, and a file of {file_bytes} bytes may take 256 MiB (256 MiB \
-         and 20 times its size): save the picture smaller"
+        "10000 x 9000 pixels take 266 MiB of memory to decode, and a file of {file_bytes} bytes may take 256 MiB (256 \
+         MiB and 20 times its size): save the picture smaller"
     );
     assert_eq!(message, expected);
     let allowed = |[width, height]: [u32; 2], planes: u64, turned: bool, file_mb: usize| {
@@ -112,7 +112,7 @@ fn a_small_file_is_no_large_picture() {
     assert!(decode_bytes(&jpeg).unwrap_err().contains("cut short"));
 }
 
-/// Besides its samples the decoder keeps notes on every block: 270 MB in all for this one.
+/// Besides its samples the decoder keeps data on every block: 270 MB in all for this picture.
 #[test]
 fn a_lossy_webp_takes_more_than_its_samples() {
     let frame = [&[0xB0, 0x0B, 0, 0x9D, 0x01, 0x2A, 0x0F, 0x27, 0xF3, 0x55][..], &[0; 220]].concat();
@@ -138,7 +138,7 @@ fn damaged_pictures_are_errors() {
 #[test]
 fn a_jpeg_that_is_not_all_there_is_an_error() {
     for (name, whole) in odd_files().into_iter().filter(|(name, _)| name.ends_with(".jpg")) {
-        // What follows the picture's end is not needed, and its last byte may hold nothing but filling.
+        // Bytes after the end of the picture are not needed, and the last byte before it may be padding alone.
         let end = whole.windows(2).rposition(|pair| pair == [0xFF, 0xD9]).unwrap_or(whole.len() - 40);
         for length in (0..end - 1).step_by(7) {
             let cut = &whole[..length];

@@ -1,34 +1,34 @@
-//! Huffman codes, and the bits they are read from.
+//! Huffman codes, and the bit reader.
 
-/// Codes of at most this many bits are found by one look-up. 10 hold nearly all that occur, and the tables stay in the
-/// cache.
+/// Codes of at most this many bits are decoded by one look-up. Nearly all codes have at most 10 bits, and tables of
+/// that size stay in the cache.
 const LOOKUP_BITS: u32 = 10;
 
-/// One table of a JPEG.
+/// One Huffman table of a JPEG.
 pub(super) struct Table {
-    /// By the next ten bits: the symbol, and the bits of its code; 0 bits if the code is longer.
+    /// By the next ten bits: the symbol, and the length of its code in bits; 0 if the code is longer.
     short: [(u8, u8); 1 << LOOKUP_BITS],
     /// By the next ten bits: the coefficient that they hold, code and value.
     coefficients: [Coefficient; 1 << LOOKUP_BITS],
-    /// By the bits of a code: the first 16 bits that are beyond all codes of that length.
+    /// By the length of a code: the first 16-bit value beyond all codes of that length.
     limits: [u32; 17],
-    /// By the bits of a code: what leads from the code to the place of its symbol.
+    /// By the length of a code: the difference between a code and the index of its symbol.
     offsets: [i32; 17],
     symbols: Vec<u8>,
 }
 
-/// A coefficient that was looked up with the zeros before it.
+/// A coefficient from the look-up table, with the run of zeros before it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Coefficient {
     pub value: i16,
     /// Zeros before it; 64 for the end of a block.
     pub run: u8,
-    /// Bits of code and value together; 0 if they are more than were looked up.
+    /// Bits of code and value together; 0 if they do not fit the look-up.
     pub bits: u8,
 }
 
 impl Table {
-    /// A table of `counts[n]` codes of `n + 1` bits, whose symbols follow each other.
+    /// A table with `counts[n]` codes of `n + 1` bits; `symbols` lists their symbols in order.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, &'static str> {
         let mut table = Self {
             short: [(0, 0); 1 << LOOKUP_BITS],
@@ -61,7 +61,7 @@ impl Table {
         Ok(table)
     }
 
-    /// The coefficient that the next bits hold, where they are few enough.
+    /// The next coefficient, if its bits fit the look-up.
     #[inline(always)]
     pub(super) fn coefficient(&self, bits: &Bits) -> Coefficient {
         self.coefficients[bits.peek(LOOKUP_BITS) as usize]
@@ -92,16 +92,16 @@ fn extend(value: u32, size: u32) -> i32 {
     if size > 0 && value < 1 << (size - 1) { value - (1 << size) + 1 } else { value }
 }
 
-/// The bits of a scan, from first to last.
+/// Reads the bits of a scan in order.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next byte that is not in `buffer`; never beyond the next marker.
+    /// Index of the next byte that is not in `buffer`; never beyond the next marker.
     at: usize,
     /// The next bits, from the top.
     buffer: u64,
-    /// How many of them there are.
+    /// Number of bits in `buffer`.
     count: u32,
-    /// Zero bits that were put behind the last bit.
+    /// Zero bits that were appended after the last bit.
     invented: u32,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Bits<'a> {
         Self { bytes, at, buffer: 0, count: 0, invented: 0 }
     }
 
-    /// Where the next marker is looked for once a scan has ended.
+    /// Where the search for the next marker starts after the scan.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -121,12 +121,12 @@ impl<'a> Bits<'a> {
         self.invented > self.count
     }
 
-    /// The place of the last byte read from, short of those that were only looked at.
+    /// Index of the last byte that was read, not counting bytes that were only peeked at.
     pub(super) fn used(&self) -> usize {
         self.at.saturating_sub((self.count.saturating_sub(self.invented) / 8) as usize)
     }
 
-    /// Goes on behind the restart marker number `number`.
+    /// Continues after restart marker number `number`.
     pub(super) fn restart(&mut self, number: usize) -> Result<(), &'static str> {
         match super::markers::next(self.bytes, &mut self.at) {
             Some(code) if usize::from(code) == 0xD0 + number % 8 => {
@@ -143,7 +143,7 @@ impl<'a> Bits<'a> {
     fn refill(&mut self) {
         if let Some(next) = self.bytes[self.at..].first_chunk() {
             let next = u64::from_be_bytes(*next);
-            // No byte of them is FF: none is stuffed, and no marker begins.
+            // None of these bytes is FF, so there is no stuffing and no marker.
             if next & (!next).wrapping_sub(0x0101_0101_0101_0101) & 0x8080_8080_8080_8080 == 0 {
                 let taken = (63 - self.count) / 8;
                 self.buffer |= next >> self.count;
@@ -201,7 +201,7 @@ impl<'a> Bits<'a> {
         self.count -= bits;
     }
 
-    /// The next symbol. The bits of the value behind it are ready, too.
+    /// The next symbol. The bits of the value after it are ready, too.
     #[inline(always)]
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, &'static str> {
         self.prepare();
@@ -227,7 +227,7 @@ impl<'a> Bits<'a> {
         Ok(symbol)
     }
 
-    /// The value of `size` bits, at most 16, behind a symbol.
+    /// The value of `size` bits, at most 16, that follows a symbol.
     #[inline(always)]
     pub(super) fn value(&mut self, size: u8) -> i32 {
         extend(self.take(size.into()), size.into())

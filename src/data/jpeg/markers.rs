@@ -1,11 +1,11 @@
-//! What stands between the markers of a JPEG: its size, its components, its tables, its scans.
+//! The marker segments of a JPEG: size, components, tables, scan headers.
 
 use super::huffman::Table;
 use super::scan::NATURAL;
 use super::{DAMAGED, MJPEG_TABLES};
 
-/// The code of the next marker, which `at` is moved behind; what lies before it is skipped, as libjpeg does. None if
-/// there is no other.
+/// The code of the next marker; moves `at` past it. Bytes before the marker are skipped, as libjpeg does. `None` if
+/// there is no marker left.
 pub(super) fn next(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         *at += bytes.get(*at..)?.iter().position(|byte| *byte == 0xFF)?;
@@ -18,7 +18,7 @@ pub(super) fn next(bytes: &[u8], at: &mut usize) -> Option<u8> {
     }
 }
 
-/// What the segment at `at` holds, behind its length; `at` is moved behind it.
+/// The content of the segment at `at`, without its length; moves `at` past the segment.
 pub(super) fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], &'static str> {
     let length =
         bytes.get(*at..).and_then(|rest| rest.first_chunk()).map(|length| usize::from(u16::from_be_bytes(*length)));
@@ -27,16 +27,16 @@ pub(super) fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<&'a [u8], &
     Ok(content)
 }
 
-/// By row and column of a block: what a coefficient is multiplied with.
+/// Quantisation steps by row and column of a block.
 type Steps = [[i16; 8]; 8];
 
-/// The tables in force; later ones of the same number replace them.
+/// The current tables; a later one with the same number replaces an earlier one.
 pub(super) struct Tables {
     pub dc: [Option<Box<Table>>; 4],
     pub ac: [Option<Box<Table>>; 4],
-    /// Steps of quantisation, row by row.
+    /// Quantisation steps, row by row.
     steps: [Option<Steps>; 4],
-    /// Units between restart markers; 0 for none.
+    /// MCUs between restart markers; 0 for none.
     pub restart_interval: u32,
 }
 
@@ -77,7 +77,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Puts in the tables that the frames of Motion JPEG leave out, where none were given.
+    /// Fills in the standard tables, which Motion JPEG's frames omit, if none were given.
     pub(super) fn complete(&mut self) -> Result<(), &'static str> {
         for (number, [dc, ac]) in MJPEG_TABLES.iter().enumerate() {
             for (table, (counts, symbols)) in [(&mut self.dc[number], dc), (&mut self.ac[number], ac)] {
@@ -96,40 +96,40 @@ pub(super) struct Frame {
     pub height: usize,
     pub progressive: bool,
     pub components: Vec<Component>,
-    /// Blocks of the finest component in a unit of interleaved data.
+    /// Blocks of the finest component in one MCU (T.81's unit of interleaved data).
     pub across: usize,
     pub down: usize,
-    /// Units of interleaved data in a row, and rows of them.
+    /// MCUs in a row, and rows of MCUs.
     pub units: usize,
     pub unit_rows: usize,
 }
 
-/// One component: samples, and the coefficients that they come from.
+/// One colour component: its samples and coefficients.
 pub(super) struct Component {
     pub id: u8,
-    /// Blocks of it in one unit of interleaved data.
+    /// Blocks of this component in one MCU.
     pub across: usize,
     pub down: usize,
-    /// The number of its table of quantisation, and once its first scan has begun that table's steps.
+    /// The number of its quantisation table, and that table's steps once its first scan has begun.
     quantisation: usize,
     pub steps: Option<Steps>,
     /// Size in samples.
     pub width: usize,
     pub height: usize,
-    /// Size in blocks, without those that fill up the last unit.
+    /// Size in blocks, without those that pad the last MCU.
     pub wide: usize,
     pub high: usize,
-    /// Blocks in a row, with those.
+    /// Blocks in a row, with those that pad the last MCU.
     pub stride: usize,
-    /// All coefficients of a progressive frame; of a sequential one those of a row of units. A row of blocks is stored
-    /// as eight rows of `8 * stride` values, as the samples are.
+    /// All coefficients of a progressive frame; only those of one row of MCUs of a sequential frame. A row of blocks is
+    /// stored as eight rows of `8 * stride` values, as the samples are.
     pub coefficients: Vec<i16>,
-    /// By their place in the zigzag: where a block's coefficients are.
+    /// By index in the zigzag: where the coefficient is stored.
     pub places: [usize; 64],
     /// Rows of `8 * stride` samples: the last `kept` of them, row `y` as number `y % kept`.
     pub samples: Vec<u8>,
     pub kept: usize,
-    /// By their place in the zigzag: the lowest bit of the coefficients that is known.
+    /// By index in the zigzag: the lowest known bit of the coefficients.
     known: [u8; 64],
 }
 
@@ -167,8 +167,8 @@ impl Frame {
             let (own_across, own_down) = factors(part);
             if across % own_across != 0 || down % own_down != 0 {
                 return Err(format!(
-                    "a JPEG with {own_across} x {own_down} samples of one component where another has {across} x {down}, \
-                     which is not read"
+                    "a JPEG with {own_across} x {own_down} samples of one component where another has {across} x \
+                     {down}, which is not read"
                 ));
             }
             let stride = units * own_across;
@@ -199,7 +199,7 @@ impl Frame {
         self.components.iter().map(Component::blocks).sum()
     }
 
-    /// How it becomes a picture if this is its first scan.
+    /// How the frame becomes a picture, if this is its first scan.
     pub(super) fn way(&self, scan: &Scan) -> Way {
         match (self.progressive, scan.components.len() == self.components.len()) {
             (true, _) => Way::Progressive,
@@ -220,7 +220,7 @@ impl Component {
         self.wide * self.high
     }
 
-    /// Makes room for a scan of it, of which `down` rows of blocks are decoded at a time.
+    /// Allocates memory for a scan of this component that decodes `down` rows of blocks at a time.
     pub(super) fn begin(&mut self, way: Way, down: usize, tables: &Tables) -> Result<(), &'static str> {
         if self.steps.is_none() {
             let steps = *tables.steps.get(self.quantisation).ok_or(DAMAGED)?;
@@ -233,18 +233,18 @@ impl Component {
         Ok(())
     }
 
-    /// The rows of blocks of which samples are kept, and coefficients at most.
+    /// Rows of blocks whose samples are kept, and rows whose coefficients are kept.
     fn block_rows(&self, way: Way) -> (usize, usize) {
         let all = self.high.next_multiple_of(self.down);
         match way {
-            // To go from coarse rows to fine ones takes a row of the unit before.
+            // Upsampling needs a row of the previous MCU.
             Way::AtOnce => (all.min(2 * self.down), self.down),
             Way::Progressive => (all.min(2 * self.down), all),
             Way::Sequential => (all, self.down),
         }
     }
 
-    /// The memory of samples and coefficients, of one and two bytes.
+    /// The memory of samples and coefficients, which take one and two bytes each.
     pub(super) fn memory_bytes(&self, way: Way) -> u64 {
         let (sample_rows, coefficient_rows) = self.block_rows(way);
         (sample_rows + 2 * coefficient_rows) as u64 * self.stride as u64 * 64
@@ -273,7 +273,7 @@ pub(super) enum Way {
     Progressive,
 }
 
-/// What a scan holds of its components' coefficients: all, or some of their bits, from bit `low` on.
+/// Which part of its components' coefficients a scan holds: all of them, or some of their bits, from bit `low` on.
 #[derive(Clone, Copy)]
 pub(super) enum Coding {
     Sequential,

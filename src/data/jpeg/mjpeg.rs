@@ -1,6 +1,6 @@
-//! The Huffman tables of T.81, annex K.3.3, which the frames of Motion JPEG are coded with and leave out.
+//! The Huffman tables of T.81, annex K.3.3. Motion JPEG's frames use them and omit them.
 
-/// By bits less one: how many codes there are.
+/// Number of codes by their length in bits less one.
 type Counts = [u8; 16];
 
 const SIZES: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];

@@ -1,6 +1,6 @@
 //! JPEG files: sequential and progressive, Huffman-coded, 8 bits a sample, of any sampling, in scans of any order.
-//! Pixels are those of libjpeg, which data sets are prepared and other libraries are trained with: the same transform,
-//! upsampling and colours. What does not yield a whole picture is refused.
+//! Pixels equal those of libjpeg, with which data sets are prepared and other libraries train: the same transform,
+//! upsampling and colours. A file that does not yield a whole picture is refused.
 //!
 //! The standard is ITU-T T.81.
 
@@ -17,28 +17,28 @@ use markers::{Frame, Scan, Tables};
 use mjpeg::MJPEG_TABLES;
 use pixels::Painter;
 
-/// How often a block is visited by scans, on average at most. A small file of many scans could keep the decoder busy
-/// for hours; the scans of honest ones visit a block about ten times.
+/// The most visits of scans to a block, on average. A small malicious file with many scans could keep the decoder busy
+/// for hours; ordinary files visit a block about ten times.
 const MAX_VISITS: usize = 64;
 
 const DAMAGED: &str = "a damaged JPEG";
 const CUT_SHORT: &str = "cut short: a JPEG whose data end before the picture does";
 
-/// What a JPEG's components are. Inks are stored as what they let through, as Adobe's programs do.
+/// What a JPEG's components mean. Inks are stored inverted, as Adobe's programs do: 255 is no ink.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colours {
     Grey,
     Rgb,
     YCbCr,
     Cmyk,
-    /// CMYK of which the first three are YCbCr.
+    /// CMYK whose first three components are coded as YCbCr.
     Ycck,
 }
 
 /// A JPEG that is read up to its first scan.
 pub(super) struct Jpeg<'a> {
     bytes: &'a [u8],
-    /// What is read next.
+    /// Index of the next byte to read.
     at: usize,
     frame: Frame,
     tables: Tables,
@@ -50,12 +50,12 @@ pub(super) struct Jpeg<'a> {
     pub xmp: Option<&'a [u8]>,
 }
 
-/// What comes before a scan.
+/// The segments before a scan.
 #[derive(Default)]
 struct Heads<'a> {
     frame: Option<Frame>,
     jfif: bool,
-    /// The kind of colours that Adobe's marker names.
+    /// The colour transform that Adobe's marker names.
     adobe: Option<u8>,
     exif: Option<&'a [u8]>,
     xmp: Option<&'a [u8]>,
@@ -65,7 +65,7 @@ impl<'a> Jpeg<'a> {
     /// Reads up to the first scan.
     ///
     /// # Errors
-    /// What the file is instead of a JPEG that can be decoded.
+    /// If the file is not a JPEG that can be decoded: what it is instead.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, String> {
         let (mut at, mut heads, mut tables) = (2, Heads::default(), Tables::new());
         let scan = heads.read(bytes, &mut at, &mut tables)?.ok_or(CUT_SHORT)?;
@@ -98,9 +98,9 @@ impl<'a> Jpeg<'a> {
     /// Decodes the picture.
     ///
     /// # Errors
-    /// If it is damaged, or not all there.
+    /// If it is damaged or incomplete.
     pub(super) fn decode(mut self) -> Result<RgbImage, String> {
-        // Each block takes a bit at least, so that a small file cannot ask for much memory.
+        // Each block takes at least one bit, so a small file cannot ask for much memory.
         if self.frame.blocks() / 8 > self.bytes.len() {
             return Err(CUT_SHORT.to_owned());
         }
@@ -131,7 +131,7 @@ impl<'a> Jpeg<'a> {
 }
 
 impl<'a> Heads<'a> {
-    /// Reads up to the next scan; None if there is no other.
+    /// Reads up to the next scan; `None` if there is no further scan.
     fn read(&mut self, bytes: &'a [u8], at: &mut usize, tables: &mut Tables) -> Result<Option<Scan>, String> {
         while let Some(code) = markers::next(bytes, at) {
             // Markers without content.
@@ -172,7 +172,7 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// Does work that the compiler puts into vectors, in the widest that the processor has.
+/// Runs code that the compiler vectorises, with the widest vectors of the processor.
 #[inline(always)]
 fn wide(work: impl FnOnce()) {
     #[cfg(target_arch = "x86_64")]
@@ -182,7 +182,7 @@ fn wide(work: impl FnOnce()) {
             work();
         }
         if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has what the function is compiled for.
+            // SAFETY: the processor supports the features that the function is compiled for.
             #[allow(unsafe_code)]
             return unsafe { with_avx2(work) };
         }

@@ -1,22 +1,23 @@
-//! From samples to pixels: the coarser components to full size, then colours to RGB, both as libjpeg does by default.
+//! From samples to pixels: upsampling of the coarser components, then conversion to RGB, both as libjpeg does by
+//! default.
 
 use image::RgbImage;
 
 use super::markers::{Component, Frame};
 use super::{Colours, transform};
 
-/// How a component gets the size of the finest.
+/// How a component is upsampled to the size of the finest.
 #[derive(Clone, Copy)]
 enum Upsampling {
-    /// It has it already.
+    /// It has the full size already.
     None,
-    /// Each sample that many times across and down.
+    /// Repeats each sample this many times across and down.
     Repeated(usize, usize),
-    /// Twice as many across, each 3/4 of the nearer sample and 1/4 of the other.
+    /// Doubles the width: each result is 3/4 of the nearer sample and 1/4 of the farther one.
     Across,
-    /// Twice as many down, likewise.
+    /// Doubles the height, with the same weights.
     Down,
-    /// Both, one after the other.
+    /// Doubles the height, then the width.
     Both,
 }
 
@@ -32,11 +33,11 @@ impl Upsampling {
     }
 }
 
-/// A component's row `y` of the picture, at least as wide; `row` and `sums` are room for it.
+/// Row `y` of a component at full size, at least as wide as the picture; `row` and `sums` are scratch memory.
 #[inline(always)]
 fn full_row<'r>(component: &'r Component, how: Upsampling, y: usize, row: &'r mut [u8], sums: &mut [u16]) -> &'r [u8] {
     let source = |y: usize| &component.samples[(y % component.kept) * component.stride * 8..][..component.width];
-    // The nearer row, and the other; at the edges there is none.
+    // The nearer row and the farther one; at the edges the nearer one twice.
     let pair = || {
         let other = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(component.height - 1) };
         source(y / 2).iter().zip(source(other)).map(|(near, far)| 3 * u16::from(*near) + u16::from(*far))
@@ -64,8 +65,8 @@ fn full_row<'r>(component: &'r Component, how: Upsampling, y: usize, row: &'r mu
     row
 }
 
-/// Twice as many values, each 3/4 of the nearer and 1/4 of the other, rounded to the left and right of the nearer one
-/// by so much.
+/// Doubles the number of values: each is 3/4 of the nearer and 1/4 of the farther value, plus a rounding term for the
+/// results to the left and right of a value.
 #[inline(always)]
 fn across(values: &[u16], out: &mut [u8], [left, right]: [u16; 2], bits: u32) {
     let last = values.len() - 1;
@@ -82,14 +83,14 @@ fn across(values: &[u16], out: &mut [u8], [left, right]: [u16; 2], bits: u32) {
     out[last] = [((3 * values[last] + values[last - 1] + left) >> bits) as u8, edge(values[last], right)];
 }
 
-/// Pixels as they are known, from the first row to the last.
+/// Paints the pixels from the first row to the last.
 pub(super) struct Painter {
     colours: Colours,
     picture: RgbImage,
-    /// Rows that are there.
+    /// Rows that are done.
     done: usize,
     how: Vec<Upsampling>,
-    /// Room for a row of each component, before and after its colours are those of the picture.
+    /// Scratch rows, one per component, before and after the conversion to RGB.
     rows: Vec<Vec<u8>>,
     planes: [Vec<u8>; 3],
     sums: Vec<u16>,
@@ -110,7 +111,7 @@ impl Painter {
         }
     }
 
-    /// Goes on up to the row before `end`, for which the samples are there.
+    /// Paints rows up to `end`, exclusive; their samples must be decoded.
     pub(super) fn paint(&mut self, frame: &Frame, end: usize) {
         super::wide(
             #[inline(always)]
@@ -118,7 +119,7 @@ impl Painter {
         );
     }
 
-    /// Computes the samples of all coefficients and paints them, row of units by row, up to the last row of pixels.
+    /// Computes the samples from all coefficients and paints them, one row of MCUs at a time.
     pub(super) fn paint_from_coefficients(&mut self, frame: &mut Frame) {
         for row in 0..frame.unit_rows {
             for component in &mut frame.components {
@@ -126,7 +127,7 @@ impl Painter {
                 transform::rows(component, first, component.down, first);
             }
             if row + 1 < frame.unit_rows {
-                // The last row of pixels needs the next row of units.
+                // The last row of pixels needs the next row of MCUs.
                 self.paint(frame, (row + 1) * 8 * frame.down - 1);
             }
         }
@@ -152,7 +153,7 @@ impl Painter {
     }
 }
 
-/// A row of pixels of the components' full rows.
+/// Fills a row of pixels from the components' full rows.
 #[inline(always)]
 fn fill(colours: Colours, [a, b, c, k]: [&[u8]; 4], planes: &mut [Vec<u8>; 3], pixels: &mut [[u8; 3]]) {
     match colours {
@@ -164,7 +165,7 @@ fn fill(colours: Colours, [a, b, c, k]: [&[u8]; 4], planes: &mut [Vec<u8>; 3], p
             interleave([red, green, blue], pixels);
         }
     }
-    // Adobe's YCCK are the inks themselves.
+    // Adobe's YCCK holds the inks, not inverted.
     let ink = if colours == Colours::Ycck { 255 } else { 0 };
     pixels.iter_mut().zip(k).for_each(|(pixel, k)| *pixel = pixel.map(|v| product(v ^ ink, *k)));
 }
@@ -176,7 +177,7 @@ fn interleave([a, b, c]: [&[u8]; 3], pixels: &mut [[u8; 3]]) {
     }
 }
 
-/// Colours from brightness and two differences (JFIF 1.02, page 3), with 16 fractional bits.
+/// RGB from luma and two chroma components (JFIF 1.02, page 3), with 16 fractional bits.
 #[inline(always)]
 fn from_ycc([y, blue, red]: [&[u8]; 3], [r, g, b]: &mut [Vec<u8>; 3]) {
     const fn fixed(value: f64) -> i32 {
@@ -192,7 +193,7 @@ fn from_ycc([y, blue, red]: [&[u8]; 3], [r, g, b]: &mut [Vec<u8>; 3]) {
     }
 }
 
-/// `a * b / 255`, rounded: what ink of one colour and black let through, each stored as what it lets through.
+/// `a * b / 255`, rounded: the light that passes a coloured ink and black, both stored inverted.
 #[inline(always)]
 fn product(a: u8, b: u8) -> u8 {
     let product = u32::from(a) * u32::from(b) + 128;

@@ -5,11 +5,12 @@ use super::markers::{Coding, Component, Frame, Scan, Tables, Way};
 use super::pixels::Painter;
 use super::{CUT_SHORT, transform};
 
-/// By its place in a block's zigzag: where a coefficient stands row by row (T.81, figure 5).
+/// By index in a block's zigzag: the coefficient's index row by row (T.81, figure 5).
 #[rustfmt::skip]
 pub(super) const NATURAL: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
+    14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
+    46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
 const BAD_RUN: &str = "a damaged JPEG: a block of more than 64 coefficients";
@@ -22,7 +23,7 @@ struct Block<'c> {
 }
 
 impl Block<'_> {
-    /// The one at this place of the zigzag.
+    /// The coefficient at this index of the zigzag.
     #[inline(always)]
     fn at(&mut self, place: usize) -> &mut i16 {
         &mut self.values[self.places[place]]
@@ -31,19 +32,19 @@ impl Block<'_> {
 
 /// A component of a scan with its tables.
 struct Part<'t> {
-    /// Its number in the frame.
+    /// Its index in the frame.
     component: usize,
-    /// Blocks of it in one unit, across and down.
+    /// Its blocks in one MCU, across and down.
     across: usize,
     down: usize,
     dc: Option<&'t Table>,
     ac: Option<&'t Table>,
-    /// Its last DC coefficient.
+    /// Its previous DC coefficient.
     previous: i32,
 }
 
-/// Decodes the scan whose data begin at `at`; returns where the next marker is looked for. The samples of a sequential
-/// frame are computed row by row; those of a progressive one when all its scans are known.
+/// Decodes the scan whose data begin at `at`; returns where the search for the next marker starts. The samples of a
+/// sequential frame are computed row by row; those of a progressive one when all its scans are known.
 pub(super) fn decode(
     (bytes, at): (&[u8], usize),
     frame: &mut Frame,
@@ -107,7 +108,7 @@ pub(super) fn decode(
             }
         }
         if way == Way::AtOnce && row + 1 < rows {
-            // The last row of pixels needs the next row of units.
+            // The last row of pixels needs the next row of MCUs.
             painter.paint(frame, (row + 1) * 8 * parts.iter().map(|part| part.down).max().unwrap_or(1) - 1);
         }
     }
@@ -117,18 +118,17 @@ pub(super) fn decode(
     if ends_in_zeros(bytes, &bits) { Err(CUT_SHORT.to_owned()) } else { Ok(bits.at()) }
 }
 
-/// Whether blocks were read from zeros in which a file without an end fades away, as a disk leaves them where a
-/// download broke off.
+/// Whether blocks were read from trailing zeros of a file without an end marker, as an interrupted download leaves them
+/// on disk.
 fn ends_in_zeros(bytes: &[u8], bits: &Bits) -> bool {
-    // A whole file's last block may well hold one.
+    // The last block of an intact file may end in one zero byte.
     const ENOUGH_BYTES: usize = 2;
     let rest = &bytes[bits.used().saturating_sub(ENOUGH_BYTES)..];
     rest.len() >= ENOUGH_BYTES && rest.iter().all(|byte| *byte == 0)
 }
 
 impl Part<'_> {
-    /// One block; `zeros` is the number of blocks to come, this one included, that have no further coefficient in this
-    /// scan.
+    /// Decodes one block; `zeros` counts the blocks from this one on that have no further coefficient in this scan.
     #[inline(always)]
     fn block(
         &mut self,
@@ -156,7 +156,7 @@ impl Part<'_> {
             (Coding::AcMore { first, last, low }, _, Some(ac)) => {
                 more_coefficients(bits, ac, block, first..=last, low, zeros)
             }
-            // The tables were looked for before.
+            // The tables were checked before.
             _ => Ok(()),
         }
     }
@@ -233,7 +233,7 @@ fn first_coefficients(
     Ok(())
 }
 
-/// One bit more of the coefficients of a band (T.81, G.1.2.3): those that are not zero get theirs as they are passed.
+/// One more bit of the coefficients of a band (T.81, G.1.2.3): nonzero ones get their bit as they are passed.
 fn more_coefficients(
     bits: &mut Bits,
     table: &Table,

@@ -6,24 +6,24 @@ use super::markers::Component;
 
 /// Fractional bits of the constants below.
 const FRACTION: u32 = 13;
-/// Bits more than a sample's that are kept between the two passes.
+/// Extra bits of precision between the two passes.
 const KEPT: u32 = 2;
 
-/// Columns of 16 blocks: so many are computed together, which the compiler puts into vectors.
+/// Columns that are computed together, those of 16 blocks: the compiler vectorises the loop over them.
 const LANES: usize = 128;
 
-/// Only a damaged file has larger numbers than this, which are cut off so that sums of them stay in range.
+/// Only a damaged file has larger coefficients. They are clamped so that their sums stay in range.
 const LARGEST: i16 = 1 << 14;
 
-/// `value` with [`FRACTION`] bits.
+/// `value` with [`FRACTION`] fractional bits.
 const fn fixed(value: f64) -> i32 {
     (value * (1 << FRACTION) as f64 + 0.5) as i32
 }
 
 /// Eight frequencies become eight samples, scaled by 2 to the power of `FRACTION - bits`, times √8.
 ///
-/// Frequencies are asked for one by one, since the compiler does not always inline the closures of an array's methods,
-/// and a call in the loop around keeps the loop from becoming vectors.
+/// Takes the frequencies as a function: the compiler does not always inline the closures of an array's methods, and a
+/// call in the surrounding loop would prevent vectorisation.
 #[inline(always)]
 fn inverse(frequency: impl Fn(usize) -> i16, bits: u32) -> [i32; 8] {
     #[rustfmt::skip]
@@ -57,8 +57,8 @@ fn inverse(frequency: impl Fn(usize) -> i16, bits: u32) -> [i32; 8] {
     samples
 }
 
-/// Computes the samples of `count` rows of blocks from `first` on. Their coefficients, which are set to zero, are
-/// stored from row `stored` on.
+/// Computes the samples of `count` rows of blocks from row `first` on. Their coefficients start at row `stored`, and
+/// are reset to zero.
 pub(super) fn rows(component: &mut Component, first: usize, count: usize, stored: usize) {
     let Component { coefficients, samples, stride, kept, steps: Some(steps), .. } = component else { return };
     let length = 64 * *stride;
@@ -107,7 +107,7 @@ fn row(coefficients: &[i16], steps: &[[i16; 8]; 8], samples: &mut [u8]) {
         for (y, halfway) in halfway.iter().enumerate() {
             let samples = &mut samples[y * width + start..][..here];
             for (out, halfway) in samples.as_chunks_mut::<8>().0.iter_mut().zip(halfway.as_chunks::<8>().0) {
-                // Both passes together are 8 times too large.
+                // Both passes together scale by 8.
                 let row = inverse(
                     #[inline(always)]
                     |x| halfway[x],

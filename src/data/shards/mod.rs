@@ -1,8 +1,9 @@
-//! `shards:DIR`: tar files in WebDataset's layout, for data sets that are too large for memory or for a file a picture.
+//! `shards:DIR`: tar files in WebDataset's layout, for data sets that are too large for memory or for one file per
+//! picture.
 //!
-//! Opening reads the tars' headers and classes and keeps where each picture lies, 16 bytes a sample. Pictures are read when asked
-//! for. An epoch goes through the shards in random order and shuffles within a window, so that reading is nearly sequential;
-//! whoever writes shards should shuffle the samples first, since shards of one class each stay together.
+//! Opening reads the tars' headers and classes and keeps where each picture lies, 16 bytes a sample. Pictures are read
+//! on demand. An epoch goes through the shards in random order and shuffles within a window, so that reading is nearly
+//! sequential. Samples should be shuffled before the shards are written: a shard of one class stays together.
 
 mod scan;
 
@@ -24,10 +25,10 @@ use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, Truth, classes, o
 use crate::files;
 use scan::{Entry, Scan};
 
-/// Samples in the shuffle buffer: 450 MB of ImageNet's pictures, so that what is read ahead stays in the page cache.
+/// Samples in the shuffle buffer: 450 MB of ImageNet's pictures, so that read-ahead data stays in the page cache.
 const BUFFER_SAMPLES: usize = 4096;
 
-/// Endings of compressed tars, and what unpacks them.
+/// Endings of compressed tars, and the programs that unpack them.
 const COMPRESSED: [(&str, &str); 7] = [
     (".tar.gz", "gzip -d"),
     (".tgz", "gzip -d"),
@@ -38,15 +39,15 @@ const COMPRESSED: [(&str, &str); 7] = [
     (".tar.z", "uncompress"),
 ];
 
-/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`; what [`Split::names`] has
-/// besides counts as well, also in the middle of a name (`imagenet1k-validation-00.tar`). Classes are numbers, or
-/// names: the lines of `classes.txt`, else those that the training samples give. Only to validate, the validation
-/// shards are enough.
+/// Opens a folder with `train-*.tar` and `val-*.tar`, or `train/*.tar` and `val/*.tar`; the other names of
+/// [`Split::names`] count as well, also in the middle of a file name (`imagenet1k-validation-00.tar`). Classes are
+/// numbers or names. Names come from `classes.txt`, or else from the training samples. Validation alone needs only the
+/// validation shards.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let listed = directory.join("classes.txt");
     let listed = if listed.exists() { Some(files::lines(&listed)?) } else { None };
     let train_paths = list(directory, Split::Train, &[])?;
-    // A name with words of both, speed-test-train-0.tar, is that of training pictures.
+    // A name with words of both splits, such as speed-test-train-0.tar, belongs to training.
     let val_paths = list(directory, Split::Val, &train_paths)?;
     let train = match wanted {
         Wanted::Validation if train_paths.is_empty() => None,
@@ -109,7 +110,7 @@ struct Shards {
     /// The files, sorted, with the numbers of their samples.
     shards: Vec<(PathBuf, Range<usize>)>,
     entries: Vec<Entry>,
-    /// Names of classes that the entries' labels are indices into; none where they are the classes' numbers.
+    /// Names of classes, which the entries' labels index; empty if the labels are the classes' numbers.
     names: Vec<String>,
     passed_over: PassedOver,
 }
@@ -136,11 +137,11 @@ impl Shards {
             let scanned = scanned?;
             numbered |= listed.is_none() && scanned.names.is_empty() && !scanned.entries.is_empty();
             if numbered && !(names.is_empty() && scanned.names.is_empty()) {
-                let problem = "its classes are numbers and those of other shards names, or the other way round: write all of \
-                               them alike";
+                let problem = "its classes are numbers and those of other shards names, or the other way round: write \
+                               all of them alike";
                 return Err(Error::invalid(path, problem));
             }
-            // The shard's numbers of its names become those of the split.
+            // Maps the shard's numbering of names to the split's.
             let of_name = |name: String| {
                 let next = names.len() as u32;
                 *names.entry(name).or_insert(next)
@@ -161,7 +162,7 @@ impl Shards {
         Ok(Self { shards, entries, names: scan::in_order(names), passed_over })
     }
 
-    /// The same with labels that are indices into these names, if the classes have any.
+    /// Renumbers the labels as indices into these names, if the classes have names.
     fn numbered_by(mut self, names: &[String]) -> Result<Self, Error> {
         let numbers: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         let at: Vec<Option<u32>> = self.names.iter().map(|name| numbers.get(name.as_str()).copied()).collect();
@@ -180,7 +181,7 @@ impl Shards {
         Ok(self)
     }
 
-    /// Whether there are samples of each class, up to the last of which there are some.
+    /// Whether each class has samples, up to the last class that has any.
     fn classes(&self) -> Vec<bool> {
         let count = self.entries.iter().map(|entry| entry.label as usize + 1).max().unwrap_or(0);
         let mut found = vec![false; count];
@@ -193,7 +194,7 @@ impl Shards {
         &self.shards[self.shards.partition_point(|(_, samples)| samples.end <= index)].0
     }
 
-    /// The bytes of a picture. Opens the shard anew, since there may be more shards than a process may keep open.
+    /// The bytes of a picture. Opens the shard each time, since a process may not keep that many files open.
     fn read(&self, index: usize) -> Result<Vec<u8>, Error> {
         let (shard, entry) = (self.shard(index), &self.entries[index]);
         let mut bytes = vec![0; entry.length as usize];
@@ -205,7 +206,7 @@ impl Shards {
         Ok(bytes)
     }
 
-    /// What a sample's picture is called, for messages: names are not kept, so the shard is searched.
+    /// The name of a sample's picture, for messages. Names are not kept in memory, so this searches the shard.
     fn member(&self, index: usize) -> PathBuf {
         let shard = self.shard(index);
         let offset = self.entries[index].offset;
@@ -268,8 +269,8 @@ impl Source for Shards {
     }
 }
 
-/// A split's shards, sorted by name: those whose names say the split, and all in a folder of its name, but for those of
-/// another split. Of a split's several names the first with shards counts.
+/// A split's shards, sorted by name: those whose file names contain the split's name, and all in a folder of that name,
+/// except those of another split. A split has several names; the first with shards counts.
 fn list(directory: &Path, split: Split, others: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let beside = visible(directory)?;
     for wanted in split.names() {
@@ -285,8 +286,8 @@ fn list(directory: &Path, split: Split, others: &[PathBuf]) -> Result<Vec<PathBu
         }
         if let Some((path, how)) = paths.iter().find_map(|path| Some((path, unpacking(path)?))) {
             let problem = format!(
-                "is compressed, so that nothing in it can be read by its place: unpack it to .tar ({how} {}), which takes \
-                 hardly more room, since pictures are compressed already",
+                "is compressed, so that nothing in it can be read by its place: unpack it to .tar ({how} {}), which \
+                 takes hardly more room, since pictures are compressed already",
                 path.file_name().unwrap_or_default().to_string_lossy()
             );
             return Err(Error::invalid(path, problem));

@@ -1,4 +1,4 @@
-//! What a shard holds, from one pass over its headers.
+//! The content of a shard, from one pass over its headers.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -9,20 +9,20 @@ use super::super::Error;
 use super::super::decode::MAX_BYTES;
 use super::super::walk::{ENDINGS, PassedOver, is_ending, is_junk};
 
-/// The classes of shards without `classes.txt`: more than any data set has (ImageNet-21k: 21,841), so that a larger number
-/// means a damaged file, not millions of classes.
+/// The classes of shards without `classes.txt`: more than any data set has (ImageNet-21k: 21,841), so that a larger
+/// number means a damaged file, not millions of classes.
 const MOST_CLASSES: usize = 1 << 16;
 
-/// The largest member that holds a class: metadata in JSON has a few hundred bytes.
+/// The largest member that may hold a class: JSON metadata has a few hundred bytes.
 const MAX_CLASS_BYTES: u64 = 1 << 20;
 
-/// Tars come in blocks, and one of zeros is their end.
+/// Tars consist of blocks of this size; a block of zeros is the end.
 const BLOCK_BYTES: u64 = 512;
 
-/// The most zeros behind the last member: writers of tar fill up a record, of 10 KiB for most.
+/// The most zeros after the last member: tar writers pad to a whole record, mostly of 10 KiB.
 const MOST_PADDING_BYTES: u64 = 1 << 20;
 
-/// Parts of a dotted ending that usually stand for what is looked for: `KEY.input.jpg`, `KEY.target.cls`.
+/// Usual first parts of a dotted ending: `KEY.input.jpg`, `KEY.target.cls`.
 const USUAL_PICTURES: [&str; 4] = ["input", "image", "img", "picture"];
 const USUAL_CLASSES: [&str; 3] = ["target", "label", "class"];
 
@@ -42,13 +42,13 @@ pub(super) struct Entry {
 /// What a shard holds.
 pub(super) struct Scan {
     pub(super) entries: Vec<Entry>,
-    /// Names of classes, where the shard gives names and there is no `classes.txt` to number them.
+    /// Names of classes, if the shard holds names and no `classes.txt` numbers them.
     pub(super) names: Vec<String>,
     /// Members that are neither pictures nor classes.
     pub(super) passed_over: PassedOver,
 }
 
-/// What is known of a sample before all of its members were seen. Plain endings rank before dotted ones.
+/// What is known about a sample before all of its members were seen. Plain endings rank before dotted ones.
 #[derive(Default)]
 struct Found {
     key: String,
@@ -102,8 +102,8 @@ impl Labels<'_> {
     }
 }
 
-/// A shard's samples in order of appearance. As WebDataset has it, a member's key is its path up to the first dot of the file's
-/// name. `listed` holds the lines of `classes.txt`, if there is one, with their numbers.
+/// A shard's samples in order of appearance. A member's key is its path up to the first dot of the file's name, as in
+/// WebDataset. `listed` holds the lines of `classes.txt`, if there is one, with their numbers.
 pub(super) fn scan(shard: &Path, listed: Option<&HashMap<&str, u32>>) -> Result<Scan, Error> {
     let file = File::open(shard).map_err(Error::read(shard))?;
     let shard_bytes = file.metadata().map_err(Error::read(shard))?.len();
@@ -124,8 +124,8 @@ pub(super) fn scan(shard: &Path, listed: Option<&HashMap<&str, u32>>) -> Result<
         end = offset.saturating_add(length);
         if end > shard_bytes {
             return Err(invalid(format!(
-                "the shard is cut short in this member, which should end at byte {end} of {shard_bytes}: fetch or write \
-                 the shard again"
+                "the shard is cut short in this member, which should end at byte {end} of {shard_bytes}: fetch or \
+                 write the shard again"
             )));
         }
         if let (true, Some((key, ending))) = (member.header().entry_type().is_file(), split(&name)) {
@@ -149,7 +149,7 @@ pub(super) fn scan(shard: &Path, listed: Option<&HashMap<&str, u32>>) -> Result<
         return Err(Error::invalid(shard, problem));
     }
     check_tail(shard, end.next_multiple_of(BLOCK_BYTES))?;
-    // What has neither is no sample: a README, an index.
+    // A member with neither picture nor class is not a sample: a README, an index.
     samples.retain(|sample| sample.picture.is_some() || sample.label.is_some());
     let entries = samples.into_iter().map(|sample| sample.complete(shard)).collect::<Result<_, _>>()?;
     Ok(Scan { entries, names: in_order(labels.names), passed_over })
@@ -162,12 +162,12 @@ pub(super) fn in_order(names: HashMap<String, u32>) -> Vec<String> {
     names.into_iter().map(|(name, _)| name).collect()
 }
 
-/// How likely a dotted ending is what it looks like: plain ones come first, then usual ones.
+/// Rank of an ending by how likely it is the picture or class: plain ones first, then usual ones.
 fn rank(prefix: &str, usual: &[&str]) -> u8 {
     if prefix.is_empty() { 0 } else { 1 + u8::from(!usual.contains(&prefix)) }
 }
 
-/// Whether what follows the last member is zeros, and no more of them than writers of tar fill up with.
+/// Fails unless only zeros follow the last member, and no more than tar writers pad with.
 fn check_tail(shard: &Path, end: u64) -> Result<(), Error> {
     let mut file = File::open(shard).map_err(Error::read(shard))?;
     file.seek(SeekFrom::Start(end)).map_err(Error::read(shard))?;
@@ -221,7 +221,8 @@ impl Found {
         match (picture, label) {
             (Some((_, offset, length)), Some((_, label))) => Ok(Entry { offset, length, label }),
             (Some(_), None) => invalid(format!(
-                "a picture without a class: add {key}.cls, which holds the class's number or name, or {key}.json with it as \"label\""
+                "a picture without a class: add {key}.cls, which holds the class's number or name, or {key}.json with \
+                 it as \"label\""
             )),
             (None, _) => {
                 invalid(format!("a class without a picture: add {key}.jpg or another of {}", ENDINGS.join(", ")))
@@ -230,7 +231,7 @@ impl Found {
     }
 }
 
-/// Names of the members whose contents start at these places, as paths into the shard.
+/// Names of the members whose contents start at these offsets, as paths into the shard.
 pub(super) fn members_at(shard: &Path, offsets: &[u64]) -> HashMap<u64, PathBuf> {
     let wanted: HashSet<u64> = offsets.iter().copied().collect();
     let named = |file: File| -> std::io::Result<HashMap<u64, PathBuf>> {
@@ -239,7 +240,7 @@ pub(super) fn members_at(shard: &Path, offsets: &[u64]) -> HashMap<u64, PathBuf>
         let wanted = members.filter(|member| wanted.contains(&member.raw_file_position())).take(wanted.len());
         Ok(wanted.map(|member| (member.raw_file_position(), within(shard, &name_of(&member)))).collect())
     };
-    // Without a shard there are no names, and whoever reads it has an error to show.
+    // If the shard is missing there are no names; reading the picture reports the error.
     File::open(shard).and_then(named).unwrap_or_default()
 }
 
@@ -252,7 +253,7 @@ fn within(shard: &Path, name: &str) -> PathBuf {
     shard.join(name.trim_start_matches('/'))
 }
 
-/// Key and ending, in lower case; nothing for hidden files, junk and those without an ending.
+/// Key and lower-case ending; `None` for hidden files, junk and names without an ending.
 fn split(name: &str) -> Option<(&str, String)> {
     if name.split('/').any(|part| part != "." && is_junk(part.as_ref())) {
         return None;
@@ -262,14 +263,17 @@ fn split(name: &str) -> Option<(&str, String)> {
     Some((&name[..dot], name[dot + 1..].to_lowercase()))
 }
 
-/// The class that a member holds: as its text, or as "label" of its JSON. `None` if it is of another kind, or JSON
-/// without a label.
+/// The class that a member holds: its text, or "label" in its JSON. `None` for other kinds, or JSON without a label.
 fn class(member: &mut tar::Entry<'_, impl Read>, kind: &str, labels: &mut Labels<'_>) -> Result<Option<u32>, String> {
     if !matches!(kind, "cls" | "json") {
         return Ok(None);
     }
     if member.size() > MAX_CLASS_BYTES {
-        return Err(format!("has {} bytes: what tells a class may have {} KiB", member.size(), MAX_CLASS_BYTES >> 10));
+        return Err(format!(
+            "has {} bytes: a member with a class may have {} KiB",
+            member.size(),
+            MAX_CLASS_BYTES >> 10
+        ));
     }
     let mut text = String::new();
     member.read_to_string(&mut text).map_err(|error| error.to_string())?;
@@ -293,7 +297,7 @@ fn labelled(text: &str, labels: &mut Labels<'_>) -> Result<u32, String> {
     let is_name = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control);
     match text.parse() {
         Ok(class) => labels.number(class),
-        // Whatever else reads as a number is a mistake.
+        // Any other number is a mistake.
         Err(_) if is_name && text.parse::<f64>().is_err() => labels.name(text),
         Err(_) => {
             let shown: String = text.chars().take(40).collect();

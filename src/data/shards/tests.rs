@@ -50,14 +50,14 @@ fn message(folder: &TempDir) -> String {
     open(folder.path(), Wanted::Training).unwrap_err().to_string()
 }
 
-/// What [`open`] says of [`small`] with another shard beside its own.
+/// The error of [`open`] for [`small`] with another shard beside its own.
 fn refusal(members: &[(&str, &[u8])]) -> String {
     let folder = small();
     put(&folder, "train-1.tar", &tar(members));
     message(&folder)
 }
 
-/// 2,000 samples in 20 shards: number in the picture, number modulo 7 as the class.
+/// 2,000 samples in 20 shards: the picture shows the sample's number; the class is the number modulo 7.
 fn numbered() -> (TempDir, Dataset) {
     let folder = small();
     std::fs::remove_file(folder.path().join("train-0.tar")).unwrap();
@@ -138,7 +138,7 @@ fn members_are_told_apart_by_key_and_ending() {
     assert_eq!(samples, [(0, 0), (1, 1), (5, 0), (6, 1), (7, 1)]);
 }
 
-/// Wherever a shard of two samples is cut, except within the padding at its end.
+/// Cuts a shard of two samples at every byte, except within the padding at its end.
 #[test]
 fn cut_shards_are_refused_and_named() {
     let folder = small();

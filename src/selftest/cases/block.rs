@@ -1,5 +1,5 @@
-//! Many operations in one graph: a bottleneck with squeeze-and-excitation and a classifier, in inference, fused, and as a
-//! whole training step. What a node leaves in padding lanes meets the next node here.
+//! Many operations in one graph: a bottleneck with squeeze-and-excitation and a classifier, in inference, fused, and as
+//! a whole training step. Here a node reads the padding lanes that the node before it wrote.
 
 use super::Case;
 use super::draft::Draft;
@@ -11,10 +11,10 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, DType, Role, Spec, TensorId, fuse};
 
-/// Smooth activations throughout: behind a ReLU, a value within rounding of 0 would flip a gradient.
+/// Smooth activations throughout: with a ReLU, a value within rounding of 0 would flip a gradient.
 const ACTIVATION: Activation = Activation::Silu;
 
-/// About twenty reductions of about a hundred terms each lie between a step's ends.
+/// A step chains about twenty reductions of about a hundred terms each.
 const K: usize = 2000;
 
 struct Block {
@@ -47,7 +47,7 @@ impl Block {
         self.draft.apply(Linear { activation }, &[x, w, b], &[])[0]
     }
 
-    /// Channel counts that are no multiples of 4, odd maps. Returns the logits.
+    /// Builds the network with channel counts that are not multiples of 4 and odd maps. Returns the logits.
     fn build(&mut self) -> TensorId {
         let x = self.draft.input("x", Spec::channels([3, 7, 5, 6]));
         let y = self.conv_bn("conv1", x, 5, Window::POINTWISE, ACTIVATION);
@@ -117,8 +117,8 @@ pub(super) fn training_step(seed: u32) -> Case {
     draft.case("block in a training step".into())
 }
 
-/// A step of a single convolution and a classifier in mixed precision. With the largest loss scale its map's gradient overflows: the
-/// step must be left out and the scale halved.
+/// A step of a single convolution and a classifier in mixed precision. With the largest loss scale the gradient of its
+/// map overflows: the step must be skipped and the scale halved.
 pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let number = || Spec::plain([1], DType::F32);

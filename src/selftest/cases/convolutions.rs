@@ -14,7 +14,7 @@ fn same(input: [usize; 4], kernel: usize, out: usize, stride: usize) -> ConvCase
     ConvCase { input, out, window: Window::square(kernel, stride, Padding::Same) }
 }
 
-/// Windows with dilation, and with other kernels, strides and paddings down than across.
+/// Windows with dilation, and with different kernels, strides and paddings vertically and horizontally.
 fn uneven() -> Vec<ConvCase> {
     let dilated = |dilation, window| Window { dilation, ..window };
     let window = |kernel, stride, padding| Window { kernel, stride, dilation: [1; 2], padding };
@@ -44,8 +44,8 @@ fn uneven() -> Vec<ConvCase> {
     ]
 }
 
-/// Convolutions and pools over odd little maps by all kinds of small windows, for gradients above all: too many for an
-/// adapter to run them all.
+/// Convolutions and pools over small odd maps with all kinds of small windows, mainly for gradients: too many for an
+/// adapter to run all.
 pub fn small_windows() -> Vec<Case> {
     let mut windows = Vec::new();
     for padding in [Padding::NONE, Padding::from(1), Padding::from(2), Padding::Same] {
@@ -88,7 +88,7 @@ pub(super) fn convolutions() -> Vec<Case> {
         }
     }
     cases.extend([
-        // The classic stem, even and oblong kernels.
+        // The original stem; even and oblong kernels.
         square([1, 21, 20, 3], 7, 8, 2, 3),
         square([2, 6, 5, 5], 2, 7, 2, 0),
         ConvCase { input: [2, 6, 5, 5], out: 7, window: Window { kernel: [1, 3], ..Window::square(3, 1, 1) } },
@@ -96,7 +96,7 @@ pub(super) fn convolutions() -> Vec<Case> {
         square([1, 1, 1, 1], 1, 1, 1, 0),
         square([1, 1, 1, 5], 3, 3, 1, 1),
         square([2, 1, 1, 260], 3, 20, 2, 1),
-        // Pixels one short of, equal to and one past a tile of 64.
+        // One pixel less than, as many as, and one more than a tile of 64.
         square([1, 7, 9, 12], 1, 36, 1, 0),
         square([1, 8, 8, 12], 1, 36, 1, 0),
         square([1, 5, 13, 12], 1, 36, 1, 0),
@@ -105,16 +105,16 @@ pub(super) fn convolutions() -> Vec<Case> {
         square([1, 4, 4, 512], 3, 64, 1, 1),
         square([2, 48, 48, 16], 1, 20, 1, 0),
         square([2, 40, 40, 12], 3, 12, 1, 1),
-        // Enough for the largest GPU tiles: forward, input gradient, weight gradient.
+        // Large enough for the largest GPU tiles: forward, input gradient, weight gradient.
         square([1, 129, 127, 3], 3, 36, 1, 1),
         square([1, 129, 127, 36], 1, 8, 1, 0),
         square([1, 2, 2, 1024], 1, 1024, 1, 0),
-        // Weight gradients in more than one run of images: five runs of one; four runs of two, the last cut short.
+        // Weight gradients in more than one run of images: five runs of one; four runs of two, the last one shorter.
         square([5, 3, 3, 8], 3, 8, 1, 1),
         square([7, 2, 2, 132], 3, 132, 1, 1),
-        // Images of more pixels than one loop may walk: two runs in each.
+        // Images with more pixels than one loop may have iterations: two runs in each.
         square([2, 200, 165, 3], 1, 4, 1, 0),
-        // Zeros on one side alone, other ones down than across.
+        // Padding on one side only, with different vertical and horizontal padding.
         same([2, 8, 9, 3], 3, 8, 2),
         same([1, 12, 7, 20], 5, 36, 2),
         same([2, 7, 6, 8], 2, 8, 3),
@@ -126,7 +126,7 @@ pub(super) fn convolutions() -> Vec<Case> {
     cases.iter().enumerate().flat_map(of_case).collect()
 }
 
-/// Every epilogue, on a kernel that stays within the map and one that leaves it.
+/// Every epilogue, on a kernel that stays within the map and on one that reaches beyond it.
 pub(super) fn epilogues() -> Vec<Case> {
     let mut cases = Vec::new();
     for activation in ACTIVATIONS {
@@ -142,7 +142,7 @@ pub(super) fn epilogues() -> Vec<Case> {
     cases
 }
 
-/// Both kernels of EfficientNet, and others; maps of one pixel, of parts of a tile, of several runs.
+/// Both kernel sizes of EfficientNet, and others; maps of one pixel, of a part of a tile, of several runs.
 pub(super) fn depthwise() -> Vec<Case> {
     let shapes = [[1, 1, 1, 1], [2, 7, 9, 6], [1, 16, 12, 40], [3, 40, 41, 20]];
     let mut cases = Vec::new();
@@ -155,7 +155,7 @@ pub(super) fn depthwise() -> Vec<Case> {
     );
     let window = Window { kernel: [1, 3], ..Window::square(3, 1, 1) };
     cases.push(ConvCase { input: [2, 6, 5, 5], out: 0, window });
-    // Images of more pixels than one loop may walk.
+    // Images with more pixels than one loop may have iterations.
     cases.push(same([1, 400, 340, 2], 3, 0, 1));
     cases.extend(uneven());
     let of_case = |(i, &c): (usize, &ConvCase)| {

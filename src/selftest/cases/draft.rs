@@ -1,10 +1,10 @@
-//! A case under construction: tensors with values that follow from their names.
+//! A case under construction: tensors with values derived from their names.
 
 use super::Case;
 use crate::graph::{DType, Error, Graph, Init, Op, Role, Spec, StateKind, TensorId};
 use crate::reference::random::hash;
 
-/// Random bits that belong to one element of one named tensor.
+/// Random bits for one element of one named tensor.
 pub(super) fn bits(seed: u32, name: &str, index: usize) -> u32 {
     let name = name.bytes().fold(0, |h, byte| hash(h ^ u32::from(byte).wrapping_add(1)));
     hash(index as u32 ^ hash(name ^ hash(seed)))
@@ -15,7 +15,7 @@ fn unit(bits: u32) -> f64 {
     f64::from(bits >> 8) / f64::from(1 << 23) - 1.0
 }
 
-/// Unwraps what the graph says of shapes that the suite itself has chosen.
+/// Unwraps a graph's result; the suite itself chose the shapes, so an error is a bug.
 pub(super) fn fitting<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| unreachable!("the suite's own shapes fit: {error}"))
 }
@@ -71,7 +71,7 @@ impl Draft {
         self.tensor(name, Spec::plain(shape, DType::U32), Role::Input, |i, bits| f64::from(make(i, bits)))
     }
 
-    /// Appends a node that is not compared by itself.
+    /// Appends a node that is not compared.
     pub(super) fn apply(&mut self, op: impl Into<Op>, inputs: &[TensorId], updates: &[TensorId]) -> Vec<TensorId> {
         let op = op.into();
         let name = op.rule().name();

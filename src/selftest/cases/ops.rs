@@ -1,4 +1,4 @@
-//! Makers of single-operation cases: shapes in, a fed graph out.
+//! Functions that make cases of a single operation: shapes in, a fed graph out.
 
 use super::Case;
 use super::draft::Draft;
@@ -11,7 +11,7 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
 
-/// What an activation adds to K. WGSL allows an exponential an error of 3 + 2|x| units in the last place.
+/// Contribution of an activation to K. WGSL allows an exponential an error of 3 + 2|x| units in the last place.
 fn roundings(activation: Activation) -> usize {
     match activation {
         Activation::Identity | Activation::Relu => 0,
@@ -21,8 +21,8 @@ fn roundings(activation: Activation) -> usize {
 
 /// A multiple of `1 / per_unit`, a power of two, so that products of a few such numbers are exact in f32.
 ///
-/// The derivative of ReLU jumps at 0. Where it is recomputed from sums and products of these, f32 and f64 agree on the
-/// side; an offset of half the finest step keeps the sum away from 0.
+/// The derivative of ReLU jumps at 0. If it is recomputed from sums and products of such numbers, f32 and f64 agree on
+/// the side; an offset of half the finest step keeps the sum away from 0.
 fn grid(v: f64, per_unit: f64) -> f64 {
     (v * per_unit).floor() / per_unit
 }
@@ -66,12 +66,12 @@ impl ConvCase {
     }
 }
 
-/// Windows down and across a map.
+/// How many windows a map has, vertically and horizontally.
 fn windows(window: &Window, [_, h, w, _]: [usize; 4]) -> [usize; 2] {
     window.windows([h, w]).unwrap_or_else(|e| unreachable!("the suite's own windows fit: {e}"))
 }
 
-/// Adds the inputs of an epilogue on a result of shape `output`, and says which.
+/// Adds the inputs of an epilogue on a result of shape `output`, and returns a label for them.
 fn epilogue_inputs(draft: &mut Draft, inputs: &mut Vec<TensorId>, epilogue: Epilogue, output: [usize; 4]) -> String {
     let [n, _, _, c] = output;
     let mut label = String::new();
@@ -124,7 +124,8 @@ pub(super) fn conv2d_weight_grad(conv: ConvCase, seed: u32) -> Case {
     draft.case(format!("conv2d_weight_grad {}", conv.label()))
 }
 
-/// A depthwise convolution has as many channels as its map, whatever the case says. K: taps, and one for the bias.
+/// A depthwise convolution has the channels of its map; the case's output channels are ignored. K: taps, and one for
+/// the bias.
 pub(super) fn depthwise_conv2d(conv: ConvCase, bias: bool, activation: Activation, seed: u32) -> Case {
     let (mut draft, conv) = (Draft::new(seed), conv.depthwise());
     let mut inputs = vec![draft.input("x", Spec::channels(conv.input)), draft.input("w", conv.kernels())];
@@ -165,7 +166,8 @@ pub(super) fn winograd_weights(tile: WinogradTile, flipped: bool, [ci, co]: [usi
     draft.case(format!("winograd_weights {tile:?} of {ci} to {co}{}", if flipped { ", flipped" } else { "" }))
 }
 
-/// K: a transform's terms along both sides, by the squares of their factors: at most 42 (those of 4, -5 and 1) along each.
+/// K: a transform's terms along both sides, weighted by the squares of their factors: at most 42 (of 4, -5 and 1) along
+/// each.
 pub(super) fn winograd_input(tile: WinogradTile, padding: usize, shape: [usize; 4], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
@@ -197,7 +199,7 @@ fn label([n, h, w, c]: [usize; 4]) -> String {
     format!("{n}x{h}x{w}x{c}")
 }
 
-/// K: pixels of the batch, and the handful of operations of an element. Rows alternate around `offset` by at least 0.5, so
+/// K: pixels of the batch, and the few operations of an element. Rows alternate around `offset` by at least 0.5, so
 /// that no channel's deviation is tiny; a large offset shows whether the variance survives cancellation.
 pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64, seed: u32) -> Case {
     let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
@@ -211,7 +213,7 @@ pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64,
     draft.case(format!("batch_norm {} around {offset}, {activation:?}", label(shape)))
 }
 
-/// K: pixels of the batch, and the handful of operations of an element.
+/// K: pixels of the batch, and the few operations of an element.
 pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
     let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
     let inputs = [
@@ -257,7 +259,7 @@ pub(super) fn fold_batch_norm(kernel: Spec, seed: u32) -> Case {
     draft.case(name)
 }
 
-/// What a join reads besides x.
+/// Inputs of a join besides x.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Join {
     pub(super) gate: bool,
@@ -311,7 +313,7 @@ pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let op = ScaleAddGrad { gate: join.gate, shortcut: join.shortcut, activation: join.activation };
     let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
-    // What stands in the shortcut's place where the result does is as good as one.
+    // If the operation reads the result, it takes the shortcut's place.
     inputs.extend(Join { shortcut: join.shortcut || op.reads_result(), ..join }.inputs(&mut draft, shape));
     let own = 3 + roundings(join.activation);
     draft.node(op, &inputs, &[], &[own, shape[1] * shape[2] + own, own]);
@@ -358,7 +360,7 @@ pub(super) fn avg_pool_grad(shape: [usize; 4], window: Window, addend: bool, see
     draft.case(format!("avg_pool_grad {window} of {}{}", label(shape), if addend { " + addend" } else { "" }))
 }
 
-/// K: a choice among the map's own numbers.
+/// K: nothing is rounded, since the result is one of the map's own numbers.
 pub(super) fn max_pool(shape: [usize; 4], window: Window, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
@@ -367,7 +369,7 @@ pub(super) fn max_pool(shape: [usize; 4], window: Window, seed: u32) -> Case {
     draft.case(format!("max_pool {window} of {}", label(shape)))
 }
 
-/// K: windows that read a pixel. Behind a ReLU, so that some windows have several largest numbers, zeros.
+/// K: windows that contain a pixel. The input passes a ReLU, so that some windows have several equal maxima, zeros.
 pub(super) fn max_pool_grad(shape: [usize; 4], window: Window, seed: u32) -> Case {
     let (mut draft, [n, _, _, c], [oh, ow]) = (Draft::new(seed), shape, windows(&window, shape));
     let x = draft.input_with("x", Spec::channels(shape), |_, v| v - 0.5);

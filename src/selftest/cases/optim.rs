@@ -1,4 +1,4 @@
-//! Makers of the optimiser's cases.
+//! Functions that make the optimiser's cases.
 
 use super::Case;
 use super::draft::Draft;
@@ -42,7 +42,7 @@ pub(super) fn moving_average(spec: Spec, seed: u32) -> Case {
     draft.case(label)
 }
 
-/// The norm of two tensors, whose sums lie one after the other. K: elements.
+/// The norm of two tensors, whose partial sums are stored one after the other. K: elements.
 pub(super) fn squared_norm(spec: Spec, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let label = format!("squared_norm {:?} and [5]", spec.shape);
@@ -56,7 +56,7 @@ pub(super) fn squared_norm(spec: Spec, seed: u32) -> Case {
     draft.case(label)
 }
 
-/// K: the handful of operations of a number.
+/// K: the few operations of a number.
 pub(super) fn gradient_scale(total: f64, max_norm: f32, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let sums = draft.input_with("sums", Spec::plain([1], DType::F32), |_, _| total);
@@ -73,7 +73,8 @@ pub(super) fn unscale(loss_scale: f64, seed: u32) -> Case {
     draft.case(format!("unscale by {loss_scale}"))
 }
 
-/// K: everything is exact. A quarter step more, so that no rounding of what is fed changes the count.
+/// K: everything is exact. The count is a quarter of a step higher, so that rounding of the fed value does not change
+/// it.
 pub(super) fn adapt_loss_scale([loss_scale, steps]: [f64; 2], finite: bool, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let clip = [[0.0, 0.0], [0.5, 1.0]][usize::from(finite)];

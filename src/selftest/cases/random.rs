@@ -9,8 +9,8 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, Spec};
 
-/// A case of each operation: odd sizes, channel counts that are no multiples of 4, single pixels,
-/// single pictures, every stride and padding.
+/// A case of each operation: odd sizes, channel counts that are not multiples of 4, single pixels, single pictures,
+/// every stride and padding.
 pub(super) fn cases(seed: u64) -> Vec<Case> {
     let seed = bits(seed as u32, "seed", (seed >> 32) as usize);
     let d = &mut Draw { seed, drawn: 0 };
@@ -95,7 +95,7 @@ impl Draw {
         [self.length(4), self.length(9), self.length(9), self.length(70)]
     }
 
-    /// A map of at least two pixels, as batch statistics need.
+    /// A map of at least two pixels, which batch statistics need.
     fn batch(&mut self) -> [usize; 4] {
         let [n, h, w, c] = self.map();
         [n + 1, h, w, c]

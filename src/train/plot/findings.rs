@@ -1,4 +1,4 @@
-//! What a validation found, as PNG pictures: what is taken for what, and the pictures mistaken most surely.
+//! Findings of a validation as PNG pictures: the confusion matrix, and the most confident mistakes.
 
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
@@ -9,16 +9,16 @@ use super::{DrawError, GRID, INK, PALE_INK, png};
 use crate::drawing::{fitted, letters, width, wrapped};
 use crate::train::Error;
 
-/// Size of the letters of names and numbers, and of notes, px.
+/// Font sizes of names and numbers, and of notes, px.
 const LETTERS: u32 = 14;
 const NOTES: u32 = 12;
-/// Least side of a cell of the matrix, and room around what is written in it, px.
+/// Least side of a cell of the matrix, and the margin around its text, px.
 const CELL: u32 = 40;
 const ROOM: u32 = 4;
 /// Longest heading of the matrix, px: about sixty letters.
 const HEADING: u32 = 480;
-/// Side of a picture on the sheet and room around it, px; lines of words below each, px, the most of them that a text
-/// takes; pictures in a row.
+/// Side of a picture on the sheet and the gap around it, px; height of a line of text below it, px; most lines per
+/// text; pictures in a row.
 const SIDE: u32 = 96;
 const GAP: u32 = 24;
 const LINE: u32 = 16;
@@ -27,11 +27,11 @@ const COLUMNS: usize = 8;
 
 /// A cell of a matrix.
 pub(in crate::train) struct Shade {
-    /// What is written in it.
+    /// Its text.
     pub text: String,
     /// Its colour.
     pub color: RGBColor,
-    /// How strongly it is coloured, 0 to 1.
+    /// Strength of the colour, 0 to 1.
     pub strength: f64,
 }
 
@@ -59,7 +59,7 @@ pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>]) -> Result<
             for (x, Shade { text, color, strength }) in row.iter().enumerate() {
                 let ((left, top), (right, bottom)) = (at(x, y), at(x + 1, y + 1));
                 let corners = [(left, top), (right, bottom)];
-                // Letters stay readable on the strongest.
+                // Text stays readable on the strongest colour.
                 page.draw(&Rectangle::new(corners, color.mix(0.7 * strength).filled()))?;
                 page.draw(&Rectangle::new(corners, GRID.stroke_width(1)))?;
                 centred.write(page, text, (left + middle, top + middle))?;
@@ -70,7 +70,7 @@ pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>]) -> Result<
     png(&painted(size, top + matrix_side, paint)?).map_err(Error::draw)
 }
 
-/// Pictures in rows, each with words below it, the first text of them in colour; as PNG.
+/// Pictures in rows, each with three texts below it, the first one coloured, as PNG.
 pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Vec<u8>, Error> {
     let tile = SIDE + GAP;
     let lines = |words: &[String; 3]| -> Vec<(String, RGBColor)> {
@@ -79,7 +79,7 @@ pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Ve
         broken.flat_map(|(lines, color)| lines.into_iter().map(move |line| (line, color))).collect()
     };
     let words: Vec<Vec<(String, RGBColor)>> = pictures.iter().map(|(_, words)| lines(words)).collect();
-    // Where each row begins, and the page ends.
+    // The top of each row, and the end of the page.
     let mut tops = vec![GAP / 2];
     for row in words.chunks(COLUMNS) {
         let lines = row.iter().map(Vec::len).max().unwrap_or(0) as u32;
@@ -99,7 +99,7 @@ pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Ve
     let mut page = painted(COLUMNS as u32 * tile, tops[tops.len() - 1] - GAP / 2, paint)?;
     for (i, (picture, _)) in pictures.iter().enumerate() {
         let [x, y] = corner(i);
-        // Small ones are shown pixel by pixel.
+        // Small pictures are enlarged without smoothing.
         let enlarged = resize(picture, SIDE, SIDE, FilterType::Nearest);
         overlay(&mut page, &enlarged, x.into(), y.into());
     }
@@ -108,7 +108,7 @@ pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Ve
 
 type Page<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 
-/// A white page with something on it.
+/// Paints a white page.
 fn painted(
     width: u32,
     height: u32,
@@ -174,14 +174,14 @@ mod tests {
                 // The lines between cells stay free.
                 let (x, top) = (left + cell, picture.height() - GAP - cell * classes as u32);
                 assert!((top..top + cell).all(|y| picture.get_pixel(x, y).0 == [GRID.0, GRID.1, GRID.2]), "{classes}");
-                // The longest name fills its room, as nothing else is cut off.
+                // The longest name is cut to its room; nothing else is cut off.
                 let dark = |x| (top..picture.height()).any(|y| picture.get_pixel(x, y).0[0] < 0x80);
                 assert!((GAP / 2..GAP).any(dark) && !(0..GAP / 2 - 1).any(dark), "{classes} classes: {left}");
             }
         }
     }
 
-    /// A text keeps to its tile, however long it is.
+    /// A text of any length stays within its tile.
     #[test]
     fn a_sheet_cuts_no_text() {
         let long = "W".repeat(60);

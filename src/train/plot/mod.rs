@@ -1,4 +1,4 @@
-//! Line charts as SVG and PNG; what a validation found as PNG.
+//! Line charts as SVG and PNG; findings of a validation as PNG.
 
 mod findings;
 
@@ -22,22 +22,22 @@ pub(super) type Points = Vec<(f64, f64)>;
 /// Heights of the heading and of a line of the legend, px.
 const HEADING: u32 = 40;
 const LEGEND_LINE: u32 = 22;
-/// Room beside texts, px.
+/// Margin beside texts, px.
 const MARGIN: u32 = 24;
 /// Columns that a long series is reduced to: about two pixels each on a page 960 px wide.
 const COLUMNS: usize = 440;
 
 /// A line of a chart.
 pub(super) struct Curve {
-    /// Its points, by their first coordinate.
+    /// Its points, in order of their first coordinate.
     pub points: Points,
     /// Its colour.
     pub color: RGBColor,
-    /// Whether it stays in the background, thin and pale.
+    /// Whether it is thin and pale.
     pub pale: bool,
     /// Whether its points are marked.
     pub marked: bool,
-    /// A point that is ringed.
+    /// A point to draw a ring around.
     pub ringed: Option<(f64, f64)>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Picture {
     pub width: u32,
     /// Heading; without one, the charts' names are left out too.
     pub title: Option<String>,
-    /// Names of colours, a line each.
+    /// Names of colours, one per line.
     pub legend: Vec<(String, RGBColor)>,
     /// The charts.
     pub panels: Vec<Panel>,
@@ -74,7 +74,7 @@ pub(super) struct Picture {
 impl Picture {
     pub(super) fn svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
-        // A browser has fonts of its own.
+        // A browser has its own fonts.
         self.paint(SVGBackend::with_string(&mut svg, self.size()), str::to_owned).map_err(Error::draw)?;
         Ok(svg)
     }
@@ -92,7 +92,7 @@ impl Picture {
         (self.width, heading + self.legend.len() as u32 * LEGEND_LINE + panels)
     }
 
-    /// `shown` is what the backend can show of a text.
+    /// `shown` returns the text that the backend can show.
     fn paint<B: DrawingBackend>(&self, backend: B, shown: fn(&str) -> String) -> Result<(), DrawError<B>> {
         let page = backend.into_drawing_area();
         page.fill(&WHITE)?;
@@ -132,7 +132,7 @@ impl Panel {
             }
             heading = 12 + 18 * note.len() as u32;
         }
-        // The last number may stand in the middle below the right edge.
+        // The last label may be centred below the right edge.
         let beyond = width(&format!("{:.0}", self.steps), 14) / 2;
         let mut chart: ChartContext<'_, B, Cartesian2d<RangedCoordf64, RangedCoordf64>> = ChartBuilder::on(area)
             .margin_top(heading)
@@ -169,14 +169,14 @@ impl Panel {
     }
 }
 
-/// A value on an axis that spans that much, with the digits that tell the values apart. Those with many zeros after the
-/// point would need more room than there is.
+/// A value on an axis with this span, with as many digits as distinguish the values. Values with many zeros after the
+/// point would not fit the margin.
 fn number(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
     if decimals < 5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
-/// The values' range and a little room; something drawable if there are none.
+/// The range of the values with a margin; a default range if there are none.
 pub(super) fn range<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> Range<f64> {
     let (low, high) = points.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p.1), h.max(p.1)));
     if low > high {
@@ -186,7 +186,7 @@ pub(super) fn range<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> Ran
     low - room..high + room
 }
 
-/// Mean over a window of a fiftieth of the points around each, cut off at the ends.
+/// Moving average over a fiftieth of the points; the window is clipped at the ends.
 pub(super) fn smoothed(points: &[(f64, f64)]) -> Points {
     let mut sums = vec![0.0];
     sums.extend(points.iter().scan(0.0, |sum, p| {
@@ -201,7 +201,7 @@ pub(super) fn smoothed(points: &[(f64, f64)]) -> Points {
     points.iter().enumerate().map(mean).collect()
 }
 
-/// The lowest and highest point of each column, in their order: as much as a long series can show.
+/// The lowest and highest point of each column, in order: all that is visible of a long series.
 fn thinned(points: &[(f64, f64)]) -> Points {
     if points.len() <= 2 * COLUMNS {
         return points.to_vec();
@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Letters, grid and curve are there without any font of the machine's.
+    /// Letters, grid and curve appear without any font of the machine.
     #[test]
     fn a_png_shows_the_curve_and_its_labels() {
         let curve =

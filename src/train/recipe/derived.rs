@@ -1,4 +1,4 @@
-//! What follows from a recipe: the network, the step, the learning rate.
+//! Derived from a recipe: the network, the step, the learning rate.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::train::task::{Classify, Task};
 use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
-/// ImageNet-1k's, as the released networks have them.
+/// ImageNet-1k's classes, as in the released networks.
 const DEFAULT_OUTPUTS: usize = 1000;
 
 impl Recipe {
@@ -39,7 +39,8 @@ impl Recipe {
         self.batch / self.accumulate
     }
 
-    /// Side of an epoch's training pictures, px, where `res` is that of the last: multiples of 32 in between, or of 4 for small ones.
+    /// Side of an epoch's training pictures, px; `res` is that of the last epoch. Sides in between are multiples of 32,
+    /// or of 4 for small pictures.
     pub fn res_of_epoch(&self, epoch: u64, res: u32) -> u32 {
         let last = u64::from(self.epochs) - 1;
         let Some(start) = self.res_start.filter(|_| epoch < last) else { return res };
@@ -52,12 +53,12 @@ impl Recipe {
         ((exact / f64::from(unit)).round() as u32 * unit).max(unit).min(start.max(res))
     }
 
-    /// The parts of its network, if its model exists.
+    /// The parts of its network; empty if its model is unknown.
     fn parts(&self) -> &'static [&'static str] {
         Preset::find(&self.model).map_or(&[], |preset| preset.layers.parts())
     }
 
-    /// How many leading parts are frozen.
+    /// Number of leading parts that are frozen.
     pub(super) fn frozen(&self) -> Result<usize, Error> {
         let (Some(name), [learnable @ .., _]) = (&self.freeze, self.parts()) else { return Ok(0) };
         match learnable.iter().position(|part| part == name) {
@@ -98,7 +99,7 @@ impl Recipe {
         Ok(scales.into_iter().map(|scale| scale.unwrap_or(1.0)).collect())
     }
 
-    /// What a training step of this recipe does. The recipe is valid.
+    /// The options of a training step. The recipe must be valid.
     pub(in crate::train) fn step_options(&self) -> StepOptions {
         let when = if self.accumulate > 1 { When::AfterParts } else { When::AtOnce };
         let precision = match self.precision {
@@ -120,16 +121,16 @@ impl Recipe {
         }
     }
 
-    /// What the network learns.
+    /// The task that the network learns.
     pub fn task(&self) -> Arc<dyn Task> {
         let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
         Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
     }
 
-    /// The network. What it answers with, the task adds: here it is the default's.
+    /// The network, with the default number of classes; the task sets the actual one.
     ///
     /// # Errors
-    /// An unknown model, or one that does not have a setting given.
+    /// An unknown model, or a setting that the model does not have.
     pub fn config(&self) -> Result<Config, models::Error> {
         Ok(Config {
             dropout: self.dropout as f32,
@@ -139,7 +140,7 @@ impl Recipe {
         })
     }
 
-    /// The model's layers, with what is set otherwise.
+    /// The model's layers, with the recipe's changes.
     fn layers(&self) -> Result<Layers, models::Error> {
         let preset = Preset::find(&self.model)?;
         match preset.layers {
@@ -161,7 +162,7 @@ impl Recipe {
                     ("stem", self.stem.is_some()),
                     ("stem-downsampling", self.stem_downsampling.is_some()),
                     ("shortcut", self.shortcut.is_some()),
-                    // What it has anyway, block by block and SiLU, may be asked for.
+                    // EfficientNet's own choices, block by block and SiLU, are accepted.
                     ("activation relu", self.activation == Some(ActivationChoice::Relu)),
                     ("drop-path-schedule stage", self.drop_path_schedule == Some(DropPathSchedule::Stage)),
                     ("zero-init-last", self.zero_init_last == Some(true)),
@@ -175,7 +176,7 @@ impl Recipe {
         }
     }
 
-    /// A network of this recipe for the pictures of a data set.
+    /// The card of this recipe's network for a data set.
     ///
     /// # Errors
     /// An unknown model.
@@ -187,14 +188,14 @@ impl Recipe {
         Ok(ModelCard { res, crop_pct, mean: dataset.mean, std: dataset.std, ..ModelCard::for_preset_of(config) })
     }
 
-    /// The same with what the data decides where nothing else is set.
+    /// This recipe, with the data's choices for settings that are not set.
     pub(in crate::train) fn for_data(&self, dataset: &Dataset) -> Self {
         let mirrors = dataset.mirrored && self.augment != Augment::None;
         let hflip = self.hflip.unwrap_or(if mirrors { 0.5 } else { 0.0 });
         Self { hflip: Some(hflip), ..self.clone() }
     }
 
-    /// What is done to training pictures.
+    /// How training pictures are transformed.
     pub(in crate::train) fn transform(&self, dataset: &Dataset) -> Transform {
         let rand_augment = RandAugment {
             layers: self.randaug_layers,

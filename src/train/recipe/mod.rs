@@ -47,15 +47,15 @@ pub enum TrainingPrecision {
     Mixed,
 }
 
-/// How training pictures are varied.
+/// How training pictures are augmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
-    /// Not at all.
+    /// No augmentation.
     None,
     /// Random crops and horizontal flips.
     Standard,
-    /// The same, then RandAugment.
+    /// Random crops and horizontal flips, then RandAugment.
     Randaug,
 }
 
@@ -73,7 +73,7 @@ pub struct Recipe {
     pub se_ratio: Option<f64>,
     /// First layers, instead of the model's.
     pub stem: Option<Stem>,
-    /// How the map after the stem is halved, instead of the model's way.
+    /// How the map is halved after the stem, instead of the model's way.
     pub stem_downsampling: Option<StemDownsampling>,
     /// Shortcut where a block changes the shape, instead of the model's.
     pub shortcut: Option<Shortcut>,
@@ -87,10 +87,11 @@ pub struct Recipe {
     pub res_start: Option<u32>,
     /// Passes over the training data.
     pub epochs: u32,
-    /// Pictures in a step; 0, `"auto"` in TOML, for as many as fit the device.
+    /// Pictures in a step; 0 (`"auto"` in TOML) for as many as fit the device.
     #[serde(with = "super::flags::batch")]
     pub batch: u32,
-    /// Parts that a step's pictures are computed in, one after the other: less memory, and batch statistics of a part each.
+    /// Number of parts in which a step's pictures are computed, one after the other: less memory, and batch statistics
+    /// per part.
     pub accumulate: u32,
     /// Peak learning rate.
     pub lr: f64,
@@ -109,11 +110,12 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// Parameters that decay.
     pub decay: Decay,
-    /// Largest global norm of the gradients that is not scaled down.
+    /// Global norm of the gradients above which they are scaled down to it.
     pub clip_norm: Option<f64>,
-    /// Decay of the exponential moving averages of weights and statistics, smaller in the beginning ([`super::ema_decay`]); 0 for none.
+    /// Decay of the exponential moving averages of weights and statistics, smaller at the start ([`super::ema_decay`]);
+    /// 0 for none.
     pub ema: f64,
-    /// The last part of the network, in order, that is kept as it is: one of [`crate::models::Layers::parts`] but the classifier.
+    /// The last frozen part of the network: one of [`crate::models::Layers::parts`], except the classifier.
     pub freeze: Option<String>,
     /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
     pub lr_scale: Option<String>,
@@ -127,15 +129,15 @@ pub struct Recipe {
     pub drop_path_schedule: Option<DropPathSchedule>,
     /// Weight of the new batch in BatchNorm's running statistics, PyTorch's convention.
     pub bn_momentum: f64,
-    /// How pictures are varied.
+    /// How pictures are augmented.
     pub augment: Augment,
     /// Farthest that crops of small pictures move, as a share of the side.
     pub crop_shift: f64,
-    /// Probability that a picture is mirrored left to right; by default the data says whether it may be.
+    /// Probability that a picture is mirrored left to right; by default it depends on the data.
     pub hflip: Option<f64>,
     /// Operations that RandAugment applies to a picture.
     pub randaug_layers: u32,
-    /// Strength of RandAugment's operations; 10 is the scale's nominal end.
+    /// Magnitude of RandAugment's operations; 10 is the nominal maximum.
     pub randaug_magnitude: f64,
     /// Whose RandAugment it is.
     pub randaug_convention: Convention,
@@ -151,24 +153,24 @@ pub struct Recipe {
     pub precision: TrainingPrecision,
     /// Seed of everything random; at most 2^63 - 1, TOML's largest integer.
     pub seed: u64,
-    /// Whether each epoch takes the pictures in a new order.
+    /// Whether each epoch has a new order of pictures.
     pub shuffle: bool,
     /// Steps after which to stop early. The schedule still spans all epochs.
     pub max_steps: Option<u64>,
-    /// Minutes after which to stop early, counted anew when the run goes on.
+    /// Minutes after which to stop early, counted anew when the run is resumed.
     pub max_minutes: Option<f64>,
-    /// Minutes between checkpoints within an epoch; the end of each makes one in any case.
+    /// Minutes between checkpoints within an epoch; there is always one at its end.
     pub checkpoint_minutes: f64,
     /// Epochs without a better top-1 after which the run is over.
     pub patience: Option<u32>,
-    /// How many of the best epochs' weights are kept, besides the best's.
+    /// Number of best epochs whose weights are kept, besides the best one's.
     pub keep: u32,
-    /// Share of a split's pictures that may be broken, 0 to 1; 1 starts without reading them all first.
+    /// Share of a split's pictures that may be broken, 0 to 1; with 1 the run starts without reading them all first.
     pub broken_at_most: f64,
 }
 
 impl Default for Recipe {
-    /// For small data: pictures of about 32 px of about ten kinds.
+    /// For small data: pictures of about 32 px in about ten classes.
     fn default() -> Self {
         Self {
             model: "small".into(),
@@ -207,7 +209,8 @@ impl Default for Recipe {
             hflip: None,
             randaug_layers: 2,
             randaug_magnitude: 10.0,
-            // TensorFlow's translate by pixels made for photographs: they push a picture of 32 px out of sight.
+            // TensorFlow's conventions translate by a number of pixels that suits photographs; it would push a picture
+            // of 32 px out of view.
             randaug_convention: Convention::Timm,
             erasing: 0.0,
             mixup: 0.0,
@@ -228,8 +231,8 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
-    /// `small`, `paper`, `tpu`, `tfm`, `timm`, `efficientnet-rs` or the path of a TOML file, such as an earlier run's `run.toml`. A file's
-    /// `[models.NAME]` holds what differs for a model.
+    /// `small`, `paper`, `tpu`, `tfm`, `timm`, `efficientnet-rs` or the path of a TOML file, such as an earlier run's
+    /// `run.toml`. A file's `[models.NAME]` holds settings for one model.
     ///
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
@@ -259,7 +262,7 @@ impl Recipe {
         Self::settle(table("settings", self)?, flags)
     }
 
-    /// Settings with `flags` over them. Only what comes of both must be valid: flags may mend what a file alone leaves wrong.
+    /// Settings with `flags` over them. Only the result must be valid: flags may correct an invalid file.
     fn settle(mut settings: Table, flags: &RecipeFlags) -> Result<Self, Error> {
         overlay(&mut settings, table("flags", flags)?);
         let recipe: Self = settings.try_into().map_err(|e| Error::toml("settings", e))?;
@@ -276,7 +279,8 @@ impl Recipe {
         names.into_iter().map(pair).filter(|(_, here, there)| here != there).collect()
     }
 
-    /// The same, but for settings of the network where both make the same one: runs from before a network had a say in them state them all.
+    /// As [`Self::differences`], without the network's settings if both recipes build the same network: older runs
+    /// stated all of them.
     pub(in crate::train) fn differences_but_for_layers(&self, other: &Self) -> Vec<(String, String, String)> {
         let layers = |recipe: &Self| recipe.config().ok().map(|config| config.layers);
         if layers(self).is_none() || layers(self) != layers(other) {
@@ -297,7 +301,7 @@ impl Recipe {
         alike.differences(other)
     }
 
-    /// As TOML text, from which [`Recipe::resolve`] gives back the same recipe.
+    /// The recipe as TOML text, from which [`Recipe::resolve`] returns the same recipe.
     ///
     /// # Errors
     /// An integer beyond TOML's range.

@@ -68,7 +68,7 @@ fn a_warmup_in_steps_replaces_one_in_epochs() {
 }
 
 #[test]
-fn built_in_recipes_hold_the_fact_sheets_figures() {
+fn built_in_recipes_hold_the_papers_and_timms_figures() {
     let none = RecipeFlags::default();
     let paper = Recipe::resolve(Some("paper"), &none).unwrap();
     let rate = paper.learning_rate(312).unwrap();
@@ -90,7 +90,7 @@ fn built_in_recipes_hold_the_fact_sheets_figures() {
     }
 }
 
-/// The strength of RandAugment by the size of the pictures (Bello et al. 2021, section 7.2), and the dropout of
+/// The magnitude of RandAugment by the size of the pictures (Bello et al. 2021, section 7.2), and the dropout of
 /// tensorflow/tpu, models/official/efficientnet.
 #[test]
 fn efficientnet_rs_is_augmented_by_the_size_of_its_pictures() {
@@ -122,8 +122,8 @@ fn a_model_is_what_its_name_says_unless_set_otherwise() {
     assert!(refused.contains("efficientnet-b0 has no depths"), "{refused}");
 }
 
-/// One size of picture a depth, with the settings of tensorflow/tpu, models/official/resnet/resnet_rs/configs, and of
-/// tensorflow/models, official/vision, imagenet_resnetrs*.yaml.
+/// One size of pictures per depth, with the settings of tensorflow/tpu, models/official/resnet/resnet_rs/configs, and
+/// of tensorflow/models, official/vision, imagenet_resnetrs*.yaml.
 #[test]
 fn the_authors_recipes_follow_the_model() {
     for (recipe, model, res, dropout, drop_path, magnitude) in [

@@ -6,8 +6,8 @@ use super::super::curves::{Series, best};
 use super::super::plot::{Curve, PALETTE, Panel, Picture, Points, range, smoothed};
 use super::super::{Error, Line, Measure};
 
-/// Draws the goal's number of the validations and the smoothed loss of runs over their steps, a colour a run; as the bytes of
-/// a PNG or SVG file. Runs come with their name.
+/// Draws the validations' goal number and the smoothed loss of several runs over their steps, one colour per run.
+/// `runs` holds each run's name and lines. Returns the bytes of a PNG or SVG file.
 ///
 /// # Errors
 /// The picture cannot be drawn.
@@ -56,7 +56,7 @@ pub fn compare(runs: &[(String, Vec<Line>)], goal: Measure, as_png: bool) -> Res
     if as_png { picture.png() } else { Ok(picture.svg()?.into_bytes()) }
 }
 
-/// Colours apart from each other: the palette's, or hues around the circle where it does not suffice.
+/// Distinct colours: the palette's, or evenly spaced hues if there are too few.
 fn color(i: usize, count: usize) -> RGBColor {
     if count <= PALETTE.len() {
         return PALETTE[i];
@@ -80,7 +80,7 @@ mod tests {
             let run = |i: usize| {
                 let step = |step| Line::Step(StepLine { step, loss: 3.0 - i as f32 * 0.1, ..StepLine::default() });
                 let epoch = Line::Epoch(EpochLine::new(0, &Numbers::default().with(GOAL.name, 0.5), None));
-                // The first has validated nothing yet.
+                // The first run has no validation yet.
                 let lines = (0..9).map(step).chain((i > 0).then_some(epoch)).collect();
                 (format!("<run {i}>"), lines)
             };

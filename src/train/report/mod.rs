@@ -1,5 +1,4 @@
-//! `RUN/report.html`: a run on one page that needs nothing beside it, for people to look at and pass on. Several runs in
-//! comparison.
+//! `RUN/report.html`: a run on one self-contained page, to look at and to share. Also compares several runs.
 
 mod compare;
 mod overview;
@@ -26,19 +25,19 @@ use crate::data::{Broken, Source, evaluation_crop};
 use crate::files;
 use crate::weights::ModelCard;
 
-/// Mistakes that are kept of a validation.
+/// Number of mistakes that are kept of a validation.
 pub(super) const WORST: usize = 24;
-/// Side of the pictures on the page, px, where the network sees larger ones.
+/// Largest side of the pictures on the page, px.
 const THUMBNAIL: usize = 96;
-/// Broken pictures on the page.
+/// The most broken pictures on the page.
 const BROKEN: usize = 50;
 
-/// `RUN/validation.json`: what the last validation found.
+/// `RUN/validation.json`: the findings of the last validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Validation {
     /// The epoch, counted from 0.
     pub(super) epoch: u64,
-    /// What the task's metric found: an object.
+    /// The findings of the task's metric: an object.
     #[serde(flatten)]
     pub(super) findings: Value,
 }
@@ -49,7 +48,7 @@ impl Validation {
         Ok(files::write_atomic(&path(run), |file| file.write_all(&text))?)
     }
 
-    /// What the folder of a run holds, if anything.
+    /// Reads the file in the folder of a run; `None` if there is none.
     fn read(run: &Path) -> Result<Option<Self>, Error> {
         let path = path(run);
         if !path.exists() {
@@ -67,20 +66,20 @@ fn path(run: &Path) -> PathBuf {
 /// What a task adds to the page.
 #[derive(Debug, Default, Serialize)]
 pub struct Section {
-    /// What stands below the curves, HTML with all text escaped.
+    /// HTML below the curves, with all text escaped.
     pub html: String,
-    /// What stands before the last section, likewise.
+    /// HTML before the last section, with all text escaped.
     pub footnote: String,
-    /// PNG files of the run's folder, by name.
+    /// PNG files for the run's folder, by name.
     #[serde(skip)]
     pub drawings: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Writes the page and the curves of a run from its settings, the metrics and findings in its folder, and pictures of its
-/// validation data. Replaces older ones atomically.
+/// Writes the page and the curves of a run from its settings, the metrics and findings in its folder, and pictures of
+/// its validation data. Replaces older ones atomically.
 ///
 /// # Errors
-/// A file in the folder that cannot be read, or a page that cannot be written.
+/// A file in the folder cannot be read, or the page cannot be written.
 pub(super) fn write(
     run: &Run,
     task: &dyn Task,
@@ -117,22 +116,22 @@ pub(super) fn write(
     Ok(files::write_atomic(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?)
 }
 
-/// A picture as the network sees it, but for its size; `None` if it cannot be read.
+/// A picture cropped as the network sees it, at most [`THUMBNAIL`] px; `None` if it cannot be read.
 pub(super) fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
     let sample = (index < pictures.len()).then(|| pictures.sample(index))?.ok()?;
     Some(evaluation_crop(&sample.image, [THUMBNAIL.min(card.res as usize); 2], card.view()))
 }
 
-/// What the template shows. Every text is escaped there, but for the drawings and the task's section.
+/// The data of the template, which escapes every text except the drawings and the task's section.
 #[derive(Serialize)]
 struct Page {
     title: String,
     figures: Vec<Figure>,
     curves: Vec<Chart>,
-    /// What one must know to read them.
+    /// Notes that explain the curves.
     notes: Vec<String>,
     section: Section,
-    /// Pictures that cannot be read: how many, and the first of them.
+    /// Unreadable pictures: their number, and the first of them.
     broken_count: usize,
     broken: Vec<(String, String)>,
     settings: Vec<(String, String)>,
@@ -154,7 +153,7 @@ struct Chart {
     svg: String,
 }
 
-/// Fills a template in. Its name ends in `.html`, so that all text is escaped.
+/// Renders a template. Its name must end in `.html`, so that all text is escaped.
 pub(super) fn render(name: &str, template: &str, shown: &impl Serialize) -> Result<String, minijinja::Error> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -162,7 +161,7 @@ pub(super) fn render(name: &str, template: &str, shown: &impl Serialize) -> Resu
     env.render_named_str(name, template, Serde(shown))
 }
 
-/// The first pictures that cannot be read, and why.
+/// The first unreadable pictures and their problems.
 fn broken_pictures(broken: &BrokenPictures) -> Vec<(String, String)> {
     let named = [("train", &broken.train), ("val", &broken.val)];
     let all = named.into_iter().flat_map(|(split, broken)| broken.values().map(move |b| (split, b)));
@@ -175,7 +174,7 @@ fn figures(overview: &Overview, lines: &[Line]) -> Vec<Figure> {
     let figure = |name: &str, value, note: String| Figure { name: name.to_owned(), value, note };
     let mut figures = vec![];
     let goal = overview.goal;
-    // Number and sign stay on one line.
+    // Keeps number and sign on one line.
     let text = |number| goal.text(number).replace(' ', "\u{a0}");
     if let Some(best) = overview.best() {
         let note = match overview.epochs {
@@ -206,7 +205,7 @@ fn figures(overview: &Overview, lines: &[Line]) -> Vec<Figure> {
     figures
 }
 
-/// Each chart as a drawing of its own, so that they stand beside each other or below, as wide as the screen allows.
+/// Each chart is a separate drawing, so that the page can arrange them by the width of the screen.
 fn charts(goal: Measure, lines: &[Line]) -> Result<Vec<Chart>, Error> {
     let chart = |mut panel: Panel| {
         let (name, note) = (panel.name.clone(), panel.note.clone());
@@ -218,7 +217,7 @@ fn charts(goal: Measure, lines: &[Line]) -> Result<Vec<Chart>, Error> {
     curves::panels(goal, lines).into_iter().map(chart).collect()
 }
 
-/// What a newcomer would wonder about in the curves of a run with these settings.
+/// Explains what a newcomer would wonder about in the curves of a run with these settings.
 fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
     let (goal, label) = (overview.goal, overview.goal.label);
     let number = |key: &str| overview.settings.get(key).and_then(toml::Value::as_float).unwrap_or(0.0);
@@ -228,8 +227,8 @@ fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
     let mut notes = vec![sentences.join(" ")];
     if overview.settings.get("schedule").and_then(toml::Value::as_str) != Some("constant") {
         notes.push(
-            "The learning rate is how far a step moves the weights: little while they are still at random, little again at the end, \
-             so that they settle."
+            "The learning rate is how far a step moves the weights: little while they are still at random, little \
+             again at the end, so that they settle."
                 .to_owned(),
         );
     }
@@ -238,23 +237,23 @@ fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
     if augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]) {
         let [worse, better] = if goal.higher_is_better { ["below", "above"] } else { ["above", "below"] };
         notes.push(format!(
-            "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by parts of the network \
-             that are left out: a training {label} {worse} that of validation is no mistake, one far {better} it means that the network has \
-             learnt its pictures by heart.",
+            "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by \
+             parts of the network that are left out: a training {label} {worse} that of validation is no mistake, one \
+             far {better} it means that the network has learnt its pictures by heart.",
         ));
     }
     notes.extend(remarks.settings.iter().cloned());
     if number("ema") > 0.0 {
         notes.push(
-            "The moving average is that of the weights over the last steps, validated as a network of its own; best.safetensors holds \
-             whichever of the two was the best of all epochs."
+            "The moving average is that of the weights over the last steps, validated as a network of its own; \
+             best.safetensors holds whichever of the two was the best of all epochs."
                 .to_owned(),
         );
     }
     notes
 }
 
-/// What to do with a run, as lines for a shell.
+/// Commands for a run, as lines for a shell.
 fn commands(task: &dyn Task, overview: &Overview) -> Vec<(&'static str, String)> {
     let quoted = |path: &Path| quoted(&path.display().to_string());
     let run = quoted(&overview.run);
@@ -269,7 +268,7 @@ fn commands(task: &dyn Task, overview: &Overview) -> Vec<(&'static str, String)>
     ]
 }
 
-/// A word as a shell reads it.
+/// A word, quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-:=+@%,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -279,7 +278,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Number and sign stay on one line.
+/// Keeps number and sign on one line.
 pub(super) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$}\u{a0}%", 100.0 * share)
 }

@@ -11,7 +11,7 @@ use super::super::plot::smoothed;
 use super::super::{Error, Line, Measure, Numbers, metrics, task};
 use crate::files;
 
-/// What a run came to so far.
+/// The state of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Overview {
     /// Its folder.
@@ -22,15 +22,15 @@ pub struct Overview {
     pub data: String,
     /// Steps done.
     pub steps: u64,
-    /// Steps of the whole schedule; unknown until the first epoch is through.
+    /// Steps of the whole schedule; `None` until the first epoch is done.
     pub total_steps: Option<u64>,
-    /// Epochs validated.
+    /// Number of validated epochs.
     pub epochs: usize,
-    /// What the run tries to reach.
+    /// The goal of the run.
     #[serde(skip)]
     pub goal: Measure,
-    /// The best number of its validations, and that of the weights' moving average, under the goal's name: `best_top1` and
-    /// `best_ema_top1`. NaN, written as `null`, where there is none.
+    /// The best validation numbers of the weights and of their moving average, under the goal's name: `best_top1` and
+    /// `best_ema_top1`. NaN, written as `null`, if there is none.
     #[serde(flatten)]
     pub best: Numbers,
     /// Training loss at the end, mean over the last hundredth of the steps.
@@ -49,7 +49,7 @@ impl Overview {
     /// Reads the run of a folder, and its metrics.
     ///
     /// # Errors
-    /// Settings or metrics that are missing, or damaged: named, with the line.
+    /// Settings or metrics are missing or damaged; the error names the file and line.
     pub fn read(run: &Path) -> Result<(Self, Vec<Line>), Error> {
         let path = run.join("run.toml");
         let text = files::read_text(&path)?;
@@ -93,19 +93,19 @@ impl Overview {
         self.best.get(&format!("best_{}", self.goal.name)).filter(|best| !best.is_nan())
     }
 
-    /// That of the weights' moving average.
+    /// The best number of the validations of the weights' moving average.
     pub fn best_ema(&self) -> Option<f64> {
         self.best.get(&format!("best_ema_{}", self.goal.name)).filter(|best| !best.is_nan())
     }
 }
 
-/// The data, which stands in the first line of `run.toml` as a quoted word.
+/// The data, from the first line of `run.toml`, where it is a quoted word.
 fn data(text: &str) -> String {
     let quoted = text.lines().next().and_then(|line| line.split_once("--data ")).map_or("", |(_, data)| data.trim());
     serde_json::from_str(quoted).unwrap_or_else(|_| quoted.trim_matches('"').to_owned())
 }
 
-/// From the first epoch that is validated: the steps up to there, over all epochs up to there.
+/// Steps up to the first validated epoch, divided by the number of epochs up to there.
 fn steps_per_epoch(lines: &[Line]) -> Option<u64> {
     let end = lines.iter().position(|line| matches!(line, Line::Epoch(_)))?;
     match (&lines[..end].last()?, &lines[end]) {
@@ -114,10 +114,10 @@ fn steps_per_epoch(lines: &[Line]) -> Option<u64> {
     }
 }
 
-/// The runs that folders name: each is one, or holds some, which then come in the order of their names.
+/// The runs in these folders. A folder is a run, or it holds runs, which are sorted by name.
 ///
 /// # Errors
-/// A folder that is no run and holds none.
+/// A folder that is not a run and holds none.
 pub fn find(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let is_run = |folder: &Path| ["run.toml", "metrics.jsonl"].iter().any(|name| folder.join(name).is_file());
     let mut runs = vec![];
@@ -138,7 +138,7 @@ pub fn find(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     Ok(runs)
 }
 
-/// Of each run, the settings that are not the same in all of them.
+/// For each run, the settings that differ between the runs.
 pub fn differing(runs: &[Overview]) -> Vec<Table> {
     let common = |key: &str| runs.iter().all(|run| run.settings.get(key) == runs[0].settings.get(key));
     let own = |run: &Overview| {

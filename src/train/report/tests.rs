@@ -32,7 +32,7 @@ fn card(classes: usize) -> ModelCard {
     }
 }
 
-/// A folder as training leaves it, `epochs` of them validated.
+/// A folder as training leaves it, with `epochs` validated epochs.
 fn run(epochs: u64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut metrics = Metrics::create(folder.path()).unwrap();
@@ -109,7 +109,7 @@ fn the_page_of_a_run_at_its_beginning() {
     assert!(!html.contains("What is taken for what") && !html.contains("worst mistakes"), "{html}");
 }
 
-/// No font is to be had for right-to-left scripts, since nothing here sets them.
+/// No font serves right-to-left scripts, since they are not supported.
 #[test]
 fn names_without_a_font_stand_by_number_in_drawings() {
     let folder = run(2);

@@ -1,8 +1,8 @@
-//! What networks learn to do.
+//! The tasks that networks learn.
 //!
-//! A task knows what the rest of training does not: which truth a picture must have, how truths become targets, the
-//! loss, the metric and which of its numbers is the goal, and what is worth showing. Trainer, evaluation, checkpoints,
-//! report and command line know this trait alone.
+//! A task defines which truth a picture must have, how truths become targets, the loss, the metric and which of its
+//! numbers is the goal, and its part of the report. Trainer, evaluation, checkpoints, report and command line only know
+//! this trait.
 
 pub mod classify;
 
@@ -22,17 +22,18 @@ use crate::graph::{Graph, Port, TensorId};
 use crate::models;
 use crate::weights::{ModelCard, StateDict};
 
-/// Something that networks learn.
+/// A task that a network learns.
 ///
-/// What a task need not have has a default: most say that nothing is to be done.
+/// Optional methods have defaults, most of which do nothing.
 pub trait Task: Encode + fmt::Debug {
-    /// The numbers of an evaluation, in order, but for `loss`. The first is the goal: it says which epoch is the best.
+    /// The numbers of an evaluation in order, without `loss`. The first is the goal, which decides which epoch is the
+    /// best.
     fn measures(&self) -> &'static [Measure];
 
     /// The card of the network that a recipe names, for this data.
     ///
     /// # Errors
-    /// An unknown model, or one that does not have a setting given.
+    /// An unknown model, or a setting that the model does not have.
     fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error>;
 
     /// Appends the loss of a network's outputs, and an input for each target.
@@ -41,22 +42,22 @@ pub trait Task: Encode + fmt::Debug {
     /// If the outputs are not those of a network for this task.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error>;
 
-    /// Counts how well a network does. `keep` is how many of its worst mistakes are kept for [`Metric::findings`];
-    /// without it none are looked for.
+    /// The metric of an evaluation. `keep` is the number of worst mistakes to keep for [`Metric::findings`]; `None`
+    /// records no findings.
     fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric>;
 
-    /// What there is to learn from, in a line.
+    /// Describes the training data in one line.
     fn summary(&self, dataset: &Dataset) -> String {
         format!("{} training and {} validation pictures", dataset.train.len(), dataset.val.len())
     }
 
-    /// How people ask for an answer of the network: `Classify a picture`.
+    /// What a user would ask the network to do: `Classify a picture`.
     fn request(&self) -> &'static str {
         "Ask about a picture"
     }
 
-    /// Has weights fit a network of this task with this card: values that do not belong to it are left out, others
-    /// rearranged. `theirs` is the card of the weights, if they have one. Returns how the names of the tensors begin that
+    /// Adapts weights to a network of this task with this card: removes values that do not belong to it, and reorders
+    /// others. `theirs` is the card of the weights, if they have one. Returns the name prefixes of the tensors that
     /// start anew.
     fn adapt_weights(
         &self,
@@ -68,33 +69,33 @@ pub trait Task: Encode + fmt::Debug {
         Vec::new()
     }
 
-    /// What a checkpoint notes of the data, to know it again.
+    /// Notes on the data for a checkpoint, by which a resumed run recognises it.
     fn notes(&self, _card: &ModelCard) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 
-    /// The data as a run had it that noted this; `data` is what it is called.
+    /// The data as it was for the run that wrote these notes; `data` is its name.
     ///
     /// # Errors
-    /// Other data.
+    /// The data is not the same.
     fn as_noted(&self, _notes: &BTreeMap<String, String>, _data: &str, dataset: Dataset) -> Result<Dataset, Error> {
         Ok(dataset)
     }
 
-    /// The data as the network with this card has it, for an evaluation; `data` is what it is called.
+    /// The data with the numbering of the network with this card, for an evaluation; `data` is its name.
     ///
     /// # Errors
-    /// Why the network is for other data.
+    /// The reason why the network does not fit the data.
     fn as_learnt(&self, _card: &ModelCard, _data: &str, dataset: Dataset) -> Result<Dataset, String> {
         Ok(dataset)
     }
 
-    /// What a newcomer would wonder about in the curves of a run with these settings.
+    /// Explains what a newcomer would wonder about in the curves of a run with these settings.
     fn remarks(&self, _settings: &toml::Table, _card: &ModelCard) -> Remarks {
         Remarks::default()
     }
 
-    /// What a validation found, as a section of the report. `pictures` are those that were validated with.
+    /// The findings of a validation as a section of the report. `pictures` are the validation pictures.
     ///
     /// # Errors
     /// Findings of another task, or a section that cannot be drawn.
@@ -102,7 +103,7 @@ pub trait Task: Encode + fmt::Debug {
         Ok(Section::default())
     }
 
-    /// What an evaluation found, as tables for a terminal. `dataset` has the names that the card lacks.
+    /// The findings of an evaluation as tables for a terminal. `dataset` has names that the card may lack.
     ///
     /// # Errors
     /// Findings of another task.
@@ -111,7 +112,7 @@ pub trait Task: Encode + fmt::Debug {
     }
 }
 
-/// The task of a run, by the settings in its `run.toml`.
+/// The task of a run, from the settings in its `run.toml`.
 pub fn of_settings(settings: &toml::Table) -> Arc<dyn Task> {
     let recipe: Recipe = settings.clone().try_into().unwrap_or_default();
     recipe.task()
@@ -125,9 +126,9 @@ pub fn of_network(_card: &ModelCard) -> Arc<dyn Task> {
 /// The loss of a batch as tensors of a graph, each `[1]`: a mean over the batch's pictures.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// What is added up, each with its weight in the sum.
+    /// The terms of the sum, each with its weight.
     pub terms: Vec<Term>,
-    /// What else is read after each step.
+    /// Other numbers to read after each step.
     pub reported: Vec<Port>,
 }
 
@@ -136,25 +137,25 @@ pub struct Loss {
 pub struct Term {
     /// The term.
     pub port: Port,
-    /// What it is multiplied by.
+    /// Its factor.
     pub weight: f32,
 }
 
-/// How well a network does on pictures, counted batch by batch.
+/// Measures a network's answers, batch by batch.
 pub trait Metric {
-    /// Adds a batch: `outputs` are the network's, for the batch's pictures and whatever fills it up.
+    /// Adds a batch: `outputs` are the network's, for the batch's pictures and its padding.
     fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]);
 
     /// The task's measures so far, then `loss`.
     fn numbers(&self) -> Numbers;
 
-    /// What was found besides, as JSON: an object.
+    /// Other findings, as a JSON object.
     fn findings(&self) -> Value {
         Value::Object(serde_json::Map::new())
     }
 }
 
-/// What a validation found.
+/// The findings of a validation.
 pub struct Findings {
     /// The epoch, counted from 1.
     pub epoch: u64,
@@ -165,21 +166,21 @@ pub struct Findings {
 /// Sentences beside a run's curves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remarks {
-    /// What the numbers are.
+    /// Explanations of the numbers.
     pub numbers: Vec<String>,
-    /// What the settings do to them.
+    /// Effects of the settings on them.
     pub settings: Vec<String>,
 }
 
 /// A table for a terminal.
 pub struct Table {
-    /// The heads of its columns.
+    /// The headers of its columns.
     pub header: Vec<&'static str>,
     /// Its rows.
     pub rows: Vec<Vec<String>>,
 }
 
-/// The output of a name.
+/// The output with this name.
 fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, models::Error> {
     let port = outputs.iter().find(|port| port.name == name);
     port.map(|port| port.id)

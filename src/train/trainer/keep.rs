@@ -1,4 +1,4 @@
-//! What an epoch has come to, and what a run keeps: weights, the best of them, the checkpoint, the report.
+//! Validates an epoch, and saves what a run keeps: weights, the best ones, the checkpoint, the report.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::weights::StateDict;
 use crate::{Error, files};
 
 impl Trainer<'_> {
-    /// Validates after an epoch and saves what it has come to. False if it was stopped before it was through.
+    /// Validates after an epoch and saves the results. Returns false if it was stopped before the end.
     pub(super) fn validate(&mut self, epoch: u64) -> Result<bool, Error> {
         self.save_last()?;
         let Some((raw, mut found)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
@@ -24,7 +24,7 @@ impl Trainer<'_> {
         }
         let goal = self.task.measures()[0];
         let reached = |evaluation: &Evaluation| evaluation.numbers.get(goal.name).unwrap_or(f64::NAN);
-        // The better of the two is what an epoch has come to.
+        // The better of the two is the epoch's result.
         let (mut number, mut weights) = (reached(&raw), Weights::Raw);
         let averaged = match self.run.recipe.ema > 0.0 {
             true => match self.evaluate(Weights::Averaged)? {
@@ -53,8 +53,8 @@ impl Trainer<'_> {
         Ok(true)
     }
 
-    /// Keeps the weights of the best epochs in `RUN/top`, named by the goal's number and the epoch, and deletes those that
-    /// no longer are.
+    /// Keeps the weights of the best epochs in `RUN/top`, named by the goal's number and the epoch, and deletes those
+    /// that are no longer among the best.
     fn keep_top(&self, epoch: u64, number: f64, weights: Weights) -> Result<(), Error> {
         let (keep, goal) = (self.run.recipe.keep as usize, self.task.measures()[0]);
         if keep == 0 {
@@ -74,13 +74,14 @@ impl Trainer<'_> {
         Ok(dropped.iter().filter(|other| **other != name).try_for_each(|other| files::remove(&folder.join(other)))?)
     }
 
-    /// The checkpoint stands before the validation, which a resumed run repeats.
+    /// The checkpoint is from before the validation, which a resumed run repeats.
     fn interrupted(&self) -> Result<bool, Error> {
         self.save_checkpoint()?;
         Ok(false)
     }
 
-    /// One network over the validation pictures, and what was found; `None` if it was stopped before it was through.
+    /// Evaluates one network on the validation pictures, and returns its findings; `None` if it was stopped before the
+    /// end.
     fn evaluate(&mut self, weights: Weights) -> Result<Option<(Evaluation, Value)>, Error> {
         let (observer, stop) = (self.observer, self.stop);
         let show = Show { batch: self.loader.batch, size: [self.card.res as usize; 2], view: self.card.view() };
@@ -94,7 +95,7 @@ impl Trainer<'_> {
         Ok(evaluation.map(|evaluation| (evaluation, metric.findings())))
     }
 
-    /// Writes the weights that the run has come to: the averaged ones, too, where there are any.
+    /// Writes the current weights, and the averaged ones if there are any.
     pub(super) fn save_last(&self) -> Result<(), Error> {
         let write = |weights, name: &str| -> Result<(), Error> {
             let dict: StateDict = self.engine.weights(weights, self.step)?;
@@ -107,7 +108,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Where the run stands.
+    /// The current state of the run.
     pub(super) fn checkpoint(&self) -> Result<Checkpoint, Error> {
         Ok(Checkpoint {
             step: self.step,
@@ -130,13 +131,13 @@ impl Trainer<'_> {
         self.write(&self.checkpoint()?)
     }
 
-    /// Writes the checkpoint that has waited for the next step's loss, if there is one.
+    /// Writes the checkpoint that waited for the next step's loss, if there is one.
     pub(super) fn write_unproven(&mut self) -> Result<(), Error> {
         self.unproven.take().map_or(Ok(()), |checkpoint| self.write(&checkpoint))
     }
 
     fn write(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        // What it counts as done must not be lost where it is kept.
+        // The metrics of the steps that it counts must not be lost.
         self.metrics.sync()?;
         Ok(checkpoint.write(&self.run.folder)?)
     }
@@ -146,10 +147,10 @@ impl Trainer<'_> {
     }
 }
 
-/// Puts names of weights, `NUMBER-epoch-NNNN.safetensors`, in the order of their numbers: the best first, of equal ones the
-/// earlier, which is what best.safetensors holds.
+/// Sorts names of weights, `NUMBER-epoch-NNNN.safetensors`, by their numbers: best first, and of equal ones the earlier
+/// first, like best.safetensors.
 fn rank(goal: Measure, names: &mut [String]) {
-    // What else lies there comes last.
+    // Other files come last.
     let worst = if goal.higher_is_better { f64::NEG_INFINITY } else { f64::INFINITY };
     let number = |name: &String| name.split("-epoch").next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(worst);
     names.sort_by(|a, b| {

@@ -1,4 +1,5 @@
-//! The training loop: feeds batches, follows the schedule, validates each epoch; what a run keeps and how it recovers stand beside.
+//! The training loop: feeds batches, follows the schedule, validates each epoch. `keep` saves results and `recover`
+//! handles failures.
 
 mod keep;
 mod outlier;
@@ -28,31 +29,31 @@ use crate::gpu::{Gpu, Tuning};
 use crate::weights::ModelCard;
 use crate::{Error, train};
 
-/// Steps in a row whose gradients overflow after which it is not the loss scale that is too large: it falls from its largest value
-/// to its smallest within 24.
+/// Overflowing steps in a row after which a too large loss scale cannot be the cause: the scale falls from its largest
+/// value to its smallest within 24 steps.
 const MOST_SKIPPED: u32 = 30;
 
-/// What a run tells while it goes on. Every method has a default: a notice is logged, the others do nothing.
+/// Receives a run's progress. Every method has a default: a notice is logged, the others do nothing.
 pub trait Observer: Sync {
     /// Something worth knowing, such as how many pictures there are.
     fn note(&self, message: &str) {
         log::info!("{message}");
     }
-    /// All pictures are read once before the first step: how many of how many are.
+    /// All pictures are read once before the first step: number done, and total.
     fn checking(&self, _done: usize, _total: usize) {}
-    /// A picture cannot be read: how many so far.
+    /// A picture cannot be read: number of unreadable pictures so far.
     fn broken(&self, _total: usize) {}
-    /// Kernels are being compiled: how many of how many are done.
+    /// Kernels are being compiled: number done, and total.
     fn compiling(&self, _done: usize, _total: usize) {}
     /// The run is about to start: planned bytes of GPU memory, steps done so far, steps in all.
     fn starting(&self, _planned_bytes: u64, _done: u64, _total: u64) {}
     /// A step is done.
     fn step(&self, _line: &StepLine) {}
-    /// Validation goes on: how many pictures of how many.
+    /// Validation is in progress: number of pictures done, and total.
     fn validating(&self, _done: usize, _total: usize) {}
     /// An epoch is done and validated.
     fn epoch(&self, _line: &EpochLine) {}
-    /// Something went wrong that the run goes on from.
+    /// Something went wrong, but the run continues.
     fn notice(&self, message: &str) {
         log::warn!("{message}");
     }
@@ -65,13 +66,13 @@ pub struct Summary {
     pub steps: u64,
     /// Steps of the whole schedule.
     pub total_steps: u64,
-    /// Why it ended here.
+    /// Why it ended.
     pub ended: Ended,
-    /// The best number of a validation: of the task's first measure.
+    /// The best validation number, by the task's first measure.
     pub best: Option<f64>,
-    /// Returns to an earlier checkpoint because training had diverged; each has halved the learning rate.
+    /// Number of returns to an earlier checkpoint after a divergence; each halved the learning rate.
     pub setbacks: u32,
-    /// Pictures that cannot be read; `broken.json` has their list.
+    /// Number of unreadable pictures; `broken.json` lists them.
     pub broken: usize,
 }
 
@@ -79,15 +80,15 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
-    /// Its schedule is through.
+    /// The schedule is finished.
     Schedule,
-    /// `max_steps` are done; it can go on.
+    /// `max_steps` are done; the run can be resumed.
     Steps,
-    /// `max_minutes` are over; it can go on.
+    /// `max_minutes` are over; the run can be resumed.
     Time,
-    /// No epoch of the last ones was better than one before.
+    /// None of the last `patience` epochs was better than an earlier one.
     Patience,
-    /// Somebody stopped it; it can go on.
+    /// The user stopped it; the run can be resumed.
     Interrupted,
 }
 
@@ -99,42 +100,42 @@ pub struct Trainer<'a> {
     card: ModelCard,
     task: Arc<dyn Task>,
     schedule: LearningRate,
-    /// Of a part of a step.
+    /// Options for one part of a step.
     loader: LoaderOptions,
     /// Fingerprint of the kernels' tuning.
     tuning: Option<String>,
     engine: Engine,
-    /// Held for as long as the run is under way.
+    /// Held as long as the run is trained.
     _lock: File,
     metrics: Metrics,
     broken: BrokenPictures,
-    /// Where the run stood a step ago, to be written once the loss of its weights is known to be sound.
+    /// The state after the last step, to be written once the loss of its weights is known to be sound.
     unproven: Option<Checkpoint>,
     /// The next step.
     step: u64,
-    /// Epochs that are trained and validated.
+    /// Number of epochs that are trained and validated.
     validated: u64,
     best: Option<Best>,
-    /// Those of the steps so far.
+    /// Losses of the last steps.
     losses: Losses,
     setbacks: u32,
-    /// Steps since the last that was not skipped.
+    /// Skipped steps in a row.
     skipped: u32,
-    /// When `max_minutes` are over.
+    /// The time at which `max_minutes` are over.
     deadline: Option<Instant>,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
 }
 
-/// A step whose loss is still on its way.
+/// A step whose loss is not read back yet.
 struct InFlight {
     line: StepLine,
     outcome: PendingOutcome,
 }
 
 impl<'a> Trainer<'a> {
-    /// Prepares a run: data, network, memory, kernels. `checkpoint` is where a resumed run stands; `init` are weights to start
-    /// from. `stop` ends the run after the current step.
+    /// Prepares a run: data, network, memory, kernels. `checkpoint` is the state of a resumed run; `init` is a file of
+    /// weights to start from. `stop` ends the run after the current step.
     ///
     /// # Errors
     /// Bad data, settings that do not fit each other or the device, weights of another network.
@@ -150,10 +151,10 @@ impl<'a> Trainer<'a> {
         Self::with_task(gpu, task, run, checkpoint, init, observer, stop)
     }
 
-    /// The same for a task of one's own, whatever the recipe names.
+    /// As [`Self::new`], for a given task instead of the recipe's.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The errors of [`Self::new`].
     pub fn with_task(
         gpu: &Gpu,
         task: Arc<dyn Task>,
@@ -190,8 +191,8 @@ impl<'a> Trainer<'a> {
         if let Some(c) = checkpoint.filter(|c| c.tuning != tuning) {
             let name = |tuning: &Option<String>| tuning.as_ref().map_or("no tuning".into(), |t| format!("tuning {t}"));
             log::warn!(
-                "the run was under way with {} and goes on with {}: other kernels add up in another order, so it will not end in \
-                 the very bits of a run left alone. --no-tuning goes on without, --tuning FILE with another",
+                "the run was under way with {} and goes on with {}: other kernels add up in another order, so it will \
+                 not end in the very bits of a run left alone. --no-tuning goes on without, --tuning FILE with another",
                 name(&c.tuning),
                 name(&tuning)
             );
@@ -252,14 +253,14 @@ impl<'a> Trainer<'a> {
     /// Trains to the end of the schedule, to `max_steps`, or until stopped; the last state is saved in any case.
     ///
     /// # Errors
-    /// A lost device, data that cannot be read, a full disk, a loss that is no longer a number. The checkpoint before it
-    /// stays as it was.
+    /// A lost device, unreadable data, a full disk, or a loss that is NaN or infinite. The last checkpoint stays as it
+    /// was.
     pub fn train(mut self) -> Result<Summary, Error> {
         let per_epoch = self.schedule.steps_per_epoch;
         let total = self.schedule.total_steps;
         let limit = self.run.recipe.max_steps.unwrap_or(total).min(total);
         if self.step == 0 {
-            // So that a run that is killed early can be resumed.
+            // A run that is killed early can then be resumed.
             self.save_checkpoint()?;
         }
         let mut lost = LostDevices::default();
@@ -292,11 +293,11 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Trains or validates an epoch, or what is left of it. False where the run ends, once all is saved.
+    /// Trains or validates an epoch, or the rest of it. Returns false if the run ends; everything is saved then.
     fn advance(&mut self, limit: u64) -> Result<bool, Error> {
         let trained = self.step / self.schedule.steps_per_epoch;
         if self.validated < trained {
-            // Also where a resumed run stands that was stopped in the middle of a validation.
+            // A run that was stopped during a validation resumes here too.
             return self.validate(self.validated);
         }
         let goes_on = self.step < limit && !self.stopped() && !self.exhausted();
@@ -304,7 +305,7 @@ impl<'a> Trainer<'a> {
             self.train_epoch(trained, limit)?;
             return Ok(true);
         }
-        // No later loss will tell.
+        // No later loss can show whether the state is sound.
         self.write_unproven()?;
         let in_epoch = !self.step.is_multiple_of(self.schedule.steps_per_epoch);
         if in_epoch {
@@ -319,7 +320,7 @@ impl<'a> Trainer<'a> {
         Ok(false)
     }
 
-    /// Whether somebody or the clock asks the run to stop; it can go on later.
+    /// Whether the user or the time limit stops the run, which can be resumed later.
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.is_out_of_time()
     }
@@ -328,7 +329,7 @@ impl<'a> Trainer<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Whether the last epochs have brought nothing, so that the run is over.
+    /// Whether the last `patience` epochs brought no improvement, so that the run is over.
     fn exhausted(&self) -> bool {
         let since_best =
             self.best.as_ref().and_then(|best| best.epoch).map_or(0, |best| self.validated.saturating_sub(best + 1));
@@ -340,7 +341,7 @@ impl<'a> Trainer<'a> {
         self.schedule.lr(self.step) * 0.5f32.powi(self.setbacks as i32)
     }
 
-    /// Steps from where the run stands to the end of the epoch, the limit, or a stop.
+    /// Trains from the current step to the end of the epoch, the limit, or a stop.
     fn train_epoch(&mut self, epoch: u64, limit: u64) -> Result<(), Error> {
         let per_epoch = self.schedule.steps_per_epoch;
         let parts = self.run.recipe.accumulate as usize;
@@ -359,7 +360,7 @@ impl<'a> Trainer<'a> {
             let step: Vec<Batch> = match batches.by_ref().take(parts).collect() {
                 Ok(step) => step,
                 Err(error) => {
-                    // Once the pictures are back, the run goes on from here.
+                    // When the pictures are readable again, the run can be resumed from here.
                     self.finish_step(in_flight.pop_front(), &mut rate)?;
                     self.save_checkpoint()?;
                     return Err(error.into());
@@ -372,7 +373,7 @@ impl<'a> Trainer<'a> {
             (begun, waited) = (Instant::now(), batches.waited());
             in_flight.push_back(submitted);
             self.step += 1;
-            // The loss of the step before: this one still runs, and the GPU never waits for the disk.
+            // Reads the loss of the previous step while this one runs, so the GPU never waits for the disk.
             while in_flight.len() > 1 {
                 self.finish_step(in_flight.pop_front(), &mut rate)?;
             }
@@ -388,7 +389,7 @@ impl<'a> Trainer<'a> {
         self.finish_step(in_flight.pop_front(), &mut rate)
     }
 
-    /// Writes down pictures that cannot be read, if they are new.
+    /// Records unreadable pictures that are new.
     fn note_broken<'b>(&mut self, split: Split, found: impl IntoIterator<Item = &'b Broken>) -> Result<(), Error> {
         let (broken, dataset, observer) = (&mut self.broken, &self.dataset, self.observer);
         let new = found.into_iter().filter(|picture| broken.add(dataset, split, picture, observer)).count();

@@ -1,16 +1,16 @@
-//! Whether a loss has exploded: far beyond those before it, and beyond what the run began with.
+//! Detects a loss that has exploded: far above the losses before it and above the first loss of the run.
 
 use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::train::{Error, Line, metrics};
 
-/// Losses that one is compared with, as in llm.c's `outlier_detector.h`.
+/// Number of previous losses to compare with, as in llm.c's `outlier_detector.h`.
 const WINDOW: usize = 128;
-/// So many standard deviations above their mean a loss is an outlier.
+/// A loss is an outlier this many standard deviations above their mean.
 const FAR: f64 = 6.0;
-/// An outlier has exploded if it is also this many times the run's first loss: late in a run losses vary so little that a
-/// single hard batch is an outlier. First losses below 1, as fine-tuning has them, count as 1.
+/// An outlier has exploded if it is also this many times the run's first loss: late in a run losses vary so little that
+/// a single hard batch is an outlier. First losses below 1, as in fine-tuning, count as 1.
 const EXPLODED: f64 = 10.0;
 
 /// The losses of a run's last steps.
@@ -21,7 +21,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// Those of the run of a folder, as far as its metrics go.
+    /// The losses of the run in a folder, from its metrics.
     pub(super) fn of_run(run: &Path) -> Result<Self, Error> {
         let loss = |line| if let Line::Step(step) = line { Some(step.loss) } else { None };
         Ok(Self::of(metrics::read(run)?.into_iter().filter_map(loss)))
@@ -67,10 +67,10 @@ mod tests {
             assert!(falling(steps).has_exploded(24.0), "{steps} steps");
             assert!(!falling(steps).has_exploded(22.0), "{steps} steps");
         }
-        // Fine-tuning, of which a batch has one picture with a wrong label.
+        // Fine-tuning, with one batch that contains a wrong label.
         let fine = Losses::of((0..50).map(|i| 0.02 + 0.001 * (i % 5) as f32));
         assert!(!fine.has_exploded(1.5) && fine.has_exploded(11.0));
-        // Losses that vary as much all the time.
+        // Losses that always vary as much.
         assert!(!Losses::of((0..100).map(|i| if i % 2 == 0 { 1.0 } else { 30.0 })).has_exploded(60.0));
     }
 }

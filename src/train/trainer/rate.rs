@@ -1,4 +1,4 @@
-//! How fast a run is.
+//! The speed of a run.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 /// Pictures per second over the last steps.
 pub(super) struct Rate {
     batch: usize,
-    /// When each of the last steps was done, the first being when the count began.
+    /// When each of the last steps was done; the first is the start of the count.
     done: VecDeque<Instant>,
 }
 
 impl Rate {
-    /// Steps that count: enough to even out two that end together because their losses were read together.
+    /// Number of steps to average over: enough to even out two steps whose losses were read together.
     const STEPS: usize = 20;
 
     pub(super) fn new(batch: usize) -> Self {

@@ -1,4 +1,4 @@
-//! How a run goes on from its last checkpoint: after it has diverged, or its device was lost.
+//! Continues a run from its last checkpoint after it has diverged or its device was lost.
 
 use super::Trainer;
 use super::outlier::Losses;
@@ -6,15 +6,15 @@ use crate::train::engine::Engine;
 use crate::train::{self, Checkpoint, Divergence};
 use crate::{Error, weights};
 
-/// Returns to an earlier checkpoint before a run that diverges is given up.
+/// The most returns to an earlier checkpoint of a run that diverges.
 const MOST_SETBACKS: u32 = 3;
 
 impl Trainer<'_> {
-    /// What an error says of the training, if it is that it has diverged.
+    /// The divergence that an error reports, if it reports one.
     pub(super) fn divergence(&self, error: &Error) -> Option<Divergence> {
         match error {
             Error::Train(train::Error::Diverged { cause, .. }) => Some(*cause),
-            // Whoever saves finds what the last update has done before the next loss shows it.
+            // Saving finds weights that are not finite before the next loss shows them.
             Error::Weights(weights::Error::NotFinite { .. })
             | Error::Train(train::Error::Weights(weights::Error::NotFinite { .. })) => {
                 Some(Divergence::Weights { step: self.step.saturating_sub(1) })
@@ -23,12 +23,12 @@ impl Trainer<'_> {
         }
     }
 
-    /// The run ends here because of this.
+    /// The error with which the run ends because of this divergence.
     pub(super) fn diverged(&self, cause: Divergence) -> Error {
         train::Error::Diverged { cause, setbacks: self.setbacks, folder: self.run.folder.clone() }.into()
     }
 
-    /// Goes on from the last checkpoint with half the learning rate, since training has diverged after it.
+    /// Continues from the last checkpoint with half the learning rate, since training has diverged after it.
     pub(super) fn go_back(&mut self, cause: Divergence) -> Result<(), Error> {
         if self.setbacks >= MOST_SETBACKS {
             return Err(self.diverged(cause));
@@ -43,7 +43,7 @@ impl Trainer<'_> {
         self.save_checkpoint()
     }
 
-    /// Opens the device anew after it was lost, and goes on from the last checkpoint.
+    /// Opens the device again after it was lost, and continues from the last checkpoint.
     pub(super) fn rebuild(&mut self, error: Error) -> Result<(), Error> {
         let Some(gpu) = self.gpu.reopen() else { return Err(error) };
         self.observer.notice(&format!("{error}. Opening it again and going on from the last checkpoint"));
@@ -55,7 +55,7 @@ impl Trainer<'_> {
         self.return_to(&checkpoint)
     }
 
-    /// Stands where a checkpoint does.
+    /// Returns to the state of a checkpoint.
     fn return_to(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         self.unproven = None;
         self.engine.resume(&self.run.folder, checkpoint)?;

@@ -18,7 +18,7 @@ use super::{Error, Repository, WEIGHTS, environment};
 
 /// What the cache holds of one repository.
 pub(super) struct Cache {
-    /// Folder of the cache.
+    /// Folder of the repository in the cache.
     pub(super) folder: PathBuf,
     /// Where the contents of the repository's files lie.
     blobs: PathBuf,
@@ -47,15 +47,15 @@ impl Cache {
         self.folder_of(commit).join(file)
     }
 
-    /// The folder of the revision as it was last seen, if its weights are in there.
+    /// The folder of the revision as last seen, if it holds the weights.
     pub(super) fn snapshot(&self, repository: &Repository<'_>) -> Option<PathBuf> {
         // Commits stand for themselves.
         let own = repository.is_commit().then(|| self.path(repository.revision, WEIGHTS)).filter(|path| path.exists());
         own.or_else(|| self.layout.get(WEIGHTS))?.parent().map(Path::to_owned)
     }
 
-    /// Notes the commit that the revision is at, unless it is noted already. Where that cannot be written, the weights
-    /// are there all the same.
+    /// Notes the revision's commit, unless it is noted already. A failure to write is ignored, since the weights are
+    /// there nevertheless.
     pub(super) fn remember(&self, repository: &Repository<'_>, commit: &str) {
         let noted = fs::read_to_string(self.refs.join(repository.revision)).is_ok_and(|noted| noted.trim() == commit);
         if !noted
@@ -66,7 +66,7 @@ impl Cache {
         }
     }
 
-    /// Adds a commit's file, from the server unless another commit has the same.
+    /// Adds a commit's file: downloads it unless another commit has the same content.
     pub(super) fn add(
         &self,
         server: &Server,
@@ -81,7 +81,8 @@ impl Cache {
         }
         let (folder, link) = (self.folder_of(&remote.commit), self.path(&remote.commit, file));
         fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
-        // Relative, so that the cache may be moved. Windows allows links to developers alone; the others get a copy.
+        // Relative, so that the cache may be moved. Windows allows links only in developer mode; otherwise the file is
+        // copied.
         let linked = symlink(Path::new("../../blobs").join(&remote.etag), &link);
         match linked.or_else(|e| if cfg!(windows) { copy(&blob, &folder, &link) } else { Err(e) }) {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(unwritable(&link, e)),
@@ -90,7 +91,7 @@ impl Cache {
     }
 }
 
-/// Copies a file into a folder, where it gets its name once all of it is there. Refused if there is one already.
+/// Copies a file into a folder. It gets its name once it is complete. Fails if a file of that name exists.
 fn copy(from: &Path, folder: &Path, to: &Path) -> io::Result<()> {
     let mut temporary = NamedTempFile::new_in(folder)?;
     io::copy(&mut File::open(from)?, &mut temporary)?;
@@ -109,7 +110,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// Windows alone asks for copies.
+    /// Only Windows needs copies.
     #[test]
     fn copies_are_there_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
@@ -118,7 +119,7 @@ mod tests {
         copy(&at("blob"), folder.path(), &at("copy")).unwrap();
         let again = copy(&at("blob"), folder.path(), &at("copy")).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-        // A folder opens and cannot be read: the copy fails on its way.
+        // A folder can be opened but not read, so the copy fails midway.
         copy(folder.path(), folder.path(), &at("half")).unwrap_err();
         assert_eq!(fs::read_to_string(at("copy")).unwrap(), "content");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");

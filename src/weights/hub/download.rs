@@ -13,8 +13,8 @@ use super::server::{Remote, Server, in_words};
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 18;
 
-/// Downloads a file to `blob`. On the way it is called `blob.part`, as hf-hub calls it, and what is there of it already
-/// is not asked for again. One call at a time does that; another waits for it.
+/// Downloads a file to `blob`. Until it is complete it is called `blob.part`, as hf-hub does, and an existing part is
+/// continued. One call at a time downloads; another waits for it.
 pub(super) fn download(
     server: &Server,
     remote: &Remote,
@@ -38,7 +38,7 @@ pub(super) fn download(
     fs::rename(&part, blob).map_err(|e| unwritable(blob, e))
 }
 
-/// Adds what a file lacks.
+/// Downloads the missing rest of a file.
 fn complete(server: &Server, remote: &Remote, part: &Path, progress: &dyn Fn(u64, u64)) -> Result<(), Error> {
     let failed = |e| unwritable(part, e);
     let mut file = File::options().create(true).append(true).open(part).map_err(failed)?;
@@ -47,7 +47,7 @@ fn complete(server: &Server, remote: &Remote, part: &Path, progress: &dyn Fn(u64
     if there == total {
         return Ok(());
     }
-    // A file that is too long is none of ours.
+    // A file that is too long is not a part of this one.
     let (mut done, mut body) = server.read(remote, if there < total { there } else { 0 })?;
     if done != there {
         file.set_len(done).map_err(failed)?;
@@ -57,7 +57,7 @@ fn complete(server: &Server, remote: &Remote, part: &Path, progress: &dyn Fn(u64
         let read =
             body.read(&mut chunk).and_then(|n| if n == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(n) });
         let read = read.map_err(|e| Error::Broken { url: remote.url.clone(), done, total, source: in_words(e) })?;
-        // More than announced cannot be right, and the checksum tells.
+        // Bytes beyond the announced length are dropped; the checksum decides.
         let wanted = (read as u64).min(total - done);
         file.write_all(&chunk[..wanted as usize]).map_err(failed)?;
         done += wanted;
@@ -66,8 +66,8 @@ fn complete(server: &Server, remote: &Remote, part: &Path, progress: &dyn Fn(u64
     file.sync_all().map_err(failed)
 }
 
-/// Waits until nobody else, in this process or another, downloads the same file. Held until it is dropped, or the
-/// process ends. Where the file system knows no locks, everybody gets it.
+/// Waits until no other call, in this process or another, downloads the same file. The lock is held until it is dropped
+/// or the process ends. On file systems without locks everybody gets it.
 fn lock(path: &Path) -> Result<File, Error> {
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(|e| unwritable(path, e))?;
     let locked = match file.try_lock() {

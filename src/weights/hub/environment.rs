@@ -1,14 +1,14 @@
-//! The variables that Python's `huggingface_hub` reads, by the same rules, so that both find the same files.
+//! The environment variables of Python's `huggingface_hub`, read by the same rules, so that both find the same files.
 
 use std::env;
 use std::path::PathBuf;
 
-/// A variable that says something.
+/// The value of a variable, unless it is empty.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The first variable that names a folder. No shell has replaced `~` where a file of settings sets it.
+/// The first variable that names a folder. Replaces `~`, which no shell expands in a settings file.
 fn folder(names: &[&str]) -> Option<PathBuf> {
     let path = PathBuf::from(names.iter().find_map(|name| variable(name))?);
     match (path.strip_prefix("~"), env::home_dir()) {
@@ -17,13 +17,13 @@ fn folder(names: &[&str]) -> Option<PathBuf> {
     }
 }
 
-/// Where everything of the hub lies.
+/// Folder of all the hub's files.
 fn home() -> Option<PathBuf> {
     let caches = || folder(&["XDG_CACHE_HOME"]).or_else(|| Some(env::home_dir()?.join(".cache")));
     folder(&["HF_HOME"]).or_else(|| Some(caches()?.join("huggingface")))
 }
 
-/// The folder of the cache, unless this user has no home.
+/// The folder of the cache; `None` for a user without a home folder.
 pub(super) fn cache() -> Option<PathBuf> {
     folder(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).or_else(|| Some(home()?.join("hub")))
 }
@@ -39,14 +39,14 @@ pub(super) fn endpoint() -> String {
     variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned())
 }
 
-/// Whether nobody is to be asked.
+/// Whether the network must not be used.
 pub(super) fn offline() -> bool {
     let said = variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE"));
     said.is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()))
 }
 
-/// Files and folders of the certificates that alone are trusted, as a company's network wants it; none for the
-/// system's. OpenSSL and httpx read the first two, requests and curl the others.
+/// Files and folders of trusted certificates, as a company's network needs them; empty for the system's certificates.
+/// OpenSSL and httpx read the first two variables, requests and curl the last two.
 pub(super) fn certificates() -> Vec<PathBuf> {
     let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
     names.into_iter().filter_map(variable).flat_map(|paths| env::split_paths(&paths).collect::<Vec<_>>()).collect()

@@ -9,7 +9,7 @@ use crate::weights;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The repository's name is none.
+    /// The text is not a repository's name.
     #[error(
         "{text:?} is no repository on the Hugging Face hub: write OWNER/NAME or OWNER/NAME@REVISION, \
          timm/resnetrs50.tf_in1k for example"
@@ -29,10 +29,10 @@ pub enum Error {
         /// The reason.
         source: io::Error,
     },
-    /// The hub, or whoever stands between, shows a certificate that nobody trusted has signed.
+    /// The hub, or a proxy, shows a certificate that no trusted authority has signed.
     #[error(
-        "{url} cannot be trusted: {problem}; if your network has its own authority, set SSL_CERT_FILE to the file of its \
-         certificate"
+        "{url} cannot be trusted: {problem}; if your network has its own authority, set SSL_CERT_FILE to the file of \
+         its certificate"
     )]
     Untrusted {
         /// What was asked for.
@@ -65,7 +65,7 @@ pub enum Error {
         /// What was asked for.
         url: String,
     },
-    /// The hub does not let this user read the file. So it says of repositories that do not exist, too.
+    /// The hub does not let this user read the file. It answers the same for repositories that do not exist.
     #[error(
         "{url} may not be read: check the repository's name; if it is private or gated, set HF_TOKEN to a token \
          that may read it"
@@ -74,7 +74,7 @@ pub enum Error {
         /// What was asked for.
         url: String,
     },
-    /// The answer lacks what the hub's answers have.
+    /// The answer lacks headers that the hub sends.
     #[error("{url} answers unlike the Hugging Face hub: {problem}; check HF_ENDPOINT")]
     Answer {
         /// What was asked for.
@@ -87,14 +87,14 @@ pub enum Error {
     Broken {
         /// What was asked for.
         url: String,
-        /// Bytes that arrived, and are kept.
+        /// Bytes that arrived; they are kept.
         done: u64,
         /// Bytes of the file.
         total: u64,
         /// The reason.
         source: io::Error,
     },
-    /// What arrived is another file than announced.
+    /// The downloaded file is not the announced one.
     #[error(
         "{url} has the SHA-256 {found}, where {expected} was announced: it was damaged on its way and is not \
          kept; try again"
@@ -104,7 +104,7 @@ pub enum Error {
         url: String,
         /// The announced checksum, hexadecimal.
         expected: String,
-        /// That of the bytes that arrived.
+        /// The checksum of the bytes that arrived.
         found: String,
     },
     /// Offline, and not in the cache.
@@ -129,13 +129,13 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// What arrived are no usable weights.
+    /// The downloaded file holds no usable weights.
     #[error(transparent)]
     Weights(#[from] weights::Error),
 }
 
 impl Error {
-    /// Whether what is cached may serve: the hub was silent or out of order, or its news may not be written here.
+    /// Whether cached weights may be used instead: the hub is unreachable or failing, or the cache cannot be written.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Status { status: 429 | 500.., .. } => true,

@@ -1,8 +1,8 @@
 //! Weights from the Hugging Face hub, in the cache that Python's `huggingface_hub` keeps.
 //!
-//! The hub is asked for the newest commit of a repository, and what the cache lacks of that is fetched. A file counts
-//! as cached once its bytes have the checksum that the hub tells; until then it grows under another name, and a call
-//! after a broken one goes on from there.
+//! The hub is asked for the newest commit of a repository, and files that the cache lacks are downloaded. A file counts
+//! as cached once its bytes have the checksum that the hub reports. Until then it has another name, and a later call
+//! resumes the download.
 
 mod cache;
 mod download;
@@ -25,19 +25,20 @@ use server::Server;
 #[cfg(fuzzing)]
 pub(crate) use server::read_headers;
 
-/// The weights' name in timm's repositories.
+/// Name of the weights in timm's repositories.
 const WEIGHTS: &str = "model.safetensors";
-/// The name of what timm says of them.
+/// Name of timm's description of them.
 const CONFIG: &str = "config.json";
 
-/// Where to look for weights, and how long to wait. What is not given is taken from the variables of the environment
-/// that Python's `huggingface_hub` reads.
+/// Where to look for weights, and how long to wait. Fields that are not set are taken from the environment variables of
+/// Python's `huggingface_hub`.
 ///
 /// ```
 /// use resnet_rs::weights::hub::HubOptions;
 ///
 /// let progress = |there: u64, all: u64| eprint!("\r{there} of {all} bytes");
-/// let mirror = HubOptions { endpoint: Some("https://hub.example.org"), progress: Some(&progress), ..HubOptions::default() };
+/// let endpoint = Some("https://hub.example.org");
+/// let mirror = HubOptions { endpoint, progress: Some(&progress), ..HubOptions::default() };
 /// ```
 #[derive(Clone)]
 pub struct HubOptions<'a> {
@@ -47,11 +48,11 @@ pub struct HubOptions<'a> {
     pub cache: Option<&'a Path>,
     /// Token for private and gated repositories [`HF_TOKEN`, else the file that `hf auth login` writes].
     pub token: Option<&'a str>,
-    /// Ask nobody, and take what is cached. `HF_HUB_OFFLINE=1` does the same.
+    /// Do not use the network; take cached weights. `HF_HUB_OFFLINE=1` does the same.
     pub offline: bool,
     /// How long the hub may be silent before it counts as unreachable.
     pub patience: Duration,
-    /// Called with the bytes that are there and all bytes of the weights, while they are downloaded.
+    /// Called during the download with the bytes done and the total.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
@@ -68,14 +69,14 @@ impl fmt::Debug for HubOptions<'_> {
         let Self { endpoint, cache, token, offline, patience, progress: _ } = self;
         let mut options = f.debug_struct("HubOptions");
         options.field("endpoint", endpoint).field("cache", cache);
-        // Logs are no place for a secret.
+        // A secret must not appear in logs.
         options.field("token", &token.map(|_| "secret")).field("offline", offline).field("patience", patience);
         options.finish_non_exhaustive()
     }
 }
 
-/// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION`, where a revision is a branch, a tag or a commit, and
-/// `main` if there is none. Without an answer from the hub, those in the cache serve, with a warning in the log.
+/// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION`. A revision is a branch, a tag or a commit; the default
+/// is `main`. If the hub does not answer, cached weights are used, with a warning in the log.
 ///
 /// ```no_run
 /// use resnet_rs::weights::hub::{self, HubOptions};
@@ -86,20 +87,19 @@ impl fmt::Debug for HubOptions<'_> {
 /// ```
 ///
 /// # Errors
-/// A name that is none, a repository without `model.safetensors`, one that may not be read, no answer and nothing
-/// cached, a download that broke off or is not what the hub announced, or weights that are not those of a network that
-/// this crate knows.
+/// An invalid name, a repository without `model.safetensors` or without read access, no answer and nothing cached, a
+/// download that broke off or is not what the hub announced, or weights of a network that this crate does not know.
 pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<TrainedNetwork, Error> {
     fetch_as(repository, options, false)
 }
 
-/// The same; `insisted` if the caller knows the architecture better than `config.json`.
+/// [`fetch`], where `insisted` means that the caller knows the architecture better than `config.json`.
 pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: bool) -> Result<TrainedNetwork, Error> {
     let repository = Repository::parse(repository)?;
     let cache = Cache::new(&repository, options.cache)?;
     let offline = options.offline || environment::offline();
     let folder = match cache.snapshot(&repository) {
-        // What a commit holds does not change.
+        // The content of a commit does not change.
         Some(folder) if offline || repository.is_commit() => folder,
         None if offline => return Err(Error::NotCached { repository: repository.to_string(), cache: cache.folder }),
         cached => match (update(&repository, &cache, options), cached) {
@@ -118,13 +118,13 @@ pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: boo
     Ok(TrainedNetwork::read_as(&folder.join(WEIGHTS), insisted)?)
 }
 
-/// Brings the cache up to date; the folder of the newest commit.
+/// Brings the cache up to date and returns the folder of the newest commit.
 fn update(repository: &Repository<'_>, cache: &Cache, options: &HubOptions<'_>) -> Result<PathBuf, Error> {
     let server = Server::new(repository, options)?;
     let weights = server.about(repository.revision, WEIGHTS)?;
     let commit = &weights.commit;
     let path = cache.path(commit, WEIGHTS);
-    // The description comes first: whoever finds the weights finds all that there is.
+    // The description comes first, so that a process that finds the weights finds the description too.
     if !cache.path(commit, CONFIG).exists() {
         match server.about(commit, CONFIG) {
             Ok(config) => cache.add(&server, &config, CONFIG, &|_, _| ())?,

@@ -13,8 +13,8 @@ pub(super) struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
-    /// Reads `OWNER/NAME[@REVISION]`. Both parts end up in paths and addresses, so only what the hub and git allow may
-    /// stand in them.
+    /// Reads `OWNER/NAME[@REVISION]`. Both parts end up in paths and URLs, so only characters that the hub and git
+    /// allow are accepted.
     pub(super) fn parse(text: &'a str) -> Result<Self, Error> {
         let (name, revision) = text.split_once('@').unwrap_or((text, "main"));
         let named = name.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name));
@@ -28,13 +28,13 @@ impl<'a> Repository<'a> {
     }
 }
 
-/// Whether a part of a name is one, and not a way out of a folder.
+/// Whether a part of a name is valid, and does not lead out of a folder.
 fn is_part(part: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !part.is_empty() && part.len() <= 96 && part.chars().all(allowed) && !part.contains("..") && part != "."
 }
 
-/// Whether that is a number of so many hexadecimal digits, as git and the hub write it.
+/// Whether a text is a number of `digits` hexadecimal digits, as git and the hub write it.
 pub(super) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

@@ -1,4 +1,4 @@
-//! Questions to the hub: what a file is, and its bytes.
+//! Requests to the hub: facts on a file, and its bytes.
 
 use std::io::{self, Read};
 
@@ -11,10 +11,10 @@ use ureq::{Agent, RequestBuilder};
 use super::repository::is_hex;
 use super::{Error, HubOptions, Repository, environment, trust};
 
-/// The hub redirects once for another spelling of a name and once to where a file lies.
+/// The hub redirects once for another spelling of a name and once to the store of a file.
 const MAX_REDIRECTS: usize = 5;
 
-/// The hub's side of one repository.
+/// One repository on the hub.
 pub(super) struct Server {
     agent: Agent,
     /// Address of the repository.
@@ -22,20 +22,20 @@ pub(super) struct Server {
     token: Option<String>,
 }
 
-/// What the hub says of a file.
+/// What the hub reports about a file.
 pub(super) struct Remote {
-    /// The commit that was found.
+    /// The commit that the revision resolves to.
     pub(super) commit: String,
-    /// What names the file's content: its SHA-256 if it is large, git's number of it if it is small.
+    /// Names the file's content: SHA-256 of a large file, git's object hash of a small one.
     pub(super) etag: String,
-    /// Length.
+    /// Length in bytes.
     pub(super) bytes: u64,
-    /// Where to get it.
+    /// Address of its bytes.
     pub(super) url: String,
 }
 
 impl Remote {
-    /// The file's SHA-256, if the hub tells it, hexadecimal.
+    /// The file's SHA-256 in hexadecimal, if the hub reports it.
     pub(super) fn sha256(&self) -> Option<&str> {
         is_hex(&self.etag, 64).then_some(&*self.etag)
     }
@@ -44,8 +44,8 @@ impl Remote {
 impl Server {
     pub(super) fn new(repository: &Repository<'_>, options: &HubOptions<'_>) -> Result<Self, Error> {
         let patience = Some(options.patience);
-        // A file is large and its line may be slow, so what is bounded is each silence, and not the whole. A token is
-        // for the hub alone, and not for the stores that it redirects to.
+        // A file is large and the connection may be slow, so the time-out bounds each pause, not the whole download.
+        // The token goes to the hub alone, not to the stores that it redirects to.
         let agent = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(trust::roots()?).build())
             .timeout_resolve(patience)
@@ -67,7 +67,7 @@ impl Server {
         format!("{}/resolve/{}/{file}", self.url, revision.replace('/', "%2F"))
     }
 
-    /// Asks what a file is at a revision.
+    /// Asks the hub about a file at a revision.
     pub(super) fn about(&self, revision: &str, file: &str) -> Result<Remote, Error> {
         let url = self.url(revision, file);
         let mut at = url.clone();
@@ -76,7 +76,8 @@ impl Server {
             let answer = question.call().map_err(|e| unreachable(&url, e))?;
             let to = text(answer.headers(), header::LOCATION.as_str());
             match to.filter(|to| answer.status().is_redirection() && to.starts_with('/') && !to.starts_with("//")) {
-                // Elsewhere on the hub, which says there what the file is. When it leads away it has said so already.
+                // A redirect within the hub: the new address reports the file. A redirect to a store carries the report
+                // itself.
                 Some(to) => at = beside(&at, to).ok_or_else(|| odd(&url, "it redirects to nowhere"))?,
                 None => {
                     refuse(&url, answer.status())?;
@@ -87,7 +88,8 @@ impl Server {
         Err(odd(&url, "it redirects in circles"))
     }
 
-    /// What the headers of an answer say of a file. They name files of the cache, so they must be what they are to be.
+    /// Reads the facts on a file from the headers of an answer. They become file names in the cache, so they are
+    /// checked.
     fn remote(&self, file: &str, url: &str, headers: &HeaderMap) -> Result<Remote, Error> {
         let either = |linked, own| text(headers, linked).or_else(|| text(headers, own));
         let commit = text(headers, "x-repo-commit").filter(|commit| is_hex(commit, 40));
@@ -95,12 +97,13 @@ impl Server {
         let etag = etag.filter(|etag| is_hex(etag, 40) || is_hex(etag, 64));
         let bytes = either("x-linked-size", "content-length").and_then(|bytes| bytes.parse().ok());
         let (Some(commit), Some(etag), Some(bytes)) = (commit, etag, bytes) else {
-            return Err(odd(url, "it does not tell commit, checksum and size"));
+            return Err(odd(url, "it does not report commit, checksum and size"));
         };
         Ok(Remote { commit: commit.to_owned(), etag: etag.to_owned(), bytes, url: self.url(commit, file) })
     }
 
-    /// A file's bytes from the given one on, or all of them if the server knows no ranges; and which is the first.
+    /// A file's bytes from `from` on, or all of them if the server does not support ranges; also returns the index of
+    /// the first byte.
     pub(super) fn read(&self, remote: &Remote, from: u64) -> Result<(u64, impl Read + use<>), Error> {
         let request = self.authorised(self.agent.get(&remote.url));
         let request = if from > 0 { request.header(header::RANGE, format!("bytes={from}-")) } else { request };
@@ -133,7 +136,7 @@ fn beside(url: &str, path: &str) -> Option<String> {
     Some(format!("{}://{}{path}", url.scheme_str()?, url.authority()?))
 }
 
-/// An answer that is an error as one.
+/// Turns an HTTP error status into an error.
 fn refuse(url: &str, status: StatusCode) -> Result<(), Error> {
     let url = url.to_owned();
     match status.as_u16() {
@@ -150,14 +153,14 @@ fn odd(url: &str, problem: &str) -> Error {
 
 fn unreachable(url: &str, error: ureq::Error) -> Error {
     let (url, source) = (url.to_owned(), in_words(error));
-    // rustls has no other mark, by the time that its error comes through ureq.
+    // Once rustls's error has passed through ureq, only its text identifies it.
     match source.to_string().split_once("invalid peer certificate: ") {
         Some((_, problem)) => Error::Untrusted { url, problem: format!("its certificate is not valid ({problem})") },
         None => Error::Unreachable { url, source },
     }
 }
 
-/// The reason of a failure, in words where ureq has only a name for it.
+/// The reason of a failure, in words if ureq only has a name for it.
 pub(super) fn in_words(error: impl Into<ureq::Error>) -> io::Error {
     match error.into() {
         ureq::Error::Timeout(_) => io::Error::new(io::ErrorKind::TimedOut, "it was silent for too long"),

@@ -1,4 +1,4 @@
-//! Who may vouch for the hub.
+//! The certificate authorities that may vouch for the hub.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::{Error, environment};
 
-/// The authorities that are trusted: those that the environment names, or else the system's and Mozilla's. Some systems
-/// have none of their own, and Windows fetches its when it needs them.
+/// The trusted authorities: those that the environment names, or else the system's and Mozilla's. Some systems have
+/// none of their own, and Windows downloads its own on demand.
 pub(super) fn roots() -> Result<RootCerts, Error> {
     let named = environment::certificates();
     let mozillas: &[_] = if named.is_empty() { TLS_SERVER_ROOT_CERTS } else { &[] };

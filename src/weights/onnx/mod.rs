@@ -1,8 +1,8 @@
 //! Networks for other tools: ONNX files.
 //!
-//! A file holds what answers, fused and with batch norm folded, in f32: operators of ONNX's set 17, IR version 8. Its
-//! input `input` is `[N, 3, H, W]`, standardised; its output `logits` is `[N, classes]`. N is free, H and W are not:
-//! zeros around a map depend on its size.
+//! A file holds the inference network in f32, fused and with batch norm folded: operators of ONNX's set 17, IR version
+//! 8. Its input `input` is `[N, 3, H, W]`, standardised; its output `logits` is `[N, classes]`. N is free; H and W are
+//!    fixed, since the padding of a map depends on its size.
 
 mod nodes;
 mod proto;
@@ -21,14 +21,14 @@ use crate::models::{self, Input, Layers, Mode, Network, PRESETS};
 use crate::reference;
 use proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 
-/// Version of ONNX's operators. ONNX Runtime has read it since its release 1.12, of 2022, and later ones add nothing
-/// that these networks need.
+/// Version of ONNX's operators. ONNX Runtime has read it since release 1.12 (2022), and later versions add nothing that
+/// these networks need.
 const OPSET: i64 = 17;
 
 /// Version of the file's structure, the one that came with these operators in ONNX 1.12.
 const IR_VERSION: i64 = 8;
 
-/// Protocol buffers end here: readers count bytes in 32 bits, one of them the sign.
+/// The largest size of a protocol buffer: readers count bytes in a signed 32-bit number.
 const MOST_BYTES: usize = i32::MAX as usize;
 
 /// Why a network cannot be exported.
@@ -53,7 +53,7 @@ pub enum Error {
         /// Bytes that it may have.
         most: usize,
     },
-    /// A weight that is no number, or becomes none when batch norm is folded.
+    /// A weight is NaN or infinite, or becomes so when batch norm is folded.
     #[error(
         "tensor {tensor} holds {value} once batch norm is folded: the training has diverged, or the file is damaged. \
          Export earlier weights"
@@ -67,7 +67,7 @@ pub enum Error {
     /// The weights are not those of the network.
     #[error(transparent)]
     Weights(#[from] super::Error),
-    /// The network cannot be built, for instance for pictures so small.
+    /// The network cannot be built, for instance because the pictures are too small.
     #[error(transparent)]
     Model(#[from] models::Error),
     /// The network cannot be fused.
@@ -78,8 +78,8 @@ pub enum Error {
     Reference(#[from] reference::Error),
 }
 
-/// The bytes of an ONNX file: a card's network with the weights of a file, `path` in messages, for pictures of the
-/// card's side.
+/// The bytes of an ONNX file: a card's network with a file's weights, for pictures of the card's side. `path` names the
+/// file in messages.
 ///
 /// Weights are named and shaped as in timm (OIHW); a folded batch norm is in those of its convolution, whose bias is
 /// then `CONVOLUTION.bias`. The file's metadata says how a picture becomes the input, all numbers and lists as JSON:
@@ -119,7 +119,7 @@ pub fn export((path, weights): (&Path, &StateDict), card: &ModelCard) -> Result<
     encode(&model, MOST_BYTES)
 }
 
-/// A network with folded values.
+/// The ONNX graph of a network with folded weights.
 fn network(
     Frozen { graph, folding }: &Frozen,
     values: Vec<(String, Vec<f32>)>,
@@ -165,7 +165,7 @@ fn model_name(layers: &Layers) -> &'static str {
     }
 }
 
-/// What an app must know to make the input and to name the answer.
+/// What an application needs to prepare the input and to name the classes.
 fn metadata(card: &ModelCard) -> Vec<StringStringEntryProto> {
     let ModelCard { config, res, crop_pct, mean, std, interpolation, crop_mode, classes } = card;
     let mut entries = vec![

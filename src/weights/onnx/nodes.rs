@@ -1,9 +1,8 @@
 //! A network's nodes as ONNX's.
 //!
-//! A map `[N, H, W, C]` is `[N, C, H, W]` there, and features `[N, C]` are a map of one pixel, `[N, C, 1, 1]`: so a
-//! gate multiplies a map as it is, and a linear layer over a 1x1 convolution's weights is that convolution, of which
-//! the file holds the weights once. The classifier, the one linear layer with a plain matrix, gives features as they
-//! are.
+//! A map `[N, H, W, C]` becomes `[N, C, H, W]`, and features `[N, C]` become a map of one pixel, `[N, C, 1, 1]`. So a
+//! gate multiplies a map directly, and a linear layer over a 1x1 convolution's weights becomes that convolution; the
+//! file holds its weights once. The classifier is the one linear layer with a plain matrix; its result stays `[N, C]`.
 
 use std::collections::HashMap;
 
@@ -12,10 +11,10 @@ use super::proto::{AttributeProto, NodeProto};
 use crate::graph::op::{Epilogue, ScaleAdd, Window};
 use crate::graph::{Activation, Graph, Node, Op, Port, TensorId};
 
-/// Nodes that do what a graph does. `names` are those of its inputs and parameters.
+/// Translates a graph to nodes. `names` are the names of its inputs and parameters in the file.
 ///
 /// # Errors
-/// [`Error::Operation`] for one that only training or the GPU knows.
+/// [`Error::Operation`] for an operation of training or of this program's own algorithms.
 pub(super) fn translate(
     graph: &Graph,
     names: HashMap<TensorId, String>,
@@ -36,7 +35,7 @@ pub(super) fn translate(
 
 struct Translation<'a> {
     graph: &'a Graph,
-    /// What each tensor that there is so far is called in the file.
+    /// The name in the file of each tensor so far.
     names: HashMap<TensorId, String>,
     nodes: Vec<NodeProto>,
 }
@@ -77,14 +76,13 @@ impl Translation<'_> {
                 self.join(at, inputs[0].clone(), Epilogue { bias: false, gate, shortcut, activation }, &x[1..])
             }
             Op::GlobalAvgPool(_) => self.emit(at, "GlobalAveragePool", &x, Vec::new()),
-            // Zeros after an odd map, which the mean does not count, make the last window average what it covers.
-            // `ceil_mode` says so too, but only explicit zeros leave a runtime nothing to interpret. Set 17 knows no
-            // dilation here.
+            // Padding after an odd map, which the mean does not count, makes the last window average what it covers.
+            // `ceil_mode` means the same, but runtimes interpret it differently. Operator set 17 has no dilation here.
             Op::AvgPool(op) if op.window.dilation == [1; 2] => {
                 self.emit(at, "AveragePool", &x, attributes(&op.window, shapes[0]))
             }
             Op::MaxPool(op) => self.emit(at, "MaxPool", &x, attributes(&op.window, shapes[0])),
-            // Of training, or of this program's own algorithms.
+            // Operations of training, or of this program's own algorithms.
             Op::Standardize(_)
             | Op::Conv2dInputGrad(_)
             | Op::Conv2dWeightGrad(_)
@@ -124,7 +122,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// `activation(value * gate + shortcut)`, of which the epilogue says what there is. The bias is added already.
+    /// `activation(value * gate + shortcut)`, with the terms that the epilogue names. The bias is added already.
     fn join(&mut self, at: &str, mut value: String, epilogue: Epilogue, parts: &[&str]) -> String {
         let [_, gate, shortcut] = epilogue.operands(parts);
         if let Some(gate) = gate {
@@ -164,7 +162,7 @@ impl Translation<'_> {
     }
 }
 
-/// A window over a map `[N, H, W, C]`. Where there is no dilation none is written.
+/// Attributes of a window over a map `[N, H, W, C]`. A dilation of 1 is not written.
 fn attributes(window: &Window, map: &[usize]) -> Vec<AttributeProto> {
     let [[top, bottom], [left, right]] = window.zeros([map[1], map[2]]);
     let mut attributes = vec![
@@ -226,7 +224,7 @@ mod tests {
         node.attribute.iter().find(|attribute| attribute.name == name).unwrap().ints.clone()
     }
 
-    /// As ONNX asks for: every name once, every value written before it is read.
+    /// ONNX requires that every name is unique and every value is written before it is read.
     #[test]
     fn every_network_is_in_order() {
         let base = ResNet::rs([1, 1, 1, 1], 0.25);
@@ -267,7 +265,7 @@ mod tests {
         assert_eq!(nodes[4].output, ["y"]);
     }
 
-    /// TensorFlow's odd zero lies behind the map.
+    /// TensorFlow puts the odd zero after the map.
     #[test]
     fn paddings_are_top_left_bottom_right() {
         let window = Window { kernel: [3, 5], ..Window::square(3, 2, Padding::Same) };

@@ -1,8 +1,8 @@
 //! The messages of an ONNX file, as far as a network of this crate needs them.
 //!
-//! By hand, so that no build needs a compiler of protocol buffers. Names and numbers are those of `onnx/onnx.proto` of
-//! IR version 8 (<https://github.com/onnx/onnx/blob/v1.12.0/onnx/onnx.proto>). It is of protocol buffers 2, where
-//! repeated numbers are not packed.
+//! Written by hand, so that no build needs a compiler of protocol buffers. Names and field numbers are those of
+//! `onnx/onnx.proto` of IR version 8 (<https://github.com/onnx/onnx/blob/v1.12.0/onnx/onnx.proto>). It uses protocol
+//! buffers 2, in which repeated numbers are not packed.
 
 use prost::Message;
 
@@ -58,7 +58,7 @@ pub(super) struct GraphProto {
     pub(super) output: Vec<ValueInfoProto>,
 }
 
-/// An operation. Values go by their names.
+/// An operation. It refers to values by name.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
@@ -141,7 +141,7 @@ pub(super) struct ValueInfoProto {
 }
 
 impl ValueInfoProto {
-    /// A batch of f32 tensors, as large as the caller likes: its first dimension is named N.
+    /// A batch of f32 tensors of any size: its first dimension is named N.
     pub(super) fn batch(name: &str, item: &[usize], doc: &str) -> Self {
         let batch = DimensionProto { dim_value: None, dim_param: Some("N".into()) };
         let item = integers(item).into_iter().map(|n| DimensionProto { dim_value: Some(n), dim_param: None });
@@ -151,7 +151,7 @@ impl ValueInfoProto {
     }
 }
 
-/// What a value is; here always a tensor.
+/// The type of a value; here always a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TypeProto {
     #[prost(message, optional, tag = "1")]
@@ -174,7 +174,7 @@ pub(super) struct TensorShapeProto {
     pub(super) dim: Vec<DimensionProto>,
 }
 
-/// `TensorShapeProto.Dimension`: a number, or a name for what only a run knows.
+/// `TensorShapeProto.Dimension`: a number, or a name if it is free.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct DimensionProto {
     #[prost(int64, optional, tag = "1")]

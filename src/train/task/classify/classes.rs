@@ -1,4 +1,4 @@
-//! Whether a network's classes and the data's are the same, and how they go together.
+//! Compares a network's classes with the data's, and maps one to the other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +8,11 @@ use crate::train::Error;
 use crate::weights::{HostTensor, ModelCard, StateDict};
 use crate::words::listed;
 
-/// Names that a message lists.
+/// The most names that a message lists.
 const MOST_NAMES: usize = 10;
 
-/// Has the classifier of weights tell the card's classes apart: by their names where they have another order; or leaves
-/// it out, to start anew, if they are others.
+/// Adapts the classifier in the weights to the card's classes: reorders its rows by name, or removes the classifier, to
+/// start anew, if the classes differ.
 pub(super) fn adapt_weights(
     path: &Path,
     weights: &mut StateDict,
@@ -45,7 +45,7 @@ pub(super) fn adapt_weights(
     Vec::new()
 }
 
-/// Puts these rows of a matrix, or elements of a vector, in the place of all.
+/// Replaces a matrix by these of its rows, or a vector by these of its elements.
 fn take_rows(tensor: &mut HostTensor, rows: &[u32]) {
     let length = tensor.data.len() / rows.len();
     let row = |&row: &u32| &tensor.data[row as usize * length..][..length];
@@ -61,12 +61,12 @@ pub(super) fn notes(card: &ModelCard) -> BTreeMap<String, String> {
     notes
 }
 
-/// The data with the numbers that its classes had when the run began.
+/// The data, with its classes numbered as when the run began.
 pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
     let data = data.to_owned();
     let unreadable = |key: &str| Error::Notes { key: key.to_owned() };
     let then: usize = notes.get("classes").and_then(|n| n.parse().ok()).ok_or_else(|| unreadable("classes"))?;
-    // Files of programs that did not say have no names.
+    // Older files have no names.
     let names = notes.get("class_names").map_or("[]", String::as_str);
     let names: Vec<String> = serde_json::from_str(names).map_err(|_| unreadable("class_names"))?;
     let now = dataset.classes.len();
@@ -86,7 +86,7 @@ pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Da
     }
 }
 
-/// The data with the numbers that the network's classes have.
+/// The data, with its classes numbered as in the network.
 pub(super) fn as_learnt(card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
     match match_classes(&card.classes, card.config.classes, &dataset.classes) {
         ClassMatch::Same => Ok(dataset),

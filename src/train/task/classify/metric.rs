@@ -1,4 +1,4 @@
-//! How many pictures are given the right class, and which are not.
+//! Counts correctly classified pictures, and records the mistakes.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -10,21 +10,21 @@ use crate::train::metrics::number_or_nan;
 use crate::train::numbers::short;
 use crate::weights::ModelCard;
 
-/// Beyond that many classes no confusion matrix is kept: 200 x 200 counts are as many as anybody looks at.
+/// The most classes with a confusion matrix: nobody looks at more than 200 x 200 counts.
 const MAX_CONFUSION_CLASSES: usize = 200;
-/// Pairs of classes that a table lists.
+/// The most pairs of classes that a table lists.
 const PAIRS: usize = 20;
 
-/// Counts right answers.
+/// Counts correct answers.
 pub(super) struct Accuracy {
     classes: usize,
-    /// Pictures whose class is the likeliest, and among the five likeliest.
+    /// Pictures whose true class is the likeliest, or among the five likeliest.
     top1: usize,
     top5: usize,
     /// Sum of cross-entropies, without label smoothing.
     loss: f64,
     pictures: usize,
-    /// What is taken for what, and how many of the worst mistakes are kept.
+    /// The findings, and the number of worst mistakes to keep.
     findings: Option<(Findings, usize)>,
 }
 
@@ -65,38 +65,38 @@ impl Metric for Accuracy {
     }
 }
 
-/// What a network takes for what.
+/// Which classes a network confuses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
-    /// Pictures of each class (rows), by the class they are taken for (columns). Empty beyond 200 classes.
+    /// Number of pictures by true class (rows) and predicted class (columns). Empty for more than 200 classes.
     pub confusion: Vec<Vec<u32>>,
-    /// Pictures taken for something else, highest loss first.
+    /// Misclassified pictures, highest loss first.
     pub mistakes: Vec<Mistake>,
 }
 
-/// A picture taken for something else.
+/// A misclassified picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// Its number in the source.
+    /// Its index in the source.
     pub index: usize,
-    /// Its class.
+    /// Its true class.
     pub label: usize,
     /// The likeliest class.
     pub predicted: usize,
-    /// How likely that one is, 0 to 1. NaN is written as `null`.
+    /// Probability of the predicted class, 0 to 1. NaN is written as `null`.
     #[serde(serialize_with = "as_f64", deserialize_with = "number_or_nan")]
     pub probability: f32,
-    /// Cross-entropy; NaN likewise.
+    /// Cross-entropy. NaN is written as `null`.
     #[serde(serialize_with = "as_f64", deserialize_with = "number_or_nan")]
     pub loss: f32,
 }
 
-/// [`Value`] holds no f32.
+/// [`Value`] has no f32.
 fn as_f64<S: Serializer>(number: &f32, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(short(*number))
 }
 
-/// The most frequent mistakes, and the worst.
+/// Tables of the most frequent and of the worst mistakes.
 pub(super) fn tables(findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
     let findings = Findings::deserialize(findings)?;
     // The network may know more classes than the data has.
@@ -134,7 +134,7 @@ impl Findings {
             return;
         }
         let loss = cross_entropy(logits, label) as f32;
-        // The rows of a batch come in order, so equal losses stay in the order of their numbers.
+        // The rows of a batch come in order, so equal losses stay in the order of their indices.
         let place = self.mistakes.partition_point(|mistake| mistake.loss.total_cmp(&loss).is_ge());
         if place < keep {
             self.mistakes.truncate(keep - 1);
@@ -143,7 +143,7 @@ impl Findings {
         }
     }
 
-    /// Pairs of a class and the one it is taken for, with the number of pictures: most frequent first.
+    /// Pairs of true and predicted class with the number of pictures, most frequent first.
     pub fn confused(&self) -> Vec<(usize, usize, u32)> {
         let row = |(label, row): (usize, &Vec<u32>)| -> Vec<_> {
             let entry = |(predicted, &count): (usize, &u32)| (label, predicted, count);
@@ -161,8 +161,8 @@ fn likeliest_but(logits: &[f32], label: usize) -> usize {
     others.rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(label, |(class, _)| class)
 }
 
-/// How many classes are likelier than `label`. Equal ones count by their index, and NaN as likelier, so that a network that
-/// has diverged scores nothing.
+/// Number of classes that are likelier than `label`. Equal logits are ordered by index, and NaN counts as likelier, so
+/// that a diverged network scores nothing.
 fn rank(logits: &[f32], label: usize) -> usize {
     let own = logits[label];
     let likelier = |(class, &z): (usize, &f32)| class != label && !(z < own || (z == own && class > label));
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn the_worst_mistakes_are_kept_in_order() {
-        // Picture i has class 0 and is taken for class 1 or 2 with a loss that grows with i % 4; every fifth is right.
+        // Picture i has class 0 and is taken for class 1 or 2 with a loss that grows with i % 4; every fifth picture is
+        // right.
         let logits = |i: usize| match (i % 5, i % 4) {
             (0, _) => [1.0, 0.0, 0.0],
             (_, n) if n % 2 == 0 => [0.0, n as f32 + 1.0, 0.0],
@@ -207,7 +208,7 @@ mod tests {
         let exact = 4f64.exp() / (4f64.exp() + 2.0);
         assert_eq!((worst.label, worst.predicted), (0, 2));
         assert!((f64::from(worst.probability) - exact).abs() < 1e-6, "{worst:?}");
-        // The likelihood of the true class, exp(-loss), is a share of what the prediction leaves: half of it here.
+        // The probability of the true class, exp(-loss), is half of what the predicted class leaves.
         assert!((f64::from(worst.loss) - (-((1.0 - exact) / 2.0).ln())).abs() < 1e-5, "{worst:?}");
 
         let mut many = Findings::new(MAX_CONFUSION_CLASSES + 1);

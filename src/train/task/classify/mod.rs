@@ -1,4 +1,4 @@
-//! Classification: each picture is of one class, or while pictures are mixed of two.
+//! Classification: each picture has one class, or two if pictures are mixed.
 
 mod classes;
 mod metric;
@@ -20,12 +20,12 @@ use crate::train::report::{Section, percent};
 use crate::train::{Error, Measure, Recipe};
 use crate::weights::{ModelCard, StateDict};
 
-/// Tells classes apart.
+/// The task of classification.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Classify {
     /// Share of the target spread over all classes, in `[0, 1)`.
     pub label_smoothing: f32,
-    /// Whether each picture has two labels and a share, as mixup and CutMix give them.
+    /// Whether each picture has two labels and a share, from mixup or CutMix.
     pub mixed: bool,
 }
 
@@ -68,8 +68,8 @@ impl Task for Classify {
         format!("{train} training and {val} validation pictures in {classes} classes")
     }
 
-    /// Cross-entropy with label smoothing of `logits` `[N, K]`. The targets are `labels` `[N]`, u32, and where pictures
-    /// are mixed `others` `[N]`, u32, and `shares` `[N]`, f32, of the first labels.
+    /// Cross-entropy with label smoothing of `logits` `[N, K]`. The targets are `labels` `[N]`, u32; if pictures are
+    /// mixed also `others` `[N]`, u32, and `shares` `[N]`, f32, the shares of `labels`.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
         let logits = super::output(outputs, "logits")?;
         let batch = graph.spec(logits).shape[0];
@@ -122,8 +122,8 @@ impl Task for Classify {
         let (smoothing, classes) = (number("label-smoothing"), card.classes.len());
         if smoothing > 0.0 && classes > 1 {
             of_settings.push(format!(
-                "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall below {:.2}; \
-                 that of validation is without it.",
+                "With label smoothing the network is to leave {} for the wrong classes: its training loss cannot fall \
+                 below {:.2}; that of validation is without it.",
                 percent(smoothing * (classes - 1) as f64 / classes as f64, 0),
                 least_loss(smoothing, classes)
             ));

@@ -1,4 +1,4 @@
-//! What is taken for what, and the worst mistakes, as a section of the report.
+//! The section of the report with the confusion matrix and the worst mistakes.
 
 use std::collections::BTreeMap;
 
@@ -13,26 +13,26 @@ use crate::train::plot::{PALETTE, Shade, matrix, png, sheet};
 use crate::train::report::{Section, data_uri, percent, render, thumbnail};
 use crate::weights::ModelCard;
 
-/// Beyond that many classes the confusion matrix is no table but a list.
+/// The most classes for which the confusion matrix is a table; with more it is a list.
 const TABLE_CLASSES: usize = 25;
-/// Pairs of classes on that list.
+/// Pairs of classes in that list.
 const PAIRS: usize = 12;
 
-/// What the template shows. Every text is escaped there.
+/// The data of the template, which escapes every text.
 #[derive(Serialize)]
 struct Shown {
-    /// After how many epochs this was found.
+    /// Number of epochs after which this was found.
     validated: u64,
-    /// Rows of the confusion matrix, headed by the classes; none where there are many.
+    /// Rows of the confusion matrix with their classes; empty if there are too many classes.
     table: Vec<(String, Vec<Cell>)>,
     classes: Vec<String>,
     confused: Vec<Pair>,
     mistakes: Vec<Card>,
-    /// Classes that stand by number in the PNG drawings, since no font has the letters of their names.
+    /// Classes that the PNG drawings show by number, since no font has the letters of their names.
     numbered: BTreeMap<usize, String>,
 }
 
-/// Pictures of one class that are taken for one class, how strongly that is coloured, percent, and what it says in words.
+/// A cell: number of pictures, strength of the colour in percent, and its meaning in words.
 #[derive(Serialize)]
 struct Cell {
     count: u32,
@@ -68,7 +68,7 @@ pub(super) fn section(
 ) -> Result<Section, Error> {
     let mut findings = Findings::deserialize(found).map_err(Error::draw)?;
     let mut thumbnails: Vec<RgbImage> = Vec::new();
-    // Pictures may have gone since.
+    // Pictures may have been removed since.
     findings.mistakes.retain(|mistake| {
         let thumbnail = thumbnail(card, pictures, mistake.index);
         thumbnails.extend(thumbnail.clone());
@@ -98,7 +98,7 @@ impl Shown {
             let cell = |(predicted, &count): (usize, &u32)| {
                 let share = f64::from(count) / f64::from(of_class(label));
                 let right = label == predicted;
-                // The root lets a few mistakes among a thousand pictures be seen.
+                // The root makes a few mistakes among a thousand pictures visible.
                 let heat = (100.0 * if right { share } else { share.sqrt() }).round() as u32;
                 let words = format!("{} taken for {}: {count}, {}", name(label), name(predicted), percent(share, 1));
                 Cell { count, heat, right, words }
@@ -127,7 +127,7 @@ impl Shown {
         })
     }
 
-    /// The confusion matrix and the mistakes as pictures of their own, where there are any.
+    /// The confusion matrix and the mistakes as PNG files, if there are any.
     fn drawings(&self, thumbnails: Vec<RgbImage>) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
         let drawable = |class: usize, name: &String| match self.numbered.contains_key(&class) {
             true => format!("class {class}"),
