@@ -19,7 +19,7 @@ use crate::{Classifier, Guess, InferenceOptions, Precision, Prediction, files};
 /// Classify pictures
 #[derive(Args)]
 pub(super) struct Predict {
-    /// Pictures: JPEG, PNG or WebP; for a folder, all pictures in it and below
+    /// Pictures: JPEG, PNG, WebP, GIF, BMP or TIFF; for a folder, all pictures in it and below
     #[arg(value_name = "IMAGE", required_unless_present = "tensor")]
     images: Vec<PathBuf>,
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub

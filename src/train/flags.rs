@@ -46,7 +46,7 @@ pub struct RecipeFlags {
     /// The last BatchNorm of each branch starts at zero, of ResNets unless said otherwise [default: the model's]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub zero_init_last: Option<bool>,
-    /// Side of the training pictures, px [default: the data's]
+    /// Side of the training pictures, px [default: the data's; for photographs the model's]
     #[arg(long, value_name = "PX")]
     pub res: Option<u32>,
     /// Side of the first epoch's pictures, px; it grows evenly to --res
