@@ -115,8 +115,8 @@ impl Net {
         self.apply("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels])
     }
 
-    /// Cross-entropy of a map: curved first, so that the map's values matter to its gradient, then weighted pixel by pixel
-    /// by a convolution as large as the map.
+    /// Cross-entropy of a map: curved first, so that the map's values matter to its gradient, then weighted pixel by
+    /// pixel by a convolution as large as the map.
     fn loss_of_map(&mut self, x: TensorId) -> TensorId {
         let curve = ScaleAdd { gate: false, shortcut: false, activation: Activation::Sigmoid };
         let curved = self.apply("curve", curve, &[x]);
@@ -135,8 +135,8 @@ fn positive(graph: &Graph, values: &Values) -> Vec<bool> {
 
 /// Compares the gradient of every element of every parameter with its central difference.
 ///
-/// With steps of eps^(1/3) truncation and rounding both cost about 1e-11 of a loss of order one, so 1e-6 of a gradient that
-/// is at least 1e-3 leaves room for third derivatives of up to 100.
+/// With steps of eps^(1/3) truncation and rounding both cost about 1e-11 of a loss of order one, so 1e-6 of a gradient
+/// that is at least 1e-3 leaves room for third derivatives of up to 100.
 fn check(what: &str, net: &Net, loss: TensorId) {
     check_all(what, net, &[Loss { id: loss, weight: 1.0 }]);
 }
@@ -256,7 +256,8 @@ fn residual_block() {
     }
 }
 
-/// A training-mode inverted bottleneck: expanded, convolved channel by channel, gated, projected, dropped, added to its input.
+/// A training-mode inverted bottleneck: expanded, convolved channel by channel, gated, projected, dropped, added to its
+/// input.
 #[test]
 fn inverted_bottleneck() {
     for kernel in [3, 5] {

@@ -68,7 +68,8 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// Like [`Self::accumulate`], for operations that add the others' contribution themselves and so save a pass over memory:
+    /// Like [`Self::accumulate`], for operations that add the others' contribution themselves and so save a pass over
+    /// memory:
     /// `build` receives it and returns the operation and its inputs before the addend.
     pub fn accumulate_with(
         &mut self,

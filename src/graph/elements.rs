@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Logical elements of a tensor, row-major: what an input is fed or an output read. f16 tensors are fed and read as f32.
+/// Logical elements of a tensor, row-major: what an input is fed or an output read. f16 tensors are fed and read as
+/// f32.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements<'a> {
     /// Of a tensor of floats.

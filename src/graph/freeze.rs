@@ -1,4 +1,5 @@
-//! From a network that was trained to one that only answers: fused, its weights folded once and for all, stored in f32 or f16.
+//! From a network that was trained to one that only answers: fused, its weights folded once and for all, stored in f32
+//! or f16.
 
 use super::half::store_half;
 use super::plan::constant_nodes;
@@ -13,8 +14,9 @@ pub struct Frozen {
     pub folding: Graph,
 }
 
-/// Freezes an inference network. What is folded is named by its place in the network alone, so networks for other pictures or with
-/// other outputs find it in the same store. `outputs` are the tensors to be read; others may disappear.
+/// Freezes an inference network. What is folded is named by its place in the network alone, so networks for other
+/// pictures or with other outputs find it in the same store. `outputs` are the tensors to be read; others may
+/// disappear.
 ///
 /// # Errors
 /// [`Error::NoHalf`] if f16 is asked for and the network is one for training.

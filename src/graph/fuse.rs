@@ -1,7 +1,8 @@
 //! Fusion for inference: fewer passes over memory, same result up to rounding.
 //!
 //! Three rewrites, in this order:
-//! 1. *Fold*: a batch norm after a convolution becomes part of its weights and a bias; its activation moves into the epilogue.
+//! 1. *Fold*: a batch norm after a convolution becomes part of its weights and a bias; its activation moves into the
+//!    epilogue.
 //! 2. *Pool early*: a global average pool of a 1x1 convolution without activation equals that convolution, as a linear
 //!    layer, of the pooled input. Squeeze-and-excitation then knows its gate before the wide map exists.
 //! 3. *Join*: scaling by the gate, the residual addition and the activation move into the convolution's epilogue.

@@ -5,13 +5,13 @@ use super::{DType, Error, Graph, Layout, Node, Spec};
 
 /// The element type in which maps and weights are stored; kernels compute in f32 either way.
 ///
-/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is 65504,
-/// which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates and logits
-/// stay f32: they are small.
+/// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is
+/// 65504, which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates
+/// and logits stay f32: they are small.
 ///
-/// For inference f16 stores maps and weights. In training, where one speaks of mixed precision (Micikevicius et al. 2018), it
-/// stores maps and their gradients; weights, statistics, losses and all that learns stay f32. A gradient beyond the largest
-/// number becomes infinite, so that the step is seen to have overflowed and is left out.
+/// For inference f16 stores maps and weights. In training, where one speaks of mixed precision (Micikevicius et al.
+/// 2018), it stores maps and their gradients; weights, statistics, losses and all that learns stay f32. A gradient
+/// beyond the largest number becomes infinite, so that the step is seen to have overflowed and is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]

@@ -1,8 +1,8 @@
 //! A network as pure data: typed tensors, operations, and what follows from them without any GPU.
 //!
-//! [`Graph`] holds tensors and nodes in execution order. Everything else reads it: shape inference and
-//! cost ([`op`]), automatic differentiation ([`autodiff`]), fusion for inference ([`fuse`],
-//! [`freeze`]), storage in 16 bits ([`half`]), and the memory plan ([`plan`]). The `kernels` floor lowers the same nodes to GPU dispatches, and the
+//! [`Graph`] holds tensors and nodes in execution order. Everything else reads it: shape inference and cost ([`op`]),
+//! automatic differentiation ([`autodiff`]), fusion for inference ([`fuse`], [`freeze`]), storage in 16 bits
+//! ([`half`]), and the memory plan ([`plan`]). The `kernels` floor lowers the same nodes to GPU dispatches, and the
 //! `reference` floor interprets them in f64.
 
 pub mod autodiff;

@@ -39,11 +39,11 @@ impl Packing {
     }
 }
 
-/// Finds addresses such that no two spans overlap in time and memory, and none shares a slot with those that `apart` lists for
-/// it. No slot is larger than the largest span.
+/// Finds addresses such that no two spans overlap in time and memory, and none shares a slot with those that `apart`
+/// lists for it. No slot is larger than the largest span.
 ///
-/// The order in which equal sizes are placed matters, so after the first attempt those that needed a new slot go first; the
-/// best of a few attempts counts.
+/// The order in which equal sizes are placed matters, so after the first attempt those that needed a new slot go first;
+/// the best of a few attempts counts.
 pub(super) fn pack(spans: &[Span], apart: &[Vec<usize>]) -> Packing {
     /// Attempts take time by the square of the number of spans: this many pairs take some 0.1 s.
     const PAIRS: usize = 40_000_000;
@@ -63,7 +63,8 @@ pub(super) fn pack(spans: &[Span], apart: &[Vec<usize>]) -> Packing {
     best
 }
 
-/// Puts each span into the tightest gap that is free during its whole life. Where there is none, a slot of its size is added.
+/// Puts each span into the tightest gap that is free during its whole life. Where there is none, a slot of its size is
+/// added.
 fn pack_in_order(spans: &[Span], apart: &[Vec<usize>], order: &[usize]) -> Packing {
     let mut first_tenants = Vec::new();
     let mut slots: Vec<Slot> = Vec::new();
@@ -102,7 +103,8 @@ struct Slot {
 }
 
 impl Slot {
-    /// The tightest gap that is free during a span: how much larger it is, and where it starts. `taken` is scratch memory.
+    /// The tightest gap that is free during a span: how much larger it is, and where it starts. `taken` is scratch
+    /// memory.
     fn gap(&self, span: &Span, taken: &mut Vec<(u64, u64)>) -> Option<(u64, u64)> {
         taken.clear();
         for (tenant, offset) in self.tenants.iter().filter(|(t, _)| t.first <= span.last && span.first <= t.last) {

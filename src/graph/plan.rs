@@ -1,8 +1,9 @@
 //! The memory plan: which tensors share a buffer, and how many bytes that takes, before anything is allocated.
 //!
-//! Persistent tensors, inputs and requested outputs have buffers of their own. The rest live in *slots*: each slot is one
-//! buffer, as large as its largest tensor, and holds others before, after and beside it. What a node writes is never in a slot
-//! with what else it touches, so within a dispatch no buffer is both read-only and writable, which WebGPU forbids.
+//! Persistent tensors, inputs and requested outputs have buffers of their own. The rest live in *slots*: each slot is
+//! one buffer, as large as its largest tensor, and holds others before, after and beside it. What a node writes is
+//! never in a slot with what else it touches, so within a dispatch no buffer is both read-only and writable, which
+//! WebGPU forbids.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,7 +46,8 @@ pub struct Bytes {
     pub own: u64,
     /// Slots: activations, gradients, scratch.
     pub slots: u64,
-    /// Largest sum of simultaneously live activations, gradients and scratch: what the slots would take if they packed perfectly.
+    /// Largest sum of simultaneously live activations, gradients and scratch: what the slots would take if they packed
+    /// perfectly.
     pub live_peak: u64,
 }
 
@@ -184,8 +186,8 @@ fn lifetimes(
     users.into_iter().unzip()
 }
 
-/// Per user, those that must not share a slot with it: within a node, whatever is written lies apart from all the rest, since
-/// one of its dispatches may read what another has written.
+/// Per user, those that must not share a slot with it: within a node, whatever is written lies apart from all the rest,
+/// since one of its dispatches may read what another has written.
 fn apart(graph: &Graph, users: &[User]) -> Vec<Vec<usize>> {
     let index: HashMap<User, usize> = users.iter().copied().zip(0..).collect();
     let mut apart = vec![Vec::new(); users.len()];

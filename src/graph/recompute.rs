@@ -1,13 +1,13 @@
-//! Recomputation: a training step that keeps few activations and rebuilds the others when the backward pass asks for them
-//! (gradient checkpointing; Chen, Xu, Zhang, Guestrin 2016).
+//! Recomputation: a training step that keeps few activations and rebuilds the others when the backward pass asks for
+//! them (gradient checkpointing; Chen, Xu, Zhang, Guestrin 2016).
 //!
 //! What is kept: everything that is not a map, the sums that end residual blocks, and the results of dear convolutions
 //! ([`Rule::kept_by_recomputation`](super::op::Rule::kept_by_recomputation)). So rebuilding a block costs its cheaper
 //! convolutions, most of its memory, and some passes over it.
 //!
 //! A rebuilt tensor has the same bits as the first time, since the same kernels read the same values: parameters are
-//! updated only after the last node that needs their old values, dropout's masks repeat by themselves, and a batch norm is
-//! repeated by the statistics that it has taken ([`Rule::repeated`](super::op::Rule::repeated)).
+//! updated only after the last node that needs their old values, dropout's masks repeat by themselves, and a batch norm
+//! is repeated by the statistics that it has taken ([`Rule::repeated`](super::op::Rule::repeated)).
 
 use std::collections::HashMap;
 

@@ -3,8 +3,8 @@
 /// Channels travel in quads: this many at a time, so that a quad is one `vec4` in a shader.
 pub const LANES: usize = 4;
 
-/// Output channels of a block of weights. Kernels multiply by blocks of columns; lying together, a block is read straight
-/// through, which caches and prefetchers reward: on a CPU adapter wide layers take a third of the time.
+/// Output channels of a block of weights. Kernels multiply by blocks of columns; lying together, a block is read
+/// straight through, which caches and prefetchers reward: on a CPU adapter wide layers take a third of the time.
 pub const WEIGHT_BLOCK: usize = 32;
 
 /// Element type of a tensor in GPU memory.
@@ -36,8 +36,8 @@ pub enum Layout {
     /// The last dimension holds channels and is padded to a multiple of [`LANES`]:
     /// maps `[N, H, W, C]`, features `[N, C]`, per-channel vectors `[C]`.
     Channels,
-    /// The last two dimensions are input and output channels, both padded to a multiple of [`LANES`]
-    /// with zeros: convolution kernels `[KH, KW, Ci, Co]`, linear weights `[Ci, Co]`. The output channels come in blocks of
+    /// The last two dimensions are input and output channels, both padded to a multiple of [`LANES`] with zeros:
+    /// convolution kernels `[KH, KW, Ci, Co]`, linear weights `[Ci, Co]`. The output channels come in blocks of
     /// [`WEIGHT_BLOCK`], one block's rows after another's (`shaders/shared/weights.wgsl`).
     Weights,
     /// Like [`Layout::Channels`], for the kernels of a depthwise convolution `[KH, KW, C]`: one for each channel.
@@ -49,8 +49,8 @@ pub enum Layout {
 pub enum Init {
     /// Every element the same.
     Constant(f32),
-    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`, of a depthwise convolution `sqrt(2 / (KH * KW))`: Kaiming, fan-out,
-    /// gain for ReLU.
+    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`, of a depthwise convolution `sqrt(2 / (KH * KW))`:
+    /// Kaiming, fan-out, gain for ReLU.
     KaimingFanOut,
     /// Uniform in `[-bound, bound)`.
     Uniform {
@@ -206,8 +206,8 @@ impl Spec {
         self.last().div_ceil(LANES)
     }
 
-    /// The four dimensions that convolutions see: features `[N, C]` are a map of one pixel, and a linear layer's weights
-    /// `[Ci, Co]` are a kernel of one tap.
+    /// The four dimensions that convolutions see: features `[N, C]` are a map of one pixel, and a linear layer's
+    /// weights `[Ci, Co]` are a kernel of one tap.
     pub fn as_map(&self) -> [usize; 4] {
         match *self.shape.as_slice() {
             [n, h, w, c] => [n, h, w, c],

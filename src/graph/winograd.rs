@@ -1,8 +1,9 @@
-//! Convolutions of 3x3 and stride 1 by Winograd's algorithm ([`op::winograd`](super::op)), and their input gradients, which are
-//! convolutions too: of the output's gradient, with the kernel turned round.
+//! Convolutions of 3x3 and stride 1 by Winograd's algorithm ([`op::winograd`](super::op)), and their input gradients,
+//! which are convolutions too: of the output's gradient, with the kernel turned round.
 //!
-//! One node becomes four of the same name. That the graph has them, and not the kernels alone, is what lets an inference network
-//! keep transformed weights instead of the kernel, and puts the transformed maps under the memory plan like all other tensors.
+//! One node becomes four of the same name. That the graph has them, and not the kernels alone, is what lets an
+//! inference network keep transformed weights instead of the kernel, and puts the transformed maps under the memory
+//! plan like all other tensors.
 
 use super::op::{Epilogue, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 use super::{DType, Error, Graph, Node, Op, TensorId};

@@ -41,8 +41,8 @@ pub(super) fn scale_add(op: &ScaleAdd, inputs: &[View<'_>]) -> Vec<f64> {
     (0..join.x.data.len()).map(|i| activate(op.activation, join.value(i))).collect()
 }
 
-/// With `d = dy * activation'`: `dx = d * gate`, `dgate = sum over H, W of d * x`, `dshortcut = d`. Returns dx, and with a
-/// gate dgate, and then dshortcut if there is a shortcut.
+/// With `d = dy * activation'`: `dx = d * gate`, `dgate = sum over H, W of d * x`, `dshortcut = d`. Returns dx, and
+/// with a gate dgate, and then dshortcut if there is a shortcut.
 pub(super) fn scale_add_grad(op: &ScaleAddGrad, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
     let (dy, result) = (inputs[0].data, op.reads_result().then(|| inputs[inputs.len() - 1].data));
     let join = Join::new(&inputs[1..], op.gate, op.shortcut && result.is_none());

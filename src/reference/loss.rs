@@ -13,8 +13,8 @@ fn log_softmax(logits: &[f64]) -> Vec<f64> {
 /// A row of logits, and its target.
 type Row<'a> = (&'a [f64], Vec<f64>);
 
-/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`, or of two labels by their
-/// shares. `inputs` are the node's.
+/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`, or of two labels by
+/// their shares. `inputs` are the node's.
 fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Result<Vec<Row<'a>>, Error> {
     let logits = inputs[0];
     let (classes, smoothing) = (logits.channels(), f64::from(smoothing));
@@ -37,8 +37,8 @@ fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Resu
     .collect()
 }
 
-/// Per row `-sum over k of target[k] * log softmax(logits)[k]`, and top-1: the likeliest class's share of the target without
-/// smoothing. Returns the means of both, and each row's.
+/// Per row `-sum over k of target[k] * log softmax(logits)[k]`, and top-1: the likeliest class's share of the target
+/// without smoothing. Returns the means of both, and each row's.
 pub(super) fn softmax_cross_entropy(
     op: &SoftmaxCrossEntropy,
     node: &str,

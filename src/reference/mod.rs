@@ -4,7 +4,8 @@
 //! says, maps NHWC, convolution kernels HWIO, without the padding that tensors carry in GPU memory. u32 tensors
 //! (pixels, labels, clock) are held as f64, which represents them exactly.
 //!
-//! Each file holds the twins of the operations of the same file in `graph/op`; `fold.rs` has them fold a network's parameters.
+//! Each file holds the twins of the operations of the same file in `graph/op`; `fold.rs` has them fold a network's
+//! parameters.
 
 mod activation;
 mod conv;
@@ -105,8 +106,8 @@ pub fn run_node(graph: &Graph, node: &Node, values: &mut Values) -> Result<(), E
     Ok(())
 }
 
-/// What becomes of a number beyond the largest of f16 where it is stored so: the largest, or of a gradient infinity. The twins do
-/// not round.
+/// What becomes of a number beyond the largest of f16 where it is stored so: the largest, or of a gradient infinity.
+/// The twins do not round.
 fn within_half(v: f64, gradient: bool) -> f64 {
     let largest = f64::from(f16::MAX);
     match v.abs() > largest {

@@ -18,7 +18,8 @@ fn both_sides(matrix: &[&[f64]], middle: &[f64]) -> Vec<f64> {
     result
 }
 
-/// Gathers results of blocks, `P` numbers each, position by position: element `i` of position `p` is number `p` of block `i`.
+/// Gathers results of blocks, `P` numbers each, position by position: element `i` of position `p` is number `p` of
+/// block `i`.
 fn by_position(positions: usize, blocks: usize, block: impl Fn(usize) -> Vec<f64> + Sync + Send) -> Vec<f64> {
     let transformed: Vec<Vec<f64>> = (0..blocks).into_par_iter().map(block).collect();
     (0..positions).flat_map(|p| transformed.iter().map(move |block| block[p])).collect()

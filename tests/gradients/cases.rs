@@ -9,7 +9,8 @@ use resnet_rs::selftest::{Case, cases};
 
 use super::{Net, positive, synth};
 
-/// A case's tensors with what it is differentiable in as parameters, fed, and its nodes; and the ids that its tensors have here.
+/// A case's tensors with what it is differentiable in as parameters, fed, and its nodes; and the ids that its tensors
+/// have here.
 fn with_parameters(case: &Case) -> (Net, HashMap<TensorId, TensorId>) {
     let (mut net, from) = (Net::default(), &case.graph);
     let results = from.producers();
@@ -38,8 +39,8 @@ const LARGEST_RUN: usize = 1_000_000;
 /// What the runs for one of a case's tensors may take together, which decides how many of its elements are checked.
 const RUNS: usize = 4_000_000;
 
-/// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`] does a
-/// loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
+/// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`]
+/// does a loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
 fn check_case(case: &Case) -> Option<f64> {
     let (net, here) = with_parameters(case);
     let result = here[&case.compare[0].0];

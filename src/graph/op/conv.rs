@@ -62,9 +62,10 @@ impl Conv2d {
     }
 }
 
-/// A step that recomputes activations keeps a convolution's results if each takes more multiply-adds than this. RS-50 at 160
-/// px then takes 14 % more multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory. Half the limit saves 6 %
-/// of the multiply-adds and takes a quarter more memory; twice the limit adds as many and, for RS-50, saves nothing.
+/// A step that recomputes activations keeps a convolution's results if each takes more multiply-adds than this. RS-50
+/// at 160 px then takes 14 % more multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory. Half the
+/// limit saves 6 % of the multiply-adds and takes a quarter more memory; twice the limit adds as many and, for RS-50,
+/// saves nothing.
 const CHEAP_MACS: usize = 512;
 
 impl Rule for Conv2d {

@@ -6,7 +6,8 @@ use crate::graph::{Error, Node, Spec};
 
 /// `y = activation(x * w + b)`.
 ///
-/// Inputs: x `[N, Ci]`, w `[Ci, Co]` (or a 1x1 convolution's `[1, 1, Ci, Co]`, the same bytes), b `[Co]`. Output `[N, Co]`.
+/// Inputs: x `[N, Ci]`, w `[Ci, Co]` (or a 1x1 convolution's `[1, 1, Ci, Co]`, the same bytes), b `[Co]`. Output
+/// `[N, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Linear {
     /// Applied to the result.
@@ -95,7 +96,8 @@ impl Rule for LinearInputGrad {
     }
 }
 
-/// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw, shaped as w, and db `[Co]`.
+/// `dw = transpose(x) * dy`, `db = sum over rows of dy`. Inputs: x `[N, Ci]`, dy `[N, Co]`. Outputs: dw, shaped as w,
+/// and db `[Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinearWeightGrad {
     /// Whether w is a 1x1 convolution's `[1, 1, Ci, Co]` rather than `[Ci, Co]`; the elements are the same.
@@ -123,7 +125,8 @@ impl Rule for LinearWeightGrad {
 
 /// `dx = dy * activation'`.
 ///
-/// Inputs: what tells the derivative, the activation's result y if [`Self::reads_result`], else its argument x, and dy; each `[N, C]`.
+/// Inputs: what tells the derivative, the activation's result y if [`Self::reads_result`], else its argument x, and dy;
+/// each `[N, C]`.
 /// Output `[N, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActivationGrad {
@@ -132,8 +135,8 @@ pub struct ActivationGrad {
 }
 
 impl ActivationGrad {
-    /// Whether the derivative is taken from the result, which another node keeps in any case. SiLU falls before it rises, so its result
-    /// does not tell.
+    /// Whether the derivative is taken from the result, which another node keeps in any case. SiLU falls before it
+    /// rises, so its result does not tell.
     pub fn reads_result(&self) -> bool {
         self.activation != Activation::Silu
     }

@@ -99,9 +99,9 @@ impl Rule for ScaleAdd {
 /// Gradient of [`ScaleAdd`]. With `d = dy * activation'(x * gate + shortcut)`: `dx = d * gate`,
 /// `dgate = sum over H, W of d * x`, `dshortcut = d`.
 ///
-/// Inputs: dy, x, then, where present, gate, and what the derivative is taken from: the result y if [`Self::reads_result`],
-/// else the shortcut, where there is one. Outputs: dx; with a gate dgate `[N, C]`, and dshortcut if there is a shortcut as
-/// well (without a gate it equals dx).
+/// Inputs: dy, x, then, where present, gate, and what the derivative is taken from: the result y if
+/// [`Self::reads_result`], else the shortcut, where there is one. Outputs: dx; with a gate dgate `[N, C]`, and
+/// dshortcut if there is a shortcut as well (without a gate it equals dx).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScaleAddGrad {
     /// As in the forward node.
@@ -113,8 +113,8 @@ pub struct ScaleAddGrad {
 }
 
 impl ScaleAddGrad {
-    /// Whether the derivative is taken from the result: for ReLU, whose sign it has. The next block keeps it in any case, while
-    /// nobody else keeps a shortcut that is a batch norm's result.
+    /// Whether the derivative is taken from the result: for ReLU, whose sign it has. The next block keeps it in any
+    /// case, while nobody else keeps a shortcut that is a batch norm's result.
     pub fn reads_result(&self) -> bool {
         self.activation == Activation::Relu
     }
@@ -156,8 +156,8 @@ pub enum DropoutScope {
 /// `y = x * mask / (1 - rate)`, the mask 0 with probability `rate`, else 1.
 ///
 /// Inputs: x `[N, C]`, clock `[2]` (u32: seed, step). The mask is a hash of seed, step, `stream` and position (see
-/// `shaders/shared/random.wgsl`), so that the backward pass, which applies the same operation to the gradient, repeats it.
-/// Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
+/// `shaders/shared/random.wgsl`), so that the backward pass, which applies the same operation to the gradient, repeats
+/// it. Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability of zero, in `[0, 1)`.

@@ -5,12 +5,13 @@ use crate::graph::autodiff::{Backward, Seed};
 use crate::graph::{DType, Error, Node, Spec, TensorId};
 
 /// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
-/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. Where pictures are `mixed` of two, `onehot(label)` is
-/// `share * onehot(label) + (1 - share) * onehot(other)`.
+/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. Where pictures are `mixed` of two,
+/// `onehot(label)` is `share * onehot(label) + (1 - share) * onehot(other)`.
 ///
-/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, where `mixed`, others `[N]` alike and shares `[N]` (f32).
-/// Outputs: the mean `[1]`; top-1 `[1]`, the share of rows whose likeliest class is right, of equal ones the first, where a mixed picture
-/// counts by the share of it that is of that class; each row's loss and top-1 `[N, 2]`.
+/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, where `mixed`, others `[N]` alike and shares `[N]`
+/// (f32).
+/// Outputs: the mean `[1]`; top-1 `[1]`, the share of rows whose likeliest class is right, of equal ones the first,
+/// where a mixed picture counts by the share of it that is of that class; each row's loss and top-1 `[N, 2]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// Share of the target spread evenly over all classes, in `[0, 1)`.

@@ -38,16 +38,18 @@ pub const MAX_BINDING_BYTES: u64 = 128 << 20;
 pub const OFFSET_ALIGNMENT_BYTES: u64 = 256;
 
 /// Largest number of loop iterations, nested ones included, that one shader invocation may run. llvmpipe, which drives
-/// lavapipe, silently ends the loops of an invocation after 65,535 in all; half of that leaves room for the loops around.
+/// lavapipe, silently ends the loops of an invocation after 65,535 in all; half of that leaves room for the loops
+/// around.
 pub const MAX_LOOP_ITERATIONS: usize = 32_768;
 
 /// Work of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for the rest, as the field counts.
+    /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for the rest, as the field
+    /// counts.
     pub macs: u64,
-    /// Bytes that must be moved: every tensor read or written once, an updated one both, and what a sum over the whole map must
-    /// be known for, read once more ([`Rule::reread_bytes`]). Channel padding is included.
+    /// Bytes that must be moved: every tensor read or written once, an updated one both, and what a sum over the whole
+    /// map must be known for, read once more ([`Rule::reread_bytes`]). Channel padding is included.
     pub bytes: u64,
 }
 
@@ -80,7 +82,8 @@ pub trait Rule {
     /// Name for messages and profiles.
     fn name(&self) -> &'static str;
 
-    /// Shapes of the outputs, given those of the inputs followed by those of the updated tensors; or what is wrong with them.
+    /// Shapes of the outputs, given those of the inputs followed by those of the updated tensors; or what is wrong with
+    /// them.
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String>;
 
     /// Whether the first output is a loss: a number `[1]` from which differentiation may start.
@@ -93,14 +96,14 @@ pub trait Rule {
         0
     }
 
-    /// Bytes of inputs that must be read twice, because the result of the first reading enters every element of the second, and
-    /// no map of a real network fits on the chip in between.
+    /// Bytes of inputs that must be read twice, because the result of the first reading enters every element of the
+    /// second, and no map of a real network fits on the chip in between.
     fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
     }
 
-    /// Bytes of [`Self::reread_bytes`] that are saved where the producer of the input gathers as it writes what the first
-    /// reading is for.
+    /// Bytes of [`Self::reread_bytes`] that are saved where the producer of the input gathers as it writes what the
+    /// first reading is for.
     fn gatherable_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
     }
@@ -115,31 +118,32 @@ pub trait Rule {
         Activation::Identity
     }
 
-    /// Whether a step that recomputes activations keeps the result, since to compute it again is dear, or much else starts
-    /// from it.
+    /// Whether a step that recomputes activations keeps the result, since to compute it again is dear, or much else
+    /// starts from it.
     fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
         false
     }
 
-    /// The operation that gives the first output again, to the bit, and updates nothing, where this one must not run twice.
-    /// It takes this one's inputs and further outputs.
+    /// The operation that gives the first output again, to the bit, and updates nothing, where this one must not run
+    /// twice. It takes this one's inputs and further outputs.
     fn repeated(&self) -> Option<Op> {
         None
     }
 
-    /// The operation with one more input, a bias, and with an activation, if it has neither: then a batch norm of its result
-    /// can be folded into its weights, the second input.
+    /// The operation with one more input, a bias, and with an activation, if it has neither: then a batch norm of its
+    /// result can be folded into its weights, the second input.
     fn with_bias(&self, _activation: Activation) -> Option<Op> {
         None
     }
 
-    /// The operation that also does what a [`ScaleAdd`] of its result does, whose further inputs it takes after its own.
+    /// The operation that also does what a [`ScaleAdd`] of its result does, whose further inputs it takes after its
+    /// own.
     fn with_join(&self, _join: &ScaleAdd) -> Option<Op> {
         None
     }
 
-    /// The operation that makes the mean over height and width of the result from that of the first input, beside the same
-    /// further inputs, if the two commute.
+    /// The operation that makes the mean over height and width of the result from that of the first input, beside the
+    /// same further inputs, if the two commute.
     fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
         None
     }

@@ -81,7 +81,8 @@ impl Rule for BatchNorm {
 }
 
 /// Gradient of [`BatchNorm`]. With `d = dy * activation'`, and `xhat` the normalised map:
-/// `dbeta = sum d`, `dgamma = sum d * xhat`, `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`, `M = N * H * W`.
+/// `dbeta = sum d`, `dgamma = sum d * xhat`, `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`,
+/// `M = N * H * W`.
 ///
 /// Inputs: x, dy, gamma, beta, batch mean, `1 / sqrt(var + eps)`. Outputs: dx, dgamma, dbeta.
 /// The activation's derivative is recomputed from x, so its input is never stored.
@@ -114,8 +115,8 @@ impl Rule for BatchNormGrad {
     }
 }
 
-/// Normalisation by statistics that a [`BatchNorm`] has taken already: `y = activation((x - mean) * inverse_deviation * gamma + beta)`,
-/// to the bit what that node gave for the same x.
+/// Normalisation by statistics that a [`BatchNorm`] has taken already:
+/// `y = activation((x - mean) * inverse_deviation * gamma + beta)`, to the bit what that node gave for the same x.
 ///
 /// Inputs: x `[N, H, W, C]`, gamma, beta, batch mean, `1 / sqrt(var + eps)`, each `[C]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -176,7 +177,8 @@ impl Rule for BatchNormInference {
 /// Folds a [`BatchNormInference`] into the convolution before it: `w' = w * s`, `b' = beta - mean * s`,
 /// `s = gamma / sqrt(var + eps)` per output channel.
 ///
-/// Inputs: w `[KH, KW, Ci, Co]`, or `[KH, KW, Co]` of a depthwise convolution, gamma, beta, mean, variance, each `[Co]`.
+/// Inputs: w `[KH, KW, Ci, Co]`, or `[KH, KW, Co]` of a depthwise convolution, gamma, beta, mean, variance, each
+/// `[Co]`.
 /// Outputs: w', b' `[Co]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoldBatchNorm {

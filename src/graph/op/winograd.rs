@@ -1,17 +1,17 @@
-//! Winograd's convolution: 3x3 kernels of stride 1 by fewer multiply-adds (Lavin and Gray, "Fast Algorithms for Convolutional
-//! Neural Networks", 2015).
+//! Winograd's convolution: 3x3 kernels of stride 1 by fewer multiply-adds (Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", 2015).
 //!
-//! The map is cut into `m x m` tiles of results, each of which sees a patch `d` of `n x n`, `n = m + 2`. With the matrices of
-//! [`Matrices`],
+//! The map is cut into `m x m` tiles of results, each of which sees a patch `d` of `n x n`, `n = m + 2`. With the
+//! matrices of [`Matrices`],
 //!
 //! ```text
 //! y = At ((G g Gt) .* (Bt d B)) A
 //! ```
 //!
-//! where `.*` multiplies element by element and is all that meets both the map and the kernel `g`. Summed over input channels, its
-//! `n * n` positions are as many matrix products, of `m * m` results by `n * n` multiply-adds a channel instead of `9 * m * m`:
-//! 2.25 times fewer for tiles of 2, 4 times for tiles of 4. Four operations: weights, map, product, result.
-//! `graph/winograd` puts them in place of a convolution.
+//! where `.*` multiplies element by element and is all that meets both the map and the kernel `g`. Summed over input
+//! channels, its `n * n` positions are as many matrix products, of `m * m` results by `n * n` multiply-adds a channel
+//! instead of `9 * m * m`: 2.25 times fewer for tiles of 2, 4 times for tiles of 4. Four operations: weights, map,
+//! product, result. `graph/winograd` puts them in place of a convolution.
 
 use super::window::MAX_SIDE;
 use super::{Activation, Epilogue, Padding, Rule, Window, arity, map, same};
@@ -20,7 +20,8 @@ use crate::graph::Spec;
 /// Length of the kernels that these algorithms are for.
 pub const TAPS: usize = 3;
 
-/// How many results a tile has along each side. Longer ones save more and round worse: F(6x6) is off by ten times as much as F(4x4).
+/// How many results a tile has along each side. Longer ones save more and round worse: F(6x6) is off by ten times as
+/// much as F(4x4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WinogradTile {
     /// F(2x2, 3x3).
@@ -29,7 +30,8 @@ pub enum WinogradTile {
     Four,
 }
 
-/// The transforms along one side of a tile: `y = at ((g w gt) .* (bt d b)) a`, where `.*` multiplies element by element.
+/// The transforms along one side of a tile: `y = at ((g w gt) .* (bt d b)) a`, where `.*` multiplies element by
+/// element.
 pub struct Matrices {
     /// Transforms a patch of the map, `n x n`.
     pub bt: &'static [&'static [f64]],
@@ -120,9 +122,10 @@ impl WinogradTile {
         }
     }
 
-    /// By how much a result's variance of rounding exceeds that of a direct sum, for maps and kernels of independent elements: each
-    /// product is as large as the rows of its transforms are long, and counts by the square of its factor in the result.
-    /// Of the worst result; a direct sum has 3 products of length 1 along each side. 2.8 for tiles of 2, 989 for tiles of 4.
+    /// By how much a result's variance of rounding exceeds that of a direct sum, for maps and kernels of independent
+    /// elements: each product is as large as the rows of its transforms are long, and counts by the square of its
+    /// factor in the result. Of the worst result; a direct sum has 3 products of length 1 along each side. 2.8 for
+    /// tiles of 2, 989 for tiles of 4.
     pub fn rounding_variance(self) -> f64 {
         let Matrices { bt, g, at } = self.matrices();
         let squares = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>();
@@ -135,8 +138,8 @@ impl WinogradTile {
 
 /// Transforms kernels: `u[p, 0, i, o] = (G w[.., i, o] Gt)[p / n, p % n]`.
 ///
-/// Input: w `[3, 3, Ci, Co]`. Output: `[n*n, 1, Ci, Co]`; with `flipped`, of the kernels turned round with their channels exchanged,
-/// by which the input gradient is a convolution of the output's: `[n*n, 1, Co, Ci]`.
+/// Input: w `[3, 3, Ci, Co]`. Output: `[n*n, 1, Ci, Co]`; with `flipped`, of the kernels turned round with their
+/// channels exchanged, by which the input gradient is a convolution of the output's: `[n*n, 1, Co, Ci]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradWeights {
     /// Results of a tile.
