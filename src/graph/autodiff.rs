@@ -1,16 +1,16 @@
-//! Reverse-mode differentiation: appends the backward pass, and whatever uses the gradients, to the graph.
+//! Reverse-mode differentiation: appends to the graph the backward pass and the nodes that use the gradients.
 
 use std::collections::{HashMap, HashSet};
 
 use super::op::ScaleAdd;
 use super::{Error, Graph, Node, Op, Role, TensorId};
 
-/// A loss to differentiate: the first output of a loss's node, and what it counts.
+/// A loss to differentiate: the first output of a loss node, and its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
     /// The number `[1]`.
     pub id: TensorId,
-    /// Its factor in the sum of all losses.
+    /// The loss's factor in the sum of all losses.
     pub weight: f32,
 }
 
@@ -19,7 +19,7 @@ pub struct Loss {
 pub struct Seed {
     /// The loss's factor in the sum of all losses.
     pub weight: f32,
-    /// A number `[1]` that all gradients are multiplied by, so that small ones stay within f16.
+    /// A number `[1]` that multiplies all gradients, so that small gradients stay within f16's range.
     pub scale: Option<TensorId>,
 }
 
@@ -33,8 +33,8 @@ pub struct Backward<'g> {
 }
 
 impl Backward<'_> {
-    /// What the gradient starts with at a loss that is differentiated: its weight and the scale, or what has been
-    /// accumulated there.
+    /// The start of the backward pass at a loss: the loss's weight and the scale, or the gradient that has been
+    /// accumulated for it.
     pub fn seed_of(&self, loss: TensorId) -> Option<Seed> {
         let seed = self.seeds.get(&loss).copied();
         seed.or_else(|| self.gradient_of(loss).map(|gradient| Seed { weight: 1.0, scale: Some(gradient) }))
@@ -55,7 +55,7 @@ impl Backward<'_> {
         self.graph.push(&forward.name, op.into(), inputs, &[], Role::Gradient)
     }
 
-    /// Adds `gradient` to what other readers of `tensor` have contributed.
+    /// Adds `gradient` to the contributions of other readers of `tensor`.
     pub fn accumulate(&mut self, forward: &Node, tensor: TensorId, gradient: TensorId) -> Result<(), Error> {
         if !self.needs(tensor) {
             return Ok(());
@@ -68,9 +68,10 @@ impl Backward<'_> {
         Ok(())
     }
 
-    /// Like [`Self::accumulate`], for operations that add the others' contribution themselves and so save a pass over
-    /// memory:
-    /// `build` receives it and returns the operation and its inputs before the addend.
+    /// Like [`Self::accumulate`], for operations that add the other readers' contribution themselves and so save a pass
+    /// over memory.
+    /// `build` receives that contribution, if there is one, and returns the operation and its inputs; the contribution
+    /// follows them as the last input.
     pub fn accumulate_with(
         &mut self,
         forward: &Node,
@@ -92,12 +93,13 @@ impl Backward<'_> {
 /// Appends the gradients of the weighted sum of `losses` with respect to every parameter, times `scale`, a number
 /// `[1]`, if there is one.
 ///
-/// `use_gradient` is called with each parameter and its gradient as soon as nothing later in the backward pass reads
-/// the parameter, so that an optimiser node appended there may overwrite it, and the gradient's memory is free again.
+/// `use_gradient` is called with each parameter and its gradient as soon as no later node of the backward pass reads
+/// the parameter. An optimiser node that is appended there may overwrite the parameter, and the memory of the gradient
+/// becomes free early.
 ///
 /// # Errors
-/// [`Error::NoLoss`] if one of `losses` is not a loss's number; [`Error::NoGradient`] if an operation between a loss
-/// and a parameter cannot be differentiated; what `use_gradient` returns.
+/// [`Error::NoLoss`] if one of `losses` is not the first output of a loss node; [`Error::NoGradient`] if an operation
+/// between a loss and a parameter cannot be differentiated; what `use_gradient` returns.
 pub fn differentiate(
     graph: &mut Graph,
     losses: &[Loss],
@@ -115,7 +117,8 @@ pub fn differentiate(
     walk(graph, seeds, HashMap::new(), use_gradient)
 }
 
-/// The same from gradients with respect to any tensors, as `(tensor, gradient)`, in place of losses.
+/// Like [`differentiate`], but starts from given gradients of any tensors, as pairs `(tensor, gradient)`, instead of
+/// from losses.
 ///
 /// # Errors
 /// [`Error::NoGradient`] if an operation between such a tensor and a parameter cannot be differentiated; what
@@ -128,7 +131,7 @@ pub fn propagate(
     walk(graph, HashMap::new(), gradients.iter().copied().collect(), use_gradient)
 }
 
-/// Walks the nodes backwards from seeds and gradients.
+/// Appends the gradients of the nodes in reverse order, starting from `seeds` and `gradients`.
 fn walk(
     graph: &mut Graph,
     seeds: HashMap<TensorId, Seed>,
@@ -162,7 +165,7 @@ fn walk(
     Ok(())
 }
 
-/// Checks that a tensor is what a loss's node writes first.
+/// Checks that a tensor is the first output of a loss node.
 fn check_loss(graph: &Graph, loss: TensorId) -> Result<(), Error> {
     let problem = match graph.nodes().iter().find(|node| node.outputs.contains(&loss)) {
         None => "no node of the graph writes it".to_owned(),

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Logical elements of a tensor, row-major: what an input is fed or an output read. f16 tensors are fed and read as
-/// f32.
+/// Logical elements of a tensor, row-major, as they are fed to an input or read from an output. Elements of f16 tensors
+/// are passed as f32.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements<'a> {
     /// Of a tensor of floats.
@@ -37,7 +37,7 @@ impl From<Vec<u32>> for Elements<'_> {
 }
 
 impl Elements<'_> {
-    /// The same, by reference.
+    /// Borrows the elements.
     pub fn as_ref(&self) -> Elements<'_> {
         match self {
             Self::F32(elements) => Elements::F32(Cow::Borrowed(elements)),

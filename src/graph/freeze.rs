@@ -1,21 +1,21 @@
-//! From a network that was trained to one that only answers: fused, its weights folded once and for all, stored in f32
-//! or f16.
+//! Turns a trained network into one for inference alone: fused, with its weights folded ahead of time, and stored in
+//! f32 or f16.
 
 use super::half::store_half;
 use super::plan::constant_nodes;
 use super::{Error, Graph, Init, Node, Precision, Role, Tensor, TensorId, fuse};
 
-/// A network that only answers. Its two graphs share their tensors' ids and names.
+/// A network for inference alone. The tensors of its two graphs have the same ids and names.
 #[derive(Clone, Debug)]
 pub struct Frozen {
-    /// What runs for each batch.
+    /// Runs for each batch.
     pub graph: Graph,
-    /// What makes those parameters of `graph` that are folded from several parameters and statistics of the network.
+    /// Computes those parameters of `graph` that are folded from several parameters and statistics of the network.
     pub folding: Graph,
 }
 
-/// Freezes an inference network. What is folded is named by its place in the network alone, so networks for other
-/// pictures or with other outputs find it in the same store. `outputs` are the tensors to be read; others may
+/// Freezes an inference network. The name of a folded parameter depends only on its place in the network, so the same
+/// store serves networks for other image sizes or with other outputs. `outputs` are the tensors to be read; others may
 /// disappear.
 ///
 /// # Errors
@@ -36,7 +36,8 @@ pub fn freeze(mut graph: Graph, outputs: &[TensorId], precision: Precision) -> R
     for node in folding.nodes() {
         let weights = node.inputs.first().map(|&id| graph.tensor(id).clone());
         for &output in &node.outputs {
-            // What is drawn at random where there are no weights yet: as before folding, and no bias.
+            // Initial values, for a network without weights yet: the folded weights start as the weights before folding
+            // do, and the bias starts at 0.
             let init = match &weights {
                 Some(Tensor { spec, role: Role::Parameter(init), .. }) if spec == graph.spec(output) => *init,
                 _ => Init::Constant(0.0),

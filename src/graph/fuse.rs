@@ -1,10 +1,10 @@
-//! Fusion for inference: fewer passes over memory, same result up to rounding.
+//! Fusion for inference: fewer passes over memory, and the same result up to rounding.
 //!
 //! Three rewrites, in this order:
 //! 1. *Fold*: a batch norm after a convolution becomes part of its weights and a bias; its activation moves into the
 //!    epilogue.
 //! 2. *Pool early*: a global average pool of a 1x1 convolution without activation equals that convolution, as a linear
-//!    layer, of the pooled input. Squeeze-and-excitation then knows its gate before the wide map exists.
+//!    layer, of the pooled input. The gate of squeeze-and-excitation is then computed before the wide map exists.
 //! 3. *Join*: scaling by the gate, the residual addition and the activation move into the convolution's epilogue.
 //!
 //! A ResNet-RS block ends up as three convolutions, a pool and three small linear layers.
@@ -44,7 +44,7 @@ impl<'o> Uses<'o> {
     }
 }
 
-/// Changes to a graph's nodes, made all at once: a list of nodes is copied once a pass, however many nodes change.
+/// Changes to a graph's nodes. They are applied together, so that each pass copies the list of nodes only once.
 #[derive(Default)]
 struct Patch {
     replaced: HashMap<NodeId, Node>,
@@ -52,7 +52,7 @@ struct Patch {
 }
 
 impl Patch {
-    /// Puts the changes into effect and restores an execution order.
+    /// Applies the changes and restores an execution order.
     fn apply(mut self, graph: &mut Graph) {
         let changed = |(i, node): (NodeId, &Node)| {
             let kept = !self.removed.contains(&i);
@@ -125,7 +125,7 @@ fn join(graph: &mut Graph, outputs: &HashSet<TensorId>) {
     patch.apply(graph);
 }
 
-/// Nodes in an execution order: the first next whose inputs are all written.
+/// Sorts nodes into an execution order. The next node is always the first one whose inputs are all written.
 fn sorted(nodes: Vec<Node>) -> Vec<Node> {
     let producers: HashMap<TensorId, NodeId> =
         nodes.iter().enumerate().flat_map(|(i, node)| node.outputs.iter().map(move |&output| (output, i))).collect();

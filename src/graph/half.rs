@@ -1,4 +1,4 @@
-//! What is stored in f16.
+//! Storage in f16.
 
 use super::op::Half;
 use super::{DType, Error, Graph, Layout, Node, Spec};
@@ -6,12 +6,12 @@ use super::{DType, Error, Graph, Layout, Node, Spec};
 /// The element type in which maps and weights are stored; kernels compute in f32 either way.
 ///
 /// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is
-/// 65504, which ResNets stay far below; what lies beyond becomes 65504, with its sign. Biases, pooled features, gates
-/// and logits stay f32: they are small.
+/// 65504. Activations of ResNets stay far below; larger numbers are stored as 65504 with their sign. Biases, pooled
+/// features, gates and logits stay f32: they are small.
 ///
-/// For inference f16 stores maps and weights. In training, where one speaks of mixed precision (Micikevicius et al.
-/// 2018), it stores maps and their gradients; weights, statistics, losses and all that learns stay f32. A gradient
-/// beyond the largest number becomes infinite, so that the step is seen to have overflowed and is left out.
+/// For inference, f16 stores maps and weights. For training ("mixed precision", Micikevicius et al. 2018), f16 stores
+/// maps and their gradients; weights, statistics, losses and the optimiser's state stay f32. A gradient beyond the
+/// largest number becomes infinite, so that the step is recognised as an overflow and skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
@@ -26,7 +26,7 @@ pub enum Precision {
 /// Stores every map, kernel and weight matrix of an inference graph in f16.
 ///
 /// # Errors
-/// [`Error::NoHalf`] for a graph that learns: small steps would be lost in weights of 11 bits.
+/// [`Error::NoHalf`] for a training graph: small steps would be lost in weights of 11 bits.
 pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
     let answers = |node: &Node| node.op.rule().half() == Half::MapsAndWeights;
     if let Some(node) = graph.nodes().iter().find(|node| !answers(node)) {
@@ -40,7 +40,7 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
 /// Stores every map of a graph in f16, gradients included.
 ///
 /// # Errors
-/// [`Error::NoHalf`] for an operation whose kernels know maps in f32 alone.
+/// [`Error::NoHalf`] for an operation whose kernels support maps in f32 only.
 pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
     let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| graph.spec(id).is_map());
     let refuses = |node: &&Node| touches_maps(node) && node.op.rule().half() == Half::None;

@@ -1,4 +1,4 @@
-//! A network as pure data: typed tensors, operations, and what follows from them without any GPU.
+//! A network as pure data: typed tensors, operations, and everything that can be derived from them without a GPU.
 //!
 //! [`Graph`] holds tensors and nodes in execution order. Everything else reads it: shape inference and cost ([`op`]),
 //! automatic differentiation ([`autodiff`]), fusion for inference ([`fuse`], [`freeze`]), storage in 16 bits

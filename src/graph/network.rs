@@ -20,12 +20,12 @@ pub enum Error {
         /// What is wrong with them.
         problem: String,
     },
-    /// Differentiation was asked to start from what is no loss.
+    /// Differentiation was asked to start from a tensor that is not a loss.
     #[error("cannot differentiate {tensor}: {problem}")]
     NoLoss {
         /// Name of the tensor.
         tensor: String,
-        /// What it is instead.
+        /// Why the tensor is not a loss.
         problem: String,
     },
     /// Differentiation met an operation that has no gradient.
@@ -38,14 +38,14 @@ pub enum Error {
         /// What to do instead.
         hint: &'static str,
     },
-    /// An operation has no place in a graph that is stored so.
+    /// An operation has no kernel for a graph stored in f16.
     #[error("{node}: {op} has no kernel for f16{hint}")]
     NoHalf {
         /// Name of the node.
         node: String,
         /// Kind of operation.
         op: &'static str,
-        /// What it has none for, and what to do instead.
+        /// Which tensors the kernel is missing for, and what to do instead.
         hint: &'static str,
     },
     /// A tensor name is used twice.
@@ -59,7 +59,7 @@ pub type NodeId = usize;
 /// One operation applied to tensors.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where in the network it stands, for messages and profiles: `layer1.0.conv2`.
+    /// The node's place in the network, for messages and profiles: `layer1.0.conv2`.
     pub name: String,
     /// The operation.
     pub op: Op,
@@ -105,7 +105,7 @@ impl Graph {
         &self.tensor(id).spec
     }
 
-    /// The tensor of that name.
+    /// The tensor with this name, if there is one.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.by_name.get(name).copied()
     }
@@ -170,7 +170,7 @@ impl Graph {
         self.push(name, op.into(), inputs, updates, Role::Activation)
     }
 
-    /// Appends a node with one output, and returns that.
+    /// Appends a node with one output and returns that output.
     pub fn apply1(&mut self, name: &str, op: impl Into<Op>, inputs: &[TensorId]) -> Result<TensorId, Error> {
         Ok(self.apply(name, op, inputs, &[])?[0])
     }
@@ -223,7 +223,7 @@ impl Graph {
         readers
     }
 
-    /// Takes out the nodes that none of `outputs` depends on.
+    /// Removes the nodes that none of `outputs` depends on.
     pub fn retain_ancestors(&mut self, outputs: &[TensorId]) {
         let mut needed: HashSet<TensorId> = outputs.iter().copied().collect();
         let mut kept: Vec<Node> = Vec::with_capacity(self.nodes.len());
@@ -237,7 +237,7 @@ impl Graph {
         self.nodes = kept;
     }
 
-    /// Gives a tensor another name.
+    /// Renames a tensor.
     pub(super) fn rename(&mut self, id: TensorId, name: String) -> Result<(), Error> {
         self.claim(&name, id)?;
         let before = std::mem::replace(&mut self.tensors[id.index()].name, name);

@@ -1,11 +1,11 @@
-//! Packing: where in a few buffers each of many pieces of memory goes, given when each is in use.
+//! Packing: places many pieces of memory in a few buffers, given the time at which each piece is in use.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use super::op::OFFSET_ALIGNMENT_BYTES;
 
-/// Some bytes that are in use from one position of the order to another, both included.
+/// A piece of memory that is in use from one position in the execution order to another, both included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) first: usize,
@@ -39,13 +39,13 @@ impl Packing {
     }
 }
 
-/// Finds addresses such that no two spans overlap in time and memory, and none shares a slot with those that `apart`
-/// lists for it. No slot is larger than the largest span.
+/// Finds addresses such that no two spans overlap in both time and memory, and no span shares a slot with the spans
+/// that `apart` lists for it. No slot is larger than the largest span.
 ///
-/// The order in which equal sizes are placed matters, so after the first attempt those that needed a new slot go first;
-/// the best of a few attempts counts.
+/// The order in which spans of equal size are placed matters. Each later attempt starts with those that needed a new
+/// slot in the attempt before; the best of all attempts is returned.
 pub(super) fn pack(spans: &[Span], apart: &[Vec<usize>]) -> Packing {
-    /// Attempts take time by the square of the number of spans: this many pairs take some 0.1 s.
+    /// The time of an attempt grows with the square of the number of spans: this many pairs take about 0.1 s.
     const PAIRS: usize = 40_000_000;
     let attempts = (PAIRS / spans.len().pow(2).max(1)).clamp(1, 8);
     let mut order: Vec<usize> = (0..spans.len()).collect();
@@ -63,8 +63,8 @@ pub(super) fn pack(spans: &[Span], apart: &[Vec<usize>]) -> Packing {
     best
 }
 
-/// Puts each span into the tightest gap that is free during its whole life. Where there is none, a slot of its size is
-/// added.
+/// Puts each span into the tightest gap that is free during its whole life. If there is none, adds a slot of the span's
+/// size.
 fn pack_in_order(spans: &[Span], apart: &[Vec<usize>], order: &[usize]) -> Packing {
     let mut first_tenants = Vec::new();
     let mut slots: Vec<Slot> = Vec::new();
@@ -98,13 +98,13 @@ fn pack_in_order(spans: &[Span], apart: &[Vec<usize>], order: &[usize]) -> Packi
 
 struct Slot {
     bytes: u64,
-    /// Each with its offset.
+    /// The spans in the slot, each with its offset in bytes.
     tenants: Vec<(Span, u64)>,
 }
 
 impl Slot {
-    /// The tightest gap that is free during a span: how much larger it is, and where it starts. `taken` is scratch
-    /// memory.
+    /// The tightest gap that is free during the whole life of a span: by how many bytes it exceeds the span, and its
+    /// offset in bytes. `taken` is scratch memory.
     fn gap(&self, span: &Span, taken: &mut Vec<(u64, u64)>) -> Option<(u64, u64)> {
         taken.clear();
         for (tenant, offset) in self.tenants.iter().filter(|(t, _)| t.first <= span.last && span.first <= t.last) {
@@ -127,7 +127,7 @@ impl Slot {
     }
 }
 
-/// The largest sum of bytes that are in use at one position: the least that any packing takes.
+/// The largest sum of bytes in use at one position: the least that any packing takes.
 pub(super) fn live_peak(spans: &[Span]) -> u64 {
     let length = spans.iter().map(|s| s.last + 1).max().unwrap_or(0);
     let (mut begun, mut ended) = (vec![0; length], vec![0; length + 1]);

@@ -1,9 +1,9 @@
 //! The memory plan: which tensors share a buffer, and how many bytes that takes, before anything is allocated.
 //!
-//! Persistent tensors, inputs and requested outputs have buffers of their own. The rest live in *slots*: each slot is
-//! one buffer, as large as its largest tensor, and holds others before, after and beside it. What a node writes is
-//! never in a slot with what else it touches, so within a dispatch no buffer is both read-only and writable, which
-//! WebGPU forbids.
+//! Persistent tensors, inputs and requested outputs have buffers of their own. The others live in *slots*: each slot is
+//! one buffer, as large as its largest tensor, and several tensors share it at different times or in different places.
+//! A tensor that a node writes never shares a slot with another tensor of that node. So no dispatch binds one buffer
+//! both read-only and writable, which WebGPU forbids.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,18 +11,18 @@ pub use super::pack::Address;
 use super::pack::{Packing, Span, live_peak, pack};
 use super::{Graph, NodeId, Role, TensorId};
 
-/// A range of a node's scratch memory. There are two, since a kernel cannot write to a buffer of which it reads another
-/// part.
+/// A range of a node's scratch memory. There are two ranges, since a kernel cannot write to one part of a buffer while
+/// it reads another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scratch {
-    /// What most nodes have, if any.
+    /// The range that most nodes with scratch memory use.
     Workspace,
-    /// Partial results of a node whose kernels read the workspace beside.
+    /// Partial results of a node whose kernels read the workspace at the same time.
     Partials,
 }
 
 impl Scratch {
-    /// Both.
+    /// Both ranges.
     pub const ALL: [Self; 2] = [Self::Workspace, Self::Partials];
 }
 
@@ -46,8 +46,8 @@ pub struct Bytes {
     pub own: u64,
     /// Slots: activations, gradients, scratch.
     pub slots: u64,
-    /// Largest sum of simultaneously live activations, gradients and scratch: what the slots would take if they packed
-    /// perfectly.
+    /// Largest sum of simultaneously live activations, gradients and scratch: the size of the slots if the packing were
+    /// perfect.
     pub live_peak: u64,
 }
 
@@ -57,7 +57,7 @@ impl Bytes {
         self.parameters + self.state + self.total_without_parameters()
     }
 
-    /// What one more session over the same parameters and states takes.
+    /// The bytes of one more session that shares the parameters and states.
     pub fn total_without_parameters(&self) -> u64 {
         self.own + self.slots
     }
@@ -71,7 +71,7 @@ pub struct MemoryPlan {
     /// The other nodes, which run every time. In execution order.
     pub steps: Vec<NodeId>,
     homes: HashMap<TensorId, Home>,
-    /// Where each node's scratch memory lies, for those that need any.
+    /// Address of each node's scratch memory, for the nodes that need it.
     pub scratch: HashMap<(NodeId, Scratch), Address>,
     /// Size of each slot in bytes.
     pub slots: Vec<u64>,
@@ -92,7 +92,7 @@ impl MemoryPlan {
         let referenced = graph.nodes().iter().flat_map(|n| n.inputs.iter().chain(&n.updates).chain(&n.outputs));
         let mut bytes = Bytes::default();
         let mut homes = HashMap::new();
-        // Inputs have a home even where no node reads them, so that feeding them is no special case.
+        // Inputs have a home even if no node reads them, so that feeding them is no special case.
         let inputs: Vec<TensorId> = graph.ids().filter(|&id| graph.tensor(id).role == Role::Input).collect();
         for &id in referenced.chain(outputs).chain(&inputs).collect::<HashSet<_>>() {
             let size = graph.spec(id).bytes();
@@ -137,7 +137,8 @@ impl MemoryPlan {
     }
 }
 
-/// Nodes all of whose inputs are parameters, states or results of such nodes, in graphs that never update those.
+/// The constant nodes, in execution order. Each input of a constant node is a result of another constant node, or a
+/// parameter or state that no node of the graph updates.
 pub(super) fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
     let updated: HashSet<TensorId> = graph.nodes().iter().flat_map(|n| n.updates.iter().copied()).collect();
     let mut constant: HashSet<TensorId> = graph.persistent().filter(|t| !updated.contains(t)).collect();
@@ -151,7 +152,7 @@ pub(super) fn constant_nodes(graph: &Graph) -> Vec<NodeId> {
     nodes
 }
 
-/// What takes memory in the slots.
+/// A user of memory in the slots.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum User {
     Tensor(TensorId),
@@ -186,8 +187,8 @@ fn lifetimes(
     users.into_iter().unzip()
 }
 
-/// Per user, those that must not share a slot with it: within a node, whatever is written lies apart from all the rest,
-/// since one of its dispatches may read what another has written.
+/// For each user, the users that must not share a slot with it. Everything that a node writes lies apart from
+/// everything else that the node touches, since one of its dispatches may read what another has written.
 fn apart(graph: &Graph, users: &[User]) -> Vec<Vec<usize>> {
     let index: HashMap<User, usize> = users.iter().copied().zip(0..).collect();
     let mut apart = vec![Vec::new(); users.len()];

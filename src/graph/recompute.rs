@@ -1,23 +1,24 @@
 //! Recomputation: a training step that keeps few activations and rebuilds the others when the backward pass asks for
 //! them (gradient checkpointing; Chen, Xu, Zhang, Guestrin 2016).
 //!
-//! What is kept: everything that is not a map, the sums that end residual blocks, and the results of dear convolutions
-//! ([`Rule::kept_by_recomputation`](super::op::Rule::kept_by_recomputation)). So rebuilding a block costs its cheaper
-//! convolutions, most of its memory, and some passes over it.
+//! The step keeps everything that is not a map, the sums that end residual blocks, and the results of expensive
+//! convolutions ([`Rule::kept_by_recomputation`](super::op::Rule::kept_by_recomputation)). To rebuild a block therefore
+//! costs its cheaper convolutions, most of its memory, and a few passes over that memory.
 //!
 //! A rebuilt tensor has the same bits as the first time, since the same kernels read the same values: parameters are
-//! updated only after the last node that needs their old values, dropout's masks repeat by themselves, and a batch norm
-//! is repeated by the statistics that it has taken ([`Rule::repeated`](super::op::Rule::repeated)).
+//! updated only after the last node that needs their old values, dropout masks are functions of seed, step and
+//! position, and a batch norm is repeated with the statistics that it has already computed
+//! ([`Rule::repeated`](super::op::Rule::repeated)).
 
 use std::collections::HashMap;
 
 use super::{Error, Graph, Node, NodeId, Role, TensorId};
 
-/// Rewrites a differentiated graph so that its backward nodes read rebuilt activations instead of kept ones. Each is
-/// rebuilt just before the first backward node that needs it.
+/// Rewrites a differentiated graph so that its backward nodes read rebuilt activations instead of kept ones. Each
+/// activation is rebuilt just before the first backward node that needs it.
 ///
 /// # Errors
-/// None on a graph that is valid.
+/// A valid graph causes no error.
 pub fn rebuild_activations(graph: &mut Graph) -> Result<(), Error> {
     let nodes = graph.nodes().to_vec();
     let mut rewrite = Rewrite {
@@ -50,7 +51,7 @@ impl Rewrite<'_> {
         tensors.iter().map(|&t| self.rebuild(t)).collect()
     }
 
-    /// Appends the nodes that rebuild a tensor, and returns the copy; or the tensor itself where it is kept.
+    /// Appends the nodes that rebuild a tensor and returns the copy. Returns the tensor itself if it is kept.
     fn rebuild(&mut self, tensor: TensorId) -> Result<TensorId, Error> {
         let Some(node) = self.producers.get(&tensor).map(|&n| self.graph.nodes()[n].clone()) else { return Ok(tensor) };
         if self.is_kept(tensor, &node) {

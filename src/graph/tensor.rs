@@ -1,10 +1,10 @@
-//! Tensors: shape, element type, storage layout and the part they play.
+//! Tensors: shape, element type, storage layout and role.
 
-/// Channels travel in quads: this many at a time, so that a quad is one `vec4` in a shader.
+/// Number of channels in a quad. Channels are stored and processed in quads, each of which is one `vec4` in a shader.
 pub const LANES: usize = 4;
 
-/// Output channels of a block of weights. Kernels multiply by blocks of columns; lying together, a block is read
-/// straight through, which caches and prefetchers reward: on a CPU adapter wide layers take a third of the time.
+/// Output channels of a block of weights. Kernels multiply by blocks of columns. A block is contiguous, so it is read
+/// sequentially, which suits caches and prefetchers: on a CPU adapter wide layers take a third of the time.
 pub const WEIGHT_BLOCK: usize = 32;
 
 /// Element type of a tensor in GPU memory.
@@ -31,7 +31,7 @@ impl DType {
 /// How a tensor's logical shape is laid out in memory, row-major in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// As the shape says, no padding: labels, scalars, counters.
+    /// The shape itself, without padding: labels, scalars, counters.
     Plain,
     /// The last dimension holds channels and is padded to a multiple of [`LANES`]:
     /// maps `[N, H, W, C]`, features `[N, C]`, per-channel vectors `[C]`.
@@ -47,10 +47,10 @@ pub enum Layout {
 /// Initial values of a parameter, as timm draws them (timm/models/resnet.py).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Every element the same.
+    /// Every element has this value.
     Constant(f32),
-    /// Normal with standard deviation `sqrt(2 / (KH * KW * Co))`, of a depthwise convolution `sqrt(2 / (KH * KW))`:
-    /// Kaiming, fan-out, gain for ReLU.
+    /// Kaiming's normal distribution by fan-out, with the gain for ReLU: the standard deviation is
+    /// `sqrt(2 / (KH * KW * Co))`, or `sqrt(2 / (KH * KW))` for a depthwise convolution.
     KaimingFanOut,
     /// Uniform in `[-bound, bound)`.
     Uniform {
@@ -62,35 +62,35 @@ pub enum Init {
 /// What a state is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateKind {
-    /// A weight that does not learn, since its part of the network is frozen.
+    /// A weight that is not trained, since its part of the network is frozen.
     Frozen,
     /// A running statistic of a batch norm.
     Statistic,
-    /// What an optimiser remembers of earlier gradients.
+    /// The optimiser's momentum buffer.
     Momentum,
     /// The moving average of a parameter or a running statistic.
     Average,
-    /// The sum of a parameter's gradients over the parts of a batch, made anew by every step.
+    /// The sum of a parameter's gradients over the parts of a batch, recomputed by every step.
     Gradient,
-    /// Sums of squared gradients, made anew by every step.
+    /// Sums of squared gradients, recomputed by every step.
     SquaredNorms,
-    /// The loss scale of mixed precision, and how long it has stood.
+    /// The loss scale of mixed precision, or the number of steps since it changed or a step overflowed.
     LossScale,
 }
 
 impl StateKind {
-    /// Whether an inference network reads it. The others serve training alone.
+    /// Whether an inference network reads the state. The other kinds serve training alone.
     pub fn is_answered_with(self) -> bool {
         matches!(self, Self::Frozen | Self::Statistic)
     }
 
-    /// Whether the next step reads what this one has left in it.
+    /// Whether the next step reads the value that this step leaves in the state.
     pub fn outlives_a_step(self) -> bool {
         !matches!(self, Self::Gradient | Self::SquaredNorms)
     }
 }
 
-/// The part a tensor plays, which decides how long it lives and who fills it.
+/// The role of a tensor, which determines how long it lives and who fills it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
     /// Fed from outside before each run.
@@ -112,7 +112,7 @@ impl Role {
     }
 }
 
-/// A tensor under the name by which others read it.
+/// A tensor with the name by which users of a network or a step refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The name, unique among the ports of a network or a step.
@@ -206,7 +206,7 @@ impl Spec {
         self.last().div_ceil(LANES)
     }
 
-    /// The four dimensions that convolutions see: features `[N, C]` are a map of one pixel, and a linear layer's
+    /// The tensor's four dimensions for a convolution: features `[N, C]` are a map of one pixel, and a linear layer's
     /// weights `[Ci, Co]` are a kernel of one tap.
     pub fn as_map(&self) -> [usize; 4] {
         match *self.shape.as_slice() {
@@ -229,7 +229,7 @@ pub struct Tensor {
     pub name: String,
     /// Shape, layout, element type.
     pub spec: Spec,
-    /// The part it plays.
+    /// The tensor's role.
     pub role: Role,
 }
 

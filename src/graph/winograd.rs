@@ -1,18 +1,19 @@
-//! Convolutions of 3x3 and stride 1 by Winograd's algorithm ([`op::winograd`](super::op)), and their input gradients,
-//! which are convolutions too: of the output's gradient, with the kernel turned round.
+//! Computes convolutions of 3x3 and stride 1, and their input gradients, by Winograd's algorithm
+//! ([`op::winograd`](super::op)). An input gradient is a convolution too: of the output's gradient, with the kernel
+//! rotated by 180 degrees.
 //!
-//! One node becomes four of the same name. That the graph has them, and not the kernels alone, is what lets an
-//! inference network keep transformed weights instead of the kernel, and puts the transformed maps under the memory
-//! plan like all other tensors.
+//! One node becomes four nodes of the same name. The four are nodes of the graph, rather than a detail of the kernels,
+//! so that an inference network can store transformed weights instead of the kernel, and the memory plan places the
+//! transformed maps like all other tensors.
 
 use super::op::{Epilogue, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 use super::{DType, Error, Graph, Node, Op, TensorId};
 
-/// A convolution that the algorithm can serve.
+/// A convolution that the algorithm can compute.
 struct Convolution<'n> {
     map: TensorId,
     weights: TensorId,
-    /// The epilogue's.
+    /// The operands of the epilogue.
     rest: &'n [TensorId],
     padding: usize,
     flipped: bool,
@@ -24,7 +25,7 @@ impl<'n> Convolution<'n> {
         let (padding, flipped, epilogue) = match &node.op {
             Op::Conv2d(op) => (WinogradTile::padding(&op.window)?, false, op.epilogue),
             Op::Conv2dInputGrad(op) => {
-                // dx[y] = sum over k of dy[y + padding - k] w[k]: of the turned kernel, dy[y + k - (2 - padding)].
+                // dx[y] = sum over k of dy[y + padding - k] w[k]; for the rotated kernel, dy[y + k - (2 - padding)].
                 let padding = (TAPS - 1).checked_sub(WinogradTile::padding(&op.window)?)?;
                 (padding, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE })
             }
@@ -37,10 +38,10 @@ impl<'n> Convolution<'n> {
     }
 }
 
-/// Puts the algorithm in place of every convolution that it can serve and for which `tile` names one.
+/// Replaces every convolution that the algorithm can compute and for which `tile` returns a tile size.
 ///
 /// # Errors
-/// If the tiles of a map are too many, which `tile` should know ([`WinogradProduct::MAX_TILES`]).
+/// If a map has too many tiles ([`WinogradProduct::MAX_TILES`]); `tile` should return `None` for such a map.
 pub fn rewrite(graph: &mut Graph, tile: impl Fn(&Graph, &Node) -> Option<WinogradTile>) -> Result<(), Error> {
     let nodes = graph.nodes().to_vec();
     let mut rewritten = Vec::with_capacity(nodes.len());
