@@ -4,8 +4,8 @@ use super::{Activation, Half, Linear, Op, Rule, ScaleAdd, Window, map, no_gradie
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
-/// What happens to a convolution's sum before it is stored: `activation((sum + bias) * gate + shortcut)`.
-/// Each present operand is one more input, in this order.
+/// Element-wise work on a convolution's sum before it is stored: `activation((sum + bias) * gate + shortcut)`. Each
+/// operand that is present is one more input of the operation, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epilogue {
     /// Per output channel, `[Co]`.
@@ -19,21 +19,21 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
-    /// The bare sum.
+    /// The sum as it is.
     pub const NONE: Self = Self { bias: false, gate: false, shortcut: false, activation: Activation::Identity };
 
-    /// Number of operands: of the inputs that it adds to an operation's.
+    /// Number of operands that are present.
     pub(super) fn arity(&self) -> usize {
         usize::from(self.bias) + usize::from(self.gate) + usize::from(self.shortcut)
     }
 
-    /// Bias, gate and shortcut, out of the inputs that it adds.
+    /// Bias, gate and shortcut, each if it is present. `inputs` are the operands.
     pub(crate) fn operands<T: Copy>(&self, inputs: &[T]) -> [Option<T>; 3] {
         let mut inputs = inputs.iter().copied();
         [self.bias, self.gate, self.shortcut].map(|present| if present { inputs.next() } else { None })
     }
 
-    /// Checks those inputs against the shape `[N, OH, OW, Co]` of the output.
+    /// Checks the operands against the shape `[N, OH, OW, Co]` of the output.
     pub(super) fn check(&self, inputs: &[&Spec], output: [usize; 4]) -> Result<(), String> {
         let [n, _, _, co] = output;
         let [bias, gate, shortcut] = self.operands(inputs);
@@ -62,10 +62,10 @@ impl Conv2d {
     }
 }
 
-/// A step that recomputes activations keeps a convolution's results if each takes more multiply-adds than this. RS-50
-/// at 160 px then takes 14 % more multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory. Half the
-/// limit saves 6 % of the multiply-adds and takes a quarter more memory; twice the limit adds as many and, for RS-50,
-/// saves nothing.
+/// A step that recomputes activations keeps the result of a convolution if each element takes more multiply-adds than
+/// this. RS-50 at 160 px then takes 14 % more multiply-adds a step (RS-420: 11 %) and needs 28 % (33 %) of the memory.
+/// Half the limit saves 6 % of the multiply-adds and takes a quarter more memory; twice the limit adds 6 % and, for
+/// RS-50, saves no memory.
 const CHEAP_MACS: usize = 512;
 
 impl Rule for Conv2d {
@@ -81,7 +81,8 @@ impl Rule for Conv2d {
         self.epilogue.activation
     }
 
-    /// Fused ones are of a frozen part, of which nothing but the result is ever asked for.
+    /// A fused convolution belongs to a frozen part of the network. Only the result of that part is read, so there is
+    /// nothing to rebuild.
     fn kept_by_recomputation(&self, inputs: &[&Spec]) -> bool {
         let [kh, kw, ci, _] = inputs[1].as_map();
         self.epilogue != Epilogue::NONE || kh * kw * ci > CHEAP_MACS

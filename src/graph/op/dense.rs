@@ -57,7 +57,7 @@ impl Rule for Linear {
             let grad = ActivationGrad { activation: self.activation };
             let told_by = match grad.reads_result() {
                 true => node.outputs[0],
-                // Features are few: computing the argument again costs less than keeping it.
+                // Features are small: to compute the argument again costs less than to keep it.
                 false => back.emit(node, Self { activation: Activation::Identity }, &[x, w, b])?[0],
             };
             dy = back.emit(node, grad, &[told_by, dy])?[0];
@@ -125,8 +125,7 @@ impl Rule for LinearWeightGrad {
 
 /// `dx = dy * activation'`.
 ///
-/// Inputs: what tells the derivative, the activation's result y if [`Self::reads_result`], else its argument x, and dy;
-/// each `[N, C]`.
+/// Inputs, each `[N, C]`: the activation's result y if [`Self::reads_result`], else its argument x; then dy.
 /// Output `[N, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActivationGrad {
@@ -135,8 +134,8 @@ pub struct ActivationGrad {
 }
 
 impl ActivationGrad {
-    /// Whether the derivative is taken from the result, which another node keeps in any case. SiLU falls before it
-    /// rises, so its result does not tell.
+    /// Whether the derivative is computed from the result, which another node keeps in any case. SiLU is not monotonic,
+    /// so its result does not determine its derivative.
     pub fn reads_result(&self) -> bool {
         self.activation != Activation::Silu
     }

@@ -1,4 +1,4 @@
-//! Depthwise convolution, a kernel of its own for each channel, and its two gradients.
+//! Depthwise convolution, with a separate kernel for each channel, and its two gradients.
 
 use super::{Activation, Half, Op, Rule, Window, map, no_gradient, same};
 use crate::graph::autodiff::Backward;
@@ -12,14 +12,14 @@ use crate::graph::{Error, Node, Spec};
 pub struct DepthwiseConv2d {
     /// What each output pixel sees.
     pub window: Window,
-    /// Whether a bias is added: what is left of a folded batch norm.
+    /// Whether a bias is added: that of a folded batch norm.
     pub bias: bool,
     /// Applied last.
     pub activation: Activation,
 }
 
 impl DepthwiseConv2d {
-    /// A plain one.
+    /// A convolution without bias and activation.
     pub fn new(window: Window) -> Self {
         Self { window, bias: false, activation: Activation::Identity }
     }
@@ -43,7 +43,8 @@ impl Rule for DepthwiseConv2d {
         self.activation
     }
 
-    /// Fused ones are of a frozen part, of which nothing but the result is ever asked for.
+    /// A fused convolution belongs to a frozen part of the network. Only the result of that part is read, so there is
+    /// nothing to rebuild.
     fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
         self.bias
     }

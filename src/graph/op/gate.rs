@@ -1,4 +1,4 @@
-//! What joins the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
+//! Operations that join the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
 use super::{Activation, Half, Rule, features, map, same};
 use crate::graph::autodiff::Backward;
@@ -6,8 +6,8 @@ use crate::graph::{DType, Error, Layout, Node, Spec};
 
 /// `y = activation(x * gate + shortcut)`: squeeze-and-excitation's scaling, the residual addition and its activation.
 ///
-/// Inputs: x `[N, H, W, C]`, then, where present, gate `[N, C]` and shortcut `[N, H, W, C]`. Without a gate x may be
-/// any tensor whose channels are padded, weights among them, and the shortcut one of the same shape and layout.
+/// Inputs: x `[N, H, W, C]`, then, if present, gate `[N, C]` and shortcut `[N, H, W, C]`. Without a gate, x may be any
+/// tensor whose channels are padded, weights included; the shortcut then has the same shape and layout as x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScaleAdd {
     /// Whether x is scaled per image and channel.
@@ -57,7 +57,7 @@ impl Rule for ScaleAdd {
         self.activation
     }
 
-    /// The sums that end residual blocks.
+    /// Keeps the sums that end residual blocks.
     fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
         self.shortcut
     }
@@ -99,9 +99,9 @@ impl Rule for ScaleAdd {
 /// Gradient of [`ScaleAdd`]. With `d = dy * activation'(x * gate + shortcut)`: `dx = d * gate`,
 /// `dgate = sum over H, W of d * x`, `dshortcut = d`.
 ///
-/// Inputs: dy, x, then, where present, gate, and what the derivative is taken from: the result y if
-/// [`Self::reads_result`], else the shortcut, where there is one. Outputs: dx; with a gate dgate `[N, C]`, and
-/// dshortcut if there is a shortcut as well (without a gate it equals dx).
+/// Inputs: dy, x, then the gate if there is one, then the result y if [`Self::reads_result`], else the shortcut if
+/// there is one. Outputs: dx; with a gate also dgate `[N, C]`; with both a gate and a shortcut also dshortcut (without
+/// a gate it equals dx).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScaleAddGrad {
     /// As in the forward node.
@@ -113,8 +113,8 @@ pub struct ScaleAddGrad {
 }
 
 impl ScaleAddGrad {
-    /// Whether the derivative is taken from the result: for ReLU, whose sign it has. The next block keeps it in any
-    /// case, while nobody else keeps a shortcut that is a batch norm's result.
+    /// Whether the derivative is computed from the result y: for ReLU, since y is positive where its argument is. The
+    /// next block keeps y in any case, while no other node keeps a shortcut that is a batch norm's result.
     pub fn reads_result(&self) -> bool {
         self.activation == Activation::Relu
     }
@@ -149,20 +149,20 @@ impl Rule for ScaleAddGrad {
 pub enum DropoutScope {
     /// Each element on its own: dropout.
     Element,
-    /// A whole row, that is one sample: stochastic depth.
+    /// A whole row, which is one sample: stochastic depth.
     Sample,
 }
 
 /// `y = x * mask / (1 - rate)`, the mask 0 with probability `rate`, else 1.
 ///
 /// Inputs: x `[N, C]`, clock `[2]` (u32: seed, step). The mask is a hash of seed, step, `stream` and position (see
-/// `shaders/shared/random.wgsl`), so that the backward pass, which applies the same operation to the gradient, repeats
-/// it. Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
+/// `shaders/shared/random.wgsl`), so the backward pass, which applies the same operation to the gradient, computes the
+/// same mask. Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability of zero, in `[0, 1)`.
     pub rate: f32,
-    /// What is dropped together.
+    /// Which elements are dropped together.
     pub scope: DropoutScope,
     /// Distinguishes the dropouts of one network.
     pub stream: u32,

@@ -5,18 +5,19 @@ use crate::graph::autodiff::{Backward, Seed};
 use crate::graph::{DType, Error, Node, Spec, TensorId};
 
 /// Mean over the batch of `-sum over k of t[k] * log softmax(logits)[k]`, with the target
-/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. Where pictures are `mixed` of two,
-/// `onehot(label)` is `share * onehot(label) + (1 - share) * onehot(other)`.
+/// `t = (1 - label_smoothing) * onehot(label) + label_smoothing / K`. If each image is `mixed` from two,
+/// `share * onehot(label) + (1 - share) * onehot(other)` takes the place of `onehot(label)`.
 ///
-/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, where `mixed`, others `[N]` alike and shares `[N]`
-/// (f32).
-/// Outputs: the mean `[1]`; top-1 `[1]`, the share of rows whose likeliest class is right, of equal ones the first,
-/// where a mixed picture counts by the share of it that is of that class; each row's loss and top-1 `[N, 2]`.
+/// Inputs: logits `[N, K]`, labels `[N]` (u32, each below K), and, if `mixed`, the second labels `[N]` (u32, each below
+/// K) and shares `[N]` (f32).
+/// Outputs: the mean `[1]`; top-1 accuracy `[1]`, the share of rows whose likeliest class is right; each row's loss and
+/// top-1 `[N, 2]`. The first of equally likely classes counts. A mixed image counts by the share of the image that
+/// belongs to its likeliest class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// Share of the target spread evenly over all classes, in `[0, 1)`.
     pub label_smoothing: f32,
-    /// Whether each picture has two labels and a share.
+    /// Whether each image has two labels and a share.
     pub mixed: bool,
 }
 
@@ -60,14 +61,14 @@ impl Rule for SoftmaxCrossEntropy {
 
 /// Gradient of [`SoftmaxCrossEntropy`]'s mean: `weight * (softmax(logits) - t) / N`, times a scale if there is one.
 ///
-/// Inputs: those of the forward node and, where `scaled`, the scale `[1]`. Output `[N, K]`.
+/// Inputs: those of the forward node and, if `scaled`, the scale `[1]`. Output `[N, K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// As in the forward node.
     pub label_smoothing: f32,
     /// As in the forward node.
     pub mixed: bool,
-    /// What this loss counts among others; 1 where it is alone.
+    /// The factor of this loss in the sum of all losses; 1 for a single loss.
     pub weight: f32,
     /// Whether there is a scale.
     pub scaled: bool,

@@ -1,6 +1,6 @@
-//! Operations: one file a family, each with its shape rule, cost and gradient.
+//! Operations: one file for each family, with the shape rule, cost and gradient of each operation.
 //!
-//! The kernels of a family stand in `kernels/` and `shaders/` under the same name, its CPU twin in `reference/`.
+//! The kernels of a family are in `kernels/` and `shaders/` under the same name, its CPU twins in `reference/`.
 
 mod conv;
 mod dense;
@@ -30,7 +30,7 @@ use super::autodiff::Backward;
 
 use super::{Error, Node, Spec};
 
-/// Largest range that one shader binding covers: what every WebGPU device grants. Operations on larger
+/// Largest range that one shader binding covers: the limit that every WebGPU device supports. Operations on larger
 /// tensors run over slices.
 pub const MAX_BINDING_BYTES: u64 = 128 << 20;
 
@@ -38,18 +38,18 @@ pub const MAX_BINDING_BYTES: u64 = 128 << 20;
 pub const OFFSET_ALIGNMENT_BYTES: u64 = 256;
 
 /// Largest number of loop iterations, nested ones included, that one shader invocation may run. llvmpipe, which drives
-/// lavapipe, silently ends the loops of an invocation after 65,535 in all; half of that leaves room for the loops
+/// lavapipe, silently ends the loops of an invocation after 65,535 in total; half of that leaves room for the loops
 /// around.
 pub const MAX_LOOP_ITERATIONS: usize = 32_768;
 
 /// Work of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for the rest, as the field
-    /// counts.
+    /// Multiply-accumulates of convolutions and linear layers; FLOPs are twice that. Zero for other operations, as is
+    /// usual in the literature.
     pub macs: u64,
-    /// Bytes that must be moved: every tensor read or written once, an updated one both, and what a sum over the whole
-    /// map must be known for, read once more ([`Rule::reread_bytes`]). Channel padding is included.
+    /// Bytes that must be moved, channel padding included. Every tensor is read or written once, and an updated tensor
+    /// both. An input is read once more if the operation first needs a sum over the whole map ([`Rule::reread_bytes`]).
     pub bytes: u64,
 }
 
@@ -69,21 +69,21 @@ pub enum Activation {
 /// Which tensors of an operation may be stored in f16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Half {
-    /// None: its kernels know f32 alone.
+    /// None: its kernels support f32 only.
     None,
     /// Maps. It is an operation of training, whose weights stay f32.
     Maps,
-    /// Maps, and weights where it has any: an operation of inference.
+    /// Maps, and weights if it has any: an operation of inference.
     MapsAndWeights,
 }
 
-/// What the graph knows of an operation.
+/// The properties of an operation: its shapes, cost, gradient and rewrites.
 pub trait Rule {
     /// Name for messages and profiles.
     fn name(&self) -> &'static str;
 
-    /// Shapes of the outputs, given those of the inputs followed by those of the updated tensors; or what is wrong with
-    /// them.
+    /// Returns the specs of the outputs, given those of the inputs followed by those of the updated tensors. Reports
+    /// what is wrong with these if it fails.
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String>;
 
     /// Whether the first output is a loss: a number `[1]` from which differentiation may start.
@@ -91,19 +91,19 @@ pub trait Rule {
         false
     }
 
-    /// Multiply-accumulates, for the operations that are counted.
+    /// Multiply-accumulates, for the operations that [`Cost::macs`] counts.
     fn macs(&self, _inputs: &[&Spec], _outputs: &[&Spec]) -> u64 {
         0
     }
 
-    /// Bytes of inputs that must be read twice, because the result of the first reading enters every element of the
-    /// second, and no map of a real network fits on the chip in between.
+    /// Bytes of inputs that must be read twice, because every element of the second pass needs the result of the first,
+    /// and no map of a real network fits into on-chip memory between the two.
     fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
     }
 
-    /// Bytes of [`Self::reread_bytes`] that are saved where the producer of the input gathers as it writes what the
-    /// first reading is for.
+    /// Bytes of [`Self::reread_bytes`] that are saved if the producer of the input computes the result of the first
+    /// pass while it writes the input.
     fn gatherable_bytes(&self, _inputs: &[&Spec]) -> u64 {
         0
     }
@@ -118,32 +118,32 @@ pub trait Rule {
         Activation::Identity
     }
 
-    /// Whether a step that recomputes activations keeps the result, since to compute it again is dear, or much else
-    /// starts from it.
+    /// Whether a step that recomputes activations keeps the result, since it is expensive to compute again, or many
+    /// other activations are rebuilt from it.
     fn kept_by_recomputation(&self, _inputs: &[&Spec]) -> bool {
         false
     }
 
-    /// The operation that gives the first output again, to the bit, and updates nothing, where this one must not run
-    /// twice. It takes this one's inputs and further outputs.
+    /// For an operation that must not run twice: one that computes the same first output, bit for bit, and updates
+    /// nothing. Its inputs are the inputs of this operation, followed by the outputs after the first.
     fn repeated(&self) -> Option<Op> {
         None
     }
 
-    /// The operation with one more input, a bias, and with an activation, if it has neither: then a batch norm of its
-    /// result can be folded into its weights, the second input.
+    /// The same operation with an activation and one more input, a bias; `None` if it has either already. A batch norm
+    /// of the result can then be folded into the weights, which are the second input.
     fn with_bias(&self, _activation: Activation) -> Option<Op> {
         None
     }
 
-    /// The operation that also does what a [`ScaleAdd`] of its result does, whose further inputs it takes after its
-    /// own.
+    /// The operation that also applies a [`ScaleAdd`] to its result. The further inputs of the [`ScaleAdd`] follow its
+    /// own inputs.
     fn with_join(&self, _join: &ScaleAdd) -> Option<Op> {
         None
     }
 
-    /// The operation that makes the mean over height and width of the result from that of the first input, beside the
-    /// same further inputs, if the two commute.
+    /// The operation that computes the mean of the result over height and width from the mean of the first input; the
+    /// further inputs stay the same. `None` if this operation and the mean do not commute.
     fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
         None
     }
@@ -194,7 +194,7 @@ macro_rules! operations {
                 match self { $(Op::$name(_) => stringify!($name)),* }
             }
 
-            /// What the graph knows of it.
+            /// The operation's properties.
             pub fn rule(&self) -> &dyn Rule {
                 match self { $(Op::$name(op) => op),* }
             }
@@ -249,12 +249,12 @@ operations!(
 );
 
 impl Node {
-    /// What the operation's rule is asked with: the inputs, followed by the updated tensors.
+    /// The arguments of the operation's rule: the specs of the inputs, followed by those of the updated tensors.
     pub(crate) fn input_specs<'g>(&self, graph: &'g super::Graph) -> Vec<&'g Spec> {
         self.inputs.iter().chain(&self.updates).map(|&id| graph.spec(id)).collect()
     }
 
-    /// The node's work, from its shapes.
+    /// The node's work, computed from its shapes.
     pub fn cost(&self, graph: &super::Graph) -> Cost {
         let inputs = self.input_specs(graph);
         let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();

@@ -46,7 +46,8 @@ impl Rule for BatchNorm {
         self.activation
     }
 
-    /// By the statistics that it has taken, so that the running ones move once.
+    /// Repeats the norm with the statistics that it has already computed, so that the running statistics move only
+    /// once.
     fn repeated(&self) -> Option<Op> {
         Some(Normalize { activation: self.activation }.into())
     }
@@ -59,7 +60,8 @@ impl Rule for BatchNorm {
         Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
     }
 
-    /// x: once for the statistics, once to be normalised. With y written, three passes over the map.
+    /// x is read once for the statistics and once for the normalisation. With the writing of y, that is three passes
+    /// over the map.
     fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
         inputs[0].bytes()
     }
@@ -109,14 +111,16 @@ impl Rule for BatchNormGrad {
         Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
     }
 
-    /// x and dy: once for the two sums, once for dx. With dx written, five passes over the map.
+    /// x and dy are read once for the two sums and once for dx. With the writing of dx, that is five passes over the
+    /// map.
     fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
         inputs[0].bytes() + inputs[1].bytes()
     }
 }
 
-/// Normalisation by statistics that a [`BatchNorm`] has taken already:
-/// `y = activation((x - mean) * inverse_deviation * gamma + beta)`, to the bit what that node gave for the same x.
+/// Normalisation by statistics that a [`BatchNorm`] has already computed:
+/// `y = activation((x - mean) * inverse_deviation * gamma + beta)`. The result equals that node's result for the same x
+/// bit for bit.
 ///
 /// Inputs: x `[N, H, W, C]`, gamma, beta, batch mean, `1 / sqrt(var + eps)`, each `[C]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,7 +181,7 @@ impl Rule for BatchNormInference {
 /// Folds a [`BatchNormInference`] into the convolution before it: `w' = w * s`, `b' = beta - mean * s`,
 /// `s = gamma / sqrt(var + eps)` per output channel.
 ///
-/// Inputs: w `[KH, KW, Ci, Co]`, or `[KH, KW, Co]` of a depthwise convolution, gamma, beta, mean, variance, each
+/// Inputs: w `[KH, KW, Ci, Co]`, or `[KH, KW, Co]` for a depthwise convolution; gamma, beta, mean, variance, each
 /// `[Co]`.
 /// Outputs: w', b' `[Co]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

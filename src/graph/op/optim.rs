@@ -1,6 +1,6 @@
-//! The optimiser: stochastic gradient descent with momentum, and what may stand between a gradient and its step:
-//! accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision, and averages
-//! of the weights.
+//! The optimiser: stochastic gradient descent with momentum, and the operations that may come between a gradient and
+//! its step: accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision,
+//! and averages of the weights.
 
 use super::{Rule, same};
 use crate::graph::{DType, Spec};
@@ -8,8 +8,8 @@ use crate::graph::{DType, Spec};
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`:
 /// PyTorch's SGD.
 ///
-/// Inputs: grad, lr `[1]`, and, where `scaled`, a [`GradientScale`]'s result `[2]`: grad is multiplied by its first
-/// number, and nothing happens where its second is 0. Updates: parameter p, momentum buffer v, both shaped as grad.
+/// Inputs: grad, lr `[1]`, and, if `scaled`, a [`GradientScale`]'s result `[2]`: its first number multiplies grad, and
+/// nothing is updated if its second number is 0. Updates: parameter p, momentum buffer v, both shaped as grad.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdMomentum {
     /// Share of the last step's direction that is kept, in `[0, 1)`.
@@ -87,14 +87,14 @@ impl Rule for MovingAverage {
     }
 }
 
-/// Sums of `(factor * x)^2` over chunks of x, each in a place of its own among the sums of all gradients: what their
-/// global norm is the root of.
+/// Sums of `(factor * x)^2` over chunks of x, each stored at its own index among the sums of all gradients. The root of
+/// their total is the global norm.
 ///
-/// Inputs: x, factor `[1]`. Updates: sums `[n]`, of which those from `first` on are written, [`Self::sums`] of them.
-/// How x is spread over them is the kernel's business.
+/// Inputs: x, factor `[1]`. Updates: sums `[n]`, of which the [`Self::sums`] from index `first` on are written. The
+/// kernel decides how it distributes x over these sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SquaredNorm {
-    /// The first sum of this tensor's.
+    /// Index of this tensor's first sum.
     pub first: usize,
 }
 
@@ -124,13 +124,14 @@ impl Rule for SquaredNorm {
     }
 }
 
-/// What gradients are multiplied by before a step. With `norm = sqrt(sum of all sums)`:
-/// `scale = factor * min(1, max_norm / (norm + 1e-6))`, as PyTorch's `clip_grad_norm_` has it, and whether the norm is
-/// finite.
+/// The factor of all gradients before a step, and whether the gradients are finite. With
+/// `norm = sqrt(sum of all sums)`:
+/// `scale = factor * min(1, max_norm / (norm + 1e-6))`, as in PyTorch's `clip_grad_norm_`.
 ///
-/// Inputs: sums `[n]`, those of [`SquaredNorm`]s; factor `[1]`, the same: one by the parts of the batch.
-/// Outputs: `[2]`: the scale, and 1, or 0 where the gradients hold a NaN or infinity and the step is to be left out;
-/// the norm `[1]`.
+/// Inputs: sums `[n]`, written by [`SquaredNorm`]s; factor `[1]`, the same as theirs: 1 / number of parts of the batch,
+/// divided by the loss scale if there is one.
+/// Outputs: `[2]`, which holds the scale, then 1, or 0 if the gradients contain a NaN or infinity and the step must be
+/// skipped; the norm `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientScale {
     /// The largest norm that is not scaled down; infinity for no limit.
@@ -152,7 +153,7 @@ impl Rule for GradientScale {
     }
 }
 
-/// `factor / loss_scale`: what undoes the scale of the loss where gradients are scaled anyway.
+/// `factor / loss_scale`: combines the removal of the loss scale with the factor that multiplies the gradients anyway.
 ///
 /// Inputs: factor `[1]`, loss scale `[1]`. Output `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,20 +172,20 @@ impl Rule for Unscale {
     }
 }
 
-/// The loss scale of the next step: half of this one's where gradients have overflowed, twice as large after
-/// `growth_steps` without that, the same otherwise, as PyTorch's `GradScaler` has it; within [`Self::RANGE`].
+/// The loss scale of the next step, as in PyTorch's `GradScaler`: halved if gradients have overflowed, doubled after
+/// `growth_steps` steps without an overflow, otherwise unchanged; always within [`Self::RANGE`].
 ///
 /// Inputs: a [`GradientScale`]'s first result `[2]`. Updates: the scale `[1]`, the steps since it changed or overflowed
 /// `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AdaptLossScale {
-    /// Steps without an overflow after which the scale is doubled; below 2^24, which f32 counts to.
+    /// Steps without an overflow after which the scale is doubled; below 2^24, up to which f32 holds every integer.
     pub growth_steps: u32,
 }
 
 impl AdaptLossScale {
-    /// Smallest and largest scale. Gradients that overflow unscaled are no matter of the scale; and by 2^24 gradients
-    /// down to 2^-48 reach f16's smallest number, 2^-24.
+    /// Smallest and largest scale. A scale below 1 is no remedy for gradients that overflow unscaled. A scale of 2^24
+    /// lifts gradients down to 2^-48 to f16's smallest number, 2^-24.
     pub const RANGE: [f32; 2] = [1.0, 16_777_216.0];
 }
 

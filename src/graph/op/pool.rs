@@ -64,8 +64,8 @@ impl Rule for GlobalAvgPoolGrad {
     }
 }
 
-/// Mean over windows: of the pixels that a window reads, which the zeros around the map are none of (as PyTorch's
-/// `count_include_pad=False` has it).
+/// Mean over windows: the mean of the pixels of the map that a window reads. The zeros around the map do not count, as
+/// with PyTorch's `count_include_pad=False`.
 ///
 /// Input: x `[N, H, W, C]`. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,8 +97,8 @@ impl Rule for AvgPool {
     }
 }
 
-/// Gradient of [`AvgPool`]: each pixel receives the gradient of every window that reads it over the number of pixels
-/// that the window reads, plus the addend.
+/// Gradient of [`AvgPool`]: each pixel receives, from every window that reads it, the window's gradient divided by the
+/// number of pixels that the window reads; plus the addend.
 ///
 /// Inputs: dy `[N, OH, OW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,8 +165,8 @@ impl Rule for MaxPool {
     }
 }
 
-/// Gradient of [`MaxPool`]: each window hands its gradient to its largest value, the first of equal ones in reading
-/// order, as PyTorch does.
+/// Gradient of [`MaxPool`]: each window's gradient goes to its largest value. Of equal values, the first in reading
+/// order receives it, as in PyTorch.
 ///
 /// Inputs: x `[N, H, W, C]`, dy `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,10 +191,10 @@ impl Rule for MaxPoolGrad {
     }
 }
 
-/// The largest window of a pool, in taps: kernels write out every tap.
+/// The largest window of a pool, in taps: kernels unroll the loop over taps.
 const MOST_TAPS: usize = 256;
 
-/// What a pool makes of its one input.
+/// The shape of a pool's result, from its one input.
 fn pooled(window: &Window, inputs: &[&Spec]) -> Result<Spec, String> {
     super::arity(inputs, 1)?;
     let [n, h, w, c] = map(inputs[0])?;

@@ -1,4 +1,4 @@
-//! How a window slides over a map: those of convolutions and pools. All arithmetic of windows stands here.
+//! How the windows of convolutions and pools slide over a map. All arithmetic of windows is in this file.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ pub(super) const MAX_SIDE: usize = 32_767;
 /// Zeros around a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Padding {
-    /// So many lines above and below the map each, and so many columns left and right of it each.
+    /// Lines of zeros both above and below the map, then columns of zeros both left and right of it.
     Zeros([usize; 2]),
-    /// TensorFlow's "same": as many as there must be for `ceil(length / stride)` windows, half of them before the map;
-    /// an odd one lies after it.
+    /// TensorFlow's "same": as many zeros as `ceil(length / stride)` windows need, half of them before the map. If
+    /// their number is odd, the extra zero lies after the map.
     Same,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Padding {
     }
 }
 
-/// A window and how it slides over a map. Every pair is down, across.
+/// A window and how it slides over a map. Each pair holds the vertical value, then the horizontal one.
 ///
 /// Window `o` reads pixel `o * stride + k * dilation - zeros before the map` with its tap `k`, along each axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,14 +45,14 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Pixels from one window to the next.
     pub stride: [usize; 2],
-    /// Pixels from one tap of a window to the next. Above 1 only along an axis of stride 1.
+    /// Pixels from one tap of a window to the next. May exceed 1 only along an axis of stride 1.
     pub dilation: [usize; 2],
     /// Zeros around the map.
     pub padding: Padding,
 }
 
 impl Window {
-    /// A single pixel, every pixel in turn: a 1x1 convolution's.
+    /// The window of a 1x1 convolution: a single pixel, with stride 1.
     pub const POINTWISE: Self = Self { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], padding: Padding::NONE };
 
     /// A window of the same kernel and stride along both axes, without dilation.
@@ -70,7 +70,7 @@ impl Window {
         [0, 1].map(|d| self.kernel[d].saturating_sub(1) * self.dilation[d] + 1)
     }
 
-    /// Zeros before and after a map of `size` (height, width): of each axis a pair.
+    /// Zeros before and after a map of `size` (height, width), a pair for each axis.
     pub fn zeros(&self, size: [usize; 2]) -> [[usize; 2]; 2] {
         let extent = self.extent();
         [0, 1].map(|d| match self.padding {
@@ -88,7 +88,7 @@ impl Window {
         self.zeros(size).map(|[before, _]| before)
     }
 
-    /// Windows down and across a map of `size`, or why there are none.
+    /// Number of windows down and across a map of `size`. Returns the reason if the window does not fit.
     pub(crate) fn windows(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let Self { stride, dilation, kernel, .. } = *self;
         for (d, axis) in ["down", "across"].into_iter().enumerate() {
@@ -114,7 +114,8 @@ impl Window {
         Ok([0, 1].map(|d| (padded[d] - extent[d]) / stride[d] + 1))
     }
 
-    /// The same for a pool, which counts no zeros: each of its windows must read a pixel of the map.
+    /// Like [`Self::windows`], for a pool. A pool does not count zeros, so each of its windows must read a pixel of the
+    /// map.
     pub(crate) fn pools(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let windows = self.windows(size)?;
         let axes = self.over(size);
@@ -142,7 +143,7 @@ impl Window {
     }
 }
 
-/// `3x3 stride 2 padding 1`, and ` dilation 2` where there is one. Stands in tuning files.
+/// `3x3 stride 2 padding 1`, followed by ` dilation 2` for a dilated window. Tuning files contain this text.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [kh, kw] = self.kernel;
@@ -154,7 +155,7 @@ impl fmt::Display for Window {
     }
 }
 
-/// Two numbers, or one where they are equal.
+/// Displays two numbers, or one number if they are equal.
 struct Pair([usize; 2]);
 
 impl fmt::Display for Pair {
@@ -183,7 +184,7 @@ impl Axis {
         (window * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&at| at < self.length)
     }
 
-    /// Which of `windows` windows reads a pixel with a tap, if one does: the inverse of [`Self::pixel`].
+    /// The window, out of `windows`, that reads a pixel with a tap, if there is one: the inverse of [`Self::pixel`].
     pub(crate) fn window(&self, pixel: usize, tap: usize, windows: usize) -> Option<usize> {
         let offset = (pixel + self.before).checked_sub(tap * self.dilation)?;
         (offset % self.stride == 0 && offset / self.stride < windows).then_some(offset / self.stride)
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!((same.zeros([7, 8]), same.windows([7, 8])), ([[4, 4], [1, 2]], Ok([7, 4])));
     }
 
-    /// Either way round: every pixel that a window reads is read by that window, and by no other with the same tap.
+    /// Every pixel that a window reads with a tap is read with that tap by that window alone, and the reverse.
     #[test]
     fn pixels_and_windows_are_inverse() {
         for (stride, dilation) in [(1, 1), (1, 3), (2, 1), (3, 1)] {

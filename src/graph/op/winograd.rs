@@ -1,27 +1,28 @@
-//! Winograd's convolution: 3x3 kernels of stride 1 by fewer multiply-adds (Lavin and Gray, "Fast Algorithms for
-//! Convolutional Neural Networks", 2015).
+//! Winograd's convolution: computes convolutions of 3x3 and stride 1 with fewer multiply-adds (Lavin and Gray, "Fast
+//! Algorithms for Convolutional Neural Networks", 2015).
 //!
-//! The map is cut into `m x m` tiles of results, each of which sees a patch `d` of `n x n`, `n = m + 2`. With the
-//! matrices of [`Matrices`],
+//! The result is cut into tiles of `m x m`, each of which depends on a patch `d` of `n x n` pixels of the map,
+//! `n = m + 2`. With the matrices of [`Matrices`],
 //!
 //! ```text
 //! y = At ((G g Gt) .* (Bt d B)) A
 //! ```
 //!
-//! where `.*` multiplies element by element and is all that meets both the map and the kernel `g`. Summed over input
-//! channels, its `n * n` positions are as many matrix products, of `m * m` results by `n * n` multiply-adds a channel
-//! instead of `9 * m * m`: 2.25 times fewer for tiles of 2, 4 times for tiles of 4. Four operations: weights, map,
-//! product, result. `graph/winograd` puts them in place of a convolution.
+//! where `.*` multiplies element by element and is the only step that combines the map with the kernel `g`. Summed over
+//! the input channels, it amounts to `n * n` matrix products, one for each position in the patch. A tile of `m * m`
+//! results then takes `n * n` multiply-adds per channel instead of `9 * m * m`: 2.25 times fewer for tiles of 2, 4
+//! times fewer for tiles of 4. There are four operations, for the weights, the map, the product and the result.
+//! `graph/winograd` replaces a convolution by them.
 
 use super::window::MAX_SIDE;
 use super::{Activation, Epilogue, Padding, Rule, Window, arity, map, same};
 use crate::graph::Spec;
 
-/// Length of the kernels that these algorithms are for.
+/// Side of the kernels that these algorithms support.
 pub const TAPS: usize = 3;
 
-/// How many results a tile has along each side. Longer ones save more and round worse: F(6x6) is off by ten times as
-/// much as F(4x4).
+/// How many results a tile has along each side. Larger tiles save more multiply-adds but round worse: the error of
+/// F(6x6) is ten times that of F(4x4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WinogradTile {
     /// F(2x2, 3x3).
@@ -37,7 +38,7 @@ pub struct Matrices {
     pub bt: &'static [&'static [f64]],
     /// Transforms a kernel, `n x 3`.
     pub g: &'static [&'static [f64]],
-    /// Makes results of the products, `m x n`.
+    /// Transforms products into results, `m x n`.
     pub at: &'static [&'static [f64]],
 }
 
@@ -75,10 +76,10 @@ const FOUR: Matrices = Matrices {
 };
 
 impl WinogradTile {
-    /// All of them.
+    /// All tile sizes.
     pub const ALL: [Self; 2] = [Self::Two, Self::Four];
 
-    /// Results along a side.
+    /// Results along one side.
     pub fn results(self) -> usize {
         match self {
             Self::Two => 2,
@@ -86,17 +87,17 @@ impl WinogradTile {
         }
     }
 
-    /// Pixels of the map, and positions of the product, along a side.
+    /// Pixels of the patch, and positions of the product, along one side.
     pub fn patch(self) -> usize {
         self.results() + TAPS - 1
     }
 
-    /// Positions of the product: matrix products.
+    /// Positions of the product, which is the number of matrix products.
     pub fn positions(self) -> usize {
         self.patch() * self.patch()
     }
 
-    /// Tiles that cover a map.
+    /// Number of tiles that cover a result of `[n, h, w]`.
     pub fn tiles(self, [n, h, w]: [usize; 3]) -> usize {
         n * h.div_ceil(self.results()) * w.div_ceil(self.results())
     }
@@ -109,7 +110,7 @@ impl WinogradTile {
         }
     }
 
-    /// The zeros on each side of a map, if a convolution by this window is one that the algorithm can serve.
+    /// The zeros on each side of a map, if the algorithm can compute convolutions with this window.
     pub fn padding(window: &Window) -> Option<usize> {
         match *window {
             Window {
@@ -122,10 +123,10 @@ impl WinogradTile {
         }
     }
 
-    /// By how much a result's variance of rounding exceeds that of a direct sum, for maps and kernels of independent
-    /// elements: each product is as large as the rows of its transforms are long, and counts by the square of its
-    /// factor in the result. Of the worst result; a direct sum has 3 products of length 1 along each side. 2.8 for
-    /// tiles of 2, 989 for tiles of 4.
+    /// The ratio of the variance of the rounding error of the worst result to that of a direct sum, for maps and
+    /// kernels of independent elements: 2.8 for tiles of 2, 989 for tiles of 4. Along one side, the variance of a
+    /// product is proportional to the squared lengths of its rows in `bt` and `g`, and the square of its factor in `at`
+    /// weights it in the result. A direct sum has 3 products of length 1 along each side.
     pub fn rounding_variance(self) -> f64 {
         let Matrices { bt, g, at } = self.matrices();
         let squares = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>();
@@ -138,13 +139,14 @@ impl WinogradTile {
 
 /// Transforms kernels: `u[p, 0, i, o] = (G w[.., i, o] Gt)[p / n, p % n]`.
 ///
-/// Input: w `[3, 3, Ci, Co]`. Output: `[n*n, 1, Ci, Co]`; with `flipped`, of the kernels turned round with their
-/// channels exchanged, by which the input gradient is a convolution of the output's: `[n*n, 1, Co, Ci]`.
+/// Input: w `[3, 3, Ci, Co]`. Output: `[n*n, 1, Ci, Co]`; with `flipped` `[n*n, 1, Co, Ci]`, from the kernels rotated
+/// by 180 degrees with their channels exchanged. A convolution of the output's gradient with those is the input
+/// gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradWeights {
-    /// Results of a tile.
+    /// The tile size.
     pub tile: WinogradTile,
-    /// Whether for the input gradient.
+    /// Whether the weights are for the input gradient.
     pub flipped: bool,
 }
 
@@ -162,12 +164,13 @@ impl Rule for WinogradWeights {
     }
 }
 
-/// Transforms a map: `v[0, p, t, i] = (Bt d B)[p / n, p % n]`, d the patch of channel i that tile t sees.
+/// Transforms a map: `v[0, p, t, i] = (Bt d B)[p / n, p % n]`, where d is the patch of channel i that belongs to tile
+/// t.
 ///
 /// Input: x `[N, H, W, C]`. Output: `[1, n*n, T, C]`, the tiles row by row, image by image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradInput {
-    /// Results of a tile.
+    /// The tile size.
     pub tile: WinogradTile,
     /// Zeros around the map, the same on every side.
     pub padding: usize,
@@ -196,14 +199,14 @@ impl Rule for WinogradInput {
     }
 }
 
-/// The matrix products, one a position: `m[0, p, t, o] = sum over i of v[0, p, t, i] * u[p, 0, i, o]`.
+/// The matrix products, one for each position: `m[0, p, t, o] = sum over i of v[0, p, t, i] * u[p, 0, i, o]`.
 ///
 /// Inputs: v `[1, P, T, Ci]`, u `[P, 1, Ci, Co]`. Output: `[1, P, T, Co]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradProduct;
 
 impl WinogradProduct {
-    /// The most tiles that its kernels can number: a tile lies where a convolution has a pixel's column.
+    /// The most tiles that the kernels support: they index tiles as a convolution indexes the columns of a map.
     pub const MAX_TILES: usize = MAX_SIDE;
 }
 
@@ -229,12 +232,12 @@ impl Rule for WinogradProduct {
     }
 }
 
-/// Makes the result: `y = epilogue(At m A)`, cut to the map's size.
+/// Transforms the products into the result: `y = epilogue(At m A)`, cut to the map's size.
 ///
 /// Inputs: m `[1, n*n, T, C]`, then the epilogue's operands. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradOutput {
-    /// Results of a tile.
+    /// The tile size.
     pub tile: WinogradTile,
     /// `[N, OH, OW]` of the result.
     pub size: [usize; 3],
@@ -266,7 +269,7 @@ impl Rule for WinogradOutput {
 mod tests {
     use super::*;
 
-    /// Along one side, on whole numbers: exactly the sums that a window makes.
+    /// Along one side and with integers, the result is exactly the sum over each window.
     #[test]
     fn the_matrices_convolve() {
         let times = |rows: &[&[f64]], v: &[f64]| -> Vec<f64> {
