@@ -1,7 +1,7 @@
 //! Convolution and its two gradients.
 //!
-//! In all three the innermost loop runs over contiguous channels, and each element's sum has a fixed order whatever
-//! the number of threads.
+//! In all three functions the innermost loop runs over contiguous channels, and the order of each element's sum does
+//! not depend on the number of threads.
 
 use rayon::prelude::*;
 

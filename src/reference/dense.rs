@@ -45,7 +45,7 @@ pub(super) fn linear_weight_grad(x: View<'_>, dy: View<'_>) -> Vec<Vec<f64>> {
     vec![dw, db]
 }
 
-/// `dx = dy * activation'`, the derivative taken from the activation's result or argument.
+/// `dx = dy * activation'`, with the derivative computed from the activation's result or argument.
 pub(super) fn activation_grad(op: &ActivationGrad, told_by: View<'_>, dy: View<'_>) -> Vec<f64> {
     let derivative = if op.reads_result() { derivative_from_result } else { derivative };
     told_by.data.iter().zip(dy.data).map(|(&v, dy)| dy * derivative(op.activation, v)).collect()

@@ -1,4 +1,4 @@
-//! Folding: the parameters of a network that only answers, from those of the network that was trained.
+//! Folding: computes the parameters of a network for inference from those of the trained network.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,12 +6,12 @@ use super::{Error, Values, run_node};
 use crate::graph::TensorId;
 use crate::graph::freeze::Frozen;
 
-/// Parameters of a frozen network with their names, in the order of [`crate::graph::Graph::persistent`], from all
-/// parameters and statistics of the network that it was: as they are, or folded in f64 by the operations' twins. Both
-/// are logical elements, row-major as the shapes say.
+/// Returns the parameters of a frozen network with their names, in the order of [`crate::graph::Graph::persistent`].
+/// `values` are all parameters and statistics of the network before freezing. Each parameter is copied, or folded in
+/// f64 by the operations' twins. Arguments and results are logical elements, row-major in the tensors' shapes.
 ///
 /// # Errors
-/// If a tensor that is needed is not among `values`, or has too many or too few.
+/// If a tensor that is needed is not among `values`, or has too many or too few elements there.
 pub fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let Frozen { graph, folding } = frozen;
     let missing = |id: TensorId| {
@@ -32,7 +32,7 @@ pub fn fold(frozen: &Frozen, values: Vec<(String, Vec<f32>)>) -> Result<Vec<(Str
             let result = twin.take(id).iter().flatten().map(|&v| v as f32).collect();
             values.insert(folding.tensor(id).name.clone(), result);
         }
-        // What nobody reads again makes room.
+        // Frees the values that no later node reads.
         for id in &node.inputs {
             if readers[id].last() == Some(&i) && !stored.contains(id) {
                 values.remove(&folding.tensor(*id).name);

@@ -19,7 +19,7 @@ impl<'a> Join<'a> {
         Self { x: inputs[0], gate: part(gate), shortcut: part(shortcut) }
     }
 
-    /// The position in a gate `[N, C]` of a map's element.
+    /// The index in a gate `[N, C]` that belongs to an element of the map.
     fn gate_index(&self, i: usize) -> usize {
         let channels = self.x.channels();
         let image = self.x.data.len() / self.x.shape[0];
@@ -41,8 +41,8 @@ pub(super) fn scale_add(op: &ScaleAdd, inputs: &[View<'_>]) -> Vec<f64> {
     (0..join.x.data.len()).map(|i| activate(op.activation, join.value(i))).collect()
 }
 
-/// With `d = dy * activation'`: `dx = d * gate`, `dgate = sum over H, W of d * x`, `dshortcut = d`. Returns dx, and
-/// with a gate dgate, and then dshortcut if there is a shortcut.
+/// With `d = dy * activation'`: `dx = d * gate`, `dgate = sum over H, W of d * x`, `dshortcut = d`. Returns dx; with a
+/// gate also dgate; with both a gate and a shortcut also dshortcut.
 pub(super) fn scale_add_grad(op: &ScaleAddGrad, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
     let (dy, result) = (inputs[0].data, op.reads_result().then(|| inputs[inputs.len() - 1].data));
     let join = Join::new(&inputs[1..], op.gate, op.shortcut && result.is_none());

@@ -13,8 +13,8 @@ fn log_softmax(logits: &[f64]) -> Vec<f64> {
 /// A row of logits, and its target.
 type Row<'a> = (&'a [f64], Vec<f64>);
 
-/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`, or of two labels by
-/// their shares. `inputs` are the node's.
+/// The rows of the logits, each with its target: `(1 - smoothing) * onehot(label) + smoothing / K`, or, for two labels,
+/// the average of their one-hot vectors by share. `inputs` are the inputs of the node.
 fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Result<Vec<Row<'a>>, Error> {
     let logits = inputs[0];
     let (classes, smoothing) = (logits.channels(), f64::from(smoothing));
@@ -38,7 +38,7 @@ fn rows_and_targets<'a>(node: &str, smoothing: f32, inputs: &[View<'a>]) -> Resu
 }
 
 /// Per row `-sum over k of target[k] * log softmax(logits)[k]`, and top-1: the likeliest class's share of the target
-/// without smoothing. Returns the means of both, and each row's.
+/// without smoothing. Returns the means of both, then the two numbers of each row.
 pub(super) fn softmax_cross_entropy(
     op: &SoftmaxCrossEntropy,
     node: &str,
@@ -47,7 +47,7 @@ pub(super) fn softmax_cross_entropy(
     let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
     let loss = |(logits, target): &Row<'_>| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>();
     let losses: Vec<f64> = rows.iter().map(loss).collect();
-    // Of equal logits the first is the likeliest.
+    // The first of equal logits counts as the likeliest.
     let likeliest = |logits: &[f64]| logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(k, _)| k);
     let plain = rows_and_targets(node, 0.0, inputs)?;
     let top1: Vec<f64> = plain.iter().map(|(logits, target)| likeliest(logits).map_or(0.0, |k| target[k])).collect();

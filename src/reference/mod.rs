@@ -1,11 +1,11 @@
-//! The CPU twin: interprets a graph in f64, in plain loops that say the maths and nothing else.
+//! The CPU twin: interprets a graph in f64, by plain loops that follow the formulas.
 //!
-//! Every kernel is held against it, in the tests and on the user's own GPU. Values are logical: row-major as the shape
-//! says, maps NHWC, convolution kernels HWIO, without the padding that tensors carry in GPU memory. u32 tensors
-//! (pixels, labels, clock) are held as f64, which represents them exactly.
+//! Every kernel is compared with its twin, in the tests and on the user's own GPU. Values are logical elements:
+//! row-major in the tensor's shape, maps NHWC, convolution kernels HWIO, without the padding of tensors in GPU memory.
+//! u32 tensors (pixels, labels, clock) are held as f64, which represents them exactly.
 //!
-//! Each file holds the twins of the operations of the same file in `graph/op`; `fold.rs` has them fold a network's
-//! parameters.
+//! Each file holds the twins of the operations in the file of the same name in `graph/op`; `fold.rs` uses them to fold
+//! a network's parameters.
 
 mod activation;
 mod conv;
@@ -34,7 +34,7 @@ use crate::graph::{DType, Graph, Node, Op, Role};
 /// Why a graph cannot be interpreted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A tensor is read that nobody has set or computed.
+    /// A tensor is read that has neither been set nor computed.
     #[error("tensor {tensor} of shape {shape:?} has no value: set it before the run")]
     Missing {
         /// Name of the tensor.
@@ -56,7 +56,7 @@ pub enum Error {
         /// Elements received.
         got: usize,
     },
-    /// A label names no class.
+    /// A label is not below the number of classes.
     #[error(
         "{node}: row {row} has label {label}, but labels must be below {classes}: check the data set's class count"
     )]
@@ -106,8 +106,8 @@ pub fn run_node(graph: &Graph, node: &Node, values: &mut Values) -> Result<(), E
     Ok(())
 }
 
-/// What becomes of a number beyond the largest of f16 where it is stored so: the largest, or of a gradient infinity.
-/// The twins do not round.
+/// Limits a number that is stored in f16: a number beyond the largest of f16 becomes the largest, or infinity if it is
+/// part of a gradient. Smaller numbers are not rounded.
 fn within_half(v: f64, gradient: bool) -> f64 {
     let largest = f64::from(f16::MAX);
     match v.abs() > largest {

@@ -1,4 +1,4 @@
-//! Stochastic gradient descent with momentum, and what stands between a gradient and its step.
+//! Stochastic gradient descent with momentum, and the operations between a gradient and its step.
 
 use super::View;
 use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
@@ -35,7 +35,7 @@ pub(super) fn moving_average(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
     }
 }
 
-/// The sum of squares, as the first of the tensor's sums; the others of `sums` are 0.
+/// Stores the sum of all squares as the first of the tensor's sums; the rest of its `sums` become 0.
 pub(super) fn squared_norm(op: &SquaredNorm, inputs: &[View<'_>], updates: &mut [Vec<f64>], sums: usize) {
     let factor = inputs[1].data[0];
     let own = &mut updates[0][op.first..][..sums];
@@ -43,7 +43,7 @@ pub(super) fn squared_norm(op: &SquaredNorm, inputs: &[View<'_>], updates: &mut 
     own[0] = inputs[0].data.iter().map(|x| (factor * x).powi(2)).sum();
 }
 
-/// The scale and whether it is finite; the norm.
+/// Returns the scale and whether the norm is finite, then the norm.
 pub(super) fn gradient_scale(op: &GradientScale, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
     let (total, factor) = (inputs[0].data.iter().sum::<f64>(), inputs[1].data[0]);
     let norm = total.sqrt();
@@ -56,7 +56,8 @@ pub(super) fn unscale(inputs: &[View<'_>]) -> Vec<f64> {
     vec![inputs[0].data[0] / inputs[1].data[0]]
 }
 
-/// Half the scale after an overflow, twice after `growth_steps` steps without. `updates` are the scale and those steps.
+/// Halves the scale after an overflow and doubles it after `growth_steps` steps without one. `updates` are the scale
+/// and the number of those steps.
 pub(super) fn adapt_loss_scale(op: &AdaptLossScale, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
     let [least, most] = AdaptLossScale::RANGE.map(f64::from);
     let (scale, steps) = (updates[0][0], updates[1][0]);

@@ -60,7 +60,8 @@ pub(super) fn avg_pool(op: &AvgPool, x: View<'_>, output: &[usize]) -> Vec<f64> 
     y
 }
 
-/// Each pixel receives every window's gradient that reads it, over the window's pixel count, plus the addend.
+/// Each pixel receives, from every window that reads it, the window's gradient divided by its number of pixels; plus
+/// the addend.
 pub(super) fn avg_pool_grad(op: &AvgPoolGrad, inputs: &[View<'_>]) -> Vec<f64> {
     let dy = inputs[0];
     let [n, _, _, c] = dy.dims();
@@ -73,7 +74,7 @@ fn addend_or_zeros(inputs: &[View<'_>], elements: usize) -> Vec<f64> {
     inputs.get(1).map_or_else(|| vec![0.0; elements], |addend| addend.data.to_vec())
 }
 
-/// The element of x that window (oy, ox) finds the largest of a channel: the first of equal ones.
+/// The index in x of the largest element of a channel within window (oy, ox): the first of equal ones.
 fn largest(window: &Window, x: View<'_>, [n, oy, ox, channel]: [usize; 4]) -> usize {
     let [_, height, width, c] = x.dims();
     let pixels = read_by(window, [height, width], [oy, ox]).into_iter();
@@ -91,7 +92,7 @@ pub(super) fn max_pool(op: &MaxPool, x: View<'_>, output: &[usize]) -> Vec<f64> 
     indices(std::array::from_fn(|d| output[d])).map(|at| x.data[largest(&op.window, x, at)]).collect()
 }
 
-/// Each window's gradient, handed to its largest value.
+/// Adds each window's gradient to that of the window's largest element.
 pub(super) fn max_pool_grad(op: &MaxPoolGrad, x: View<'_>, dy: View<'_>) -> Vec<f64> {
     let mut dx = vec![0.0; x.data.len()];
     for (at, dy) in indices(dy.dims()).zip(dy.data) {

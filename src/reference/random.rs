@@ -1,7 +1,7 @@
 //! Random bits from a counter: the twin of `shaders/shared/random.wgsl`.
 
-/// Mixes 32 bits so that each input bit flips each output bit about half the time: "lowbias32",
-/// found by Chris Wellons' search for two-round multiply-xorshift hashes of low bias.
+/// Mixes 32 bits so that each input bit flips each output bit about half the time: "lowbias32", found by Chris Wellons
+/// in a search for two-round multiply-xorshift hashes of low bias.
 pub(crate) fn hash(mut x: u32) -> u32 {
     x ^= x >> 16;
     x = x.wrapping_mul(0x7feb_352d);
@@ -30,7 +30,7 @@ mod tests {
     fn neighbouring_elements_get_unrelated_bits() {
         let flips = |i| (random_bits(1, 2, 3, i) ^ random_bits(1, 2, 3, i + 1)).count_ones();
         let total: u32 = (0..10_000).map(flips).sum();
-        // 320,000 fair bits: mean 160,000, standard deviation 283; five of those.
+        // 320,000 fair bits have a mean of 160,000 and a standard deviation of 283; the limit is five of these.
         assert!(total.abs_diff(160_000) < 5 * 283, "{total}");
     }
 }

@@ -1,4 +1,4 @@
-//! Values of tensors, and how the twins see one.
+//! Values of tensors, and the view of one tensor that the twins read.
 
 use super::Error;
 use crate::graph::{Graph, TensorId};
@@ -8,7 +8,7 @@ use crate::graph::{Graph, TensorId};
 pub struct Values(Vec<Option<Vec<f64>>>);
 
 impl Values {
-    /// No tensor has a value.
+    /// Starts without a value for any tensor.
     pub fn new() -> Self {
         Self::default()
     }
@@ -16,7 +16,7 @@ impl Values {
     /// Gives a tensor its elements, in the order of its shape.
     ///
     /// # Errors
-    /// If their number is not that of the tensor's shape.
+    /// If the number of elements is not that of the tensor's shape.
     pub fn set(&mut self, graph: &Graph, id: TensorId, elements: Vec<f64>) -> Result<(), Error> {
         check_count(graph, id, elements.len())?;
         if self.0.len() <= id.index() {
@@ -60,12 +60,12 @@ fn check_count(graph: &Graph, id: TensorId, got: usize) -> Result<(), Error> {
 pub(super) struct View<'a> {
     /// Logical dimensions, checked by the graph's shape rules.
     pub(super) shape: &'a [usize],
-    /// As many elements as the shape says, row-major.
+    /// The elements of that shape, row-major.
     pub(super) data: &'a [f64],
 }
 
 impl View<'_> {
-    /// The dimensions, of which the shape rules promise `N`.
+    /// The dimensions. The graph's shape rules guarantee that there are `N`.
     pub(super) fn dims<const N: usize>(&self) -> [usize; N] {
         std::array::from_fn(|i| self.shape[i])
     }

@@ -18,14 +18,14 @@ fn both_sides(matrix: &[&[f64]], middle: &[f64]) -> Vec<f64> {
     result
 }
 
-/// Gathers results of blocks, `P` numbers each, position by position: element `i` of position `p` is number `p` of
-/// block `i`.
+/// Computes `positions` numbers for each block and transposes them: element `i` of position `p` is number `p` of block
+/// `i`.
 fn by_position(positions: usize, blocks: usize, block: impl Fn(usize) -> Vec<f64> + Sync + Send) -> Vec<f64> {
     let transformed: Vec<Vec<f64>> = (0..blocks).into_par_iter().map(block).collect();
     (0..positions).flat_map(|p| transformed.iter().map(move |block| block[p])).collect()
 }
 
-/// `u[p, 0, i, o] = (G w[.., i, o] Gt)[p]`; flipped, `u[p, 0, o, i]` of the kernel turned round.
+/// `u[p, 0, i, o] = (G w[.., i, o] Gt)[p]`; if flipped, `u[p, 0, o, i]` of the kernel rotated by 180 degrees.
 pub(super) fn weights(op: &WinogradWeights, w: View<'_>) -> Vec<f64> {
     let [_, _, ci, co] = w.dims();
     let g = op.tile.matrices().g;
@@ -39,7 +39,7 @@ pub(super) fn weights(op: &WinogradWeights, w: View<'_>) -> Vec<f64> {
     })
 }
 
-/// `v[0, p, t, i] = (Bt d B)[p]` of each tile's patch.
+/// `v[0, p, t, i] = (Bt d B)[p]` for the patch d of each tile.
 pub(super) fn input(op: &WinogradInput, x: View<'_>) -> Vec<f64> {
     let [n, height, width, channels] = x.dims();
     let (results, patch) = (op.tile.results(), op.tile.patch());
