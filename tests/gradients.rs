@@ -1,4 +1,5 @@
-//! Gradients of operations and blocks against central differences in f64, and fusion against the graph it came from.
+//! Compares gradients of operations and blocks with central differences in f64, and fused graphs with the graphs before
+//! fusion.
 #![allow(clippy::unwrap_used)]
 
 #[path = "gradients/cases.rs"]
@@ -24,7 +25,8 @@ const HALVES: Window = Window { kernel: [2; 2], stride: [2; 2], dilation: [1; 2]
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Sigmoid];
 
-/// A graph with values for everything that is fed. Maps are parameters, so that their gradients are checked as well.
+/// A graph with values for its inputs, parameters and states. Maps are parameters, so that their gradients are checked
+/// as well.
 #[derive(Default)]
 struct Net {
     graph: Graph,
@@ -107,7 +109,7 @@ impl Net {
         self.loss_by("labels", logits)
     }
 
-    /// The same by labels of this name.
+    /// Cross-entropy of features, with labels in an input of this name.
     fn loss_by(&mut self, labels: &str, logits: TensorId) -> TensorId {
         let [n, classes] = self.shape(logits)[..] else { panic!("not features") };
         let labels = self.graph.input(labels, Spec::plain([n], DType::U32)).unwrap();
@@ -115,8 +117,8 @@ impl Net {
         self.apply("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels])
     }
 
-    /// Cross-entropy of a map: curved first, so that the map's values matter to its gradient, then weighted pixel by
-    /// pixel by a convolution as large as the map.
+    /// Cross-entropy of a map. A sigmoid comes first, so that the gradient depends on the map's values; then a
+    /// convolution as large as the map weights each pixel.
     fn loss_of_map(&mut self, x: TensorId) -> TensorId {
         let curve = ScaleAdd { gate: false, shortcut: false, activation: Activation::Sigmoid };
         let curved = self.apply("curve", curve, &[x]);
@@ -127,7 +129,7 @@ impl Net {
     }
 }
 
-/// Which elements are positive behind each ReLU: unchanged by a perturbation that crosses no kink.
+/// Whether each element of each ReLU's result is positive. A perturbation that crosses no kink leaves this unchanged.
 fn positive(graph: &Graph, values: &Values) -> Vec<bool> {
     let behind = graph.nodes().iter().filter(|n| n.op.rule().activation() == Activation::Relu).map(|n| n.outputs[0]);
     behind.flat_map(|id| values.get(id).unwrap().iter().map(|&y| y > 0.0)).collect()
@@ -135,13 +137,13 @@ fn positive(graph: &Graph, values: &Values) -> Vec<bool> {
 
 /// Compares the gradient of every element of every parameter with its central difference.
 ///
-/// With steps of eps^(1/3) truncation and rounding both cost about 1e-11 of a loss of order one, so 1e-6 of a gradient
-/// that is at least 1e-3 leaves room for third derivatives of up to 100.
+/// With steps of eps^(1/3), truncation and rounding each cause an error of about 1e-11 for a loss of order one. A
+/// tolerance of 1e-6 of a gradient of at least 1e-3 therefore allows for third derivatives of up to 100.
 fn check(what: &str, net: &Net, loss: TensorId) {
     check_all(what, net, &[Loss { id: loss, weight: 1.0 }]);
 }
 
-/// The same of a weighted sum of losses.
+/// Like [`check`], for a weighted sum of losses.
 fn check_all(what: &str, net: &Net, losses: &[Loss]) {
     let forward = &net.graph;
     let mut graph = forward.clone();
@@ -188,7 +190,7 @@ fn check_all(what: &str, net: &Net, losses: &[Loss]) {
     assert!(skipped * 100 <= checked, "{what}: {skipped} of {checked} elements lie at a kink");
 }
 
-/// One tensor in both places of a join.
+/// One tensor is both operands of a join.
 #[test]
 fn gate_and_shortcut_of_one_map() {
     for (gate, activation) in [false, true].into_iter().flat_map(|g| ACTIVATIONS.map(|a| (g, a))) {
@@ -219,7 +221,7 @@ fn dropout_drops_some() {
     }
 }
 
-/// A parameter whose first reader leads nowhere still gets its gradient, once.
+/// A parameter whose first reader does not lead to the loss still gets its gradient, and only once.
 #[test]
 fn dead_ends_are_passed_over() {
     let mut net = Net::default();
@@ -256,8 +258,8 @@ fn residual_block() {
     }
 }
 
-/// A training-mode inverted bottleneck: expanded, convolved channel by channel, gated, projected, dropped, added to its
-/// input.
+/// A training-mode inverted bottleneck: expansion, depthwise convolution, gate, projection, stochastic depth, addition
+/// of the input.
 #[test]
 fn inverted_bottleneck() {
     for kernel in [3, 5] {
@@ -296,7 +298,7 @@ fn dropped_gate_of_ones() {
     check("gate of ones", &net, loss);
 }
 
-/// Three steps worked out by hand: gradient 1, lr 0.1, momentum 0.5, weight decay 0.2, from p = 2, v = 0.
+/// Three steps computed by hand: gradient 1, lr 0.1, momentum 0.5, weight decay 0.2, from p = 2, v = 0.
 ///
 /// | step | g = 1 + 0.2 p | v = 0.5 v + g | p (plain): p - 0.1 v |
 /// |---|---|---|---|

@@ -1,4 +1,4 @@
-//! Gradients of every operation against central differences, by the self-test's cases.
+//! Compares gradients of every operation with central differences, on the cases of the self-test.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,8 +9,8 @@ use resnet_rs::selftest::{Case, cases};
 
 use super::{Net, positive, synth};
 
-/// A case's tensors with what it is differentiable in as parameters, fed, and its nodes; and the ids that its tensors
-/// have here.
+/// Copies a case to a net, with its nodes and values. The tensors that the case is differentiable in become parameters.
+/// Also returns the id in the net of each of the case's tensors.
 fn with_parameters(case: &Case) -> (Net, HashMap<TensorId, TensorId>) {
     let (mut net, from) = (Net::default(), &case.graph);
     let results = from.producers();
@@ -33,14 +33,15 @@ fn with_parameters(case: &Case) -> (Net, HashMap<TensorId, TensorId>) {
     (net, here)
 }
 
-/// Multiply-adds and elements that one run of a case may take to be checked here: others are larger, but not different.
+/// The most multiply-adds and elements that one run of a checked case may take. The other cases differ in size alone.
 const LARGEST_RUN: usize = 1_000_000;
 
-/// What the runs for one of a case's tensors may take together, which decides how many of its elements are checked.
+/// The most multiply-adds and elements that all runs for one tensor of a case may take together. This limits how many
+/// elements of the tensor are checked.
 const RUNS: usize = 4_000_000;
 
-/// Holds the gradients of a case's first result, weighted element by element, against central differences, as [`check`]
-/// does a loss's. Returns the largest gradient that was checked, or nothing for a case that is too large.
+/// Compares the gradients of a case's first result, weighted element by element, with central differences, as [`check`]
+/// does for a loss. Returns the largest gradient that was checked, or `None` for a case that is too large.
 fn check_case(case: &Case) -> Option<f64> {
     let (net, here) = with_parameters(case);
     let result = here[&case.compare[0].0];
@@ -72,7 +73,7 @@ fn check_case(case: &Case) -> Option<f64> {
         let start = net.values.get(parameter).unwrap();
         let count = (RUNS / work).clamp(4, 100).min(start.len());
         for nth in 0..count {
-            // All elements of a short tensor, else some that lie in no line.
+            // All elements of a small tensor; of a larger one, elements scattered over the tensor.
             let i = if count == start.len() { nth } else { nth * 0x9E37_79B1 % start.len() };
             let step = f64::EPSILON.cbrt() * start[i].abs().max(1.0);
             let result_at = |offset: f64| {
@@ -87,7 +88,8 @@ fn check_case(case: &Case) -> Option<f64> {
                 skipped += 1;
                 continue;
             };
-            // Element by element, since most are equal: their roundings would add up.
+            // Subtracts element by element, since most elements are equal: the rounding errors of two sums would add
+            // up.
             let differences = weights.iter().zip(above.iter().zip(&below)).map(|(w, (a, b))| w * (a - b));
             let numeric = differences.sum::<f64>() / (2.0 * step);
             let error = (analytic[i] - numeric).abs();
@@ -103,7 +105,8 @@ fn check_case(case: &Case) -> Option<f64> {
     Some(all)
 }
 
-/// The self-test's cases, each operation of which that has a gradient says so.
+/// Checks all cases of the self-test. A case whose operation has a gradient must list the tensors that it is
+/// differentiable in.
 #[test]
 fn every_differentiable_case() {
     let cases: Vec<Case> = cases::standard().into_iter().chain((0..20).flat_map(cases::random)).collect();

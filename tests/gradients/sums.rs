@@ -1,4 +1,4 @@
-//! Gradients that add up: of maps, weights and features that are read more than once, and of several losses.
+//! Sums of gradients: of maps, weights and features that are read more than once, and of several losses.
 
 use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::{AvgPool, BatchNorm, Conv2d, DepthwiseConv2d, GlobalAvgPool, Linear, ScaleAdd, Window};
@@ -6,7 +6,7 @@ use resnet_rs::graph::{Activation, Spec, TensorId};
 
 use super::{HALVES, Net, check, check_all};
 
-/// Each operation that adds the others' contribution itself reads a map that a later node reads as well.
+/// Each operation that adds the contribution of other readers itself reads a map that a later node reads as well.
 #[test]
 fn shared_inputs() {
     let mut net = Net::default();
@@ -25,8 +25,8 @@ fn shared_inputs() {
     check("shared maps", &net, loss);
 }
 
-/// A head as detectors have it: one convolution, depthwise convolution, batch norm and classifier for three maps of
-/// different sizes, each with a loss of its own.
+/// A detector's head: one convolution, depthwise convolution, batch norm and classifier for three maps of different
+/// sizes, each with a loss of its own.
 #[test]
 fn one_head_on_three_maps() {
     let mut net = Net::default();
@@ -77,7 +77,7 @@ fn weights_and_features_read_more_than_once() {
     check("features", &net, loss);
 }
 
-/// Two losses of one network, one of them twice: their weights add up.
+/// Two losses of one network. One of them is listed twice, so its weights add up.
 #[test]
 fn several_losses_count_by_their_weights() {
     let mut net = Net::default();

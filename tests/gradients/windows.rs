@@ -1,4 +1,4 @@
-//! What windows mean, beside the gradients that the self-test's cases check.
+//! Tests of what windows compute, in addition to the gradients that the self-test's cases check.
 
 use resnet_rs::graph::op::{Conv2d, DepthwiseConv2d, Padding, Window};
 use resnet_rs::graph::{Op, Spec};
@@ -6,7 +6,7 @@ use resnet_rs::reference::run;
 
 use super::Net;
 
-/// Dilation is what the words say: a dilated kernel gives what a dense one gives that has zeros between its taps.
+/// A dilated kernel gives the same result as a dense kernel with zeros between its taps.
 #[test]
 fn a_dilated_kernel_is_a_dense_one_with_zeros() {
     let window = Window { kernel: [2, 3], dilation: [3, 2], ..Window::square(1, 1, Padding::Zeros([2, 3])) };
