@@ -82,8 +82,8 @@ pub trait Rule {
     /// Name for messages and profiles.
     fn name(&self) -> &'static str;
 
-    /// Returns the specs of the outputs, given those of the inputs followed by those of the updated tensors. Reports
-    /// what is wrong with these if it fails.
+    /// Returns the specs of the outputs, given those of the inputs followed by those of the updated tensors. Fails with
+    /// a message if the operation does not accept these.
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String>;
 
     /// Whether the first output is a loss: a number `[1]` from which differentiation may start.
