@@ -1,5 +1,6 @@
-// The adapter's peak bandwidth: a copy, each element read once and written once. i: one of the first count vec4; its invocation
-// copies `strides` vec4, count apart, so that several reads are under way at once and every access of a subgroup is consecutive.
+// The adapter's peak bandwidth: a copy, each element read once and written once. i: one of the first count vec4; its
+// invocation copies `strides` vec4, count apart, so that several reads are under way at once and every access of a
+// subgroup is consecutive.
 #include "shared/each.wgsl"
 
 struct Params {

@@ -1,6 +1,6 @@
-// Exchanges a kernel's channel dimensions, [taps, Ci, Co] to [taps, Co, Ci], and brings taps that a phase of the input gradient
-// sees side by side (those of equal remainder by the strides down and across, phase after phase), so that each phase
-// reads its weights straight through, as the forward pass does.
+// Exchanges a kernel's channel dimensions, [taps, Ci, Co] to [taps, Co, Ci], and brings taps that a phase of the input
+// gradient sees side by side (those of equal remainder by the strides down and across, phase after phase), so that each
+// phase reads its weights straight through, as the forward pass does.
 // i: four input channels and four output channels of one tap.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"

@@ -1,20 +1,23 @@
 // Convolution in registers alone, for CPU adapters: no workgroup memory, no barrier.
 //
-//     y[pixel, o] = activation((sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
+//     y[pixel, o] = activation(
+//         (sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// There a workgroup of {{ lanes }} is one SIMD register wide, and a multiply-add of all lanes costs less than a load, which the driver
-// carries out lane by lane. So no number is loaded twice: what all lanes need, each loads a part of, and a subgroup broadcast,
-// which is one shuffle there, hands it round.
+// There a workgroup of {{ lanes }} is one SIMD register wide, and a multiply-add of all lanes costs less than a load,
+// which the driver carries out lane by lane. So no number is loaded twice: what all lanes need, each loads a part of,
+// and a subgroup broadcast, which is one shuffle there, hands it round.
 #if lanes_along == "pixels"
-// The lanes lie side by side along the pixels, for layers too narrow to fill them with channels; the weights are handed round.
-// A lane keeps the sums of {{ own }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols }} channels.
+// The lanes lie side by side along the pixels, for layers too narrow to fill them with channels; the weights are handed
+// round. A lane keeps the sums of {{ own }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x
+// {{ 4 * cols }} channels.
 #else
 // The lanes lie side by side along the output channels; the pixels are handed round.
-// A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }} channels.
+// A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x
+// {{ 4 * cols * lanes }} channels.
 #endif
-// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding, bias, gate,
-// shortcut, and ReLU.
-// With more than one split, each sums over its own rows of taps, and stores a result of its own.
+// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding,
+// bias, gate, shortcut, and ReLU. With more than one split, each sums over its own rows of taps, and stores a result of
+// its own.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
@@ -67,8 +70,8 @@ fn main(
 #set column_step = lanes
 #endif
 
-    // Grid position of the pixels that this lane loads: every {{ lanes }}th from its first, by one division, then steps.
-    // One past the map's last repeats the one before.
+    // Grid position of the pixels that this lane loads: every {{ lanes }}th from its first, by one division, then
+    // steps. One past the map's last repeats the one before.
     let first = min(first_pixel + lane, walk.pixels - 1u);
     let first_line = first / walk.grid_w;
     var n = first_line / walk.grid_h;
@@ -170,8 +173,8 @@ fn main(
         }
     }
 
-    // Where the lane's pixels are stored. One that repeats another stores the same once more, perhaps beside another lane: the
-    // lanes are those of one SIMD register.
+    // Where the lane's pixels are stored. One that repeats another stores the same once more, perhaps beside another
+    // lane: the lanes are those of one SIMD register.
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step_y + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step_x + walk.out_x0;

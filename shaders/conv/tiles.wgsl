@@ -1,17 +1,21 @@
-// Convolution by tiles in workgroup memory, for GPUs: an implicit matrix product, pixels x (taps * input channels) x output channels.
+// Convolution by tiles in workgroup memory, for GPUs: an implicit matrix product, pixels x (taps * input channels) x
+// output channels.
 #set a_reads, b_reads = 2 * rows // threads, quads // 8
 //
-//     y[pixel, o] = activation((sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
+//     y[pixel, o] = activation(
+//         (sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * quads }} channels. The sum runs over taps and quads of input channels as
-// one sequence, four of its elements at a time; so three input channels, one quad, cost no more than they must:
-//   1. thread t loads element t % 4 of four neighbouring pixels, so that four threads load 16 contiguous channels of a pixel where
-//      the elements are of one tap, and {{ 16 * quads // threads }} quads of weights, which lie in the order of the sequence, a row of a block side by side;
+// A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * quads }} channels. The sum runs over
+// taps and quads of input channels as one sequence, four of its elements at a time; so three input channels, one quad,
+// cost no more than they must:
+//   1. thread t loads element t % 4 of four neighbouring pixels, so that four threads load 16 contiguous channels of a
+//      pixel where the elements are of one tap, and {{ 16 * quads // threads }} quads of weights, which lie in the
+//      order of the sequence, a row of a block side by side;
 #if threads > rows
 //      (the pixels are loaded by the first {{ rows }} threads);
 #endif
-//   2. it transposes the four pixels in registers and stores them as [k][pixel / 4], whole vec4 only, since a write to one
-//      component may touch the others. By the exclusive or eight threads write to eight different groups of banks;
+//   2. it transposes the four pixels in registers and stores them as [k][pixel / 4], whole vec4 only, since a write to
+//      one component may touch the others. By the exclusive or eight threads write to eight different groups of banks;
 //   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
 #if split
 // This one computes a split of the sequence only: conv/sum_partials adds the splits and does what is left.
@@ -59,8 +63,8 @@ fn main(
     let tx = thread % 8u;
     let ty = thread / 8u;
 
-    // The pixels that this thread loads, relative to tap (0, 0): where they lie in the map and in memory. The two coordinates
-    // share a register, which saves the one wave in eight that four registers cost on RDNA 2.
+    // The pixels that this thread loads, relative to tap (0, 0): where they lie in the map and in memory. The two
+    // coordinates share a register, which saves the one wave in eight that four registers cost on RDNA 2.
     let element = thread % 4u;
 #for i in range(4)
     let pixel{{ i }} = min(first_pixel + thread / 4u * 4u + {{ i }}u, walk.pixels - 1u);
@@ -78,7 +82,8 @@ fn main(
     var tap_y = tap / walk.taps_w;
     var tap_x = tap % walk.taps_w;
 
-    // The weights that it loads: column thread % {{ quads }} of rows thread / {{ quads }} + multiples of {{ threads // quads }}.
+    // The weights that it loads: column thread % {{ quads }} of rows thread / {{ quads }} + multiples of
+    // {{ threads // quads }}.
     let load_row = thread / {{ quads }}u;
     let load_column = min(first_column + thread % {{ quads }}u, walk.out_quads - 1u);
     let weights = weight_at(walk.first_tap * walk.in_quads * 4u, load_column, walk.kernel_rows, walk.out_quads);

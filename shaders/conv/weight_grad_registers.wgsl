@@ -1,13 +1,14 @@
-// Weight gradient of a convolution in registers alone, for CPU adapters; see conv/registers.wgsl for what costs time there.
+// Weight gradient of a convolution in registers alone, for CPU adapters; see conv/registers.wgsl for what costs time
+// there.
 //
 #if lanes_along == "channels"
 // The lanes lie side by side along the channels: each loads a quad of input channels, which a subgroup broadcast hands
 // round, and {{ cols }} of output channels for itself. All lanes walk over the same pixels of the workgroup's run.
 // Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
 #else
-// The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels: each adds up
-// every {{ lanes }}th line, and in the end the lanes' sums are added in order.
-// Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
+// The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels:
+// each adds up every {{ lanes }}th line, and in the end the lanes' sums are added in order. Workgroup: one tap,
+// {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
 #endif
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.
@@ -141,7 +142,8 @@ fn main(
             out += g.out_quads;
         }
     }
-    // Column by column, the next moving up (see conv/registers.wgsl): every lane adds up all lanes' sums, the first stores them.
+    // Column by column, the next moving up (see conv/registers.wgsl): every lane adds up all lanes' sums, the first
+    // stores them.
     for (var c = 0u; c < {{ cols }}u; c++) {
         let column = first_column + c;
 #for r in range(rows)

@@ -2,10 +2,11 @@
 // (taps * input channels) x pixels x output channels.
 #set a_reads, b_reads = 2 * rows // threads, quads // 8
 //
-// A workgroup of {{ threads }} threads takes {{ rows // 4 }} elements of the sequence over taps and quads of input channels, {{ 4 * quads }} output channels
-// and one run, 16 pixels at a time. Both maps are contiguous along their channels, so both tiles are copied nearly as they lie:
-// up to {{ 4 * rows }} and {{ 16 * quads }} contiguous bytes a pixel, no two threads in the same bank. While the next 16 pixels are on their way to
-// registers, the threads multiply; see conv/product.wgsl.
+// A workgroup of {{ threads }} threads takes {{ rows // 4 }} elements of the sequence over taps and quads of input
+// channels, {{ 4 * quads }} output channels and one run, 16 pixels at a time. Both maps are contiguous along their
+// channels, so both tiles are copied nearly as they lie: up to {{ 4 * rows }} and {{ 16 * quads }} contiguous bytes a
+// pixel, no two threads in the same bank. While the next 16 pixels are on their way to registers, the threads multiply;
+// see conv/product.wgsl.
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.
 #include "shared/storage.wgsl"
@@ -41,8 +42,8 @@ fn main(
     let ty = thread / 8u;
     let sequence = g.kernel_h * g.kernel_w * g.in_quads;
 
-    // Of x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of {{ threads // width }}. It walks over these by
-    // steps whose parts it knows, without a division.
+    // Of x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of
+    // {{ threads // width }}. It walks over these by steps whose parts it knows, without a division.
     let element = min(first_row + thread % {{ width }}u, sequence - 1u);
     let tap = element / g.in_quads;
     let quad = element % g.in_quads;

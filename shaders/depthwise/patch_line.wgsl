@@ -1,5 +1,5 @@
-// Line {{ v }} of the patch under a tile, for one quad: pixels v{{ v }}_0 and on of {{ map }}, zeros outside. n: the image; c: the quad;
-// ({{ first_y }}, {{ first_x }}): the patch's first pixel, which may lie before the map's.
+// Line {{ v }} of the patch under a tile, for one quad: pixels v{{ v }}_0 and on of {{ map }}, zeros outside. n: the
+// image; c: the quad; ({{ first_y }}, {{ first_x }}): the patch's first pixel, which may lie before the map's.
 //
 // A dilated window has no stride, so a tile's windows see only what lies less than the tile's length after a tap.
 #if v - [v // dilation_h, kernel_h - 1] | min * dilation_h <= (tile_h - 1) * stride_h

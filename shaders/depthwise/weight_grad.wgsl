@@ -3,8 +3,9 @@
 //     dw[ky, kx, c] = sum over n, oy, ox of x[n, iy, ix, c] * dy[n, oy, ox, c]
 //     iy = oy * {{ stride_h }} + ky * {{ dilation_h }} - top, ix = ox * {{ stride_w }} + kx * {{ dilation_w }} - left
 //
-// An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines; {{ tile_w }} pixels at a time, so that it
-// loads each pixel of x once for all of the line's taps. Each run leaves a whole dw of its own, and conv/sum_partials adds them in order.
+// An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines; {{ tile_w }} pixels at a
+// time, so that it loads each pixel of x once for all of the line's taps. Each run leaves a whole dw of its own, and
+// conv/sum_partials adds them in order.
 //
 // x: [N, H, W, C], dy: [N, OH, OW, C] in quads, partial: [runs, KH, KW, C] in vec4. i: a quad of a line of a
 // run's kernel.

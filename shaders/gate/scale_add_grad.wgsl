@@ -7,8 +7,8 @@
 // x, shortcut, y and the gradients: [N, H, W, C] in quads, or without a gate any tensors of one shape;
 // gate, dgate: [N, C] in vec4.
 #if gate
-// Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks adds
-// them. i: a quad of a chunk of an image's pixels, which the team walks.
+// Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks
+// adds them. i: a quad of a chunk of an image's pixels, which the team walks.
 #else
 // i: a quad of x. Without a gate dx is dshortcut as well.
 #endif

@@ -1,6 +1,6 @@
 // Rows of the target's width, resized to its height, with a border around the target: the second of the two passes that
-// data/resize.rs makes on the CPU. rows: [row_count, width], pixels: [H, input_width] from first_pixel on; RGBA with red in
-// the lowest byte. i: a pixel of the result.
+// data/resize.rs makes on the CPU. rows: [row_count, width], pixels: [H, input_width] from first_pixel on; RGBA with
+// red in the lowest byte. i: a pixel of the result.
 #include "input/filters.wgsl"
 #include "shared/each.wgsl"
 

@@ -1,5 +1,5 @@
-// Means of the rows' losses and top-1. A single invocation adds the terms in order: the rows themselves, or of a large batch
-// the sums of `loss/sum_rows.wgsl`. sums: [terms, 2], loss, top1: [1].
+// Means of the rows' losses and top-1. A single invocation adds the terms in order: the rows themselves, or of a large
+// batch the sums of `loss/sum_rows.wgsl`. sums: [terms, 2], loss, top1: [1].
 #include "shared/each.wgsl"
 
 struct Params {

@@ -1,5 +1,5 @@
-// Sum of (factor * x)^2 over each chunk of x: a workgroup a chunk. Thread t adds up every 64th vec4 from t on; then one thread adds up in
-// order what the others have.
+// Sum of (factor * x)^2 over each chunk of x: a workgroup a chunk. Thread t adds up every 64th vec4 from t on; then one
+// thread adds up in order what the others have.
 //
 // x: in vec4, padding 0; factor: [1]; sums: [n], of which those from p.first on are this tensor's.
 #include "shared/storage.wgsl"

@@ -1,5 +1,6 @@
-// How the sum of a weight gradient over the pixels of a batch is cut into runs of consecutive lines: several whole images, or a part of
-// one (src/kernels/splits.rs). Each run leaves a whole result of its own, and conv/sum_partials adds them in order.
+// How the sum of a weight gradient over the pixels of a batch is cut into runs of consecutive lines: several whole
+// images, or a part of one (src/kernels/splits.rs). Each run leaves a whole result of its own, and conv/sum_partials
+// adds them in order.
 //
 // The parameter block {{ params }} of the file that includes this has
 //     images          of this dispatch

@@ -1,9 +1,10 @@
-// How four channels lie in memory. Maps are arrays of Quad, read through widen and written through narrow, weights of convolutions
-// arrays of Weights, read through widen_weights; everything in between is f32. What is f32 whatever the maps are, such as vectors and
-// sums, is an array of Full, through from_full and to_full, or of vec4<f32>, which is the same, where reading it takes no time.
+// How four channels lie in memory. Maps are arrays of Quad, read through widen and written through narrow, weights of
+// convolutions arrays of Weights, read through widen_weights; everything in between is f32. What is f32 whatever the
+// maps are, such as vectors and sums, is an array of Full, through from_full and to_full, or of vec4<f32>, which is the
+// same, where reading it takes no time.
 //
-// The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers, they load by
-// these: llvmpipe puts each word of each lane into its register by itself.
+// The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers,
+// they load by these: llvmpipe puts each word of each lane into its register by itself.
 #macro quad(name, widen, storage)
 #if storage == "f32"
 alias {{ name }} = vec4<f32>;
@@ -65,8 +66,8 @@ fn narrow(v: vec4<f32>) -> Quad {
 #else
     // WGSL leaves open what becomes of a number beyond the largest of f16.
 #if gradient
-    // Here it becomes infinite, so that whoever sums up gradients sees that one was lost. Told by the bits, NaNs included, since
-    // compilers may take it that no float is either.
+    // Here it becomes infinite, so that whoever sums up gradients sees that one was lost. Told by the bits, NaNs
+    // included, since compilers may take it that no float is either.
     let bits = bitcast<vec4<u32>>(v);
     let lost = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x477fe000u); // 65504.0
     let kept = bitcast<vec4<f32>>(select(bits, (bits & vec4<u32>(0x80000000u)) | vec4<u32>(0x7f800000u), lost));

@@ -1,9 +1,11 @@
-// Leaves a sum for every i below p.count. On a GPU a team of {{ team }} invocations adds it up, since there are far more of them than
-// sums: member m has every {{ team }}th term from m on, and what the members have is joined by halves, always in the same order. The
-// teams of a workgroup have neighbouring i, so that they read neighbouring memory. On a CPU adapter a team is one invocation.
+// Leaves a sum for every i below p.count. On a GPU a team of {{ team }} invocations adds it up, since there are far
+// more of them than
+// sums: member m has every {{ team }}th term from m on, and what the members have is joined by halves, always in the
+// same order. The teams of a workgroup have neighbouring i, so that they read neighbouring memory. On a CPU adapter a
+// team is one invocation.
 //
-// The file that includes this says what part(i, member) a member has and where to leave(i, sum) the whole; with `own_sum` also
-// what a Sum is, whose zero is that of no terms, and how to join two.
+// The file that includes this says what part(i, member) a member has and where to leave(i, sum) the whole; with
+// `own_sum` also what a Sum is, whose zero is that of no terms, and how to join two.
 #if own_sum is not defined
 alias Sum = vec4<f32>;
 

@@ -61,8 +61,8 @@ impl Choices {
         Self { tuned: [(shape.to_string(), method.to_string())].into() }
     }
 
-    /// The graph as a target runs it: with Winograd's algorithm where that is chosen. Of a graph that is rewritten already,
-    /// nothing changes.
+    /// The graph as a target runs it: with Winograd's algorithm where that is chosen. Of a graph that is rewritten
+    /// already, nothing changes.
     ///
     /// # Errors
     /// None on a graph that is valid.
@@ -98,8 +98,8 @@ impl Choices {
         *tuned.unwrap_or(&candidates[0])
     }
 
-    /// The kernel for a convolution that is computed as it stands: one in f16, for which the algorithms have no kernels, or one that
-    /// [`Self::rewrite`] has left alone.
+    /// The kernel for a convolution that is computed as it stands: one in f16, for which the algorithms have no
+    /// kernels, or one that [`Self::rewrite`] has left alone.
     pub(super) fn variant(&self, target: Target, shape: &ConvShape) -> ConvVariant {
         match self.method(target, shape) {
             Method::Direct(variant) => variant,

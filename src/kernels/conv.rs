@@ -50,8 +50,8 @@ impl Walk {
                 with_epilogue(kernel.with("split", Setting::Flag(splits > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
-                // This kernel decides about its epilogue, but for activations other than ReLU, as it runs. Something must be bound in
-                // place of an absent operand.
+                // This kernel decides about its epilogue, but for activations other than ReLU, as it runs. Something
+                // must be bound in place of an absent operand.
                 for (i, present) in [epilogue.bias, epilogue.gate, epilogue.shortcut].into_iter().enumerate() {
                     if !present {
                         views.insert(EPILOGUE + i, views[WEIGHTS]);
@@ -187,8 +187,8 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     Ok(())
 }
 
-/// The matrix products of Winograd's algorithm, as one convolution by a kernel of as many rows as there are products: each row is a
-/// split of the sum, and the splits' results are what is wanted.
+/// The matrix products of Winograd's algorithm, as one convolution by a kernel of as many rows as there are products:
+/// each row is a split of the sum, and the splits' results are what is wanted.
 pub(super) fn products(l: &mut Lowering<'_>) {
     let (v, u, m) = (l.input(0), l.input(1), l.output(0));
     let [_, positions, tiles, _] = v.spec.as_map();

@@ -1,5 +1,5 @@
-//! From a texture to packed pixels: resized and cropped as `data::evaluation_crop` does it. No operation of a graph, since the size
-//! changes from one picture to the next.
+//! From a texture to packed pixels: resized and cropped as `data::evaluation_crop` does it. No operation of a graph,
+//! since the size changes from one picture to the next.
 
 use std::ops::Range;
 

@@ -86,8 +86,8 @@ pub enum Place {
     Scratch(Scratch),
 }
 
-/// Invocations that add up a sum on a GPU. What is summed up in few places is often summed up over thousands of terms, which one
-/// invocation would fetch one after another, each half a microsecond away.
+/// Invocations that add up a sum on a GPU. What is summed up in few places is often summed up over thousands of terms,
+/// which one invocation would fetch one after another, each half a microsecond away.
 const TEAM: usize = 64;
 
 /// Invocations of a workgroup of `shared/team.wgsl` on a GPU: a few teams.
@@ -203,8 +203,8 @@ impl<'g> Lowering<'g> {
         self.kernel_storing(if half { DType::F16 } else { DType::F32 }, template)
     }
 
-    /// The same where not all of the node's tensors concern the kernel. In gradients of the node what overflows becomes infinite,
-    /// elsewhere the largest number.
+    /// The same where not all of the node's tensors concern the kernel. In gradients of the node what overflows becomes
+    /// infinite, elsewhere the largest number.
     fn kernel_storing(&self, dtype: DType, template: &'static str) -> Kernel {
         let of_gradient = |id: &TensorId| {
             let tensor = self.graph.tensor(*id);
@@ -398,8 +398,8 @@ mod tests {
         }
     }
 
-    /// Three quads take 24 bytes in f16, so 16 rows of them are no multiple of 256. In chunks of a multiple of 16 rows, 62 pictures
-    /// would have chunks of 19,472 rows and slices of 287 chunks: 16 times an odd number of rows.
+    /// Three quads take 24 bytes in f16, so 16 rows of them are no multiple of 256. In chunks of a multiple of 16 rows,
+    /// 62 pictures would have chunks of 19,472 rows and slices of 287 chunks: 16 times an odd number of rows.
     #[test]
     fn odd_numbers_of_quads_are_cut_into_aligned_slices() {
         let mut g = Graph::new();

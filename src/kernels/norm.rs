@@ -7,7 +7,8 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, Layout, Spec};
 
-/// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of them.
+/// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of
+/// them.
 const RUN_ROWS: usize = 4;
 
 /// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.

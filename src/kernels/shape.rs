@@ -74,8 +74,8 @@ impl ConvShape {
         Some(Self { direction, input: map.as_map(), window, out_channels, splits })
     }
 
-    /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one of its
-    /// phases, of which there are the product of both strides.
+    /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one
+    /// of its phases, of which there are the product of both strides.
     pub(super) fn result(&self) -> [usize; 2] {
         let [_, h, w, _] = self.input;
         match self.direction {

@@ -89,8 +89,8 @@ impl Kernel {
         self.template
     }
 
-    /// Which features the kernel uses, by its settings: the types that it stores, and its lanes, which exchange numbers by
-    /// subgroup operations.
+    /// Which features the kernel uses, by its settings: the types that it stores, and its lanes, which exchange numbers
+    /// by subgroup operations.
     pub fn needs(&self) -> Needs {
         let stores = |types: &[&str]| {
             self.settings.iter().any(|(_, setting)| matches!(setting, Setting::Text(text) if types.contains(text)))

@@ -135,8 +135,9 @@ impl Runs {
     }
 }
 
-/// How a sum over the rows of a batch is cut into chunks, so that no invocation runs more than [`MAX_LOOP_ITERATIONS`]. A sum
-/// that is short enough is one chunk; of others the chunks are as many as each has rows, since they are summed as well.
+/// How a sum over the rows of a batch is cut into chunks, so that no invocation runs more than [`MAX_LOOP_ITERATIONS`].
+/// A sum that is short enough is one chunk; of others the chunks are as many as each has rows, since they are summed as
+/// well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowChunks {
     /// Rows of the batch.

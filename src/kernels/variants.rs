@@ -1,7 +1,7 @@
 //! Which kernel computes a convolution's products: one table, which holds for every adapter of a family.
 //!
-//! A variant decides in which order products are added up, nothing else: all of them are right, and on one adapter each of them
-//! gives the same bits every time.
+//! A variant decides in which order products are added up, nothing else: all of them are right, and on one adapter each
+//! of them gives the same bits every time.
 
 use std::fmt;
 
@@ -60,8 +60,8 @@ struct Line {
 
 /// Maps and their gradients. To add a variant, add a line; nobody gets it by default before its `preferred` says so.
 ///
-/// Of the register kernels, larger ones load less for a multiply-add, and llvmpipe translates them one after another, each as long
-/// as a hundred runs of it take: 3 x 2 is 6 % faster than 4 x 1, and takes twice as long to translate.
+/// Of the register kernels, larger ones load less for a multiply-add, and llvmpipe translates them one after another,
+/// each as long as a hundred runs of it take: 3 x 2 is 6 % faster than 4 x 1, and takes twice as long to translate.
 const MAPS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
@@ -140,7 +140,8 @@ impl ConvVariant {
         }
     }
 
-    /// Quads of input channels (of all taps, for GPUs) and of output channels that a workgroup computes of a weight gradient.
+    /// Quads of input channels (of all taps, for GPUs) and of output channels that a workgroup computes of a weight
+    /// gradient.
     pub(super) fn weight_block(&self, lanes: usize) -> [usize; 2] {
         match *self {
             Self::Tiles(tile) => [tile.rows / 4, tile.quads],

@@ -26,12 +26,14 @@ struct Costs {
 impl Costs {
     fn of(target: Target) -> Self {
         match target.family {
-            // Not measured on such a card, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT: 20 TFLOP/s, 512 GB/s) that reach 60 %
-            // of both in products: 32 FLOP a unit; 16 bytes an access, half as many again by the products; 5 microseconds a
-            // launch. So much is unknown, such as what their caches hold, that a quarter must be gained.
+            // Not measured on such a card, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT:
+            // 20 TFLOP/s, 512 GB/s) that reach 60 % of both in products: 32 FLOP a unit; 16 bytes an access, half as
+            // many again by the products; 5 microseconds a launch. So much is unknown, such as what their caches hold,
+            // that a quarter must be gained.
             Family::Tiles => Self { rows: 64, access: 18.0, launch: 2e6, worthwhile: 0.75, tiles: &WinogradTile::ALL },
-            // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access. F(2x2) would gain 5 % of
-            // RS-50 at 160 px and batch 1, nothing with more pictures, for three kernels more to translate.
+            // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access. F(2x2)
+            // would gain 5 % of RS-50 at 160 px and batch 1, nothing with more pictures, for three kernels more to
+            // translate.
             Family::Registers => {
                 Self { rows: 4 * target.lanes, access: 2.4, launch: 0.0, worthwhile: 0.9, tiles: &[WinogradTile::Four] }
             }
@@ -39,7 +41,8 @@ impl Costs {
     }
 }
 
-/// Whether the algorithm can serve a convolution: each of its tensors must fit one binding, since none can be cut by images.
+/// Whether the algorithm can serve a convolution: each of its tensors must fit one binding, since none can be cut by
+/// images.
 pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
     let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad)
         && WinogradTile::padding(&shape.window).is_some_and(|zeros| zeros < TAPS);
