@@ -1,6 +1,6 @@
-// The adapter's peak bandwidth: a copy, each element read once and written once. i: one of the first count vec4; its
-// invocation copies `strides` vec4, count apart, so that several reads are under way at once and every access of a
-// subgroup is consecutive.
+// Measures the adapter's peak bandwidth by a copy that reads and writes each element once. i: one of the first `count`
+// vec4. Its invocation copies `strides` vec4 that lie `count` apart, so that several reads are in flight at once and
+// the accesses of a subgroup are consecutive.
 #include "shared/each.wgsl"
 
 struct Params {

@@ -1,8 +1,8 @@
-// The adapter's peak of fused multiply-adds: independent chains of them in registers, without any memory traffic.
+// Measures the adapter's peak rate of fused multiply-adds by independent chains in registers, without memory traffic.
 //
 // An invocation keeps `chains` vec4. With 3 of them, 12 chains are enough to hide the latency of a multiply-add on any
-// adapter, and with the two factors they still fit the 16 registers of a CPU's SIMD unit. out: never written, which no
-// compiler can know.
+// adapter, and with the two factors they still fit the 16 registers of a CPU's SIMD unit. The kernel never writes
+// `out`, but no compiler can know that.
 struct Params {
     factor: f32,
     addend: f32,

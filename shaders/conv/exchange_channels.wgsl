@@ -1,6 +1,6 @@
-// Exchanges a kernel's channel dimensions, [taps, Ci, Co] to [taps, Co, Ci], and brings taps that a phase of the input
-// gradient sees side by side (those of equal remainder by the strides down and across, phase after phase), so that each
-// phase reads its weights straight through, as the forward pass does.
+// Exchanges a kernel's channel dimensions, [taps, Ci, Co] to [taps, Co, Ci]. It also sorts the taps by the phase of the
+// input gradient that reads them (taps of one phase have equal remainders by the strides down and across), so that each
+// phase reads its weights contiguously, as the forward pass does.
 // i: four input channels and four output channels of one tap.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
@@ -20,7 +20,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> w: array<Full>;
 @group(0) @binding(2) var<storage, read_write> exchanged: array<Full>;
 
-// Of `length` rows, how many have a remainder below `remainder`, and how many have just that one.
+// Of `length` rows: the number whose index has a remainder by `stride` below `remainder`, and the number whose index
+// has exactly that remainder.
 fn rows(length: u32, stride: u32, remainder: u32) -> vec2<u32> {
     let all = length / stride;
     let more = length % stride;

@@ -1,7 +1,7 @@
 // sum += tile_a * tile_b, 16 k. Thread (ty, tx) multiplies rows 4 (ty + {{ threads // 8 }} r) + {0..3} by column quads
-// tx + 8 c: per k {{ a_reads }} + {{ b_reads }} reads of 16 bytes for {{ 16 * a_reads * b_reads }} multiply-adds.
-// Threads that differ in ty or tx read neighbouring vec4, those that do not read the same one. In tile_a, row quad g of
-// k stands at g ^ (2 * (k / 4)).
+// tx + 8 c: for each k, {{ a_reads }} + {{ b_reads }} reads of 16 bytes for {{ 16 * a_reads * b_reads }} multiply-adds.
+// Threads of different ty (or tx) read neighbouring vec4; threads of equal ty (or tx) read the same vec4. In tile_a,
+// row quad g of k stands at g ^ (2 * (k / 4)).
 #for k in range(16)
 #if k % 4 == 0
         let a{{ k }} = ty ^ {{ k // 2 }}u;

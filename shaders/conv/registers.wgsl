@@ -3,21 +3,21 @@
 //     y[pixel, o] = activation(
 //         (sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
-// There a workgroup of {{ lanes }} is one SIMD register wide, and a multiply-add of all lanes costs less than a load,
-// which the driver carries out lane by lane. So no number is loaded twice: what all lanes need, each loads a part of,
-// and a subgroup broadcast, which is one shuffle there, hands it round.
+// On a CPU adapter a workgroup of {{ lanes }} is one SIMD register wide, and a multiply-add of all lanes costs less
+// than a load, which the driver carries out lane by lane. So no number is loaded twice: each lane loads a part of the
+// numbers that all lanes need, and a subgroup broadcast, which is one shuffle on a CPU, shares them.
 #if lanes_along == "pixels"
-// The lanes lie side by side along the pixels, for layers too narrow to fill them with channels; the weights are handed
-// round. A lane keeps the sums of {{ own }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x
+// The lanes lie side by side along the pixels, for layers too narrow to fill them with channels; the weights are
+// broadcast. A lane keeps the sums of {{ own }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x
 // {{ 4 * cols }} channels.
 #else
-// The lanes lie side by side along the output channels; the pixels are handed round.
-// A lane keeps the sums of {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x
-// {{ 4 * cols * lanes }} channels.
+// The lanes lie side by side along the output channels; the pixels are broadcast. A lane keeps the sums of
+// {{ own * lanes }} pixels x {{ 4 * cols }} channels. Workgroup: {{ own * lanes }} pixels x {{ 4 * cols * lanes }}
+// channels.
 #endif
-// The driver translates each kernel for longer than it takes to ask a uniform, so one serves with and without padding,
-// bias, gate, shortcut, and ReLU. With more than one split, each sums over its own rows of taps, and stores a result of
-// its own.
+// To compile another kernel takes the driver longer than to test a uniform at run time, so one kernel serves
+// convolutions with and without padding, bias, gate, shortcut, and ReLU. With more than one split, each split sums over
+// its own rows of taps and stores its own result.
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
 #include "shared/storage.wgsl"
@@ -33,7 +33,7 @@
 @group(0) @binding(5) var<storage, read> gate: array<Full>;
 @group(0) @binding(6) var<storage, read> shortcut: array<Quad>;
 
-// What happens to a sum, which started at the bias, before it is stored.
+// The epilogue of a sum. The bias is already in it, since the sum started at the bias.
 fn finish(sum: vec4<f32>, image: u32, column: u32, at: u32) -> vec4<f32> {
     var v = sum;
     if (walk.has_gate != 0u) {
@@ -70,8 +70,8 @@ fn main(
 #set column_step = lanes
 #endif
 
-    // Grid position of the pixels that this lane loads: every {{ lanes }}th from its first, by one division, then
-    // steps. One past the map's last repeats the one before.
+    // Grid positions of the pixels that this lane loads: every {{ lanes }}th from its first on. The first position
+    // takes divisions, the others follow in steps. A pixel past the map's last repeats the one before it.
     let first = min(first_pixel + lane, walk.pixels - 1u);
     let first_line = first / walk.grid_w;
     var n = first_line / walk.grid_h;
@@ -173,15 +173,16 @@ fn main(
         }
     }
 
-    // Where the lane's pixels are stored. One that repeats another stores the same once more, perhaps beside another
-    // lane: the lanes are those of one SIMD register.
+    // Where the lane's pixels are stored. A pixel that repeats another stores the same value again. This is safe even
+    // if another lane stores it at the same time, since the lanes are those of one SIMD register.
 #for o in range(own)
     let oy{{ o }} = gy{{ o }} * walk.out_step_y + walk.out_y0;
     let ox{{ o }} = gx{{ o }} * walk.out_step_x + walk.out_x0;
     var out{{ o }} = ((n{{ o }} * walk.out_h + oy{{ o }}) * walk.out_w + ox{{ o }}) * walk.out_quads
         + split * walk.split_size;
 #endfor
-    // In loops, to whose top moves what comes next: stores and what they load, lane by lane, are long to translate.
+    // Results are stored in loops, since the driver takes long to compile stores and their loads, which it carries out
+    // lane by lane. Each iteration moves the next result into the variables that the top of the loop reads.
 #if lanes_along == "pixels"
     for (var c = 0u; c < {{ cols }}u; c++) {
         let quad = column + c;
@@ -189,7 +190,7 @@ fn main(
             if (quad < walk.out_quads) {
                 y[out0 + quad] = narrow(finish(sum0_0, n0, quad, out0 + quad));
             }
-            // Round, since the next quad's sums belong to the same pixels.
+            // The pixels rotate, since the next quad's sums belong to the same pixels.
             let stored_out = out0;
             let stored_n = n0;
 #for r in range(own - 1)

@@ -1,4 +1,4 @@
-// Adds partial results in order, and does to the sum what the kernel that made them would have done:
+// Adds partial results in order and applies the epilogue that their kernel has left out:
 // y[i] = epilogue(sum over r of partial[r, i]). For weight gradients in runs and convolutions in splits.
 // i: a quad of y.
 #include "shared/storage.wgsl"

@@ -6,8 +6,8 @@
 //         (sum over taps, i of x[pixel + tap, i] * w[tap, i, o] + bias[o]) * gate[n, o] + shortcut[pixel, o])
 //
 // A workgroup of {{ threads }} threads computes {{ rows }} grid pixels x {{ 4 * quads }} channels. The sum runs over
-// taps and quads of input channels as one sequence, four of its elements at a time; so three input channels, one quad,
-// cost no more than they must:
+// taps and quads of input channels as one sequence, four elements at a time, so three input channels cost no more than
+// one quad:
 //   1. thread t loads element t % 4 of four neighbouring pixels, so that four threads load 16 contiguous channels of a
 //      pixel where the elements are of one tap, and {{ 16 * quads // threads }} quads of weights, which lie in the
 //      order of the sequence, a row of a block side by side;
@@ -15,10 +15,10 @@
 //      (the pixels are loaded by the first {{ rows }} threads);
 #endif
 //   2. it transposes the four pixels in registers and stores them as [k][pixel / 4], whole vec4 only, since a write to
-//      one component may touch the others. By the exclusive or eight threads write to eight different groups of banks;
+//      one component may touch the others. The exclusive or makes eight threads write to eight different sets of banks;
 //   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
 #if split
-// This one computes a split of the sequence only: conv/sum_partials adds the splits and does what is left.
+// This kernel computes only a split of the sequence; conv/sum_partials adds the splits and applies the epilogue.
 #endif
 //
 // x: [N, H, W, Ci], w: [KH, KW, Ci, Co], y, shortcut: [N, OH, OW, Co], in quads, bias: [Co], gate: [N, Co] in vec4.
@@ -76,13 +76,13 @@ fn main(
     var a{{ i }}: vec4<f32>;
     var inside{{ i }}: bool;
 #endfor
-    // Its element of the sequence.
+    // The thread's element of the sequence.
     let tap = (first + element) / walk.in_quads;
     var quad = (first + element) % walk.in_quads;
     var tap_y = tap / walk.taps_w;
     var tap_x = tap % walk.taps_w;
 
-    // The weights that it loads: column thread % {{ quads }} of rows thread / {{ quads }} + multiples of
+    // The weights that this thread loads: column thread % {{ quads }} of rows thread / {{ quads }} + multiples of
     // {{ threads // quads }}.
     let load_row = thread / {{ quads }}u;
     let load_column = min(first_column + thread % {{ quads }}u, walk.out_quads - 1u);

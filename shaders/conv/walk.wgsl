@@ -40,8 +40,8 @@ struct Walk {
     splits: u32,        // of the sequence of taps and quads, each with a result of its own
     split_length: u32,  // elements of the sequence in a split
     split_size: u32,    // vec4 in a split's result
-    // For the kernels of CPU adapters alone; the others know when their text is made.
-    has_bias: u32,      // whether there is such an operand; if not, some other buffer stands in its place
+    // Only the kernels of CPU adapters read these; for GPUs they are settings of the shader's text.
+    has_bias: u32,      // whether there is a bias; if not, another buffer is bound in its place
     has_gate: u32,
     has_shortcut: u32,
     rectified: u32,     // whether ReLU is applied

@@ -32,7 +32,7 @@ struct Geometry {
 #set params = "g"
 #include "shared/runs.wgsl"
 
-// Where a run's result for one row, a tap's input channel, and one quad of output channels goes.
+// Position of a run's result for one row (an input channel of a tap) and one quad of output channels.
 fn result_at(run: u32, row: u32, column: u32) -> u32 {
     let rows = g.kernel_h * g.kernel_w * g.in_quads * 4u;
     return (g.first_run + run) * rows * g.out_quads + weight_at(row, column, rows, g.out_quads);

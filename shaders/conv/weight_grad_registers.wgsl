@@ -2,9 +2,9 @@
 // there.
 //
 #if lanes_along == "channels"
-// The lanes lie side by side along the channels: each loads a quad of input channels, which a subgroup broadcast hands
-// round, and {{ cols }} of output channels for itself. All lanes walk over the same pixels of the workgroup's run.
-// Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
+// The lanes lie side by side along the channels: each loads one quad of input channels, which a subgroup broadcast
+// shares, and {{ cols }} quads of output channels for itself. All lanes walk over the same pixels of the workgroup's
+// run. Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
 #else
 // The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels:
 // each adds up every {{ lanes }}th line, and in the end the lanes' sums are added in order. Workgroup: one tap,
@@ -92,7 +92,7 @@ fn main(
             }
         }
     }
-    // Quad by quad of rows; the next moves up (see conv/registers.wgsl).
+    // Stores one quad of rows after another; each iteration moves the next one up (see conv/registers.wgsl).
     for (var row = first_quad; row < min(first_quad + {{ lanes }}u, g.in_quads); row++) {
 #for c in range(cols)
         if (column{{ c }} < g.out_quads) {
@@ -142,8 +142,8 @@ fn main(
             out += g.out_quads;
         }
     }
-    // Column by column, the next moving up (see conv/registers.wgsl): every lane adds up all lanes' sums, the first
-    // stores them.
+    // Stores one column after another; each iteration moves the next one up (see conv/registers.wgsl). Every lane adds
+    // up all lanes' sums, and the first lane stores the total.
     for (var c = 0u; c < {{ cols }}u; c++) {
         let column = first_column + c;
 #for r in range(rows)

@@ -42,8 +42,9 @@ fn main(
     let ty = thread / 8u;
     let sequence = g.kernel_h * g.kernel_w * g.in_quads;
 
-    // Of x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of
-    // {{ threads // width }}. It walks over these by steps whose parts it knows, without a division.
+    // From x, this thread loads one element of the sequence at pixels thread / {{ width }} + multiples of
+    // {{ threads // width }}. It steps from one of these pixels to the next by known steps in x, y and n, without a
+    // division.
     let element = min(first_row + thread % {{ width }}u, sequence - 1u);
     let tap = element / g.in_quads;
     let quad = element % g.in_quads;
@@ -61,7 +62,8 @@ fn main(
     var inside{{ i }}: bool;
 #endfor
 
-    // Of dy, column thread % {{ quads }} at pixels thread / {{ quads }} + multiples of {{ threads // quads }}.
+    // From dy, this thread loads column thread % {{ quads }} at pixels thread / {{ quads }} + multiples of
+    // {{ threads // quads }}.
     let load_column = min(first_column + thread % {{ quads }}u, g.out_quads - 1u);
 #for i in range(16 * quads // threads)
     var b{{ i }}: vec4<f32>;

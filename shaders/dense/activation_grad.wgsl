@@ -1,4 +1,5 @@
-// dx = dy * activation', the derivative taken from what tells it: for SiLU the argument x, for the others the result y.
+// dx = dy * activation'. The derivative is computed from `told_by`: the argument x for SiLU, the result y for the
+// others.
 // told_by, dy, dx: [N, C] in vec4. i: a vec4 of dx.
 #include "shared/each.wgsl"
 #if activation == "silu"

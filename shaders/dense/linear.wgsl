@@ -1,6 +1,6 @@
 // y = activation(x * w + b). x: [N, Ci], b: [Co], y: [N, Co] in vec4, w: [Ci, Co] in quads. i: a vec4 of y.
-// For few rows, where reading the weights is what takes time: neighbouring invocations read neighbouring ones. With
-// more, a linear layer runs as a 1x1 convolution over maps of one pixel.
+// For few rows, where reading the weights takes most of the time: neighbouring invocations read neighbouring weights.
+// With more rows, a linear layer runs as a 1x1 convolution over maps of one pixel.
 #include "shared/storage.wgsl"
 #include "shared/team.wgsl"
 #include "shared/activation.wgsl"

@@ -3,9 +3,9 @@
 //     y[n, oy, ox, c] = activation(sum over ky, kx of x[n, iy, ix, c] * w[ky, kx, c] + bias[c])
 //     iy = oy * {{ stride_h }} + ky * {{ dilation_h }} - top, ix = ox * {{ stride_w }} + kx * {{ dilation_w }} - left
 //
-// {{ kernel_h * kernel_w }} multiply-adds a number are so few that loads decide. An invocation computes a tile of
-// {{ tile_h }} x {{ tile_w }} pixels of one channel quad, and loads each pixel under it once for all windows that see
-// it. Neighbouring invocations have neighbouring quads.
+// A result takes only {{ kernel_h * kernel_w }} multiply-adds, so loads take most of the time. An invocation computes a
+// tile of {{ tile_h }} x {{ tile_w }} pixels of one channel quad, and loads each pixel under it once for all windows
+// that see it. Neighbouring invocations have neighbouring quads.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C] in quads, w: [KH, KW, C], bias: [C] in vec4. i: a tile of a quad of y.
 #include "shared/storage.wgsl"
@@ -57,7 +57,7 @@ fn each(i: u32) {
 
 #set ky = v // dilation_h
 #if v % dilation_h == 0 and ky < kernel_h
-    // The kernel line by line, as late as may be: all of it at once would take too many registers.
+    // The kernel is loaded line by line, as late as possible: the whole kernel would take too many registers.
 #for kx in range(kernel_w)
     let w{{ ky }}_{{ kx }} = from_full(w[{{ ky * kernel_w + kx }}u * p.quads + c]);
 #endfor

@@ -4,11 +4,11 @@
 //     oy = (y + top - ky * {{ dilation_h }}) / {{ stride_h }}
 //     ox = (x + left - kx * {{ dilation_w }}) / {{ stride_w }}
 //
-// over the taps for which both are whole.
+// over the taps for which oy and ox are whole numbers.
 //
 // With strides only some taps reach a pixel. Counted from the padding's corner, (y + top, x + left), pixels fall into
-// tiles of {{ tile_h }} x {{ tile_w }}, multiples of the strides; so which taps reach which pixel of a tile is known
-// when this text is made. An invocation computes a tile of one quad.
+// tiles of {{ tile_h }} x {{ tile_w }}, multiples of the strides; so it is known when this text is rendered which taps
+// reach which pixel of a tile. An invocation computes a tile of one quad.
 //
 // dy: [N, OH, OW, C], dx, addend: [N, H, W, C] in quads, w: [KH, KW, C] in vec4. i: a tile of a quad of dx.
 #include "shared/storage.wgsl"
@@ -34,7 +34,8 @@ struct Params {
 #if addend
 @group(0) @binding(4) var<storage, read> addend: array<Quad>;
 #endif
-// Lines and columns of dy that reach a tile: so many lie before its first window.
+// Lines and columns of dy that reach a tile: `before` counts those that lie before its first window, `patch` all of
+// them.
 #set before_h, before_w = (kernel_h - 1) * dilation_h // stride_h, (kernel_w - 1) * dilation_w // stride_w
 #set patch_h, patch_w = before_h + tile_h // stride_h, before_w + tile_w // stride_w
 #set map, height, width, first_y, first_x = "dy", "p.out_h", "p.out_w", "oy", "ox"
@@ -54,7 +55,8 @@ fn each(i: u32) {
 #endfor
 #for v in range(patch_h)
 
-    // The kernel line by line, backwards, as late as may be: all of it at once would take too many registers.
+    // The kernel is loaded line by line, backwards, as late as possible: the whole kernel would take too many
+    // registers.
 #for r in range(stride_h)
 #set shift_y = r + (before_h - v) * stride_h
 #set ky = shift_y // dilation_h
@@ -82,7 +84,7 @@ fn each(i: u32) {
 #endfor
 #endfor
 
-    // Before the map's corner the difference wraps around to a number past its far end.
+    // For a pixel before the map's corner the difference wraps around to a number past the map's far end.
 #for r in range(tile_h)
     let to_y{{ r }} = ty * {{ tile_h }}u + {{ r }}u - p.top;
 #for q in range(tile_w)

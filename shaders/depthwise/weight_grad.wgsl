@@ -3,9 +3,9 @@
 //     dw[ky, kx, c] = sum over n, oy, ox of x[n, iy, ix, c] * dy[n, oy, ox, c]
 //     iy = oy * {{ stride_h }} + ky * {{ dilation_h }} - top, ix = ox * {{ stride_w }} + kx * {{ dilation_w }} - left
 //
-// An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines; {{ tile_w }} pixels at a
-// time, so that it loads each pixel of x once for all of the line's taps. Each run leaves a whole dw of its own, and
-// conv/sum_partials adds them in order.
+// An invocation adds up one line ky of the kernel for one quad, over a run of dy's lines. It takes {{ tile_w }} pixels
+// at a time, so that it loads each pixel of x once for all of the line's taps. Each run stores a complete dw, and
+// conv/sum_partials adds these in order.
 //
 // x: [N, H, W, C], dy: [N, OH, OW, C] in quads, partial: [runs, KH, KW, C] in vec4. i: a quad of a line of a
 // run's kernel.
@@ -47,7 +47,7 @@ fn each(i: u32) {
 #endfor
     for (var n = images.x; n < images.y; n++) {
         for (var oy = lines.x; oy < lines.y; oy++) {
-            // Above the map the difference wraps around to a number past its end.
+            // For a line above the map the difference wraps around to a number past the map's end.
             let iy = oy * {{ stride_h }}u + ky * {{ dilation_h }}u - p.top;
             if (iy >= p.in_h) {
                 continue;

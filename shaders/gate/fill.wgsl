@@ -1,4 +1,4 @@
-// The same value everywhere. i: a vec4 of y.
+// Writes the same value to every element of y. i: a vec4 of y.
 #include "shared/each.wgsl"
 
 struct Params {

@@ -1,16 +1,16 @@
 // Gradient of y = activation(x * gate + shortcut). With d = dy * activation'(x * gate + shortcut):
 //     dx = d * gate, dgate = sum over H, W of d * x, dshortcut = d.
 #if result
-// The derivative is taken from y, whose sign is that of x * gate + shortcut.
+// The derivative is computed from y, whose sign is that of x * gate + shortcut.
 #endif
 //
 // x, shortcut, y and the gradients: [N, H, W, C] in quads, or without a gate any tensors of one shape;
 // gate, dgate: [N, C] in vec4.
 #if gate
-// Maps of one chunk add up dgate in one step; larger ones leave each chunk's sum, [N, chunks, C], and pool/sum_chunks
-// adds them. i: a quad of a chunk of an image's pixels, which the team walks.
+// For maps of one chunk, dgate is summed in one step. For larger maps this kernel stores the sums of chunks, [N,
+// chunks, C], and pool/sum_chunks adds them. i: a quad of a chunk of an image's pixels, which the team walks.
 #else
-// i: a quad of x. Without a gate dx is dshortcut as well.
+// i: a quad of x. Without a gate, dx is also dshortcut.
 #endif
 #include "shared/storage.wgsl"
 #if gate

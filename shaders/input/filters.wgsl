@@ -1,5 +1,5 @@
-// Pillow's filters along one axis, stretched when shrinking so that they do not alias. Their numbers are the order of
-// data::Interpolation.
+// Pillow's filters along one axis, stretched when shrinking so that they do not alias. They are numbered in the order
+// of data::Interpolation.
 const NEAREST = 0u;
 const BOX = 1u;
 const BILINEAR = 2u;
@@ -9,9 +9,9 @@ const LANCZOS = 5u;
 
 const PI = 3.14159265;
 
-// What pixel `at` of the result is made of: the weighted mean of the pixels first .. end. The part of the picture that
-// is resized begins at `start`, and a pixel of the result covers `scale` of its pixels. Taps reach beyond the part, but
-// not beyond the picture.
+// Pixel `at` of the result is the weighted mean of the picture's pixels first .. end. The part of the picture that is
+// resized begins at `start`, and a pixel of the result covers `scale` pixels of that part. Taps reach beyond the part,
+// but not beyond the picture.
 struct Taps {
     filter_number: u32,
     first: i32,
@@ -54,7 +54,7 @@ fn weight(t: Taps, tap: i32) -> f32 {
             return select(select(0.0, far, x < 2.0), near, x < 1.0);
         }
         case LANCZOS: { return select(0.0, sinc(x) * sinc(x / 3.0), x < 3.0); }
-        // The range of the taps is all of the filter.
+        // These filters have the same weight at every tap in range.
         default: { return 1.0; }
     }
 }

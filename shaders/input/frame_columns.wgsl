@@ -8,7 +8,7 @@ struct Params {
     count: u32,
     input_width: u32,
     left: u32, top: u32, width: u32, height: u32, // the target
-    first_row: u32, // of the picture's, that is row 0 of rows
+    first_row: u32, // row of the picture that is row 0 of rows
     row_count: u32,
     picture_height: u32,
     first_pixel: u32,
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> pixels: array<u32>;
 
 fn each(i: u32) {
-    // What is left of the target or above it wraps around and is beyond it, too.
+    // For a pixel left of the target or above it the difference wraps around to a number beyond the target's end.
     let x = i % p.input_width - p.left;
     let y = i / p.input_width - p.top;
     if (x >= p.width || y >= p.height) {

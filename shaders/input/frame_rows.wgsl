@@ -6,8 +6,8 @@
 struct Params {
     count: u32,
     width: u32,
-    first_row: u32, // of the texture's, that is row 0 of rows
-    is_linear: u32, // 1 if what is read is linear light, also that of an sRGB texture, which is decoded on its way
+    first_row: u32, // row of the texture that is row 0 of rows
+    is_linear: u32, // 1 if reads return linear light, as those of an sRGB texture do, since they decode it
     filter_number: u32,
     start: f32, scale: f32,
 }
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> rows: array<u32>;
 @group(0) @binding(2) var frame: texture_2d<f32>;
 
-// Networks learn from what picture files hold, which is sRGB.
+// Networks are trained on the values in picture files, which are sRGB.
 fn srgb(linear: vec3<f32>) -> vec3<f32> {
     let curve = 1.055 * pow(linear, vec3<f32>(1.0 / 2.4)) - 0.055;
     return select(curve, 12.92 * linear, linear <= vec3<f32>(0.0031308));

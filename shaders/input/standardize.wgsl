@@ -1,4 +1,4 @@
-// From 8-bit pixels to the network's input: (pixel / 255 - mean) / std per colour, as pixel * scale + shift.
+// Converts 8-bit pixels to the network's input: (pixel / 255 - mean) / std per colour, as pixel * scale + shift.
 // pixels: [N, H, W], RGBA with red in the lowest byte, x: [N, H, W, 3], a quad a pixel, its fourth lane 0. i: a pixel.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"

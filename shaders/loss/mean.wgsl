@@ -1,4 +1,4 @@
-// Means of the rows' losses and top-1. A single invocation adds the terms in order: the rows themselves, or of a large
+// Means of the rows' losses and top-1. A single invocation adds the terms in order: the rows themselves, or for a large
 // batch the sums of `loss/sum_rows.wgsl`. sums: [terms, 2], loss, top1: [1].
 #include "shared/each.wgsl"
 

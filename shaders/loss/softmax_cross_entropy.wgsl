@@ -1,6 +1,6 @@
 // Softmax cross-entropy with label smoothing, per row: loss = logsumexp(z) - sum over k of t[k] * z[k], with the target
-// t = (1 - smoothing) * onehot(label) + smoothing / K. The largest logit is taken off before exponentiation. Beside it
-// top-1: 1 where the label is the likeliest class, of equal ones the first, else 0.
+// t = (1 - smoothing) * onehot(label) + smoothing / K. The largest logit is subtracted before exponentiation. The
+// kernel also computes top-1: 1 where the label is the likeliest class (the first among equals), else 0.
 //
 // z: [N, K] in f32 with rows of `stride`, labels: [N], of_rows: [N, 2], the loss and top-1. i: a row.
 #include "shared/each.wgsl"
@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> of_rows: array<vec2<f32>>;
 #if mixed
-// Where a picture is mixed of two: share * onehot(label) + (1 - share) * onehot(other).
+// Target of a picture that is mixed from two: share * onehot(label) + (1 - share) * onehot(other).
 @group(0) @binding(4) var<storage, read> others: array<u32>;
 @group(0) @binding(5) var<storage, read> shares: array<f32>;
 #endif

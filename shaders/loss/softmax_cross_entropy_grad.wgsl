@@ -1,7 +1,8 @@
-// Gradient of the mean softmax cross-entropy, which counts `weight` among other losses:
+// Gradient of the mean softmax cross-entropy, whose share in the total loss is `weight`:
 // dz = weight * (softmax(z) - t) / N, t = (1 - smoothing) * onehot(label) + smoothing / K.
 #if scaled
-// All of it times a scale [1], which keeps small gradients within f16 and is divided out before parameters learn.
+// dz is multiplied by a scale [1], which keeps small gradients within f16 and is divided out before the optimiser's
+// step.
 #endif
 //
 // z, dz: [N, K] in f32 with rows of `stride`, labels: [N]. i: a row. Padding receives 0.
@@ -20,7 +21,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> dz: array<f32>;
 #if mixed
-// Where a picture is mixed of two: share * onehot(label) + (1 - share) * onehot(other).
+// Target of a picture that is mixed from two: share * onehot(label) + (1 - share) * onehot(other).
 @group(0) @binding(4) var<storage, read> others: array<u32>;
 @group(0) @binding(5) var<storage, read> shares: array<f32>;
 #endif

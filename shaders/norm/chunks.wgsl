@@ -2,10 +2,10 @@
 //
 // A workgroup takes one chunk of {{ column_quads }} quads, {{ 16 * column_quads }} contiguous bytes of a row. Thread t
 // adds up quad t % {{ column_quads }} of the chunk's eighth number t / {{ column_quads }}; then the threads of the
-// first eighth add up in order what the others have. So few partial results leave the workgroup while a whole GPU is
-// busy.
+// first eighth add the other threads' sums in order. So the chunks can be short enough to keep a whole GPU busy, and a
+// workgroup still stores few partial results.
 //
-// The file that includes this says what is added up, `sum_rows`, and where it goes, `leave`.
+// The file that includes this defines `sum_rows`, which adds up rows, and `leave`, which stores the sums.
 #set threads = 8 * column_quads
 struct Params {
     quads: u32,         // C / 4
@@ -39,7 +39,7 @@ fn main(
         return;
     }
     let end = min(begin + p.chunk_rows, p.rows);
-    // A thread past the last quad repeats that one, for nothing.
+    // A thread past the last quad repeats that quad, and its sums are not used.
     let c = min(column, p.quads - 1u);
     let eighth = p.chunk_rows / 8u;
     let first = min(begin + thread / {{ column_quads }}u * eighth, end);

@@ -1,8 +1,8 @@
 // Folds batch norm by running statistics into the convolution before it: w' = w * s, b' = beta - mean * s,
 // s = gamma / sqrt(variance + eps) per output channel.
 //
-// w: [KH * KW * Ci, Co], of a depthwise convolution [KH * KW, Co], vectors: [Co], in vec4. i: a vec4 of w, then one of
-// the bias for each output quad.
+// w: [KH * KW * Ci, Co], or [KH * KW, Co] for a depthwise convolution, vectors: [Co], in vec4. i: a vec4 of w, then one
+// of the bias for each output quad.
 #include "shared/each.wgsl"
 #if not depthwise
 #include "shared/weights.wgsl"

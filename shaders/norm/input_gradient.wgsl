@@ -3,7 +3,7 @@
 // Step 2 has left dbeta / M and dgamma / M in `mean_gradient`.
 //
 // x, dy, dx: [rows, C] in quads, vectors: [C], mean_gradient: [2, C], in vec4. i: a quad of {{ run }} rows,
-// quads fastest, so that what belongs to the channel is loaded once for all of them.
+// quads fastest, so that the vectors' numbers are loaded once for all of these rows.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation_grad.wgsl"

@@ -1,5 +1,5 @@
-// Batch norm, backward, step 2 of 3: dbeta and dgamma, the chunks' sums added up. Their means over the rows, which
-// step 3 needs, replace the first chunk's sums, which nobody but the team of that channel reads.
+// Batch norm, backward, step 2 of 3: adds up the chunks' sums to dbeta and dgamma. Their means over the rows, which
+// step 3 needs, replace the first chunk's sums. Only the team of that quad reads these sums.
 //
 // partial: [chunks, 2, C], dgamma, dbeta: [C], in vec4. i: a quad.
 #set own_sum = true

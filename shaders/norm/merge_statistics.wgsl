@@ -23,7 +23,7 @@ struct Params {
 
 struct Sum {
     mean: vec4<f32>,
-    m2: vec4<f32>, // squared deviations from it, added up
+    m2: vec4<f32>, // sum of the squared deviations from the mean
     rows: f32,
 }
 

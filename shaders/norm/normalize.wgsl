@@ -2,7 +2,7 @@
 //     y = activation((x - mean) * inverse_deviation * gamma + beta)
 //
 // x, y: [rows, C] in quads, vectors: [C] in vec4. i: a quad of {{ run }}
-// rows, quads fastest, so that what belongs to the channel is loaded once for all of them.
+// rows, quads fastest, so that the vectors' numbers are loaded once for all of these rows.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 #include "shared/activation.wgsl"

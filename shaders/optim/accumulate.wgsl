@@ -1,5 +1,5 @@
-// sum = keep > 0 ? sum + gradient : gradient. The first part of a batch overwrites, so that no NaN of an earlier step
-// lives on.
+// sum = keep > 0 ? sum + gradient : gradient. The first part of a batch overwrites the sum, so that no NaN of an
+// earlier step remains.
 //
 // gradient, sum: the same shape, in vec4; keep: [1]. i: a vec4 of sum.
 #include "shared/storage.wgsl"

@@ -1,5 +1,5 @@
-// The loss scale of the next step: half where gradients have overflowed, twice after growth_steps without that. It
-// stays a power of two, by which gradients are multiplied and divided without rounding.
+// The loss scale of the next step: halved if gradients have overflowed, doubled after growth_steps steps without an
+// overflow. It stays a power of two, so that multiplying and dividing gradients by it does not round.
 //
 // clip: [2], its second number 0 where gradients were not finite; loss_scale, steps: [1].
 #include "shared/each.wgsl"

@@ -1,6 +1,7 @@
 #set own_sum = true
-// With norm = sqrt(sum of all sums): scale = factor * min(1, max_norm / (norm + 1e-6)), as PyTorch clips, and whether
-// to step. Infinities and NaNs are known by their exponent's bits, since compilers may take it that no float is either.
+// With norm = sqrt(sum of all sums): scale = factor * min(1, max_norm / (norm + 1e-6)), as PyTorch clips. The second
+// result is whether to step: 0 if the sum is infinite or NaN, else 1. The bits of the exponent show this, since
+// compilers may assume that no float is infinite or NaN.
 //
 // sums: [n]; factor, norm: [1].
 alias Sum = f32;

@@ -1,4 +1,5 @@
-// average += rate * (x - average): where x stays, the average comes to it exactly, whatever the rounding of the rate.
+// average += rate * (x - average): if x stays constant, the average reaches it exactly, whatever the rounding of the
+// rate.
 //
 // x, average: the same shape, in vec4; rate: [1]. i: a vec4 of average.
 #include "shared/storage.wgsl"

@@ -1,13 +1,13 @@
-// Sum of (factor * x)^2 over each chunk of x: a workgroup a chunk. Thread t adds up every 64th vec4 from t on; then one
-// thread adds up in order what the others have.
+// Sum of (factor * x)^2 over each chunk of x, one workgroup per chunk. Thread t adds up every 64th vec4 from t on; then
+// one thread adds up all threads' sums in order.
 //
-// x: in vec4, padding 0; factor: [1]; sums: [n], of which those from p.first on are this tensor's.
+// x: in vec4, padding 0; factor: [1]; sums: [n], in which this tensor's sums start at p.first.
 #include "shared/storage.wgsl"
 
 struct Params {
     count: u32, // vec4 in x
     chunk: u32, // vec4 in a chunk
-    first: u32, // of its sums
+    first: u32, // index of the tensor's first sum
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,4 +1,4 @@
-// Mean of the pixels that a window reads; what it sees of the padding does not count.
+// Mean of the pixels that a window reads; padding does not count.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C], in quads. i: a quad of y.
 #include "shared/storage.wgsl"

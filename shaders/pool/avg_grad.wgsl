@@ -1,5 +1,5 @@
-// Each pixel receives the gradient of every window that reads it over the number of pixels that the window reads, plus
-// another path's gradient where there is one.
+// Each pixel receives, from every window that reads it, the window's gradient divided by the number of pixels that the
+// window reads. Another path's gradient is added where there is one.
 //
 // dy: [N, OH, OW, C], dx, addend: [N, H, W, C], in quads. i: a quad of dx.
 #include "shared/storage.wgsl"

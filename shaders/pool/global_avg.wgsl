@@ -1,5 +1,5 @@
-// Mean over height and width. Maps of one chunk are done in one step; larger ones leave each chunk's sum, and
-// pool/sum_chunks adds them.
+// Mean over height and width. Maps of one chunk take one step. For larger maps this kernel stores each chunk's sum, and
+// pool/sum_chunks adds the sums.
 //
 // x: [N, H, W, C] in quads, y: [N, C] or the chunks' sums [N, chunks, C] in vec4. i: a vec4 of y.
 #include "shared/storage.wgsl"

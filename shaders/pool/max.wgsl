@@ -15,7 +15,7 @@ fn each(i: u32) {
     let n = pixel / p.out_w / p.out_h;
     let iy = i32(pixel / p.out_w % p.out_h * {{ stride_h }}u) - p.top;
     let ix = i32(pixel % p.out_w * {{ stride_w }}u) - p.left;
-    // In place of a tap outside the map the nearest one inside is read once more.
+    // For a tap outside the map, the nearest tap inside is read once more.
     let ys = taps_inside(iy, {{ kernel_h }}, {{ dilation_h }}, i32(p.in_h));
     let xs = taps_inside(ix, {{ kernel_w }}, {{ dilation_w }}, i32(p.in_w));
     var largest = vec4<f32>(-3.4028234e38);

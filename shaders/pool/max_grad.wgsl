@@ -1,5 +1,6 @@
 // Gradient of the largest value that a window reads: each window hands its gradient to its largest value, the first of
-// equal ones in reading order. A pixel looks in each window that reads it whether it is the one.
+// equal ones in reading order. For each pixel, the kernel checks in every window that reads it whether it is the
+// largest value.
 //
 // x, dx: [N, H, W, C], dy: [N, OH, OW, C], in quads. i: a quad of x.
 #include "shared/storage.wgsl"

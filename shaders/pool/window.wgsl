@@ -1,5 +1,5 @@
-// A pool's windows of {{ kernel_h }} x {{ kernel_w }} taps, and what relates them to pixels along one axis. Window o
-// starts at o * stride - padding; its taps lie `dilation` pixels apart.
+// The windows of a pool, of {{ kernel_h }} x {{ kernel_w }} taps, and how they relate to pixels along one axis. Window
+// o starts at o * stride - padding; its taps lie `dilation` pixels apart.
 struct Params {
     count: u32, // values of i
     quads: u32, // C / 4
@@ -11,7 +11,8 @@ struct Params {
     left: i32,
 }
 
-// The taps of a window that lie inside the map: the first, and one past the last. A pool has no window without one.
+// The taps of a window that lie inside the map: the first, and one past the last. Every window of a pool has at least
+// one such tap.
 fn taps_inside(start: i32, taps: i32, dilation: i32, size: i32) -> vec2<i32> {
     return vec2<i32>((max(-start, 0) + dilation - 1) / dilation, min(taps, (size - start + dilation - 1) / dilation));
 }

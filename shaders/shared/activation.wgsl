@@ -1,4 +1,4 @@
-// The activation function of this kernel, chosen when its text is made, and its derivative at the same argument.
+// The activation function of this kernel, chosen when its text is rendered, and its derivative at the same argument.
 fn activate(x: vec4<f32>) -> vec4<f32> {
 #if activation == "relu"
     return max(x, vec4<f32>(0.0));

@@ -1,10 +1,10 @@
-// How four channels lie in memory. Maps are arrays of Quad, read through widen and written through narrow, weights of
-// convolutions arrays of Weights, read through widen_weights; everything in between is f32. What is f32 whatever the
-// maps are, such as vectors and sums, is an array of Full, through from_full and to_full, or of vec4<f32>, which is the
-// same, where reading it takes no time.
+// How four channels lie in memory. Maps are arrays of Quad, read through widen and written through narrow. Weights of
+// convolutions are arrays of Weights, read through widen_weights. All arithmetic is in f32. Tensors that are f32
+// whatever the maps are, such as vectors and sums, are arrays of Full, accessed through from_full and to_full. Where
+// reading them takes no time, they may be arrays of vec4<f32>, which have the same bytes.
 //
-// The bytes are those of four f32 or four f16, however a kernel names them. Where CPU adapters know 64-bit integers,
-// they load by these: llvmpipe puts each word of each lane into its register by itself.
+// The bytes are those of four f32 or four f16, whatever type a kernel declares. CPU adapters that support 64-bit
+// integers load by them, since llvmpipe moves each word of each lane into its register separately.
 #macro quad(name, widen, storage)
 #if storage == "f32"
 alias {{ name }} = vec4<f32>;
@@ -27,7 +27,7 @@ fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
     return vec4<f32>(quad);
 }
 #elif storage == "packed"
-// For devices that lack the type: two halves to a word.
+// For devices without f16 in shaders: two halves in a word.
 alias {{ name }} = vec2<u32>;
 
 fn {{ widen }}(quad: {{ name }}) -> vec4<f32> {
@@ -46,7 +46,7 @@ enable f16;
 #endif
 {{ quad("Quad", "widen", storage) }}
 #if weights is defined
-// Training learns weights in f32 beside maps in f16.
+// In training, weights stay f32 where maps are f16.
 {{ quad("Weights", "widen_weights", weights) }}
 #endif
 #set full = "f32_by_64" if "by_64" in storage else "f32"
@@ -64,15 +64,15 @@ fn narrow(v: vec4<f32>) -> Quad {
 #if storage == full
     return to_full(v);
 #else
-    // WGSL leaves open what becomes of a number beyond the largest of f16.
+    // WGSL leaves the conversion of a number beyond the largest f16 indeterminate.
 #if gradient
-    // Here it becomes infinite, so that whoever sums up gradients sees that one was lost. Told by the bits, NaNs
-    // included, since compilers may take it that no float is either.
+    // Here such a number becomes infinite, so that the gradients' norm shows the overflow. NaNs become infinite, too.
+    // The test looks at bits, since compilers may assume that no float is infinite or NaN.
     let bits = bitcast<vec4<u32>>(v);
     let lost = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x477fe000u); // 65504.0
     let kept = bitcast<vec4<f32>>(select(bits, (bits & vec4<u32>(0x80000000u)) | vec4<u32>(0x7f800000u), lost));
 #else
-    // Here it becomes the largest.
+    // Here such a number becomes the largest f16.
     let kept = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
 #endif
 #if storage == "f16"

@@ -1,11 +1,11 @@
-// Leaves a sum for every i below p.count. On a GPU a team of {{ team }} invocations adds it up, since there are far
-// more of them than
-// sums: member m has every {{ team }}th term from m on, and what the members have is joined by halves, always in the
-// same order. The teams of a workgroup have neighbouring i, so that they read neighbouring memory. On a CPU adapter a
-// team is one invocation.
+// Computes a sum for every i below p.count. On a GPU a team of {{ team }} invocations adds up each sum, since a GPU
+// runs far more invocations than there are sums: member m adds up every {{ team }}th term from m on, and the members'
+// sums are joined by halves, always in the same order. The teams of a workgroup have neighbouring i, so that they read
+// neighbouring memory. On a CPU adapter a team is one invocation.
 //
-// The file that includes this says what part(i, member) a member has and where to leave(i, sum) the whole; with
-// `own_sum` also what a Sum is, whose zero is that of no terms, and how to join two.
+// The file that includes this defines part(i, member), which returns a member's sum, and leave(i, sum), which stores
+// the whole sum. With `own_sum` it also defines the type Sum, whose zero value is the sum of no terms, and join, which
+// adds two of them.
 #if own_sum is not defined
 alias Sum = vec4<f32>;
 
@@ -34,7 +34,8 @@ fn main(
     if (i < p.count) {
         sum = part(i, thread / {{ teams }}u);
     }
-    // The upper half hands over to the lower one. Where one round reads, the next does not write.
+    // The lower half of the threads joins the upper half's sums to its own. A round does not write where the round
+    // before it reads.
     for (var half = {{ team_workgroup // 2 }}u; half >= {{ teams }}u; half /= 2u) {
         if (thread >= half && thread < 2u * half) {
             sums[thread] = sum;

@@ -1,8 +1,9 @@
-// Where weights lie: the output channels in blocks of {{ weight_block }} quads, a block's rows one after another. So a
-// workgroup that multiplies by a block of columns reads memory straight through, whatever the width of the layer.
+// Layout of weights: the output channels are cut into blocks of {{ weight_block }} quads, and a block's rows lie one
+// after another. So a workgroup that multiplies by a block of columns reads contiguous memory, whatever the width of
+// the layer.
 //
-// rows: taps * Ci (padded); columns: Co / 4. A row of a block is {{ weight_block }} vec4, in the last block what is
-// left.
+// rows: taps * Ci (padded); columns: Co / 4. A row of a block is {{ weight_block }} vec4; in the last block it is the
+// remaining columns.
 #set block = weight_block ~ "u"
 fn weight_row_stride(column: u32, columns: u32) -> u32 {
     return min({{ block }}, columns - column / {{ block }} * {{ block }});

@@ -1,12 +1,13 @@
 // Winograd's transform of a map: v[p, tile] = (Bt d B)[p] of the {{ m + 2 }} x {{ m + 2 }} patch d that a tile of
-// {{ m }} x {{ m }} results sees; the matrices stand in src/graph/op/winograd.rs. Patches overlap by two pixels. i: a
-// tile and a pair of channels, since the patch of a whole quad would not fit the registers of RDNA 3.
+// {{ m }} x {{ m }} results reads; src/graph/op/winograd.rs has the matrices. Patches overlap by two pixels. i: a tile
+// and a pair of channels, since the patch of a whole quad would not fit the registers of RDNA 3.
 //
 // x: [N, H, W, C], v: [{{ (m + 2) * (m + 2) }}, tiles, C], in pairs of channels; each position p is an operand of a
-// matrix product of its own. First the rows of the patch, as they come from memory, then the columns.
+// matrix product of its own. The kernel transforms first the rows of the patch, as they come from memory, then the
+// columns.
 #if rolled
 // Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes
-// long to translate each load and store of the text.
+// long to compile each load and store of the text.
 #endif
 #set n = m + 2
 #include "shared/each.wgsl"
@@ -71,7 +72,7 @@ fn transform(d: Line) -> Line {
 #endif
 }
 
-// A row of the patch, transformed. All around the map is zero.
+// A row of the patch, transformed. The map is surrounded by zeros.
 fn patch_row(left: i32, y: i32, image: u32, pair: u32) -> Line {
     let row_inside = u32(y) < p.height;
     let row_at = (image + select(0u, u32(y), row_inside)) * p.width * p.pairs;

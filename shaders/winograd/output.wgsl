@@ -1,12 +1,11 @@
-// Results of a Winograd convolution: y = epilogue(At m A) for a tile of {{ m }} x {{ m }} pixels, m its
-// {{ (m + 2) * (m + 2) }} sums over input channels; the matrices stand in src/graph/op/winograd.rs. i: a tile and a
-// quad.
+// Results of a Winograd convolution: y = epilogue(At m A) for a tile of {{ m }} x {{ m }} pixels, where m is its
+// {{ (m + 2) * (m + 2) }} sums over input channels; src/graph/op/winograd.rs has the matrices. i: a tile and a quad.
 //
 // m: [{{ (m + 2) * (m + 2) }}, tiles, C], y, shortcut: [N, H, W, C], in quads, bias: [C], gate: [N, C] in vec4.
-// First the rows of sums, as they come from memory, then the columns.
+// The kernel transforms first the rows of sums, as they come from memory, then the columns.
 #if rolled
 // Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes
-// long to translate each load and store of the text.
+// long to compile each load and store of the text.
 #endif
 #set n = m + 2
 #include "shared/storage.wgsl"
@@ -53,8 +52,8 @@ fn row_of_sums(r: u32, i: u32) -> Line {
     );
 }
 
-// What lies beyond the map's edge is stored at the edge, before the pixel that belongs there, since a tile is stored
-// from its far corner on. That costs less than to ask, pixel by pixel.
+// A result beyond the map's edge is stored at the edge. The pixel that belongs there overwrites it, since a tile is
+// stored from its far corner on. That costs less than a test for each pixel.
 fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, quad: u32) {
     let pixel = min(place, vec2<u32>(p.width, p.height) - 1u);
     let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.quads + quad;

@@ -1,14 +1,14 @@
-// Winograd's transform of kernels: u[p, i, o] = (G w[.., i, o] Gt)[p] for the {{ (m + 2) * (m + 2) }} positions p; the
-// matrices stand in src/graph/op/winograd.rs.
+// Winograd's transform of kernels: u[p, i, o] = (G w[.., i, o] Gt)[p] for the {{ (m + 2) * (m + 2) }} positions p;
+// src/graph/op/winograd.rs has the matrices.
 #if flipped
-// For the input gradient: of the kernel turned round, with its channels exchanged. i: four input channels of an output
-// channel.
+// For the input gradient, the kernel is rotated by 180 degrees and its channels are exchanged. i: four input channels
+// of an output channel.
 #else
 // i: an input channel and a quad of output channels.
 #endif
 #if rolled
 // Rows and columns move through loops whose length the driver does not know, so that it does not unroll them: it takes
-// long to translate each load and store of the text.
+// long to compile each load and store of the text.
 #endif
 //
 // w: [3, 3, Ci, Co], u: [{{ (m + 2) * (m + 2) }}, 1, {{ "Co, Ci" if flipped else "Ci, Co" }}], as shared/weights.wgsl
