@@ -1,4 +1,5 @@
-//! How each convolution is computed: as the tables have it, and on the user's word as `resnet-rs tune` has measured it.
+//! How each convolution is computed: by the method in the tables, unless the user supplies what `resnet-rs tune` has
+//! measured.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +15,9 @@ use crate::graph::{Error, Graph, TensorId, winograd::rewrite};
 /// A way to compute a convolution. Its name, as [`fmt::Display`] gives it, stands in tuning files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// As the sum over taps and channels that it is.
+    /// Directly, as a sum over taps and channels.
     Direct(ConvVariant),
-    /// By Winograd's algorithm, its products by the variant that the table has for them.
+    /// By Winograd's algorithm. The table chooses the variant for its matrix products.
     Winograd(WinogradTile),
 }
 
@@ -48,24 +49,24 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The table's alone.
+    /// The methods of the table, without a tuning.
     pub const TABLE: &'static Self = &Self { tuned: BTreeMap::new() };
 
-    /// Those of a tuning.
+    /// The methods of a tuning, and the table's for convolutions that it does not name.
     pub fn of(tuning: Option<&Tuning>) -> Self {
         Self { tuned: tuning.map(|t| t.choices.clone()).unwrap_or_default() }
     }
 
-    /// This method for this shape, and the table's for all others.
+    /// The method `method` for convolutions of this shape, and the table's for all others.
     pub fn only(shape: &ConvShape, method: Method) -> Self {
         Self { tuned: [(shape.to_string(), method.to_string())].into() }
     }
 
-    /// The graph as a target runs it: with Winograd's algorithm where that is chosen. Of a graph that is rewritten
-    /// already, nothing changes.
+    /// Rewrites a graph to the form that a target runs: with Winograd's algorithm where that is chosen. A second
+    /// rewrite changes nothing.
     ///
     /// # Errors
-    /// None on a graph that is valid.
+    /// None if the graph is valid.
     pub fn rewrite(&self, graph: &mut Graph, target: Target) -> Result<(), Error> {
         rewrite(graph, |graph, node| match self.method(target, &ConvShape::of(graph, node, target)?) {
             Method::Winograd(tile) => Some(tile),
@@ -73,7 +74,7 @@ impl Choices {
         })
     }
 
-    /// The memory plan of a graph as a target runs it.
+    /// The memory plan of a graph in the form that a target runs, see [`Self::rewrite`].
     ///
     /// # Errors
     /// As [`Self::rewrite`].
@@ -98,8 +99,8 @@ impl Choices {
         *tuned.unwrap_or(&candidates[0])
     }
 
-    /// The kernel for a convolution that is computed as it stands: one in f16, for which the algorithms have no
-    /// kernels, or one that [`Self::rewrite`] has left alone.
+    /// The kernel for a convolution that is computed directly: one in f16, for which the algorithms have no kernels, or
+    /// one that [`Self::rewrite`] has not changed.
     pub(super) fn variant(&self, target: Target, shape: &ConvShape) -> ConvVariant {
         match self.method(target, shape) {
             Method::Direct(variant) => variant,
@@ -208,7 +209,8 @@ mod tests {
         assert_eq!(unknown.method(LLVMPIPE, &shape), default);
     }
 
-    /// A graph is rewritten once: what is left then is left for good. And only where that pays.
+    /// A second rewrite changes nothing, and the first changes only the convolutions for which Winograd's algorithm
+    /// pays.
     #[test]
     fn winograd_takes_the_wide_convolutions_of_stride_1() {
         let config = Preset::find("resnet-rs-50").unwrap().config(10);

@@ -8,7 +8,7 @@ use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Ep
 use crate::graph::plan::Scratch;
 use crate::graph::{Graph, Node};
 
-/// Where a launch's views are those of the weights, and of the epilogue's operands: bias, gate, shortcut.
+/// Index among a launch's views of the weights, and of the first of the epilogue's operands: bias, gate, shortcut.
 const WEIGHTS: usize = 1;
 const EPILOGUE: usize = 3;
 
@@ -50,7 +50,7 @@ impl Walk {
                 with_epilogue(kernel.with("split", Setting::Flag(splits > 1)), epilogue)
             }
             ConvVariant::Registers(tile) => {
-                // This kernel decides about its epilogue, but for activations other than ReLU, as it runs. Something
+                // This kernel chooses its epilogue at run time, except for activations other than ReLU. So some buffer
                 // must be bound in place of an absent operand.
                 for (i, present) in [epilogue.bias, epilogue.gate, epilogue.shortcut].into_iter().enumerate() {
                     if !present {
@@ -62,8 +62,8 @@ impl Walk {
             }
         };
         let sequence = self.taps[0] * self.taps[1] * self.in_quads;
-        // Where there are as many splits as rows of taps, each has one row. Others end where they may: tiles take four
-        // elements at a time.
+        // If there are as many splits as rows of taps, each split is one row. Otherwise a split may end anywhere, but
+        // its length is a multiple of four, since tiles take four elements at a time.
         let split_length = match splits {
             _ if splits == self.taps[0] => self.taps[1] * self.in_quads,
             _ => sequence.div_ceil(splits).next_multiple_of(4),
@@ -114,8 +114,8 @@ pub(super) fn with_epilogue(kernel: Kernel, epilogue: &Epilogue) -> Kernel {
         .with("activation", activation(epilogue.activation))
 }
 
-/// Adds the splits' partial results of `y`, a map or a run of its images, or weights; `rest` are the epilogue's
-/// operands.
+/// Adds the splits' partial results of `y`, which is a map, a run of a map's images, or weights. `rest` are the
+/// epilogue's operands.
 pub(super) fn sum_partials(
     l: &mut Lowering<'_>,
     splits: usize,
@@ -131,7 +131,7 @@ pub(super) fn sum_partials(
     l.each(kernel, views, count, words! { splits, image, out_quads: output.spec.quads() });
 }
 
-/// As [`super::scratch_bytes`], of a node that runs as a convolution of this shape.
+/// [`super::scratch_bytes`] for a node that runs as a convolution of this shape.
 pub(super) fn scratch_bytes(graph: &Graph, node: &Node, shape: &ConvShape, which: Scratch) -> u64 {
     match (shape.direction, which) {
         (Direction::Forward | Direction::WeightGrad, Scratch::Workspace)
@@ -187,8 +187,8 @@ pub(super) fn forward(l: &mut Lowering<'_>, op: &Conv2d) -> Result<(), TooLarge>
     Ok(())
 }
 
-/// The matrix products of Winograd's algorithm, as one convolution by a kernel of as many rows as there are products:
-/// each row is a split of the sum, and the splits' results are what is wanted.
+/// The matrix products of Winograd's algorithm, computed as one convolution. Its kernel has a row for each product, and
+/// each row is a split of the sum, so the splits' results are the products.
 pub(super) fn products(l: &mut Lowering<'_>) {
     let (v, u, m) = (l.input(0), l.input(1), l.output(0));
     let [_, positions, tiles, _] = v.spec.as_map();
@@ -282,7 +282,7 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
     let ([in_h, in_w], [out_h, out_w]) = (size(&x), size(&dy));
     let (window, [kernel_h, kernel_w]) = (op.window, op.window.kernel);
     let (in_quads, out_quads) = (x.spec.quads(), dy.spec.quads());
-    // The products of a run, each of how many rows: tiles take all taps as one product.
+    // Matrix products in a run, and quads of rows in each product. Tiles compute all taps as one product.
     let (products, row_quads) = match l.target.family {
         Family::Tiles => (1, kernel_h * kernel_w * in_quads),
         Family::Registers => (kernel_h * kernel_w, in_quads),

@@ -5,22 +5,23 @@ use super::{Kernel, Lowering, TooLarge, View, activation, conv, words};
 use crate::graph::op::{ActivationGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Linear, Window};
 use crate::graph::{DType, Spec};
 
-/// Rows from which a layer runs as a matrix product. With fewer, reading the weights is what takes time.
+/// Rows from which a layer runs as a matrix product. With fewer rows, reading the weights takes most of the time.
 const ROWS_OF_A_PRODUCT: usize = 8;
 
-/// The layer as a 1x1 convolution over maps of one pixel, whose kernels run instead where there are rows enough.
-/// Weights in half precision stay apart: features are f32 always, and a convolution's operands are stored alike.
+/// The layer as a 1x1 convolution over maps of one pixel, whose kernels run instead if there are enough rows. Layers
+/// with weights in half precision are excluded: features are always f32, and all operands of a convolution have the
+/// same type.
 pub(super) fn as_convolution(op: &Linear, x: &Spec, w: &Spec) -> Option<Conv2d> {
     let epilogue = Epilogue { bias: true, activation: op.activation, ..Epilogue::NONE };
     let fits = x.rows() >= ROWS_OF_A_PRODUCT && w.dtype == DType::F32;
     fits.then_some(Conv2d { window: Window::POINTWISE, epilogue })
 }
 
-/// The input gradient of a layer as that of such a convolution.
+/// The input gradient of a layer, as the input gradient of a 1x1 convolution.
 pub(super) const INPUT_GRAD: Conv2dInputGrad =
     Conv2dInputGrad { window: Window::POINTWISE, size: [1, 1], addend: false };
 
-/// The weight gradient of a layer as that of such a convolution.
+/// The weight gradient of a layer, as the weight gradient of a 1x1 convolution.
 pub(super) const WEIGHT_GRAD: Conv2dWeightGrad = Conv2dWeightGrad { window: Window::POINTWISE };
 
 pub(super) fn linear(l: &mut Lowering<'_>, op: &Linear) -> Result<(), TooLarge> {

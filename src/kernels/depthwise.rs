@@ -5,12 +5,12 @@ use super::splits::Runs;
 use super::{Kernel, Lowering, Setting, TooLarge, View, activation, with_window, words};
 use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Epilogue, Window};
 
-/// Pixels down and across of a map that an invocation computes, of one quad. Twice as many each way would halve the
-/// loads once more, but take the registers of some 50 numbers more.
+/// Height and width, in pixels, of the tile of one quad that an invocation computes. Twice the height and width would
+/// halve the loads once more, but take registers for some 50 more numbers.
 const TILE: [usize; 2] = [2, 4];
 
-/// Columns of the input that a tile of the output may lie over: with more, as under 5x5 windows of stride 2, AMD's
-/// compiler spills registers (docs/isa.md), and the tile is half as wide.
+/// Most columns of the input that a tile of the output may read. A tile that would read more, as with 5x5 windows of
+/// stride 2, is made half as wide, since AMD's compiler would spill registers (docs/isa.md).
 const PATCH_COLUMNS: usize = 9;
 
 fn forward_tile(window: &Window) -> [usize; 2] {

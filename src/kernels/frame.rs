@@ -1,5 +1,5 @@
-//! From a texture to packed pixels: resized and cropped as `data::evaluation_crop` does it. No operation of a graph,
-//! since the size changes from one picture to the next.
+//! Converts a texture to packed pixels, resized and cropped as in `data::evaluation_crop`. This is not an operation of
+//! a graph, since the size changes from one picture to the next.
 
 use std::ops::Range;
 
@@ -10,15 +10,15 @@ use super::{EACH_WORKGROUP, Kernel, Params, fold, words};
 pub struct Crop {
     /// The part in the picture's pixels: left, top, width, height.
     pub part: [f64; 4],
-    /// The rows that its pixels are made of.
+    /// The rows of the picture that the resized part is computed from.
     pub rows: Range<u32>,
     /// Height of the picture.
     pub picture_height: u32,
     /// Height and width of the input.
     pub size: [u32; 2],
-    /// The part of the input that it fills: left, top, width, height. The rest is border.
+    /// The part of the input that the resized part fills: left, top, width, height. The rest is border.
     pub target: [u32; 4],
-    /// Number of the filter that resizes, as `shaders/input/filters.wgsl` counts them.
+    /// Number of the filter that resizes, as in `shaders/input/filters.wgsl`.
     pub filter: u32,
     /// Colour of the border, red first.
     pub border: [u8; 3],
@@ -42,7 +42,7 @@ pub struct Pass {
     pub workgroups: [u32; 3],
 }
 
-/// Their shaders: rows, columns.
+/// The shaders of the two passes: rows, columns.
 pub fn kernels() -> [Kernel; 2] {
     [Kernel::new("input/frame_rows"), Kernel::new("input/frame_columns")]
 }
@@ -88,7 +88,7 @@ impl Crop {
 }
 
 impl Pass {
-    /// A pass with an invocation a pixel.
+    /// A pass with one invocation per pixel.
     fn over(pixels: u32, params: Params) -> Self {
         let pixels = pixels as usize;
         Self { params: params.counted(pixels), workgroups: fold(pixels.div_ceil(EACH_WORKGROUP)) }

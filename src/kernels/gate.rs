@@ -20,8 +20,8 @@ pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLa
     Ok(())
 }
 
-/// Views of what an operation takes quad by quad, and how many quads the first has: of maps by runs of images; of
-/// weights, vectors and features, which are smaller, as a whole.
+/// Views of the operands of an elementwise operation, and the number of quads in the first view. Maps are cut into runs
+/// of images; weights, vectors and features, which are smaller, are taken as a whole.
 fn slices(l: &Lowering<'_>, operands: &[Operand<'_>]) -> Result<Vec<(Vec<View>, usize)>, TooLarge> {
     let first = operands[0];
     if !first.spec.is_map() {

@@ -33,12 +33,12 @@ pub(super) fn softmax_cross_entropy_grad(l: &mut Lowering<'_>, op: &SoftmaxCross
     l.each(kernel, views, logits.spec.shape[0], params);
 }
 
-/// Classes, and elements from one row to the next.
+/// The number of classes, and the stride between rows in elements.
 fn row(logits: &Spec) -> (usize, usize) {
     (logits.last(), logits.quads() * 4)
 }
 
-/// Logits, labels, the result, what mixed pictures have besides, and a scale.
+/// Logits, labels, the result, the operands for mixed pictures if present, and a scale if present.
 fn views(l: &Lowering<'_>, result: View) -> Vec<View> {
     let mut views: Vec<View> = (0..l.node.inputs.len()).map(|i| l.input(i).whole()).collect();
     views.insert(2, result);

@@ -1,7 +1,7 @@
-//! From nodes to kernel launches: which shader, with which settings, on which ranges of memory.
+//! Lowers nodes to kernel launches: which shader, with which settings, on which ranges of memory.
 //!
-//! A file an operation family, each the twin of the folder of the same name in `shaders/`. Lowering needs no GPU: it is
-//! a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
+//! There is one file per family of operations, with a folder of the same name in `shaders/`. Lowering needs no GPU: it
+//! is a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
 
 mod choices;
 mod conv;
@@ -49,7 +49,7 @@ pub struct TooLarge {
     node: String,
     /// Name of the tensor.
     tensor: String,
-    /// Its size.
+    /// Size of the tensor.
     bytes: u64,
 }
 
@@ -86,8 +86,8 @@ pub enum Place {
     Scratch(Scratch),
 }
 
-/// Invocations that add up a sum on a GPU. What is summed up in few places is often summed up over thousands of terms,
-/// which one invocation would fetch one after another, each half a microsecond away.
+/// Invocations that add up one sum on a GPU. Where there are few sums, each often has thousands of terms. One
+/// invocation would fetch them one after another, at a latency of half a microsecond each.
 const TEAM: usize = 64;
 
 /// Invocations of a workgroup of `shared/team.wgsl` on a GPU: a few teams.
@@ -96,7 +96,7 @@ const TEAM_WORKGROUP: usize = 256;
 /// Invocations of a workgroup of `shared/each.wgsl`.
 pub(crate) const EACH_WORKGROUP: usize = 64;
 
-/// Kernel launches of one node, in order: for convolutions by the kernels that `choices` name.
+/// Kernel launches of one node, in order. Convolutions use the kernels that `choices` names.
 pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> Result<Vec<Launch>, TooLarge> {
     let mut l = Lowering { graph, id: node, node: &graph.nodes()[node], target, choices, launches: Vec::new() };
     match &l.node.op {
@@ -146,7 +146,7 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
     }
 }
 
-/// A node on its way to launches.
+/// The state of lowering one node to launches.
 struct Lowering<'g> {
     graph: &'g Graph,
     id: NodeId,
@@ -180,7 +180,7 @@ impl<'g> Lowering<'g> {
         self.operand(self.node.updates[i])
     }
 
-    /// The kernel that serves this convolution.
+    /// The kernel variant for this node's convolution.
     fn variant(&self) -> ConvVariant {
         let shape =
             ConvShape::of(self.graph, self.node, self.target).unwrap_or_else(|| unreachable!("only convolutions ask"));
@@ -203,8 +203,8 @@ impl<'g> Lowering<'g> {
         self.kernel_storing(if half { DType::F16 } else { DType::F32 }, template)
     }
 
-    /// The same where not all of the node's tensors concern the kernel. In gradients of the node what overflows becomes
-    /// infinite, elsewhere the largest number.
+    /// A kernel that stores maps or weights as `dtype`, for nodes whose kernels do not all use all of their tensors.
+    /// Numbers that overflow f16 become infinite if the node computes gradients in f16, else the largest f16.
     fn kernel_storing(&self, dtype: DType, template: &'static str) -> Kernel {
         let of_gradient = |id: &TensorId| {
             let tensor = self.graph.tensor(*id);
@@ -214,17 +214,17 @@ impl<'g> Lowering<'g> {
         Kernel::new(template).with("storage", self.storage(dtype)).with("gradient", Setting::Flag(gradient))
     }
 
-    /// A kernel that touches nothing but f32.
+    /// A kernel that reads and writes only f32.
     fn kernel_in_full(&self, template: &'static str) -> Kernel {
         Kernel::new(template).with("storage", self.storage(DType::F32)).with("gradient", Setting::Flag(false))
     }
 
-    /// The same for a kernel that reads a map and weights of their own type.
+    /// Like [`Self::kernel`], for a kernel whose weights may have another type than its maps.
     fn kernel_with_weights(&self, template: &'static str, weights: &Spec) -> Kernel {
         self.kernel(template).with("weights", self.storage(weights.dtype))
     }
 
-    /// How shaders name the bytes of four numbers.
+    /// The shader setting for how four numbers of a type are stored.
     fn storage(&self, dtype: DType) -> Setting {
         let Target { half, by_64, .. } = self.target;
         Setting::Text(match (dtype, half) {
@@ -263,12 +263,12 @@ impl<'g> Lowering<'g> {
         self.launch(kernel, views, params.counted(count), fold((count * team).div_ceil(workgroup)));
     }
 
-    /// Runs of images such that each of the maps' shares fits one binding and starts at an allowed offset.
+    /// Runs of images such that each map's part fits one binding and starts at an allowed offset.
     fn image_slices(&self, maps: &[Operand<'_>]) -> Result<Vec<Range<usize>>, TooLarge> {
         self.image_slices_by(maps, 1)
     }
 
-    /// The same, each run but the last a multiple of `unit` images.
+    /// Like [`Self::image_slices`], but each run except the last is a multiple of `unit` images.
     fn image_slices_by(&self, maps: &[Operand<'_>], unit: usize) -> Result<Vec<Range<usize>>, TooLarge> {
         let images = maps[0].spec.shape[0];
         let fits = |n: usize| {
@@ -328,7 +328,8 @@ impl Operand<'_> {
     }
 }
 
-/// Spreads a number of workgroups over two dimensions, each within WebGPU's limit of 65,535. May overshoot.
+/// Spreads a number of workgroups over two dimensions, each within WebGPU's limit of 65,535. Their product may be
+/// larger than that number.
 fn fold(workgroups: usize) -> [u32; 3] {
     const LIMIT: usize = 65_535;
     let y = workgroups.div_ceil(LIMIT).max(1);

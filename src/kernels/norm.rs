@@ -7,8 +7,8 @@ use crate::graph::op::{
 };
 use crate::graph::{Activation, Layout, Spec};
 
-/// Rows that an invocation of an elementwise kernel takes, so that it loads what belongs to the channel once for all of
-/// them.
+/// Rows that an invocation of an elementwise kernel takes, so that it loads the channel's statistics and parameters
+/// once for all of these rows.
 const RUN_ROWS: usize = 4;
 
 /// How a reduction over the pixels of a map is cut into chunks of consecutive rows, so that its order is fixed.
@@ -27,12 +27,12 @@ impl Reduction {
     /// Quads that a workgroup of `norm/chunks.wgsl` takes.
     const COLUMN_QUADS: usize = 8;
 
-    /// Chunks that give 512 workgroups of 8 quads each, of 64 rows at least: plenty of parallel
-    /// work with few partial results to merge.
+    /// Chunks of at least 64 rows that give 512 workgroups of 8 quads each: plenty of parallel work, with few partial
+    /// results to merge.
     pub(super) fn over(map: &Spec) -> Self {
         let rows = map.rows();
         let chunks = (512 / Self::column_blocks(map)).max(1);
-        // A row is a multiple of 16 bytes, but for an odd number of quads in f16, of 8 bytes each.
+        // A row is a multiple of 16 bytes, except for an odd number of quads in f16, which have 8 bytes each.
         let row_bytes = map.quads() as u64 * map.quad_bytes();
         let factor_bytes = if row_bytes.is_multiple_of(16) { 16 } else { 8 };
         let aligned_rows = (OFFSET_ALIGNMENT_BYTES / factor_bytes) as usize;

@@ -23,7 +23,7 @@ pub(super) fn moving_average(l: &mut Lowering<'_>) {
     in_place(l, "optim/moving_average");
 }
 
-/// Launches a kernel over an input, a number, and what is updated.
+/// Launches a kernel over an input, a number, and the tensors that are updated.
 fn in_place(l: &mut Lowering<'_>, template: &'static str) {
     let views = vec![l.input(0).whole(), l.input(1).whole(), l.update(0).whole()];
     l.each(l.kernel_in_full(template), views, l.input(0).vec4(), words! {});
@@ -39,7 +39,7 @@ pub(super) fn squared_norm(l: &mut Lowering<'_>, op: &SquaredNorm) {
 pub(super) fn gradient_scale(l: &mut Lowering<'_>, op: &GradientScale) {
     let sums = l.input(0);
     let views = vec![sums.whole(), l.input(1).whole(), l.output(0).whole(), l.output(1).whole()];
-    // WGSL knows no infinity: the largest number limits as little.
+    // WGSL has no infinity. The largest number has the same effect.
     let params = words! { sums: sums.spec.elements(), max_norm: op.max_norm.min(f32::MAX) };
     l.team(Kernel::new("optim/gradient_scale"), views, 1, params);
 }

@@ -41,8 +41,8 @@ impl Params {
         self.0.iter().map(|word| word.value.bits()).collect()
     }
 
-    /// This block behind a first member `count`, as the shaders of `shared/each.wgsl`'s and `shared/team.wgsl`'s form
-    /// have it.
+    /// This block with a first member `count` in front, which shaders that include `shared/each.wgsl` or
+    /// `shared/team.wgsl` need.
     pub(super) fn counted(mut self, count: usize) -> Self {
         self.0.insert(0, Word { name: "count", value: count.into() });
         self

@@ -18,7 +18,7 @@ pub(super) struct PixelChunks {
 }
 
 impl PixelChunks {
-    /// Chunks of 256 pixels, longer ones where an image would have more than 256 of them.
+    /// Chunks of 256 pixels, or longer ones where an image would have more than 256 chunks.
     pub(super) fn over(map: &Spec) -> Self {
         let pixels = map.shape[1..map.shape.len() - 1].iter().product::<usize>().max(1);
         let chunk_pixels = pixels.div_ceil(256).max(256);
@@ -48,7 +48,7 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
     Ok(())
 }
 
-/// Adds the chunks' sums of a run of images, which the workspace holds, where there is more than one chunk.
+/// If there is more than one chunk, adds the chunks' sums of a run of images, which lie in the workspace.
 pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>, run: &Range<usize>, scale: f32) {
     if cut.chunks > 1 {
         let params = words! { quads: y.spec.quads(), chunks: cut.chunks, scale };
@@ -93,7 +93,7 @@ pub(super) fn max_grad(l: &mut Lowering<'_>, op: &MaxPoolGrad) -> Result<(), Too
     windows(l, "pool/max_grad", &op.window, &[x, dy, dx], [x, dy])
 }
 
-/// A kernel that relates a map to one of windows over it, and writes the last of `maps`.
+/// Launches a kernel that reads or writes a map and a map of windows over it. It writes the last of `maps`.
 fn windows(
     l: &mut Lowering<'_>,
     template: &'static str,
@@ -111,7 +111,7 @@ fn windows(
     Ok(())
 }
 
-/// The parameters of a kernel that relates a map to one of windows over it.
+/// The parameters of a kernel that reads or writes a map and a map of windows over it.
 fn window_params(window: &Window, map: Operand<'_>, windows: Operand<'_>) -> Params {
     let ([in_h, in_w], [out_h, out_w]) = (size(&map), size(&windows));
     let [top, left] = window.before([in_h, in_w]).map(|zeros| zeros as i32);

@@ -1,4 +1,4 @@
-//! Scratch memory that kernels need while a node runs, which the memory plan has to know beforehand.
+//! Scratch memory that kernels need while a node runs. The memory plan needs its size beforehand.
 
 use super::shape::ConvShape;
 use super::splits::{RowChunks, Runs, partial_bytes};
@@ -14,7 +14,7 @@ pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target
     if let Some(shape) = ConvShape::of(graph, node, target) {
         let product = conv::scratch_bytes(graph, node, &shape, which);
         return match (&node.op, which) {
-            // For the weights, and after that for the bias.
+            // The workspace serves first the weights, then the bias.
             (Op::LinearWeightGrad(_), Scratch::Workspace) => {
                 product.max(RowChunks::over(input(1).rows()).scratch_bytes(graph.spec(node.outputs[1]).bytes()))
             }
@@ -35,7 +35,7 @@ pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target
     }
 }
 
-/// The memory plan of a graph for a target, as it stands; [`super::Choices::plan`] rewrites it first.
+/// The memory plan of a graph for a target, without a rewrite; [`super::Choices::plan`] rewrites the graph first.
 pub fn plan(graph: &Graph, outputs: &[TensorId], target: Target) -> MemoryPlan {
     MemoryPlan::new(graph, outputs, |node, which| scratch_bytes(graph, node, which, target))
 }

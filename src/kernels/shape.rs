@@ -12,14 +12,14 @@ use crate::graph::{Graph, Node, Op};
 /// What a convolution's kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// The map that comes out.
+    /// The output map.
     Forward,
-    /// The gradient of the map that goes in.
+    /// The gradient of the input map.
     InputGrad,
     /// The gradient of the weights.
     WeightGrad,
-    /// The matrix products of Winograd's algorithm: as many splits as positions, pixels that are tiles,
-    /// each in a map of its own.
+    /// The matrix products of Winograd's algorithm. There is one split for each position, and tiles take the place of
+    /// pixels. Each position reads its own row of the map.
     Products,
 }
 
@@ -74,8 +74,8 @@ impl ConvShape {
         Some(Self { direction, input: map.as_map(), window, out_channels, splits })
     }
 
-    /// Height and width of the map that a dispatch computes: of the one that comes out; for an input gradient, of one
-    /// of its phases, of which there are the product of both strides.
+    /// Height and width of the map that a dispatch computes: the output map, or for an input gradient one of its
+    /// phases. The number of phases is the product of both strides.
     pub(super) fn result(&self) -> [usize; 2] {
         let [_, h, w, _] = self.input;
         match self.direction {
@@ -84,12 +84,12 @@ impl ConvShape {
         }
     }
 
-    /// Pixels of that map, of all images.
+    /// Pixels of the map that a dispatch computes, in all images.
     pub(super) fn pixels(&self) -> usize {
         self.result().iter().product::<usize>() * self.input[0]
     }
 
-    /// Quads along the rows of the product: those that are summed over, or for a weight gradient the input's.
+    /// Quads along the rows of the product: the quads that are summed over, or for a weight gradient the input's quads.
     pub(super) fn in_quads(&self) -> usize {
         let [_, _, _, ci] = self.input;
         if self.direction == Direction::InputGrad { self.out_channels } else { ci }.div_ceil(4)
@@ -108,13 +108,13 @@ impl ConvShape {
         self.rows().div_ceil(tile.rows) * self.out_quads().div_ceil(tile.quads) * self.splits
     }
 
-    /// Share of the lanes that hold channels where they lie along the input's and the output's.
+    /// Share of the lanes that hold channels, if the lanes lie along the channels of the input and of the output.
     pub(super) fn filled(&self, lanes: usize) -> f64 {
         let share = |quads: usize| quads as f64 / quads.next_multiple_of(lanes) as f64;
         share(self.in_quads()) * share(self.out_quads())
     }
 
-    /// Quads along the columns of the product, those of the result.
+    /// Quads along the columns of the product: the quads of the result.
     pub(super) fn out_quads(&self) -> usize {
         let [_, _, _, ci] = self.input;
         if self.direction == Direction::InputGrad { ci } else { self.out_channels }.div_ceil(4)

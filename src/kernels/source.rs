@@ -1,7 +1,8 @@
-//! Shader text: the files of `shaders/` are templates, so that one kernel serves several tile sizes, element types and
-//! epilogues, inner loops are unrolled in the text (naga emits no loop a driver would unroll), and snippets are shared.
+//! Shader text. The files of `shaders/` are templates, so that one kernel serves several tile sizes, element types and
+//! epilogues, and kernels share snippets. Templates also unroll inner loops in the text, since drivers do not unroll
+//! the loops that naga emits.
 //!
-//! The template language is Jinja's, by the `minijinja` crate; lines that start with `#` are statements.
+//! The template language is Jinja, as implemented by the `minijinja` crate; lines that start with `#` are statements.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -89,8 +90,8 @@ impl Kernel {
         self.template
     }
 
-    /// Which features the kernel uses, by its settings: the types that it stores, and its lanes, which exchange numbers
-    /// by subgroup operations.
+    /// The features that the kernel uses. They follow from its settings: the types that it stores, and its lanes, which
+    /// exchange numbers by subgroup operations.
     pub fn needs(&self) -> Needs {
         let stores = |types: &[&str]| {
             self.settings.iter().any(|(_, setting)| matches!(setting, Setting::Text(text) if types.contains(text)))
@@ -120,7 +121,7 @@ impl Kernel {
     /// The shader's text with every template statement carried out.
     ///
     /// # Panics
-    /// If the template is wrong, which no input can cause: a test renders all of them.
+    /// If the template is wrong. No input can cause that, and a test renders all templates.
     pub fn wgsl(&self) -> String {
         let file = format!("{}.wgsl", self.template);
         let settings: BTreeMap<&str, Value> =

@@ -1,4 +1,4 @@
-//! How long sums are cut so that a device is busy: into splits that run side by side, whose results are added in order
+//! How long sums are cut so that a device is busy: into splits that run in parallel. Their results are added in order
 //! afterwards.
 //!
 //! Each split leaves a partial result in scratch memory ([`super::scratch_bytes`]).
@@ -11,24 +11,23 @@ use crate::graph::op::{
 
 use super::EACH_WORKGROUP;
 
-/// Workgroups of matrix products that keep a device busy. A product of fewer is cut into splits.
+/// Workgroups of matrix products that keep a device busy. A product with fewer workgroups is cut into splits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Workgroups {
-    /// Of a map or its gradient.
+    /// Workgroups for a map or its gradient.
     pub(super) map: usize,
-    /// Of a gradient of weights.
+    /// Workgroups for a gradient of weights.
     pub(super) weights: usize,
 }
 
-/// Compute units that are told apart: with more, the splits of a gradient of weights could exceed what a binding
-/// covers.
+/// Most compute units that are counted. With more, the splits of a gradient of weights could exceed a binding.
 const MOST_UNITS: usize = 512;
 
 /// Workgroups of matrix products that keep a target busy.
 ///
-/// On a GPU, four a compute unit: as many of 128 invocations as its registers leave room for. On a CPU adapter each
-/// takes a core for itself, so a map always has enough of them; but a gradient of weights may be a single block, whose
-/// sum is worth cutting.
+/// On a GPU, these are four for each compute unit, whose registers have room for that many workgroups of 128
+/// invocations. On a CPU adapter a workgroup occupies a whole core, so a map always has enough workgroups; but a
+/// gradient of weights may be a single block, whose sum is worth cutting.
 pub(super) fn busy(target: Target) -> Workgroups {
     match target.family {
         Family::Tiles => {
@@ -39,12 +38,12 @@ pub(super) fn busy(target: Target) -> Workgroups {
     }
 }
 
-/// Side of the tile that small products get, half of the largest.
+/// Side of the tile for small products, half the side of the largest tile.
 const UNIT: usize = 64;
 
-/// Taps times quads of input channels of a split, at least. A workgroup takes some 0.4 us for four of them where few
-/// share a compute unit, so these take a third of the pass that adds up the splits (measured on an H200 with 512
-/// workgroups: RS-50's answer at 160 px takes 8 % less with 12 than with 24).
+/// Least length of a split, in taps times quads of input channels. A workgroup takes some 0.4 us for four elements
+/// where few workgroups share a compute unit, so the shortest split takes a third of the time of the pass that adds up
+/// the splits (measured on an H200 with 512 workgroups: RS-50's answer at 160 px takes 8 % less with 12 than with 24).
 const SHORTEST_SPLIT: usize = 12;
 
 /// Splits of a convolution's sum over taps and input channels, where `y` is so small that its tiles would leave most of
@@ -64,14 +63,14 @@ pub(super) fn of_input_grad(op: &Conv2dInputGrad, w: &Spec, dx: &Spec, target: T
     of_map(dx, phase, taps * co.div_ceil(4), target)
 }
 
-/// Splits of the sums of a map, of which `[rows, columns]` are computed at once, over a sequence of taps and quads.
+/// Splits of the sums of a map over a sequence of taps and quads. `[rows, columns]` of the map are computed at once.
 fn of_map(map: &Spec, [rows, columns]: [usize; 2], sequence: usize, target: Target) -> usize {
     let tiles = rows.div_ceil(UNIT) * columns.div_ceil(UNIT);
     let for_binding = (MAX_BINDING_BYTES / split_bytes(map).max(1)) as usize;
     (busy(target).map / tiles.max(1)).min(sequence / SHORTEST_SPLIT).min(for_binding).max(1)
 }
 
-/// Bytes of a split's partial result, which is f32 whatever the storage of the whole.
+/// Bytes of a split's partial result, which is f32 whatever the type of the result.
 fn split_bytes(whole: &Spec) -> u64 {
     whole.bytes() / whole.quad_bytes() * 16
 }
@@ -95,29 +94,29 @@ pub(super) struct Runs {
     pub(super) count: usize,
 }
 
-/// Pixels of a run, at least: 16 tiles of 16, enough for the sum of the runs to cost little beside.
+/// Least number of pixels in a run: 16 tiles of 16 pixels. With these, adding up the runs costs little in comparison.
 const SHORTEST_RUN: usize = 256;
 
 impl Runs {
-    /// Runs enough to keep the device busy with workgroups of the largest tile.
+    /// Enough runs to keep the device busy with workgroups of the largest tile.
     pub(super) fn of_weight_grad(op: &Conv2dWeightGrad, x: &Spec, dy: &Spec, target: Target) -> Self {
         let rows = op.window.taps() * x.last().next_multiple_of(4);
         let tiles = rows.div_ceil(UNIT) * dy.last().div_ceil(UNIT);
         Self::cut(x, dy, (2 * busy(target).weights).div_ceil(tiles))
     }
 
-    /// Runs enough for the workgroups that keep the device busy, where an invocation has a quad's line of the kernel.
+    /// Enough runs to keep the device busy, where an invocation computes one line of the kernel for one quad.
     pub(super) fn of_depthwise(op: &DepthwiseWeightGrad, x: &Spec, dy: &Spec, target: Target) -> Self {
         Self::cut(x, dy, (EACH_WORKGROUP * busy(target).weights).div_ceil(op.window.kernel[0] * dy.quads()))
     }
 
-    /// About `for_occupancy` runs, or more: their maps stay below the binding limit, and an invocation that walks over
-    /// a run's pixels below [`MAX_LOOP_ITERATIONS`].
+    /// About `for_occupancy` runs. There are more if a run's maps would exceed the binding limit, or if an invocation
+    /// that walks over a run's pixels would exceed [`MAX_LOOP_ITERATIONS`].
     fn cut(x: &Spec, dy: &Spec, for_occupancy: usize) -> Self {
         let [images, height, width, _] = dy.as_map().map(|d| d.max(1));
         let image_bytes = (x.bytes().max(dy.bytes()) / images as u64).max(1);
         let for_binding = (MAX_BINDING_BYTES / image_bytes) as usize;
-        // A line costs one iteration of its own besides its pixels'.
+        // A line costs one iteration in addition to those of its pixels.
         let line_iterations = width + 1;
         let for_loop = MAX_LOOP_ITERATIONS / (height * line_iterations + 1);
         let shortest = (SHORTEST_RUN / (height * width)).min(images);
@@ -136,8 +135,8 @@ impl Runs {
 }
 
 /// How a sum over the rows of a batch is cut into chunks, so that no invocation runs more than [`MAX_LOOP_ITERATIONS`].
-/// A sum that is short enough is one chunk; of others the chunks are as many as each has rows, since they are summed as
-/// well.
+/// A sum that is short enough is one chunk. A longer sum has about as many chunks as a chunk has rows, since the
+/// chunks' sums are added up in a loop as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowChunks {
     /// Rows of the batch.
@@ -149,13 +148,13 @@ pub(super) struct RowChunks {
 }
 
 impl RowChunks {
-    /// The chunks of so many rows.
+    /// The chunks of a batch of `rows` rows.
     pub(super) fn over(rows: usize) -> Self {
         let chunk_rows = if rows <= MAX_LOOP_ITERATIONS { rows.max(1) } else { rows.isqrt() + 1 };
         Self { rows, chunk_rows, chunks: rows.div_ceil(chunk_rows) }
     }
 
-    /// Bytes of the chunks' sums, each of so many bytes; none where there is one chunk.
+    /// Bytes of the chunks' sums, of `sum_bytes` bytes each; 0 where there is one chunk.
     pub(super) fn scratch_bytes(self, sum_bytes: u64) -> u64 {
         if self.chunks > 1 { self.chunks as u64 * sum_bytes } else { 0 }
     }

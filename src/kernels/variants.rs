@@ -1,7 +1,7 @@
 //! Which kernel computes a convolution's products: one table, which holds for every adapter of a family.
 //!
-//! A variant decides in which order products are added up, nothing else: all of them are right, and on one adapter each
-//! of them gives the same bits every time.
+//! A variant decides only in which order products are added up. All variants are correct, and on one adapter each
+//! variant gives the same bits every time.
 
 use std::fmt;
 
@@ -32,36 +32,40 @@ pub struct Tile {
 /// What a lane on a CPU adapter computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RegisterTile {
-    /// What the lanes of a workgroup lie along: `pixels`, `channels`, or the `lines` of a weight gradient's run.
+    /// The dimension that the lanes of a workgroup lie along: `pixels`, `channels`, or the `lines` of a weight
+    /// gradient's run.
     lanes_along: &'static str,
-    /// Pixels, or quads of input channels, that it loads.
+    /// Pixels, or quads of input channels, that a lane loads.
     own: usize,
-    /// Quads of output channels that it keeps sums of.
+    /// Quads of output channels for which a lane keeps sums.
     cols: usize,
 }
 
 /// 8 x 8 results a thread: 91 % of the instructions are multiply-adds.
 const LARGE: Tile = Tile { rows: 128, quads: 16, threads: 128 };
-/// 8 x 4 a thread, 87 %.
+/// 8 x 4 results a thread: 87 % are multiply-adds.
 const NARROW: Tile = Tile { rows: 128, quads: 8, threads: 128 };
-/// 4 x 8 a thread, 85 %, and twice the workgroups.
+/// 4 x 8 results a thread: 85 % are multiply-adds. It gives twice as many workgroups.
 const MEDIUM: Tile = Tile { rows: 64, quads: 16, threads: 128 };
-/// The same for a map of 5 x 5.
+/// 4 x 8 results a thread, for a map of 5 x 5 pixels.
 const FLAT: Tile = Tile { rows: 32, quads: 16, threads: 64 };
 
-/// A line of a table. The predicates are given the shape and what the kernel is for.
+/// A line of a table. The predicates take the shape and the target.
 struct Line {
     variant: ConvVariant,
-    /// What it can serve. All such lines of the adapter's family are candidates for `tune`.
+    /// Whether the variant can serve a convolution. If so, it is a candidate for `tune` on adapters of its family.
     fits: fn(&ConvShape, Target) -> bool,
-    /// Whether it is what a convolution gets that it fits, unless a line above is. Otherwise only a tuning chooses it.
+    /// Whether a convolution that fits gets the variant by default, unless a line above is preferred. If not, only a
+    /// tuning chooses the variant.
     preferred: fn(&ConvShape, Target) -> bool,
 }
 
-/// Maps and their gradients. To add a variant, add a line; nobody gets it by default before its `preferred` says so.
+/// Maps and their gradients. To add a variant, add a line; no convolution gets it by default until its `preferred`
+/// returns true.
 ///
-/// Of the register kernels, larger ones load less for a multiply-add, and llvmpipe translates them one after another,
-/// each as long as a hundred runs of it take: 3 x 2 is 6 % faster than 4 x 1, and takes twice as long to translate.
+/// Larger register kernels need fewer loads for a multiply-add, but llvmpipe compiles kernels one after another, and
+/// takes as long to compile a kernel as for a hundred runs of it: 3 x 2 is 6 % faster than 4 x 1, but takes twice as
+/// long to compile.
 const MAPS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),

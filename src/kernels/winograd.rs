@@ -1,5 +1,5 @@
-//! Winograd's convolution: when it pays, and its transforms. The products between them run by a convolution's kernels
-//! ([`super::conv`]).
+//! Winograd's convolution: when it pays, and its transforms. The products between the transforms run by the kernels of
+//! convolutions ([`super::conv`]).
 
 use super::conv::with_epilogue;
 use super::shape::{ConvShape, Direction};
@@ -9,13 +9,14 @@ use crate::graph::op::{
     MAX_BINDING_BYTES, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 
-/// What an algorithm costs on a kind of adapter, in the time that the products of a pixel and 4 x 4 channels take.
+/// Costs of the algorithm on a kind of adapter. The unit is the time that the products of one pixel and 4 x 4 channels
+/// take.
 struct Costs {
-    /// Pixels or tiles that the products come in.
+    /// Pixels or tiles that a block of the products has; their number is rounded up to a multiple of this.
     rows: usize,
-    /// A `vec4` read or written by a transform.
+    /// Cost of a `vec4` that a transform reads or writes.
     access: f64,
-    /// A launch.
+    /// Cost of a launch.
     launch: f64,
     /// The algorithm must cost at most this share of the direct sum.
     worthwhile: f64,
@@ -26,14 +27,14 @@ struct Costs {
 impl Costs {
     fn of(target: Target) -> Self {
         match target.family {
-            // Not measured on such a card, but counted for GPUs of 40 FLOP to a byte of memory bandwidth (RX 6800 XT:
-            // 20 TFLOP/s, 512 GB/s) that reach 60 % of both in products: 32 FLOP a unit; 16 bytes an access, half as
-            // many again by the products; 5 microseconds a launch. So much is unknown, such as what their caches hold,
-            // that a quarter must be gained.
+            // Not measured on such a card, but computed for GPUs of 40 FLOP per byte of memory bandwidth (RX 6800 XT:
+            // 20 TFLOP/s, 512 GB/s) that reach 60 % of both in products: 32 FLOP a unit; 16 bytes an access, and half
+            // as many again by the products; 5 microseconds a launch. The estimate is uncertain, for example about what
+            // their caches hold, so the algorithm must gain a quarter.
             Family::Tiles => Self { rows: 64, access: 18.0, launch: 2e6, worthwhile: 0.75, tiles: &WinogradTile::ALL },
             // Measured on llvmpipe: 3.4 cycles a unit, and 2 cycles for each of the four numbers of an access. F(2x2)
-            // would gain 5 % of RS-50 at 160 px and batch 1, nothing with more pictures, for three kernels more to
-            // translate.
+            // would gain 5 % for RS-50 at 160 px and batch 1 and nothing with more pictures, but three more kernels
+            // would have to be compiled.
             Family::Registers => {
                 Self { rows: 4 * target.lanes, access: 2.4, launch: 0.0, worthwhile: 0.9, tiles: &[WinogradTile::Four] }
             }
@@ -73,23 +74,24 @@ pub(super) fn preferred(target: Target, shape: &ConvShape) -> Option<WinogradTil
     (least <= costs.worthwhile * direct).then_some(tile)
 }
 
-/// Tiles of the map that comes out.
+/// The number of tiles in the output map.
 fn tiles_of(tile: WinogradTile, shape: &ConvShape) -> usize {
     let [height, width] = shape.result();
     tile.tiles([shape.input[0], height, width])
 }
 
-/// Settings of a tile's kernels, which run in loops on CPU adapters, where translation takes longer than many runs.
+/// Settings of a tile's kernels. On CPU adapters their text has loops, since compilation takes longer than many runs
+/// there.
 fn set(kernel: Kernel, tile: WinogradTile, target: Target) -> Kernel {
     kernel.with("m", Setting::Number(tile.results())).with("rolled", Setting::Flag(target.family == Family::Registers))
 }
 
-/// What the kernels over tiles must know of the result's map: its tiles in each direction.
+/// Tiles down and across the result's map.
 fn tiles(tile: WinogradTile, [_, height, width]: [usize; 3]) -> [usize; 2] {
     [height, width].map(|length| length.div_ceil(tile.results()))
 }
 
-/// Quads of channels of all tiles.
+/// Number of quads in all tiles: tiles times quads of channels.
 fn quads(transformed: &Operand<'_>) -> usize {
     transformed.spec.shape[2] * transformed.spec.quads()
 }
