@@ -47,6 +47,7 @@ fn each(i: u32) {
     let to = weight_at((moved * p.out_quads + out_quad) * 4u, quad, taps * p.out_quads * 4u, p.in_quads);
     let to_step = weight_row_stride(quad, p.in_quads);
 #for c in xyzw
-    exchanged[to + {{ loop.index0 }}u * to_step] = to_full(vec4<f32>(row0.{{ c }}, row1.{{ c }}, row2.{{ c }}, row3.{{ c }}));
+    exchanged[to + {{ loop.index0 }}u * to_step] =
+        to_full(vec4<f32>(row0.{{ c }}, row1.{{ c }}, row2.{{ c }}, row3.{{ c }}));
 #endfor
 }

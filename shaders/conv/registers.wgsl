@@ -116,7 +116,8 @@ fn main(
 #endif
 
 #for c in range(cols)
-    let start{{ c }} = select(vec4<f32>(0.0), from_full(bias[min(column + {{ c * column_step }}u, walk.out_quads - 1u)]), walk.has_bias != 0u);
+    let start{{ c }} = select(vec4<f32>(0.0),
+        from_full(bias[min(column + {{ c * column_step }}u, walk.out_quads - 1u)]), walk.has_bias != 0u);
 #for r in range(rows)
     var sum{{ r }}_{{ c }} = start{{ c }};
 #endfor
@@ -130,7 +131,8 @@ fn main(
         let iy{{ o }} = i32(gy{{ o }}) * walk.in_step_y + dy;
         let ix{{ o }} = i32(gx{{ o }}) * walk.in_step_x + dx;
         let inside{{ o }} = u32(iy{{ o }}) < walk.in_h && u32(ix{{ o }}) < walk.in_w;
-        let at{{ o }} = select(0u, ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_quads, inside{{ o }});
+        let at{{ o }} = select(0u,
+            ((n{{ o }} * walk.in_h + u32(iy{{ o }})) * walk.in_w + u32(ix{{ o }})) * walk.in_quads, inside{{ o }});
 #endfor
 #for i in range(loads)
         var weight{{ i }} = base{{ i }} + (walk.first_tap + tap) * walk.in_quads * 4u * stride{{ i }};

@@ -72,7 +72,8 @@ fn main(
     let y{{ i }} = i32(line{{ i }} % walk.grid_h) * walk.in_step_y + walk.in_y0;
     let x{{ i }} = i32(pixel{{ i }} % walk.grid_w) * walk.in_step_x + walk.in_x0;
     let yx{{ i }} = (y{{ i }} << 16u) | (x{{ i }} & 0xffff);
-    let at{{ i }} = ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_quads);
+    let at{{ i }} =
+        ((i32(line{{ i }} / walk.grid_h * walk.in_h) + y{{ i }}) * i32(walk.in_w) + x{{ i }}) * i32(walk.in_quads);
     var a{{ i }}: vec4<f32>;
     var inside{{ i }}: bool;
 #endfor
@@ -97,11 +98,13 @@ fn main(
         let dx = i32(tap_x) * walk.tap_step_x;
         let offset = (dy * i32(walk.in_w) + dx) * i32(walk.in_quads) + i32(quad);
 #for i in range(4)
-        inside{{ i }} = {{ e }} + element < end && u32((yx{{ i }} >> 16u) + dy) < walk.in_h && u32(((yx{{ i }} << 16u) >> 16u) + dx) < walk.in_w;
+        inside{{ i }} = {{ e }} + element < end && u32((yx{{ i }} >> 16u) + dy) < walk.in_h
+            && u32(((yx{{ i }} << 16u) >> 16u) + dx) < walk.in_w;
         a{{ i }} = widen(x[select(0, at{{ i }} + offset, inside{{ i }})]);
 #endfor
 #for i in range(16 * quads // threads)
-        b{{ i }} = widen_weights(w[weights + min({{ e }} * 4u + load_row + {{ i * threads // quads }}u, end * 4u - 1u) * weight_stride]);
+        b{{ i }} = widen_weights(
+            w[weights + min({{ e }} * 4u + load_row + {{ i * threads // quads }}u, end * 4u - 1u) * weight_stride]);
 #endfor
         quad += 4u;
         while (quad >= walk.in_quads) {

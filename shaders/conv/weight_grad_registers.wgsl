@@ -147,7 +147,9 @@ fn main(
     for (var c = 0u; c < {{ cols }}u; c++) {
         let column = first_column + c;
 #for r in range(rows)
-        let total{{ r }} = {% for l in range(lanes) %}subgroupBroadcast(sum{{ r }}_0, {{ l }}u){{ "" if loop.last else " + " }}{% endfor %};
+        let total{{ r }} = {% for l in range(lanes) %}
+            subgroupBroadcast(sum{{ r }}_0, {{ l }}u){{ "" if loop.last else " + " }}
+        {%- endfor %};
 #endfor
         if (lane == 0u && column < g.out_quads) {
             let at = result_at(run, (tap * g.in_quads + first_quad) * 4u, column);

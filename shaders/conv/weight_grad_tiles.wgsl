@@ -74,7 +74,8 @@ fn main(
         let iy{{ i }} = i32(oy * g.stride_h) + shift_y;
         let ix{{ i }} = i32(ox * g.stride_w) + shift_x;
         inside{{ i }} = pixel < end && u32(iy{{ i }}) < g.in_h && u32(ix{{ i }}) < g.in_w;
-        a{{ i }} = widen(x[select(0u, ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_quads + quad, inside{{ i }})]);
+        a{{ i }} = widen(x[select(0u,
+            ((n * g.in_h + u32(iy{{ i }})) * g.in_w + u32(ix{{ i }})) * g.in_quads + quad, inside{{ i }})]);
         pixel += {{ threads // width }}u;
         ox += step_x;
         oy += step_y;
@@ -89,7 +90,8 @@ fn main(
         }
 #endfor
 #for i in range(16 * quads // threads)
-        b{{ i }} = widen(dy[min({{ m }} + thread / {{ quads }}u + {{ i * threads // quads }}u, end - 1u) * g.out_quads + load_column]);
+        b{{ i }} = widen(dy[min({{ m }} + thread / {{ quads }}u +
+            {{ i * threads // quads }}u, end - 1u) * g.out_quads + load_column]);
 #endfor
 #endmacro
 
@@ -105,7 +107,8 @@ fn main(
         workgroupBarrier();
 #for i in range(16 * width // threads)
         let row{{ i }} = thread / {{ width }}u + {{ i * threads // width }}u;
-        tile_a[row{{ i }} * {{ width }}u + (thread % {{ width }}u ^ (row{{ i }} / 4u * 2u))] = select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
+        tile_a[row{{ i }} * {{ width }}u + (thread % {{ width }}u ^ (row{{ i }} / 4u * 2u))] =
+            select(vec4<f32>(0.0), a{{ i }}, inside{{ i }});
 #endfor
 #for i in range(16 * quads // threads)
         tile_b[thread + {{ i * threads }}u] = b{{ i }};

@@ -79,7 +79,8 @@ fn each(i: u32) {
 #for r in range(tile_h)
 #for q in range(tile_w)
     if (oy + {{ r }}u < p.out_h && ox + {{ q }}u < p.out_w) {
-        y[((n * p.out_h + oy + {{ r }}u) * p.out_w + ox + {{ q }}u) * p.quads + c] = narrow(activate(sum{{ r }}_{{ q }}));
+        y[((n * p.out_h + oy + {{ r }}u) * p.out_w + ox + {{ q }}u) * p.quads + c] =
+            narrow(activate(sum{{ r }}_{{ q }}));
     }
 #endfor
 #endfor

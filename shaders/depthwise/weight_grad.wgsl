@@ -56,12 +56,14 @@ fn each(i: u32) {
             let x_line = (n * p.in_h + iy) * p.in_w;
             for (var ox = 0u; ox < p.out_w; ox += {{ tile_w }}u) {
 #for q in range(tile_w)
-                let d{{ q }} = select(vec4<f32>(0.0), widen(dy[(dy_line + min(ox + {{ q }}u, p.out_w - 1u)) * p.quads + c]), ox + {{ q }}u < p.out_w);
+                let d{{ q }} = select(vec4<f32>(0.0),
+                    widen(dy[(dy_line + min(ox + {{ q }}u, p.out_w - 1u)) * p.quads + c]), ox + {{ q }}u < p.out_w);
 #endfor
 #for u in range(patch_w)
 #if u - [u // dilation_w, kernel_w - 1] | min * dilation_w <= (tile_w - 1) * stride_w
                 let x{{ u }} = ox * {{ stride_w }}u + {{ u }}u - p.left;
-                let v{{ u }} = select(vec4<f32>(0.0), widen(x[(x_line + min(x{{ u }}, p.in_w - 1u)) * p.quads + c]), x{{ u }} < p.in_w);
+                let v{{ u }} = select(vec4<f32>(0.0),
+                    widen(x[(x_line + min(x{{ u }}, p.in_w - 1u)) * p.quads + c]), x{{ u }} < p.in_w);
 #endif
 #endfor
 #for q in range(tile_w)

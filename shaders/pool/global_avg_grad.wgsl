@@ -18,5 +18,6 @@ struct Params {
 
 fn each(i: u32) {
     let n = i / (p.pixels * p.quads);
-    dx[i] = narrow(from_full(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
+    dx[i] =
+        narrow(from_full(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }

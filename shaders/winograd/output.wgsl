@@ -85,7 +85,8 @@ fn each(i: u32) {
         store(column[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>(c - 1u, {{ r }}u), image, quad);
 #endfor
 #for r in range(n)
-        row{{ r }} = Line(row{{ r }}[{{ m - 1 }}], {% for k in range(m - 1) %}row{{ r }}[{{ k }}]{{ ", " if not loop.last }}{% endfor %});
+        row{{ r }} = Line(row{{ r }}[{{ m - 1 }}],
+            {% for k in range(m - 1) %}row{{ r }}[{{ k }}]{{ ", " if not loop.last }}{% endfor %});
 #endfor
     }
 #else

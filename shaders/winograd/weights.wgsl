@@ -95,7 +95,8 @@ fn each(i: u32) {
     for (var c = 0u; c < p.n; c++) {
         let made = transform(row0[0], row1[0], row2[0]);
 #for r in range(n)
-        u[weight_at(({{ r * n }}u + c) * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = to_full(made[{{ r }}]);
+        u[weight_at(({{ r * n }}u + c) * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] =
+            to_full(made[{{ r }}]);
 #endfor
 #for y in range(3)
         row{{ y }} = Line({% for k in range(1, n) %}row{{ y }}[{{ k }}], {% endfor %}row{{ y }}[0]);
@@ -108,7 +109,8 @@ fn each(i: u32) {
 #for c in range(n)
     let column{{ c }} = transform(row0[{{ c }}], row1[{{ c }}], row2[{{ c }}]);
 #for r in range(n)
-    u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] = to_full(column{{ c }}[{{ r }}]);
+    u[weight_at({{ r * n + c }}u * p.rows + row, column, {{ n * n }}u * p.rows, p.columns)] =
+        to_full(column{{ c }}[{{ r }}]);
 #endfor
 #endfor
 #endif

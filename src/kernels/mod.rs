@@ -41,8 +41,8 @@ use crate::graph::{Activation, DType, Graph, Node, NodeId, Op, Role, Spec, Tenso
 /// Why a node has no kernels.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "{node}: {tensor} takes {bytes} bytes, which neither fit one shader binding of {MAX_BINDING_BYTES} nor can be cut into such \
-     pieces. Use a smaller resolution, or one that is a multiple of 8, or a narrower network"
+    "{node}: {tensor} takes {bytes} bytes, which neither fit one shader binding of {MAX_BINDING_BYTES} nor can be cut \
+     into such pieces. Use a smaller resolution, or one that is a multiple of 8, or a narrower network"
 )]
 pub struct TooLarge {
     /// Name of the node.

@@ -67,8 +67,8 @@ impl Trainer<'_> {
     }
 }
 
-/// Times that a device may be lost between two validated epochs before the run ends: a device that lasts for an epoch is
-/// worth opening again, however often.
+/// How often a device may be lost between two validated epochs before the run ends. A device that lasts for an epoch is
+/// worth opening again.
 const MOST_LOSSES: u32 = 3;
 
 /// Counts how often the device was lost.
