@@ -1,4 +1,3 @@
-#set own_sum = true
 // With norm = sqrt(sum of all sums): scale = factor * min(1, max_norm / (norm + 1e-6)), as PyTorch clips. The second
 // result is whether to step: 0 if the sum is infinite or NaN, else 1. The bits of the exponent show this, since
 // compilers may assume that no float is infinite or NaN.
@@ -10,6 +9,7 @@ fn join(a: f32, b: f32) -> f32 {
     return a + b;
 }
 
+#set own_sum = true
 #include "shared/team.wgsl"
 
 struct Params {
