@@ -2,7 +2,7 @@
 // result is whether to step: 0 if the sum is infinite or NaN, else 1. The bits of the exponent show this, since
 // compilers may assume that no float is infinite or NaN.
 //
-// sums: [n]; factor, norm: [1].
+// squares: [n], sums of squares; factor, norm: [1].
 alias Sum = f32;
 
 fn join(a: f32, b: f32) -> f32 {

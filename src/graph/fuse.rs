@@ -93,7 +93,7 @@ fn pool_early(graph: &mut Graph, outputs: &HashSet<TensorId>) -> Result<(), Erro
             continue;
         }
         let Some(pooled) = producers.get(&pool.inputs[0]).map(|&p| &graph.nodes()[p]) else { continue };
-        let Some(op) = pooled.op.rule().of_means(&pooled.input_specs(graph)) else { continue };
+        let Some(op) = pooled.op.rule().of_means() else { continue };
         let (pool, inputs) = (pool.clone(), pooled.inputs.clone());
         let means = graph.push(&pool.name, pool.op, &inputs[..1], &[], Role::Activation)?;
         let inputs = [&means, &inputs[1..]].concat();

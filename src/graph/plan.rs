@@ -40,7 +40,7 @@ pub enum Home {
 pub struct Bytes {
     /// Learned parameters.
     pub parameters: u64,
-    /// Running statistics and optimiser momenta.
+    /// All states ([`super::StateKind`]), such as running statistics and momenta.
     pub state: u64,
     /// Inputs, requested outputs, and constants computed once (folded weights).
     pub own: u64,

@@ -9,7 +9,7 @@ use crate::graph::op::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad,
 /// halve the loads once more, but take registers for some 50 more numbers.
 const TILE: [usize; 2] = [2, 4];
 
-/// Most columns of the input that a tile of the output may read. A tile that would read more, as with 5x5 windows of
+/// Most columns of the input that a tile of the output may span. A tile that would span more, as with 5x5 windows of
 /// stride 2, is made half as wide, since AMD's compiler would spill registers (docs/isa.md).
 const PATCH_COLUMNS: usize = 9;
 

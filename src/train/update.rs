@@ -113,7 +113,7 @@ impl Learning {
             Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
             None => fed,
         };
-        // Each gradient's sums have their own places, so that no kernel waits for another.
+        // Each gradient's sums have their own places, so that each takes one launch and all are added by one more.
         let counts = learners.iter().map(|learner| SquaredNorm::sums(graph.spec(learner.gradient)));
         let ends = counts.scan(0, |end, count| {
             *end += count;

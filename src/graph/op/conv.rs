@@ -101,7 +101,7 @@ impl Rule for Conv2d {
     }
 
     /// A 1x1 convolution is a linear layer of each pixel.
-    fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
+    fn of_means(&self) -> Option<Op> {
         let epilogue = Epilogue { bias: true, ..Epilogue::NONE };
         let pointwise = *self == Self { window: Window::POINTWISE, epilogue };
         pointwise.then(|| Linear { activation: Activation::Identity }.into())

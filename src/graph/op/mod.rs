@@ -96,6 +96,11 @@ pub trait Rule {
         0
     }
 
+    /// Bytes of the updated tensors that are read or written; `None` if all of them are read and written.
+    fn updated_bytes(&self, _inputs: &[&Spec]) -> Option<u64> {
+        None
+    }
+
     /// Bytes of inputs that must be read twice, because every element of the second pass needs the result of the first,
     /// and no map of a real network fits into on-chip memory between the two.
     fn reread_bytes(&self, _inputs: &[&Spec]) -> u64 {
@@ -144,7 +149,7 @@ pub trait Rule {
 
     /// The operation that computes the mean of the result over height and width from the mean of the first input; the
     /// further inputs stay the same. `None` if this operation and the mean do not commute.
-    fn of_means(&self, _inputs: &[&Spec]) -> Option<Op> {
+    fn of_means(&self) -> Option<Op> {
         None
     }
 
@@ -258,9 +263,11 @@ impl Node {
     pub fn cost(&self, graph: &super::Graph) -> Cost {
         let inputs = self.input_specs(graph);
         let outputs: Vec<&Spec> = self.outputs.iter().map(|&t| graph.spec(t)).collect();
-        let written_in_place: u64 = self.updates.iter().map(|&t| graph.spec(t).bytes()).sum();
-        let once: u64 = inputs.iter().chain(&outputs).map(|s| s.bytes()).sum();
+        let (read, updated) = inputs.split_at(self.inputs.len());
+        let bytes = |specs: &[&Spec]| specs.iter().map(|spec| spec.bytes()).sum::<u64>();
         let rule = self.op.rule();
-        Cost { macs: rule.macs(&inputs, &outputs), bytes: once + written_in_place + rule.reread_bytes(&inputs) }
+        let in_place = rule.updated_bytes(&inputs).unwrap_or(2 * bytes(updated));
+        let bytes = bytes(read) + bytes(&outputs) + in_place + rule.reread_bytes(&inputs);
+        Cost { macs: rule.macs(&inputs, &outputs), bytes }
     }
 }

@@ -113,6 +113,10 @@ impl Rule for SquaredNorm {
         "squared_norm"
     }
 
+    fn updated_bytes(&self, inputs: &[&Spec]) -> Option<u64> {
+        Some(4 * Self::sums(inputs[0]) as u64)
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 3)?;
         same("factor", &inputs[1].shape, &[1])?;

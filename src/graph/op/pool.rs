@@ -191,7 +191,7 @@ impl Rule for MaxPoolGrad {
     }
 }
 
-/// The largest window of a pool, in taps: kernels unroll the loop over taps.
+/// The largest window of a pool, in taps: the kernels of max pools unroll the loop over taps.
 const MOST_TAPS: usize = 256;
 
 /// The shape of a pool's result, from its one input.
