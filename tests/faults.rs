@@ -19,7 +19,7 @@ fn session(gpu: &Gpu) -> Result<(Session, Step), exec::Error> {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph)?;
     store.initialize(1)?;
-    Ok((Session::new(&store, step.graph.clone(), &[step.loss[0].port.id], &SessionOptions::default())?, step))
+    Ok((Session::new(&store, step.graph.clone(), &[step.loss[0].id], &SessionOptions::default())?, step))
 }
 
 /// The limit grows until the session fits. Each earlier attempt fails with the bytes in its message and frees all its
@@ -89,9 +89,9 @@ fn a_lost_device_is_named() {
     let (mut session, step) = session(&gpu).unwrap();
     session.feed(&[(step.graph.find("lr").unwrap(), &[0.1])], &[]).unwrap();
     session.run().unwrap();
-    session.read(step.loss[0].port.id).unwrap();
+    session.read(step.loss[0].id).unwrap();
     gpu.destroy();
-    let error = session.run().and_then(|()| session.read(step.loss[0].port.id)).unwrap_err();
+    let error = session.run().and_then(|()| session.read(step.loss[0].id)).unwrap_err();
     assert!(matches!(&error, exec::Error::Gpu(gpu::Error::DeviceLost { .. })), "{error}");
     assert!(error.to_string().contains(gpu.name()) && error.to_string().contains("--resume"), "{error}");
 }

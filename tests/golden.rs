@@ -130,7 +130,7 @@ fn logits_of_odd_pictures() {
 /// One step's loss, gradients and running statistics.
 fn training_step(config: &Config, batch: usize, size: usize, labels: &[f64]) -> (Network, TensorId, Values, Gradients) {
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, TRAINING).unwrap();
-    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].id;
     let mut gradients = Gradients::new();
     autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |_, parameter, gradient| {
         gradients.push((parameter, gradient));
@@ -203,7 +203,7 @@ fn gradients_of_resnet_rs_50() {
 fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
     let want = load(case);
     let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
-    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].id;
     let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
     autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
         let tensor = g.tensor(parameter).clone();

@@ -182,7 +182,7 @@ fn gradients(
 ) -> (Session, ParameterStore, Named) {
     let mode = Mode::Training { frozen: 0 };
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
-    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].port.id;
+    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].id;
     let mut gradients = Vec::new();
     autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
         gradients.push((g.tensor(parameter).name.clone(), gradient));
@@ -285,7 +285,7 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
         let options = StepOptions { learning, ..StepOptions::default() };
         let step = Step::build(&config, 8, [32; 2], Input::Tensor, &SMOOTHED, &options).unwrap();
         let store = synthetic(gpu, &step.graph, BRANCH_GAMMA);
-        let loss = step.loss[0].port.id;
+        let loss = step.loss[0].id;
         let mut session = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
         session.prepare().unwrap();
         let labels: Vec<u32> = (0..8).map(|i| i * 7 % 10).collect();

@@ -51,7 +51,7 @@ fn slots_of_training_steps_are_hardly_larger_than_what_lives_in_them() {
 
 /// The loss of a step.
 fn loss(step: &Step) -> TensorId {
-    step.loss[0].port.id
+    step.loss[0].id
 }
 
 #[test]

@@ -14,9 +14,9 @@ use std::sync::atomic::AtomicBool;
 use resnet_rs::data::{self, Batch, Dataset, Encode, Geometry, Mixed, Targets, Truth};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::op::SoftmaxCrossEntropy;
-use resnet_rs::graph::{DType, Graph, Port, Spec};
+use resnet_rs::graph::{DType, Graph, Port, Spec, autodiff};
 use resnet_rs::models::{self, Config};
-use resnet_rs::train::task::{Loss, Metric, Task, Term};
+use resnet_rs::train::task::{Loss, Metric, Task};
 use resnet_rs::train::{Measure, Numbers, Observer, Recipe, Run, Summary, Trainer};
 use resnet_rs::weights::ModelCard;
 
@@ -56,7 +56,7 @@ impl Task for Brightness {
         let op = SoftmaxCrossEntropy { label_smoothing: 0.0, mixed: true };
         let [bright, dark, numbers] = targets;
         let id = graph.apply("loss", op, &[logits, bright, dark, numbers], &[])?[0];
-        Ok(Loss { terms: vec![Term { port: Port { name: "loss", id }, weight: 1.0 }], reported: Vec::new() })
+        Ok(Loss { terms: vec![autodiff::Loss { id, weight: 1.0 }], reported: Vec::new() })
     }
 
     fn metric(&self, _card: &ModelCard, _keep: Option<usize>) -> Box<dyn Metric> {

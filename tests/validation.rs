@@ -73,7 +73,7 @@ fn train(gpu: &Gpu) {
     let mut store = ParameterStore::new(gpu);
     store.allocate(&step.graph).unwrap();
     store.initialize(0).unwrap();
-    let loss = step.loss[0].port.id;
+    let loss = step.loss[0].id;
     let mut session = Session::new(&store, step.graph, &[loss], &SessionOptions::default()).unwrap();
     session.prepare().unwrap();
     let pictures = vec![0.5; 4 * 32 * 32 * 3];

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::step::{Step, StepOptions, When};
-use super::task::{Task, Term};
+use super::task::Task;
 use super::update::{self, AVERAGE, Update};
 use super::{Checkpoint, Recipe, ema_decay};
 use crate::Error;
 use crate::data::Batch;
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::Gpu;
-use crate::graph::{Elements, Port, Role, StateKind, Tensor, TensorId};
+use crate::graph::{Elements, Port, Role, StateKind, Tensor, TensorId, autodiff};
 use crate::inference::Inference;
 use crate::models::Input;
 use crate::weights::{HostTensor, ModelCard, StateDict, timm};
@@ -40,7 +40,7 @@ struct StepSession {
     size: [usize; 2],
     session: Session,
     outputs: Vec<TensorId>,
-    loss: Vec<Term>,
+    loss: Vec<autodiff::Loss>,
     reported: Vec<Port>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct PendingOutcome {
     parts: Vec<PendingRead>,
     /// Norm of the gradients, if all parts learn together.
     norm: Option<PendingRead>,
-    loss: Vec<Term>,
+    loss: Vec<autodiff::Loss>,
     reported: Vec<Port>,
 }
 

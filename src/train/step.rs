@@ -1,6 +1,6 @@
 //! A training step as one graph: forward pass, backward pass, and the use of each gradient.
 
-use super::task::{Loss, Task, Term};
+use super::task::{Loss, Task};
 use super::update::{self, Learning};
 use crate::graph::half::store_half_maps;
 use crate::graph::{self, DType, Graph, Port, Precision, Spec, TensorId, autodiff, recompute};
@@ -52,7 +52,7 @@ pub struct Step {
     /// Forward pass, backward pass and, unless the batch is computed in parts, update.
     pub graph: Graph,
     /// The terms of the loss, each `[1]`.
-    pub loss: Vec<Term>,
+    pub loss: Vec<autodiff::Loss>,
     /// The other numbers that the task reports, each `[1]`.
     pub reported: Vec<Port>,
     /// Norm of the gradients `[1]` before clipping, if parameters learn together. Not finite if the step was skipped.
@@ -97,7 +97,7 @@ impl Step {
     /// The outputs to read after a run, each `[1]`: the terms of the loss, the task's other numbers, the norm of the
     /// gradients.
     pub fn outputs(&self) -> Vec<TensorId> {
-        let terms = self.loss.iter().map(|term| term.port.id);
+        let terms = self.loss.iter().map(|term| term.id);
         terms.chain(self.reported.iter().map(|port| port.id)).chain(self.norm).collect()
     }
 }
@@ -110,8 +110,6 @@ fn differentiate(
     options: &StepOptions,
 ) -> Result<Option<TensorId>, graph::Error> {
     let learning = &options.learning;
-    let losses: Vec<_> =
-        loss.terms.iter().map(|term| autodiff::Loss { id: term.port.id, weight: term.weight }).collect();
     let loss_scale = match options.precision {
         Precision::F32 => None,
         Precision::F16 => Some(update::add_loss_scale(graph)?),
@@ -119,7 +117,7 @@ fn differentiate(
     match options.when() {
         When::AtOnce => {
             learning.one_by_one(graph, |graph, lr| {
-                autodiff::differentiate(graph, &losses, None, |graph, parameter, gradient| {
+                autodiff::differentiate(graph, &loss.terms, None, |graph, parameter, gradient| {
                     let learner = learning.learner(graph, parts, parameter, gradient);
                     learning.optimizer.step(graph, &learner, lr, None)
                 })
@@ -128,7 +126,7 @@ fn differentiate(
         }
         When::Together => {
             let mut learners = Vec::new();
-            autodiff::differentiate(graph, &losses, loss_scale, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, &loss.terms, loss_scale, |graph, parameter, gradient| {
                 learners.push(learning.learner(graph, parts, parameter, gradient));
                 Ok(())
             })?;
@@ -136,7 +134,7 @@ fn differentiate(
         }
         When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
-            autodiff::differentiate(graph, &losses, loss_scale, |graph, parameter, gradient| {
+            autodiff::differentiate(graph, &loss.terms, loss_scale, |graph, parameter, gradient| {
                 update::gather(graph, keep, parameter, gradient)
             })?;
             Ok(None)

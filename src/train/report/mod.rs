@@ -95,7 +95,7 @@ pub(super) fn write(
     let section = match Validation::read(folder)? {
         None => Section::default(),
         Some(Validation { epoch, findings: found }) => {
-            task.section(Findings { epoch: epoch + 1, found }, card, pictures)?
+            task.section(Findings { epoch: epoch + 1, found, path: self::path(folder) }, card, pictures)?
         }
     };
     for (name, png) in &section.drawings {
@@ -105,7 +105,7 @@ pub(super) fn write(
         title,
         figures: figures(&overview, &lines),
         curves: charts(goal, &lines)?,
-        notes: notes(&overview, &task.remarks(&overview.settings, card)),
+        notes: notes(&overview, &lines, &task.remarks(&overview.settings, card)),
         section,
         broken_count: broken.len(),
         broken: broken_pictures(broken),
@@ -218,7 +218,7 @@ fn charts(goal: Measure, lines: &[Line]) -> Result<Vec<Chart>, Error> {
 }
 
 /// Explains what a newcomer would wonder about in the curves of a run with these settings.
-fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
+fn notes(overview: &Overview, lines: &[Line], remarks: &Remarks) -> Vec<String> {
     let (goal, label) = (overview.goal, overview.goal.label);
     let number = |key: &str| overview.settings.get(key).and_then(toml::Value::as_float).unwrap_or(0.0);
     let mut sentences = vec!["A step trains on one batch of pictures.".to_owned()];
@@ -234,7 +234,9 @@ fn notes(overview: &Overview, remarks: &Remarks) -> Vec<String> {
     }
     let augmented = overview.settings.get("augment").and_then(toml::Value::as_str) != Some("none");
     let any = |keys: &[&str]| keys.iter().any(|key| number(key) > 0.0);
-    if augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]) {
+    let is_harder = augmented || any(&["erasing", "mixup", "cutmix", "dropout", "drop-path"]);
+    let has_goal = |line: &Line| matches!(line, Line::Step(step) if step.numbers.get(goal.name).is_some());
+    if is_harder && lines.iter().any(has_goal) {
         let [worse, better] = if goal.higher_is_better { ["below", "above"] } else { ["above", "below"] };
         notes.push(format!(
             "Training is made harder on purpose, by pictures that are cropped, mirrored or changed otherwise and by \

@@ -8,9 +8,10 @@ pub mod classify;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use classify::Classify;
@@ -18,7 +19,7 @@ pub use classify::Classify;
 use super::report::Section;
 use super::{Error, Measure, Numbers, Recipe};
 use crate::data::{Batch, Dataset, Encode, Source};
-use crate::graph::{Graph, Port, TensorId};
+use crate::graph::{Graph, Port, TensorId, autodiff};
 use crate::models;
 use crate::weights::{ModelCard, StateDict};
 
@@ -127,18 +128,9 @@ pub fn of_network(_card: &ModelCard) -> Arc<dyn Task> {
 #[derive(Clone, Debug)]
 pub struct Loss {
     /// The terms of the sum, each with its weight.
-    pub terms: Vec<Term>,
-    /// Other numbers to read after each step.
+    pub terms: Vec<autodiff::Loss>,
+    /// Other numbers to read after each step, under names that [`StepLine`](super::StepLine) does not have itself.
     pub reported: Vec<Port>,
-}
-
-/// A term of a loss.
-#[derive(Clone, Copy, Debug)]
-pub struct Term {
-    /// The term.
-    pub port: Port,
-    /// Its factor.
-    pub weight: f32,
 }
 
 /// Measures a network's answers, batch by batch.
@@ -161,6 +153,18 @@ pub struct Findings {
     pub epoch: u64,
     /// [`Metric::findings`].
     pub found: Value,
+    /// The file that holds them.
+    pub path: PathBuf,
+}
+
+impl Findings {
+    /// The findings as a task's own type.
+    ///
+    /// # Errors
+    /// They are of another task, or damaged.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.found).map_err(|e| Error::Findings { path: self.path.clone(), problem: e.to_string() })
+    }
 }
 
 /// Sentences beside a run's curves.

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 pub use metric::{Findings, Mistake};
 
-use super::{Loss, Metric, Remarks, Table, Task, Term};
+use super::{Loss, Metric, Remarks, Table, Task};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth};
 use crate::graph::op::SoftmaxCrossEntropy;
-use crate::graph::{DType, Graph, Port, Spec};
+use crate::graph::{DType, Graph, Port, Spec, autodiff};
 use crate::models::{self, Config};
 use crate::train::report::{Section, percent};
 use crate::train::{Error, Measure, Recipe};
@@ -81,7 +81,7 @@ impl Task for Classify {
         let op = SoftmaxCrossEntropy { label_smoothing: self.label_smoothing, mixed: self.mixed };
         let outputs = graph.apply("loss", op, &inputs, &[])?;
         Ok(Loss {
-            terms: vec![Term { port: Port { name: "loss", id: outputs[0] }, weight: 1.0 }],
+            terms: vec![autodiff::Loss { id: outputs[0], weight: 1.0 }],
             reported: vec![Port { name: "top1", id: outputs[1] }],
         })
     }
@@ -132,7 +132,7 @@ impl Task for Classify {
     }
 
     fn section(&self, findings: super::Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error> {
-        section::section(findings, card, pictures)
+        section::section(&findings, card, pictures)
     }
 
     fn tables(&self, findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Findings, Mistake};
 use crate::data::Source;
@@ -62,11 +62,11 @@ struct Card {
 
 /// The section, with `confusion.png` and `mistakes.png`.
 pub(super) fn section(
-    crate::train::task::Findings { epoch, found }: crate::train::task::Findings,
+    found: &crate::train::task::Findings,
     card: &ModelCard,
     pictures: &dyn Source,
 ) -> Result<Section, Error> {
-    let mut findings = Findings::deserialize(found).map_err(Error::draw)?;
+    let mut findings: Findings = found.parse()?;
     let mut thumbnails: Vec<RgbImage> = Vec::new();
     // Pictures may have been removed since.
     findings.mistakes.retain(|mistake| {
@@ -74,7 +74,7 @@ pub(super) fn section(
         thumbnails.extend(thumbnail.clone());
         thumbnail.is_some()
     });
-    let shown = Shown::new(epoch, &findings, &card.classes, &thumbnails)?;
+    let shown = Shown::new(found.epoch, &findings, &card.classes, &thumbnails)?;
     Ok(Section {
         html: render("section.html", include_str!("section.html"), &shown).map_err(Error::draw)?,
         footnote: render("footnote.html", include_str!("footnote.html"), &shown).map_err(Error::draw)?,
