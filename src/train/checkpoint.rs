@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::Error;
+use super::{Error, Measure};
 use crate::{
     files,
     weights::{self, HostTensor, StateDict},
@@ -82,9 +82,14 @@ impl Checkpoint {
     /// Writes the checkpoint of the run in a folder. A crash at any moment leaves either the old one or the new one.
     ///
     /// # Errors
-    /// A tensor holds NaN or infinity (a diverged state must not replace a good one), or the file cannot be written.
+    /// A tensor holds NaN or infinity (a diverged state must not replace a good one), a note has a name that checkpoints
+    /// use themselves, or the file cannot be written.
     pub fn write(&self, run: &Path) -> Result<(), Error> {
         let path = path(run);
+        if let Some(note) = self.notes.keys().find(|name| is_own(name)) {
+            let problem = format!("a note of the task is called {note}, as a note of every checkpoint is");
+            return Err(Error::Checkpoint { path, problem });
+        }
         let mut metadata = BTreeMap::from(
             [
                 ("format", FORMAT.to_owned()),
@@ -114,6 +119,11 @@ impl Checkpoint {
         metadata.extend(self.tuning.clone().map(|tuning| ("tuning".to_owned(), tuning)));
         files::create_folder(&folder(run))?;
         Ok(weights::write(&path, &self.tensors, &metadata)?)
+    }
+
+    /// The best epoch by this goal; `None` if another goal counted when the checkpoint was written.
+    pub(super) fn best_of(&self, goal: Measure) -> Option<Best> {
+        self.best.clone().filter(|best| best.name == goal.name)
     }
 
     /// Reads the checkpoint of the run in a folder.
@@ -164,6 +174,11 @@ fn path(run: &Path) -> PathBuf {
     folder(run).join("state.safetensors")
 }
 
+/// Whether a key of the metadata belongs to every checkpoint; others are the task's notes.
+fn is_own(key: &str) -> bool {
+    KEYS.contains(&key) || key.starts_with(BEST)
+}
+
 /// The file's metadata: everything that is not a tensor.
 struct Metadata<'a> {
     path: &'a Path,
@@ -189,8 +204,7 @@ impl Metadata<'_> {
 
     /// All other keys: the task's notes.
     fn others(&self) -> BTreeMap<String, String> {
-        let own = |key: &str| KEYS.contains(&key) || key.starts_with(BEST);
-        self.entries.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        self.entries.iter().filter(|(key, _)| !is_own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn problem(&self, problem: String) -> Error {
@@ -238,6 +252,22 @@ mod tests {
             assert_eq!(read, written);
             assert_eq!(read.tensors["bn1.running_mean"].data[0].to_bits(), (-0.0f32).to_bits());
         }
+    }
+
+    #[test]
+    fn notes_of_a_task_do_not_replace_those_of_the_run() {
+        let run = tempfile::tempdir().unwrap();
+        for name in ["step", "best_top1"] {
+            let error = Checkpoint { notes: [(name.to_owned(), "7".to_owned())].into(), ..sample() }.write(run.path());
+            assert!(error.unwrap_err().to_string().contains(name));
+        }
+    }
+
+    #[test]
+    fn the_best_epoch_is_that_of_a_goal() {
+        let goal = super::super::numbers::tests::GOAL;
+        assert_eq!(sample().best_of(goal), sample().best);
+        assert_eq!(sample().best_of(Measure { name: "rmse", ..goal }), None);
     }
 
     #[test]

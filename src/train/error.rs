@@ -150,8 +150,8 @@ pub enum Error {
     },
     /// A checkpoint's notes on the data are missing or damaged.
     #[error(
-        "the checkpoint has no readable note on the data's {key}: it is damaged. Start a new run from \
-         last.safetensors with --init"
+        "the checkpoint has no readable note on the data's {key}: another task wrote it, or it is damaged. Start a new \
+         run from last.safetensors with --init"
     )]
     Notes {
         /// The note.

@@ -166,7 +166,7 @@ pub struct RecipeFlags {
     /// Minutes between checkpoints within an epoch; there is always one at its end [default: 1]
     #[arg(long, value_name = "N")]
     pub checkpoint_minutes: Option<f64>,
-    /// End after this many epochs without a better top-1
+    /// End after this many epochs without a better validation
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<u32>,
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]

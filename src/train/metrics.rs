@@ -191,9 +191,14 @@ fn path(run: &Path) -> PathBuf {
 /// Every complete line, parsed and as text. Text after the last line break is an incomplete line.
 fn parse<'a>(path: &'a Path, text: &'a str) -> impl Iterator<Item = Result<(Line, &'a str), Error>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().enumerate().map(|(i, text)| match serde_json::from_str(text) {
-        Ok(line) => Ok((line, text)),
-        Err(e) => Err(Error::Metrics { path: path.to_owned(), line: i + 1, problem: e.to_string() }),
+    whole.lines().enumerate().map(|(i, text)| {
+        let problem = match serde_json::from_str(text) {
+            // All but a step's own numbers would be taken for an epoch's.
+            Ok(Line::Epoch(line)) if line.numbers.get("step").is_some() => "it is no whole step".to_owned(),
+            Ok(line) => return Ok((line, text)),
+            Err(e) => e.to_string(),
+        };
+        Err(Error::Metrics { path: path.to_owned(), line: i + 1, problem })
     })
 }
 
@@ -305,9 +310,12 @@ mod tests {
             drop(Metrics::resume(run.path(), 9, 9).unwrap());
             assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 6);
         }
-        fs::write(&path, text.replacen("\"lr\"", "lr", 1)).unwrap();
-        for error in [read(run.path()).unwrap_err(), Metrics::resume(run.path(), 9, 9).unwrap_err()] {
-            assert!(error.to_string().contains("metrics.jsonl, line 1"), "{error}");
+        // The second is JSON, but a step without its learning rate.
+        for damaged in ["lr", "\"rate\""] {
+            fs::write(&path, text.replacen("\"lr\"", damaged, 1)).unwrap();
+            for error in [read(run.path()).unwrap_err(), Metrics::resume(run.path(), 9, 9).unwrap_err()] {
+                assert!(error.to_string().contains("metrics.jsonl, line 1"), "{error}");
+            }
         }
         fs::remove_file(&path).unwrap();
         drop(Metrics::resume(run.path(), 0, 0).unwrap());

@@ -21,9 +21,9 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// Whether a number is better than another; NaN is better than nothing.
+    /// Whether a number is better than another. Any number is better than NaN.
     pub fn is_better(&self, number: f64, than: f64) -> bool {
-        if self.higher_is_better { number > than } else { number < than }
+        !number.is_nan() && (than.is_nan() || if self.higher_is_better { number > than } else { number < than })
     }
 
     /// The better of two numbers, the first if they are equal.
@@ -173,7 +173,7 @@ pub(super) mod tests {
         let high = GOAL;
         let low = Measure { name: "rmse", label: "RMSE", is_share: false, higher_is_better: false };
         assert!(high.is_better(0.5, 0.25) && !high.is_better(0.25, 0.5) && !high.is_better(0.5, 0.5));
-        assert!(low.is_better(0.25, 0.5) && !low.is_better(f64::NAN, 0.5));
+        assert!(low.is_better(0.25, 0.5) && !low.is_better(f64::NAN, 0.5) && low.is_better(0.5, f64::NAN));
         assert_eq!((high.better(0.25, 0.5), low.better(0.25, 0.5)), (0.5, 0.25));
         assert_eq!((high.text(0.8125), low.text(0.4131)), ("81.25 %".to_owned(), "0.413".to_owned()));
     }

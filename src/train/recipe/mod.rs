@@ -161,7 +161,7 @@ pub struct Recipe {
     pub max_minutes: Option<f64>,
     /// Minutes between checkpoints within an epoch; there is always one at its end.
     pub checkpoint_minutes: f64,
-    /// Epochs without a better top-1 after which the run is over.
+    /// Epochs without a better validation after which the run is over.
     pub patience: Option<u32>,
     /// Number of best epochs whose weights are kept, besides the best one's.
     pub keep: u32,

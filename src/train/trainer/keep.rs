@@ -18,7 +18,7 @@ impl Trainer<'_> {
         self.save_last()?;
         let Some((raw, mut found)) = self.evaluate(Weights::Raw)? else { return self.interrupted() };
         self.note_broken(Split::Val, &raw.broken)?;
-        let loss = raw.numbers.get("loss").unwrap_or_default();
+        let loss = raw.numbers.get("loss").unwrap_or(f64::NAN);
         if !loss.is_finite() {
             return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: loss as f32 }));
         }
@@ -150,9 +150,10 @@ impl Trainer<'_> {
 /// Sorts names of weights, `NUMBER-epoch-NNNN.safetensors`, by their numbers: best first, and of equal ones the earlier
 /// first, like best.safetensors.
 fn rank(goal: Measure, names: &mut [String]) {
-    // Other files come last.
+    // Other files and NaN come last.
     let worst = if goal.higher_is_better { f64::NEG_INFINITY } else { f64::INFINITY };
-    let number = |name: &String| name.split("-epoch").next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(worst);
+    let parsed = |name: &String| name.split("-epoch").next()?.parse::<f64>().ok();
+    let number = |name: &String| parsed(name).filter(|number| !number.is_nan()).unwrap_or(worst);
     names.sort_by(|a, b| {
         let order = number(a).total_cmp(&number(b));
         let better = if goal.higher_is_better { order.reverse() } else { order };
@@ -174,6 +175,8 @@ mod tests {
             names.into_iter().filter_map(number).collect::<Vec<_>>()
         };
         assert_eq!(ranked(true, &["9.500000", "10.250000", "0.750000"]), ["10.250000", "9.500000", "0.750000"]);
+        assert_eq!(ranked(true, &["NaN", "-9.500000"]), ["-9.500000", "NaN"]);
+        assert_eq!(ranked(false, &["NaN", "9.500000"]), ["9.500000", "NaN"]);
         assert_eq!(ranked(false, &["9.500000", "10.250000", "-0.750000"]), ["-0.750000", "9.500000", "10.250000"]);
     }
 }

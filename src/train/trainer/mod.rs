@@ -222,6 +222,7 @@ impl<'a> Trainer<'a> {
         data::write_names(&run.folder, &dataset, checkpoint.is_none())?;
         broken.write(&run.folder)?;
         let losses = Losses::of_run(&run.folder)?;
+        let best = checkpoint.and_then(|c| c.best_of(task.measures()[0]));
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {
@@ -240,7 +241,7 @@ impl<'a> Trainer<'a> {
             unproven: None,
             step,
             validated: checkpoint.map_or(0, |c| c.epoch),
-            best: checkpoint.and_then(|c| c.best.clone()),
+            best,
             losses,
             setbacks: checkpoint.map_or(0, |c| c.setbacks),
             skipped: 0,
@@ -425,7 +426,8 @@ impl<'a> Trainer<'a> {
         }
         self.losses.push(line.loss);
         self.observer.step(&line);
-        let proven = self.unproven.as_ref().is_some_and(|checkpoint| checkpoint.step <= line.step);
+        let sound = self.losses.is_sound(line.loss);
+        let proven = sound && self.unproven.as_ref().is_some_and(|checkpoint| checkpoint.step <= line.step);
         self.metrics.write(&Line::Step(line))?;
         if proven { self.write_unproven() } else { Ok(()) }
     }

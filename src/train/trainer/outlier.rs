@@ -13,7 +13,7 @@ const FAR: f64 = 6.0;
 /// a single hard batch is an outlier. First losses below 1, as in fine-tuning, count as 1.
 const EXPLODED: f64 = 10.0;
 
-/// The losses of a run's last steps.
+/// The sound losses of a run's last steps.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     first: Option<f64>,
@@ -33,8 +33,11 @@ impl Losses {
         all
     }
 
-    /// Adds a step's loss.
+    /// Adds a step's loss, if it is sound: of losses that rise slowly, none would be an outlier among the others.
     pub(super) fn push(&mut self, loss: f32) {
+        if !self.is_sound(loss) {
+            return;
+        }
         let loss = f64::from(loss);
         self.first.get_or_insert(loss);
         if self.last.len() == WINDOW {
@@ -45,11 +48,18 @@ impl Losses {
 
     /// Whether the next step's loss has exploded. The first never has.
     pub(super) fn has_exploded(&self, loss: f32) -> bool {
-        let Some(first) = self.first else { return false };
+        if self.is_sound(loss) {
+            return false;
+        }
         let (loss, count) = (f64::from(loss), self.last.len() as f64);
         let mean = self.last.iter().sum::<f64>() / count;
         let deviation = (self.last.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / count).sqrt();
-        loss > mean + FAR * deviation && loss > EXPLODED * first.max(1.0)
+        loss > mean + FAR * deviation
+    }
+
+    /// Whether a loss shows that the weights are worth keeping. The first is what others are compared with.
+    pub(super) fn is_sound(&self, loss: f32) -> bool {
+        self.first.is_none_or(|first| f64::from(loss) <= EXPLODED * first.max(1.0))
     }
 }
 
@@ -71,6 +81,16 @@ mod tests {
         let fine = Losses::of((0..50).map(|i| 0.02 + 0.001 * (i % 5) as f32));
         assert!(!fine.has_exploded(1.5) && fine.has_exploded(11.0));
         // Losses that always vary as much.
-        assert!(!Losses::of((0..100).map(|i| if i % 2 == 0 { 1.0 } else { 30.0 })).has_exploded(60.0));
+        assert!(!Losses::of((0..100).map(|i| if i % 2 == 0 { 1.0 } else { 9.0 })).has_exploded(20.0));
+    }
+
+    /// Each loss is too close to those before it to be an outlier.
+    #[test]
+    fn a_slow_explosion_is_found() {
+        let rising = |i: usize| 2.3 * 1.05f32.powi(i as i32);
+        let found = (1..400).map(|i| (Losses::of((0..i).map(rising)), rising(i))).find(|(all, l)| all.has_exploded(*l));
+        let (losses, loss) = found.expect("no loss up to 1e8 counts as exploded");
+        assert!((23.0..100.0).contains(&loss), "found at {loss}");
+        assert!(losses.is_sound(22.0) && !losses.is_sound(24.0));
     }
 }
