@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
     refused(resnet_rs_classify(network, pixels, 0, HEIGHT, STRIDE, guesses, 1), "nothing to look at");
     refused(resnet_rs_classify(network, pixels, WIDTH, 0, STRIDE, guesses, 1), "nothing to look at");
     refused(resnet_rs_classify(network, pixels, UINT32_MAX, UINT32_MAX, SIZE_MAX, guesses, 1), "larger than memory");
-    refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, STRIDE, guesses, 0), "0 guesses are wanted");
+    refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, STRIDE, guesses, 0), "0 guesses were requested");
     refused(resnet_rs_classify(network, pixels, WIDTH, HEIGHT, STRIDE, guesses, classes + 1), "can be had");
 
     // Several threads on one network.
