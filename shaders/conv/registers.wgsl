@@ -71,7 +71,8 @@ fn main(
 #endif
 
     // Grid positions of the pixels that this lane loads: every {{ lanes }}th from its first on. The first position
-    // takes divisions, the others follow in steps. A pixel past the map's last repeats the one before it.
+    // takes divisions; each further pixel is a step from the one before it. A pixel past the map's end repeats
+    // the last one.
     let first = min(first_pixel + lane, walk.pixels - 1u);
     let first_line = first / walk.grid_w;
     var n = first_line / walk.grid_h;

@@ -15,7 +15,8 @@
 //      (the pixels are loaded by the first {{ rows }} threads);
 #endif
 //   2. it transposes the four pixels in registers and stores them as [k][pixel / 4], whole vec4 only, since a write to
-//      one component may touch the others. The exclusive or makes eight threads write to eight different sets of banks;
+//      one component may touch the other three. The exclusive or makes eight threads write to eight different sets of
+//      banks;
 //   3. while the next four elements are on their way to registers, the threads multiply; see conv/product.wgsl.
 #if split
 // This kernel computes only a split of the sequence; conv/sum_partials adds the splits and applies the epilogue.

@@ -2,7 +2,7 @@
 //! latency or memory on the adapter at hand.
 //!
 //! 1. *Depth where over-fitting can occur, width otherwise.* Of the paper's regimes, 10, 100 and 350 epochs of
-//!    ImageNet, the longest favours depth and the others width. [`Task::long_epochs`] is the boundary.
+//!    ImageNet, the longest favours depth, shorter ones favour width. [`Task::long_epochs`] is the boundary.
 //! 2. *Resolution slowly.* In the released ResNet-RS, the side of the pictures grows with the fifth root of the FLOPs:
 //!    from 160 px at 4.6 GFLOPs to 320 px at 128.
 //!

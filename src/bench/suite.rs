@@ -108,7 +108,7 @@ fn asked(networks: &[(String, u32)], ask: &Ask) -> Vec<Workload> {
 }
 
 /// Top-1 on ImageNet in percent, as published: for [`PAPER`], and for the EfficientNets with which Bello et al. compare
-/// (2021, section 4.2): B5 and B7 trained with RandAugment, the others with AutoAugment.
+/// (2021, section 4.2): B5 and B7 trained with RandAugment, the other sizes with AutoAugment.
 pub(super) fn published_top1(workload: &Workload) -> Option<f64> {
     const RESNET_RS: [f64; 11] = [78.8, 80.3, 81.2, 82.0, 82.2, 83.0, 83.4, 83.8, 84.0, 84.2, 84.4];
     const EFFICIENTNET: [f64; 8] = [77.1, 79.1, 80.1, 81.6, 82.9, 83.7, 84.0, 84.7];

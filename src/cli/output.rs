@@ -11,7 +11,7 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Prints a table with columns as wide as their cells: the first and the last are aligned left, the others right. An
+/// Prints a table with columns as wide as their cells: the first and the last are aligned left, those between right. An
 /// empty header is left out.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     self::rows(&header, rows)

@@ -101,8 +101,8 @@ fn draws(font: &FontRef<'_>, letter: char) -> bool {
     glyph.0 != 0 && (letter == ' ' || letter == '\u{a0}' || font.outline(glyph).is_some())
 }
 
-/// Whether a letter changes with its neighbours, or runs from right to left. That is not implemented, so such text
-/// would not be readable. Blocks of Unicode 16.
+/// Whether a letter changes with its neighbours, or runs from right to left. Such text would not be readable,
+/// since letters are drawn one by one from left to right. Blocks of Unicode 16.
 fn needs_shaping(letter: char) -> bool {
     matches!(u32::from(letter),
         0x0590..=0x0dff // Hebrew, Arabic, Syriac, Thaana, N'Ko; Devanagari to Sinhala

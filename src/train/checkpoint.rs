@@ -82,8 +82,8 @@ impl Checkpoint {
     /// Writes the checkpoint of the run in a folder. A crash at any moment leaves either the old one or the new one.
     ///
     /// # Errors
-    /// A tensor holds NaN or infinity (a diverged state must not replace a good one), a note has a name that checkpoints
-    /// use themselves, or the file cannot be written.
+    /// A tensor holds NaN or infinity (a diverged state must not replace a good one), a note has a name that every
+    /// checkpoint uses, or the file cannot be written.
     pub fn write(&self, run: &Path) -> Result<(), Error> {
         let path = path(run);
         if let Some(note) = self.notes.keys().find(|name| is_own(name)) {

@@ -5,7 +5,7 @@ use super::{Device, Report, Slice};
 use crate::bench::results::Row;
 
 /// A pair of networks of about the same accuracy, and the paper's quotients (Bello et al. 2021, table 3) for training
-/// steps of 128 pictures, or of as many as fit.
+/// steps of 128 pictures, or of fewer if 128 do not fit.
 struct Pair {
     resnet_rs: (&'static str, usize),
     efficientnet: (&'static str, usize),

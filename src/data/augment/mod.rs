@@ -22,7 +22,7 @@ use super::random::{Purpose, generator};
 
 /// How training pictures are augmented. The default is no augmentation.
 ///
-/// Each kind has random numbers of its own, so turning one on does not change what the others draw.
+/// Each kind has random numbers of its own, so turning one on does not change another's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augmentation {
     /// Crop and flip.
