@@ -211,7 +211,7 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
         let weight_decay = if decays { 4e-5 } else { 0.0 };
         let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, StateKind::Momentum, 0.0)?;
         let sgd = SgdMomentum::new(0.9, nesterov, weight_decay);
-        g.apply(&tensor.name, sgd, &[gradient, lr], &[parameter, velocity]).map(drop)
+        g.apply(&tensor.name, sgd, &[lr, gradient], &[parameter, velocity]).map(drop)
     })
     .unwrap();
 

@@ -322,7 +322,7 @@ fn sgd_by_hand() {
         let p = g.parameter("p".into(), vector.clone(), Init::Constant(2.0)).unwrap();
         let v = g.state("v".into(), vector, StateKind::Momentum, 0.0).unwrap();
         let sgd = SgdMomentum::new(0.5, nesterov, 0.2);
-        g.apply("sgd", sgd, &[grad, lr], &[p, v]).unwrap();
+        g.apply("sgd", sgd, &[lr, grad], &[p, v]).unwrap();
         for (id, value) in [(grad, 1.0), (lr, 0.1), (p, 2.0), (v, 0.0)] {
             net.values.set(&net.graph, id, vec![value]).unwrap();
         }

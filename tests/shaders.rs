@@ -27,17 +27,18 @@ use resnet_rs::train::task::Classify;
 use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
 
 /// WebGPU's default limits, which every device grants.
-const MAX_STORAGE_BUFFERS: usize = 8;
+const DEFAULT_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats, and
-/// llvmpipe's also with 64-bit words.
+/// GPUs, and CPU adapters of two SIMD widths, SwiftShader's and llvmpipe's; each with both forms of 16-bit floats,
+/// llvmpipe's also with 64-bit words, and a GPU that grants no more than WebGPU's default limits.
 fn targets() -> impl Iterator<Item = Target> {
     let registers = |lanes| Target { family: Family::Registers, lanes, ..Target::TILES };
     let by_64 = Target { by_64: true, ..registers(8) };
     let targets = [Target::TILES, registers(1), registers(4), registers(8)];
     let halves = |target| [HalfStorage::Native, HalfStorage::Packed].map(|half| Target { half, ..target });
-    targets.into_iter().flat_map(halves).chain([by_64])
+    let least = Target { storage_buffers: DEFAULT_STORAGE_BUFFERS, ..Target::TILES };
+    targets.into_iter().flat_map(halves).chain([by_64, least])
 }
 
 /// Names and types of a parameter block's words, or of the members of a shader's struct, in order.
@@ -49,7 +50,7 @@ fn members(params: &Params) -> Members {
         Scalar::I32(_) => "i32",
         Scalar::F32(_) => "f32",
     };
-    params.words().iter().map(|word| (word.name.to_owned(), type_name(word.value))).collect()
+    params.words().iter().map(|word| (word.name.to_string(), type_name(word.value))).collect()
 }
 
 /// Facts on a kernel.
@@ -100,6 +101,8 @@ impl Found {
                 for choices in [Choices::TABLE.clone()].into_iter().chain(others) {
                     let launches = lower(graph, i, target, &choices);
                     for launch in launches.unwrap_or_else(|e| panic!("{what}: {e}")) {
+                        let buffers = launch.views.len();
+                        assert!(buffers <= target.storage_buffers, "{what}: {} binds {buffers}", launch.kernel.name());
                         self.launch(launch.kernel, &launch.params, what);
                     }
                 }
@@ -277,7 +280,7 @@ fn within_limits(name: &str, module: &Module) {
     let workgroup: u32 = in_space(|space| space == AddressSpace::WorkGroup)
         .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
         .sum();
-    assert!(buffers <= MAX_STORAGE_BUFFERS, "{name} binds {buffers} storage buffers");
+    assert!(buffers <= Target::MOST_STORAGE_BUFFERS, "{name} binds {buffers} storage buffers");
     assert!(workgroup <= MAX_WORKGROUP_BYTES, "{name} takes {workgroup} bytes of workgroup memory");
     assert_eq!(module.entry_points.len(), 1, "{name}");
     assert_eq!(module.entry_points[0].name, "main", "{name}");

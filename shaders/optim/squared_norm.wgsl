@@ -1,21 +1,43 @@
-// Sum of (factor * x)^2 over each chunk of x, one workgroup per chunk. Thread t adds up every 64th vec4 from t on; then
-// one thread adds up all threads' sums in order.
+// Sum of (factor * x)^2 over each chunk of {{ tensors }} tensors x, one workgroup per chunk. Thread t adds up every 64th
+// vec4 from t on; then one thread adds up all threads' sums in order.
 //
-// x: in vec4, padding 0; factor: [1]; sums: [n], in which this tensor's sums start at p.first.
+// Each x: in vec4, padding 0; factor: [1]; sums: one for each chunk, those of a tensor after those of the one before.
 #include "shared/storage.wgsl"
 
 struct Params {
-    count: u32, // vec4 in x
     chunk: u32, // vec4 in a chunk
-    first: u32, // index of the tensor's first sum
+    first: u32, // index of the first sum
+    count: u32, // chunks of all tensors
+#for t in range(tensors)
+    count_{{ t }}: u32, // vec4 in x
+#endfor
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<Full>;
-@group(0) @binding(2) var<storage, read> factor: array<f32>;
-@group(0) @binding(3) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(1) var<storage, read> factor: array<f32>;
+@group(0) @binding(2) var<storage, read_write> sums: array<f32>;
+#for t in range(tensors)
+@group(0) @binding({{ 3 + t }}) var<storage, read> x_{{ t }}: array<Full>;
+#endfor
 
 var<workgroup> partial: array<f32, 64>;
+
+// The sum of one thread's share of a chunk.
+fn part(chunk: u32, thread: u32) -> f32 {
+    var sum = 0.0;
+    var begin = chunk * p.chunk;
+#for t in range(tensors)
+    if (begin < p.count_{{ t }}) {
+        for (var i = begin + thread; i < min(begin + p.chunk, p.count_{{ t }}); i += 64u) {
+            let v = factor[0] * from_full(x_{{ t }}[i]);
+            sum += dot(v, v);
+        }
+        return sum;
+    }
+    begin -= (p.count_{{ t }} + p.chunk - 1u) / p.chunk * p.chunk;
+#endfor
+    return sum;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -24,15 +46,10 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let chunk = workgroup.y * workgroups.x + workgroup.x;
-    let begin = chunk * p.chunk;
-    if (begin >= p.count) {
+    if (chunk >= p.count) {
         return;
     }
-    var sum = 0.0;
-    for (var i = begin + thread; i < min(begin + p.chunk, p.count); i += 64u) {
-        let v = factor[0] * from_full(x[i]);
-        sum += dot(v, v);
-    }
+    var sum = part(chunk, thread);
     partial[thread] = sum;
     workgroupBarrier();
     if (thread == 0u) {

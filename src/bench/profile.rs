@@ -71,6 +71,8 @@ pub struct Profile {
     pub peaks: Peaks,
     /// Pipelines compiled before the first answer.
     pub pipelines: usize,
+    /// Kernels that a run launches.
+    pub launches: usize,
     /// Milliseconds to the first answer.
     pub first_ms: f64,
     /// Steady state: milliseconds a run, from submission to the result in the program's memory.
@@ -148,6 +150,7 @@ impl Profile {
             family: gpu.family(),
             peaks,
             pipelines: running.pipelines,
+            launches: running.session.launches(),
             first_ms: running.first_ms,
             run_ms,
             share: total.limit_ms / total.ms.unwrap_or(run_ms),

@@ -184,7 +184,7 @@ mod tests {
         let p = g.parameter("p".into(), spec.clone(), Init::Constant(0.0)).unwrap();
         let v = g.state("v".into(), spec, StateKind::Momentum, 0.0).unwrap();
         let sgd = SgdMomentum::new(0.9, true, 0.0);
-        g.apply("sgd", sgd, &[gradient, lr], &[p, v]).unwrap();
+        g.apply("sgd", sgd, &[lr, gradient], &[p, v]).unwrap();
         for target in TARGETS {
             assert_eq!(traffic(&g, target), Traffic { read_bytes: 3 * 400 + 4, written_bytes: 2 * 400 });
         }

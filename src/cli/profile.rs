@@ -57,8 +57,8 @@ fn print(profile: &bench::Profile, listed: usize) -> io::Result<()> {
         table(["node", "operation"], nodes, whole_ms)?;
     }
 
-    let (first_ms, pipelines) = (profile.first_ms, profile.pipelines);
-    writeln!(out, "\nfirst answer {first_ms:.0} ms, {pipelines} pipelines; a run {run_ms:.3} ms")?;
+    let bench::Profile { first_ms, pipelines, launches, .. } = profile;
+    writeln!(out, "\nfirst answer {first_ms:.0} ms, {pipelines} pipelines; a run {run_ms:.3} ms, {launches} launches")?;
     let measured = match total.ms {
         Some(ms) => format!("kernels {ms:.3} ms"),
         None => format!("no operation timed, the adapter has no timestamps; a run {run_ms:.3} ms"),

@@ -153,6 +153,11 @@ impl Session {
         &self.plan
     }
 
+    /// Kernels that a run launches.
+    pub fn launches(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Makes the driver finish kernels that it would otherwise compile at their first use. Does not wait for it: call
     /// this before reading and loading parameters, which takes time as well.
     pub fn warm_up(&self) -> Result<(), Error> {

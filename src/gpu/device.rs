@@ -44,17 +44,24 @@ pub struct Target {
     /// Whether memory is read and written in 64-bit words. Faster on llvmpipe, which loads one word per lane at a time,
     /// of any width.
     pub by_64: bool,
+    /// Storage buffers that a kernel may bind, from WebGPU's default to [`Self::MOST_STORAGE_BUFFERS`].
+    pub storage_buffers: usize,
     /// Compute units, or multiprocessors; a guess if the driver does not report them.
     pub compute_units: usize,
 }
 
 impl Target {
+    /// The most storage buffers that a kernel binds: an update of eight tensors, each with its gradient and its
+    /// momentum, by two numbers. Metal has 29 for storage buffers and uniforms together.
+    pub const MOST_STORAGE_BUFFERS: usize = 26;
+
     /// A discrete GPU with 16-bit floats.
     pub const TILES: Self = Self {
         family: Family::Tiles,
         lanes: 1,
         half: HalfStorage::Native,
         by_64: false,
+        storage_buffers: Self::MOST_STORAGE_BUFFERS,
         compute_units: DISCRETE_UNITS,
     };
 }
@@ -247,10 +254,12 @@ impl Gpu {
             && device.features().contains(wgpu::Features::SHADER_INT64);
         let of_its_kind = if report.device_type == "DiscreteGpu" { DISCRETE_UNITS } else { INTEGRATED_UNITS };
         let compute_units = report.compute_units.map_or(of_its_kind, |units| units as usize);
+        let limits = device.limits();
+        let storage_buffers = (limits.max_storage_buffers_per_shader_stage as usize).min(Target::MOST_STORAGE_BUFFERS);
         let shared = Shared {
-            limits: device.limits(),
+            limits,
             timestamps: device.features().contains(wgpu::Features::TIMESTAMP_QUERY),
-            target: Target { family, lanes, half, by_64, compute_units },
+            target: Target { family, lanes, half, by_64, storage_buffers, compute_units },
             checked_shaders: options.checked_shaders,
             memory_limit_bytes: options.memory_limit_bytes,
             options: opened_with.cloned(),
@@ -395,6 +404,9 @@ fn wanted_limits(adapter: &wgpu::Limits) -> wgpu::Limits {
         max_storage_buffer_binding_size: default
             .max_storage_buffer_binding_size
             .min(adapter.max_storage_buffer_binding_size),
+        max_storage_buffers_per_shader_stage: adapter
+            .max_storage_buffers_per_shader_stage
+            .min(Target::MOST_STORAGE_BUFFERS as u32),
         // The tiled kernels keep 16 x 128 and 16 x 64 numbers: 12 KiB, within the default of 16 KiB.
         max_compute_workgroup_storage_size: default.max_compute_workgroup_storage_size,
         ..default

@@ -135,7 +135,7 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
         Op::Accumulate(_) => optim::accumulate(&mut l),
         Op::MovingAverage(_) => optim::moving_average(&mut l),
-        Op::SquaredNorm(op) => optim::squared_norm(&mut l, op),
+        Op::SquaredNorm(_) => optim::squared_norm(&mut l),
         Op::GradientScale(op) => optim::gradient_scale(&mut l, op),
         Op::Unscale(_) => optim::unscale(&mut l),
         Op::AdaptLossScale(op) => optim::adapt_loss_scale(&mut l, op),

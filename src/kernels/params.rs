@@ -1,5 +1,7 @@
 //! The parameter block of a launch: the uniform at binding 0.
 
+use std::borrow::Cow;
+
 /// A parameter block: 32-bit words, in the order of the members of the shader's struct.
 ///
 /// `tests/shaders.rs` compares names and types of every block with that struct.
@@ -7,10 +9,10 @@
 pub struct Params(Vec<Word>);
 
 /// A word of a parameter block.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Word {
     /// Name of the struct's member.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its type and value.
     pub value: Scalar,
 }
@@ -44,7 +46,14 @@ impl Params {
     /// This block with a first member `count` in front, which shaders that include `shared/each.wgsl` or
     /// `shared/team.wgsl` need.
     pub(super) fn counted(mut self, count: usize) -> Self {
-        self.0.insert(0, Word { name: "count", value: count.into() });
+        self.0.insert(0, Word { name: "count".into(), value: count.into() });
+        self
+    }
+
+    /// This block with the words of another at its end, their names followed by an index: `rate_2`.
+    pub(super) fn and_each(mut self, index: usize, words: Self) -> Self {
+        let indexed = |word: Word| Word { name: format!("{}_{index}", word.name).into(), ..word };
+        self.0.extend(words.0.into_iter().map(indexed));
         self
     }
 }
@@ -89,7 +98,7 @@ macro_rules! words {
     ($($name:ident $(: $value:expr)?),* $(,)?) => {
         $crate::kernels::Params::new([$({
             $(let $name = $value;)?
-            $crate::kernels::Word { name: stringify!($name), value: $name.into() }
+            $crate::kernels::Word { name: stringify!($name).into(), value: $name.into() }
         }),*])
     };
 }

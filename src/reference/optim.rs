@@ -1,46 +1,55 @@
 //! Stochastic gradient descent with momentum, and the operations between a gradient and its step.
 
 use super::View;
-use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum, SquaredNorm};
+use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`.
-/// `inputs` are grad, lr and perhaps a scale, `updates` p and v.
+/// `inputs` are lr, perhaps a scale, and each grad; `updates` are p and v of each.
 pub(super) fn sgd_momentum(op: &SgdMomentum, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
-    let [parameter, velocity] = updates else { unreachable!("the shape rule asks for two updated tensors") };
-    let (momentum, weight_decay) = (f64::from(op.momentum), f64::from(op.weight_decay));
-    let lr = f64::from(op.lr_scale) * inputs[1].data[0];
-    let [scale, finite] = if op.scaled { [inputs[2].data[0], inputs[2].data[1]] } else { [1.0, 1.0] };
+    let (leading, gradients) = inputs.split_at(op.leading());
+    let [scale, finite] = leading.get(1).map_or([1.0, 1.0], |scale| [scale.data[0], scale.data[1]]);
     if finite == 0.0 {
         return;
     }
-    for ((p, v), grad) in parameter.iter_mut().zip(velocity).zip(inputs[0].data) {
-        let g = scale * grad + weight_decay * *p;
-        *v = momentum * *v + g;
-        *p -= lr * if op.nesterov { g + momentum * *v } else { *v };
+    let momentum = f64::from(op.momentum);
+    for ((gradient, updates), rates) in gradients.iter().zip(updates.chunks_mut(2)).zip(&op.parameters) {
+        let [parameter, velocity] = updates else { unreachable!("the shape rule asks for two updated tensors") };
+        let lr = f64::from(rates.lr_scale) * leading[0].data[0];
+        for ((p, v), grad) in parameter.iter_mut().zip(velocity).zip(gradient.data) {
+            let g = scale * grad + f64::from(rates.weight_decay) * *p;
+            *v = momentum * *v + g;
+            *p -= lr * if op.nesterov { g + momentum * *v } else { *v };
+        }
     }
 }
 
-/// `sum = keep > 0 ? sum + grad : grad`.
+/// `sum = keep > 0 ? sum + grad : grad`. `inputs` are keep and each grad, `updates` each sum.
 pub(super) fn accumulate(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
-    let keep = inputs[1].data[0] > 0.0;
-    for (sum, grad) in updates[0].iter_mut().zip(inputs[0].data) {
-        *sum = if keep { *sum + grad } else { *grad };
+    let keep = inputs[0].data[0] > 0.0;
+    for (sums, gradient) in updates.iter_mut().zip(&inputs[1..]) {
+        for (sum, grad) in sums.iter_mut().zip(gradient.data) {
+            *sum = if keep { *sum + grad } else { *grad };
+        }
     }
 }
 
-/// `average += rate * (x - average)`.
+/// `average += rate * (x - average)`. `inputs` are rate and each x, `updates` each average.
 pub(super) fn moving_average(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
-    for (average, x) in updates[0].iter_mut().zip(inputs[0].data) {
-        *average += inputs[1].data[0] * (x - *average);
+    let rate = inputs[0].data[0];
+    for (averages, x) in updates.iter_mut().zip(&inputs[1..]) {
+        for (average, x) in averages.iter_mut().zip(x.data) {
+            *average += rate * (x - *average);
+        }
     }
 }
 
-/// Stores the sum of all squares as the first of the tensor's sums; the rest of its `sums` become 0.
-pub(super) fn squared_norm(op: &SquaredNorm, inputs: &[View<'_>], updates: &mut [Vec<f64>], sums: usize) {
-    let factor = inputs[1].data[0];
-    let own = &mut updates[0][op.first..][..sums];
-    own.fill(0.0);
-    own[0] = inputs[0].data.iter().map(|x| (factor * x).powi(2)).sum();
+/// Stores the sum of all squares as the first sum; the others become 0. `inputs` are factor and each x.
+pub(super) fn squared_norm(inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    let factor = inputs[0].data[0];
+    let squares = inputs[1..].iter().flat_map(|x| x.data).map(|x| (factor * x).powi(2));
+    let total = squares.sum();
+    updates[0].fill(0.0);
+    updates[0][0] = total;
 }
 
 /// Returns the scale and whether the norm is finite, then the norm.

@@ -266,19 +266,21 @@ fn rest() -> Vec<Case> {
     }
     // More rows than one loop may have iterations.
     cases.push(ops::loss([70_000, 3], 0.1, 1.0, false, 0));
+    // More tensors than a launch can bind, some of which are cut into chunks.
+    let many: Vec<Spec> =
+        (0..30).map(|i| if i % 9 == 4 { Spec::weights([3, 3, 40, 70]) } else { Spec::channels([1 + 3 * i]) }).collect();
     for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
         let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
-        cases.push(optim::sgd_momentum(Spec::channels([7]), sgd, 0));
-        cases.push(optim::sgd_momentum(Spec::weights([3, 3, 6, 10]), sgd, 0));
-        cases.push(optim::sgd_momentum(Spec::weights([3, 6]), SgdMomentum { lr_scale: 0.5, scaled: true, ..sgd }, 0));
+        cases.push(optim::sgd_momentum(&[Spec::channels([7])], sgd.clone(), 0));
+        cases.push(optim::sgd_momentum(&[Spec::weights([3, 3, 6, 10])], sgd.clone(), 0));
+        cases.push(optim::sgd_momentum(&many, SgdMomentum { scaled: true, ..sgd }, 0));
     }
-    // The last one is cut into chunks.
-    for (i, spec) in
-        [Spec::channels([7]), Spec::weights([2, 6, 10]), Spec::weights([3, 3, 40, 70])].into_iter().enumerate()
+    for (i, specs) in
+        [vec![Spec::channels([7])], vec![Spec::weights([2, 6, 10]), Spec::channels([5])], many].iter().enumerate()
     {
-        cases.push(optim::accumulate(spec.clone(), (i % 2) as f32, 0));
-        cases.push(optim::moving_average(spec.clone(), 0));
-        cases.push(optim::squared_norm(spec.clone(), 0));
+        cases.push(optim::accumulate(specs, (i % 2) as f32, 0));
+        cases.push(optim::moving_average(specs, 0));
+        cases.push(optim::squared_norm(specs, 0));
     }
     // Below the limit, above it, and without one.
     for (total, max_norm) in [(0.25, 1.0), (25.0, 1.0), (25.0, f32::INFINITY)] {

@@ -1,7 +1,7 @@
-//! Optimisers, which turn a gradient into a step of its parameter.
+//! Optimisers, which turn gradients into steps of their parameters.
 
 use super::update::Learner;
-use crate::graph::op::SgdMomentum;
+use crate::graph::op::{ParameterRates, SgdMomentum};
 use crate::graph::{Error, Graph, StateKind, TensorId};
 
 /// Suffix of the state that holds a parameter's momentum.
@@ -31,24 +31,31 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// Appends the step of one parameter, and the states that it needs. `lr` `[1]` is the learning rate, `scale` `[2]`
-    /// a [`GradientScale`](crate::graph::op::GradientScale)'s result.
+    /// Appends the steps of parameters, as one node, and the states that they need. `lr` `[1]` is the learning rate,
+    /// `scale` `[2]` a [`GradientScale`](crate::graph::op::GradientScale)'s result.
     pub(super) fn step(
         &self,
         graph: &mut Graph,
-        learner: &Learner,
+        learners: &[Learner],
         lr: TensorId,
         scale: Option<TensorId>,
     ) -> Result<(), Error> {
-        let Learner { parameter, gradient, weight_decay, lr_scale } = *learner;
-        let tensor = graph.tensor(parameter).clone();
-        let inputs: Vec<TensorId> = [gradient, lr].into_iter().chain(scale).collect();
+        let gradients = learners.iter().map(|learner| learner.gradient);
+        let inputs: Vec<TensorId> = [lr].into_iter().chain(scale).chain(gradients).collect();
         match *self {
             Self::Sgd(Sgd { momentum, nesterov }) => {
-                let sgd = SgdMomentum { momentum, nesterov, weight_decay, lr_scale, scaled: scale.is_some() };
-                let name = format!("{}{MOMENTUM}", tensor.name);
-                let velocity = graph.state(name, tensor.spec, StateKind::Momentum, 0.0)?;
-                graph.apply(&tensor.name, sgd, &inputs, &[parameter, velocity]).map(drop)
+                let mut updates = Vec::with_capacity(2 * learners.len());
+                for learner in learners {
+                    let tensor = graph.tensor(learner.parameter).clone();
+                    let name = format!("{}{MOMENTUM}", tensor.name);
+                    updates.push(learner.parameter);
+                    updates.push(graph.state(name, tensor.spec, StateKind::Momentum, 0.0)?);
+                }
+                let rates =
+                    |&Learner { weight_decay, lr_scale, .. }: &Learner| ParameterRates { weight_decay, lr_scale };
+                let parameters = learners.iter().map(rates).collect();
+                let sgd = SgdMomentum { momentum, nesterov, scaled: scale.is_some(), parameters };
+                graph.apply("sgd", sgd, &inputs, &updates).map(drop)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A training step as one graph: forward pass, backward pass, and the use of each gradient.
 
 use super::task::{Loss, Task};
-use super::update::{self, Learning};
+use super::update::{self, Learner, Learning};
 use crate::graph::half::store_half_maps;
 use crate::graph::{self, DType, Graph, Port, Precision, Spec, TensorId, autodiff, recompute};
 use crate::models::{self, Config, Input, Mode, Network, Parts};
@@ -9,7 +9,7 @@ use crate::models::{self, Config, Input, Mode, Network, Parts};
 /// When parameters learn from their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
-    /// Each as soon as its gradient is complete, so that the gradient's memory is free again.
+    /// A few at a time, soon after their gradients are complete, so that the gradients' memory is free again.
     #[default]
     AtOnce,
     /// All together once every gradient is known, if the step depends on all of them.
@@ -116,10 +116,11 @@ fn differentiate(
     };
     match options.when() {
         When::AtOnce => {
-            learning.one_by_one(graph, |graph, lr| {
-                autodiff::differentiate(graph, &loss.terms, None, |graph, parameter, gradient| {
-                    let learner = learning.learner(graph, parts, parameter, gradient);
-                    learning.optimizer.step(graph, &learner, lr, None)
+            learning.at_once(graph, |graph, lr| {
+                in_groups(graph, &loss.terms, None, |graph, gradients| {
+                    let learner = |&(parameter, gradient)| learning.learner(graph, parts, parameter, gradient);
+                    let learners: Vec<Learner> = gradients.iter().map(learner).collect();
+                    learning.optimizer.step(graph, &learners, lr, None)
                 })
             })?;
             Ok(None)
@@ -134,10 +135,33 @@ fn differentiate(
         }
         When::AfterParts => {
             let keep = graph.input("keep", Spec::plain([1], DType::F32))?;
-            autodiff::differentiate(graph, &loss.terms, loss_scale, |graph, parameter, gradient| {
-                update::gather(graph, keep, parameter, gradient)
-            })?;
+            in_groups(graph, &loss.terms, loss_scale, |graph, gradients| update::gather(graph, keep, gradients))?;
             Ok(None)
         }
     }
+}
+
+/// Bytes of gradients that may wait until more are complete. The more wait, the fewer launches use them, but the longer
+/// their memory is taken.
+const WAITING_BYTES: u64 = 4 << 20;
+
+/// Appends the backward pass. Calls `use_gradients` with a few parameters and their gradients, pairs (parameter,
+/// gradient), whenever more than [`WAITING_BYTES`] of gradients are complete, and at the end.
+fn in_groups(
+    graph: &mut Graph,
+    losses: &[autodiff::Loss],
+    scale: Option<TensorId>,
+    mut use_gradients: impl FnMut(&mut Graph, &[(TensorId, TensorId)]) -> Result<(), graph::Error>,
+) -> Result<(), graph::Error> {
+    let (mut waiting, mut bytes) = (Vec::new(), 0);
+    autodiff::differentiate(graph, losses, scale, |graph, parameter, gradient| {
+        waiting.push((parameter, gradient));
+        bytes += graph.spec(gradient).bytes();
+        if bytes <= WAITING_BYTES {
+            return Ok(());
+        }
+        bytes = 0;
+        use_gradients(graph, &std::mem::take(&mut waiting))
+    })?;
+    if waiting.is_empty() { Ok(()) } else { use_gradients(graph, &waiting) }
 }

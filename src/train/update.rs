@@ -1,4 +1,4 @@
-//! The update of parameters: each alone, or all together with the norm of all gradients.
+//! The update of parameters: a few at a time, or all together with the norm of all gradients.
 
 use std::collections::BTreeMap;
 
@@ -87,9 +87,9 @@ impl Learning {
         Learner { parameter, gradient, weight_decay: if decays { self.weight_decay } else { 0.0 }, lr_scale }
     }
 
-    /// Appends updates that need one gradient each: calls `learn` with the learning rate to append the steps of all
-    /// parameters.
-    pub(super) fn one_by_one(
+    /// Appends updates that do not depend on other gradients: calls `learn` with the learning rate to append the steps
+    /// of all parameters.
+    pub(super) fn at_once(
         &self,
         graph: &mut Graph,
         learn: impl FnOnce(&mut Graph, TensorId) -> Result<(), graph::Error>,
@@ -113,25 +113,13 @@ impl Learning {
             Some(scale) => graph.apply1(LOSS_SCALE, Unscale, &[fed, scale])?,
             None => fed,
         };
-        // Each gradient's sums have their own places, so that each takes one launch and all are added by one more.
-        let counts = learners.iter().map(|learner| SquaredNorm::sums(graph.spec(learner.gradient)));
-        let ends = counts.scan(0, |end, count| {
-            *end += count;
-            Some(*end)
-        });
-        let ends: Vec<usize> = ends.collect();
-        let count = ends.last().copied().unwrap_or(1);
+        let gradients = learners.iter().map(|learner| learner.gradient);
+        let count = gradients.clone().map(|gradient| SquaredNorm::sums(graph.spec(gradient))).sum::<usize>();
         let sums = graph.state(SQUARED_NORMS.into(), Spec::plain([count], DType::F32), StateKind::SquaredNorms, 0.0)?;
-        let mut first = 0;
-        for (learner, end) in learners.iter().zip(ends) {
-            let name = graph.tensor(learner.parameter).name.clone();
-            graph.apply(&name, SquaredNorm { first }, &[learner.gradient, factor], &[sums])?;
-            first = end;
-        }
+        let inputs: Vec<TensorId> = [factor].into_iter().chain(gradients).collect();
+        graph.apply("norm", SquaredNorm, &inputs, &[sums])?;
         let scaled = graph.apply("clip", GradientScale { max_norm: self.max_norm }, &[sums, factor], &[])?;
-        for learner in learners {
-            self.optimizer.step(graph, learner, lr, Some(scaled[0]))?;
-        }
+        self.optimizer.step(graph, learners, lr, Some(scaled[0]))?;
         if let Some(scale) = loss_scale {
             let steps = loss_scale_state(graph, LOSS_SCALE_STEPS, 0.0)?;
             graph.apply(LOSS_SCALE, AdaptLossScale { growth_steps: GROWTH_STEPS }, &[scaled[0]], &[scale, steps])?;
@@ -190,7 +178,7 @@ fn normalises(graph: &Graph, parameter: TensorId) -> bool {
 
 /// The update of all parameters with the gradients that a [`super::When::AfterParts`] step has added up.
 pub struct Update {
-    /// Norm of the gradients, then one optimiser node per parameter. Its inputs are those of [`Learning`].
+    /// Norm of the gradients, then the optimiser. Its inputs are those of [`Learning`].
     pub graph: Graph,
     /// Norm of the gradients `[1]`, as [`Step::norm`].
     pub norm: TensorId,
@@ -219,30 +207,34 @@ impl Update {
     }
 }
 
-/// Appends the addition of one gradient to those of the batch's other parts.
+/// Appends the addition of parameters' gradients, pairs (parameter, gradient), to those of the batch's other parts.
 pub(super) fn gather(
     graph: &mut Graph,
     keep: TensorId,
-    parameter: TensorId,
-    gradient: TensorId,
+    gradients: &[(TensorId, TensorId)],
 ) -> Result<(), graph::Error> {
-    let tensor = graph.tensor(parameter).clone();
-    let sum = graph.state(format!("{}{GRADIENT}", tensor.name), tensor.spec, StateKind::Gradient, 0.0)?;
-    graph.apply(&tensor.name, Accumulate, &[gradient, keep], &[sum]).map(drop)
+    let (mut inputs, mut sums) = (vec![keep], Vec::with_capacity(gradients.len()));
+    for &(parameter, gradient) in gradients {
+        let tensor = graph.tensor(parameter).clone();
+        inputs.push(gradient);
+        sums.push(graph.state(format!("{}{GRADIENT}", tensor.name), tensor.spec, StateKind::Gradient, 0.0)?);
+    }
+    graph.apply("gather", Accumulate, &inputs, &sums).map(drop)
 }
 
 /// Appends the averages of every parameter and running statistic, if averages are kept.
 fn average(graph: &mut Graph, rate: Option<TensorId>) -> Result<(), graph::Error> {
     let Some(rate) = rate else { return Ok(()) };
+    let (mut inputs, mut averages) = (vec![rate], Vec::new());
     // All tensors, not only those that other nodes use: in an update after parts no other node uses the statistics.
     for id in graph.ids() {
         let tensor = graph.tensor(id).clone();
         if matches!(tensor.role, Role::Parameter(_) | Role::State(StateKind::Statistic, _)) {
-            let average = graph.state(format!("{}{AVERAGE}", tensor.name), tensor.spec, StateKind::Average, 0.0)?;
-            graph.apply(&tensor.name, MovingAverage, &[id, rate], &[average])?;
+            inputs.push(id);
+            averages.push(graph.state(format!("{}{AVERAGE}", tensor.name), tensor.spec, StateKind::Average, 0.0)?);
         }
     }
-    Ok(())
+    graph.apply("average", MovingAverage, &inputs, &averages).map(drop)
 }
 
 /// Decay of the averages after `updates` updates: it grows from 0.1, so that the first weights are soon forgotten

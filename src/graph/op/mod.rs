@@ -21,7 +21,9 @@ pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
-pub use optim::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
+pub use optim::{
+    Accumulate, AdaptLossScale, GradientScale, MovingAverage, ParameterRates, SgdMomentum, SquaredNorm, Unscale,
+};
 pub use pool::{AvgPool, AvgPoolGrad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
 pub use window::{Padding, Window};
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};

@@ -1,33 +1,49 @@
 //! The optimiser: stochastic gradient descent with momentum, and the operations that may come between a gradient and
 //! its step: accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision,
 //! and averages of the weights.
+//!
+//! The operations on gradients and weights take any number of tensors, so that many small ones share a launch.
 
 use super::{Rule, same};
 use crate::graph::{DType, Spec};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`:
-/// PyTorch's SGD.
+/// PyTorch's SGD, for one parameter or several.
 ///
-/// Inputs: grad, lr `[1]`, and, if `scaled`, a [`GradientScale`]'s result `[2]`: its first number multiplies grad, and
-/// nothing is updated if its second number is 0. Updates: parameter p, momentum buffer v, both shaped as grad.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Inputs: lr `[1]`; if `scaled`, a [`GradientScale`]'s result `[2]`, whose first number multiplies every grad, and
+/// which lets nothing be updated if its second number is 0; then each parameter's grad. Updates: for each grad, the
+/// parameter p and its momentum buffer v, both shaped as grad.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SgdMomentum {
     /// Share of the last step's direction that is kept, in `[0, 1)`.
     pub momentum: f32,
     /// Whether to look one step ahead.
     pub nesterov: bool,
+    /// Whether the second input scales the gradients.
+    pub scaled: bool,
+    /// The parameters' own settings, in order.
+    pub parameters: Vec<ParameterRates>,
+}
+
+/// What the optimiser's steps of two parameters may differ in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ParameterRates {
     /// L2 penalty added to the gradient: the derivative of half the squared norm times this.
     pub weight_decay: f32,
     /// Multiplies the learning rate: fine-tuned layers may learn more slowly than a new classifier.
     pub lr_scale: f32,
-    /// Whether a third input scales the gradient.
-    pub scaled: bool,
 }
 
 impl SgdMomentum {
-    /// The plain optimiser: every gradient as it is, every layer at the same rate.
+    /// The plain optimiser of one parameter: the gradient as it is, at the common rate.
     pub fn new(momentum: f32, nesterov: bool, weight_decay: f32) -> Self {
-        Self { momentum, nesterov, weight_decay, lr_scale: 1.0, scaled: false }
+        let parameters = vec![ParameterRates { weight_decay, lr_scale: 1.0 }];
+        Self { momentum, nesterov, scaled: false, parameters }
+    }
+
+    /// The number of inputs before the gradients.
+    pub fn leading(&self) -> usize {
+        1 + usize::from(self.scaled)
     }
 }
 
@@ -37,21 +53,33 @@ impl Rule for SgdMomentum {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 4 + usize::from(self.scaled))?;
-        same("lr", &inputs[1].shape, &[1])?;
+        let (leading, count) = (self.leading(), self.parameters.len());
+        super::arity(inputs, leading + 3 * count)?;
+        same("lr", &inputs[0].shape, &[1])?;
         if self.scaled {
-            same("scale", &inputs[2].shape, &[2])?;
+            same("scale", &inputs[1].shape, &[2])?;
         }
-        for (tensor, name) in inputs[2 + usize::from(self.scaled)..].iter().zip(["parameter", "momentum buffer"]) {
-            same(name, &tensor.shape, &inputs[0].shape)?;
+        let (gradients, updates) = inputs[leading..].split_at(count);
+        for (gradient, updated) in gradients.iter().zip(updates.chunks(2)) {
+            same("parameter", &updated[0].shape, &gradient.shape)?;
+            same("momentum buffer", &updated[1].shape, &gradient.shape)?;
         }
         Ok(Vec::new())
     }
 }
 
-/// `sum = keep > 0 ? sum + grad : grad`: the gradient of a batch that is computed in parts.
+/// Checks the tensors of an operation on pairs: a number, then the first of each pair, then the second of each.
+fn pairs(inputs: &[&Spec], number: &str, second: &str) -> Result<(), String> {
+    let Some((leading, tensors)) = inputs.split_first() else { return super::arity(inputs, 3) };
+    same(number, &leading.shape, &[1])?;
+    let (first, updated) = tensors.split_at(tensors.len() / 2);
+    super::arity(updated, first.len())?;
+    first.iter().zip(updated).try_for_each(|(first, updated)| same(second, &updated.shape, &first.shape))
+}
+
+/// `sum = keep > 0 ? sum + grad : grad`: the gradients of a batch that is computed in parts.
 ///
-/// Inputs: grad, keep `[1]`. Updates: sum, shaped as grad.
+/// Inputs: keep `[1]`, then each grad. Updates: for each grad its sum, of the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Accumulate;
 
@@ -61,16 +89,14 @@ impl Rule for Accumulate {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 3)?;
-        same("keep", &inputs[1].shape, &[1])?;
-        same("sum", &inputs[2].shape, &inputs[0].shape)?;
+        pairs(inputs, "keep", "sum")?;
         Ok(Vec::new())
     }
 }
 
 /// `average += rate * (x - average)`: an exponential moving average, with a decay of `1 - rate`.
 ///
-/// Inputs: x, rate `[1]`. Updates: average, shaped as x.
+/// Inputs: rate `[1]`, then each x. Updates: for each x its average, of the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MovingAverage;
 
@@ -80,23 +106,17 @@ impl Rule for MovingAverage {
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 3)?;
-        same("rate", &inputs[1].shape, &[1])?;
-        same("average", &inputs[2].shape, &inputs[0].shape)?;
+        pairs(inputs, "rate", "average")?;
         Ok(Vec::new())
     }
 }
 
-/// Sums of `(factor * x)^2` over chunks of x, each stored at its own index among the sums of all gradients. The root of
-/// their total is the global norm.
+/// Sums of `(factor * x)^2` over chunks of each x. The root of their total is the global norm of all x.
 ///
-/// Inputs: x, factor `[1]`. Updates: sums `[n]`, of which the [`Self::sums`] from index `first` on are written. The
-/// kernel decides how it distributes x over these sums.
+/// Inputs: factor `[1]`, then each x. Updates: sums `[n]`, as many as [`Self::sums`] of all x: those of one x after
+/// those of another. The kernel decides how it distributes an x over its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SquaredNorm {
-    /// Index of this tensor's first sum.
-    pub first: usize,
-}
+pub struct SquaredNorm;
 
 impl SquaredNorm {
     /// Quads of a chunk, each summed by one workgroup.
@@ -114,16 +134,13 @@ impl Rule for SquaredNorm {
     }
 
     fn updated_bytes(&self, inputs: &[&Spec]) -> Option<u64> {
-        Some(4 * Self::sums(inputs[0]) as u64)
+        inputs.last().map(|sums| sums.bytes())
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
-        super::arity(inputs, 3)?;
-        same("factor", &inputs[1].shape, &[1])?;
-        let (sums, end) = (&inputs[2].shape, self.first + Self::sums(inputs[0]));
-        if sums.len() != 1 || sums[0] < end {
-            return Err(format!("sums must have shape [n] with at least {end} numbers, got {sums:?}"));
-        }
+        let [factor, gradients @ .., sums] = inputs else { return super::arity(inputs, 3).map(|()| Vec::new()) };
+        same("factor", &factor.shape, &[1])?;
+        same("sums", &sums.shape, &[gradients.iter().map(|x| Self::sums(x)).sum()])?;
         Ok(Vec::new())
     }
 }
@@ -132,7 +149,7 @@ impl Rule for SquaredNorm {
 /// `norm = sqrt(sum of all sums)`:
 /// `scale = factor * min(1, max_norm / (norm + 1e-6))`, as in PyTorch's `clip_grad_norm_`.
 ///
-/// Inputs: sums `[n]`, written by [`SquaredNorm`]s; factor `[1]`, the same as theirs: 1 / number of parts of the batch,
+/// Inputs: sums `[n]`, written by a [`SquaredNorm`]; factor `[1]`, the same as its: 1 / number of parts of the batch,
 /// divided by the loss scale if there is one.
 /// Outputs: `[2]`, which holds the scale, then 1, or 0 if the gradients contain a NaN or infinity and the step must be
 /// skipped; the norm `[1]`.

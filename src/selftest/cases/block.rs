@@ -106,7 +106,7 @@ pub(super) fn training_step(seed: u32) -> Case {
         autodiff::differentiate(graph, &[Loss { id: loss, weight: 1.0 }], None, |graph, parameter, gradient| {
             let velocity = momenta.iter().filter(|(p, _)| *p == parameter).map(|(_, v)| *v);
             let updates: Vec<TensorId> = std::iter::once(parameter).chain(velocity).collect();
-            graph.apply("sgd", sgd, &[gradient, lr], &updates).map(drop)
+            graph.apply("sgd", sgd.clone(), &[lr, gradient], &updates).map(drop)
         })
     });
     draft.compare(loss, K);
@@ -145,7 +145,7 @@ pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     let Some(gradient) = gradient else { unreachable!("the kernel learns") };
     let factor = draft.apply(Unscale, &[factor, scale], &[])[0];
     let sums = draft.state("sums", number(), |_, _| 0.0);
-    draft.apply(SquaredNorm { first: 0 }, &[gradient, factor], &[sums]);
+    draft.apply(SquaredNorm, &[factor, gradient], &[sums]);
     let clip = draft.apply(GradientScale { max_norm: f32::INFINITY }, &[sums, factor], &[])[0];
     draft.apply(AdaptLossScale { growth_steps: 2000 }, &[clip], &[scale, steps]);
     draft.rewrite(store_half_maps);

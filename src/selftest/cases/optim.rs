@@ -2,58 +2,83 @@
 
 use super::Case;
 use super::draft::Draft;
-use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SgdMomentum, SquaredNorm, Unscale};
-use crate::graph::{DType, Spec, TensorId};
+use crate::graph::op::{
+    Accumulate, AdaptLossScale, GradientScale, MovingAverage, ParameterRates, SgdMomentum, SquaredNorm, Unscale,
+};
+use crate::graph::{DType, Op, Spec, TensorId};
 
 fn number(draft: &mut Draft, name: &str, value: f64) -> TensorId {
     draft.input_with(name, Spec::plain([1], DType::F32), |_, _| value)
 }
 
-/// K: the handful of operations of an element.
-pub(super) fn sgd_momentum(spec: Spec, op: SgdMomentum, seed: u32) -> Case {
+/// Describes tensors by their shapes, or by their number and two of the shapes.
+fn describe(specs: &[Spec]) -> String {
+    let shapes: Vec<String> = specs.iter().map(|spec| format!("{:?}", spec.shape)).collect();
+    match &shapes[..] {
+        [first, .., last] => format!("{} tensors from {first} to {last}", shapes.len()),
+        _ => shapes.concat(),
+    }
+}
+
+/// The step of parameters, of which every second has other rates than `sgd` names. K: the handful of operations of an
+/// element.
+pub(super) fn sgd_momentum(specs: &[Spec], sgd: SgdMomentum, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let label = format!("sgd_momentum {:?}, {op:?}", spec.shape);
-    let mut inputs = vec![draft.input("grad", spec.clone()), draft.input("lr", Spec::plain([1], DType::F32))];
-    if op.scaled {
+    let label = format!("sgd_momentum of {}, {sgd:?}", describe(specs));
+    let mut inputs = vec![draft.input("lr", Spec::plain([1], DType::F32))];
+    if sgd.scaled {
         inputs.push(draft.input_with("scale", Spec::plain([2], DType::F32), |i, _| [0.5, 1.0][i]));
     }
-    let updates = [draft.parameter("p", spec.clone(), |_, v| v), draft.state("v", spec, |_, v| v)];
-    draft.node(op, &inputs, &updates, &[6; 2]);
+    let mut updates = Vec::new();
+    for (i, spec) in specs.iter().enumerate() {
+        inputs.push(draft.input(&format!("grad {i}"), spec.clone()));
+        updates.push(draft.parameter(&format!("p {i}"), spec.clone(), |_, v| v));
+        updates.push(draft.state(&format!("v {i}"), spec.clone(), |_, v| v));
+    }
+    let rates = [sgd.parameters[0], ParameterRates { weight_decay: 0.25, lr_scale: 0.5 }];
+    let parameters = (0..specs.len()).map(|i| rates[i % 2]).collect();
+    let k = vec![6; updates.len()];
+    draft.node(SgdMomentum { parameters, ..sgd }, &inputs, &updates, &k);
     draft.case(label)
 }
 
 /// K: one addition.
-pub(super) fn accumulate(spec: Spec, keep: f32, seed: u32) -> Case {
+pub(super) fn accumulate(specs: &[Spec], keep: f32, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let label = format!("accumulate {:?}, keep {keep}", spec.shape);
-    let inputs = [draft.input("grad", spec.clone()), number(&mut draft, "keep", keep.into())];
-    let sum = draft.state("sum", spec, |_, v| v);
-    draft.node(Accumulate, &inputs, &[sum], &[2]);
-    draft.case(label)
+    let keeps = number(&mut draft, "keep", keep.into());
+    in_place(draft, Accumulate, keeps, specs, 2, format!("accumulate, keep {keep}, of {}", describe(specs)))
 }
 
 /// K: the handful of operations of an element.
-pub(super) fn moving_average(spec: Spec, seed: u32) -> Case {
+pub(super) fn moving_average(specs: &[Spec], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let label = format!("moving_average {:?}", spec.shape);
-    let inputs = [draft.input("x", spec.clone()), number(&mut draft, "rate", 0.25)];
-    let average = draft.state("average", spec, |_, v| v);
-    draft.node(MovingAverage, &inputs, &[average], &[4]);
+    let rate = number(&mut draft, "rate", 0.25);
+    in_place(draft, MovingAverage, rate, specs, 4, format!("moving_average of {}", describe(specs)))
+}
+
+/// An operation that updates a tensor for each input after the first.
+fn in_place(mut draft: Draft, op: impl Into<Op>, leading: TensorId, specs: &[Spec], k: usize, label: String) -> Case {
+    let (mut inputs, mut updates) = (vec![leading], Vec::new());
+    for (i, spec) in specs.iter().enumerate() {
+        inputs.push(draft.input(&format!("x {i}"), spec.clone()));
+        updates.push(draft.state(&format!("updated {i}"), spec.clone(), |_, v| v));
+    }
+    draft.node(op, &inputs, &updates, &vec![k; specs.len()]);
     draft.case(label)
 }
 
-/// The norm of two tensors, whose partial sums are stored one after the other. K: elements.
-pub(super) fn squared_norm(spec: Spec, seed: u32) -> Case {
+/// The norm of tensors, whose partial sums are stored one after the other. K: elements.
+pub(super) fn squared_norm(specs: &[Spec], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
-    let label = format!("squared_norm {:?} and [5]", spec.shape);
-    let (elements, count) = (spec.elements(), SquaredNorm::sums(&spec));
+    let count: usize = specs.iter().map(SquaredNorm::sums).sum();
     let factor = number(&mut draft, "factor", 0.5);
-    let sums = draft.state("sums", Spec::plain([count + 1], DType::F32), |_, _| f64::from(1e30f32));
-    let (x, other) = (draft.input("x", spec), draft.input("other", Spec::channels([5])));
-    draft.apply(SquaredNorm { first: 1 }, &[x, factor], &[sums]);
-    draft.apply(SquaredNorm { first: 0 }, &[other, factor], &[sums]);
-    draft.node(GradientScale { max_norm: 1.0 }, &[sums, factor], &[], &[elements + 12; 2]);
-    draft.case(label)
+    let sums = draft.state("sums", Spec::plain([count], DType::F32), |_, _| f64::from(1e30f32));
+    let mut inputs = vec![factor];
+    inputs.extend((0..).zip(specs).map(|(i, spec): (usize, _)| draft.input(&format!("x {i}"), spec.clone())));
+    draft.apply(SquaredNorm, &inputs, &[sums]);
+    let elements: usize = specs.iter().map(Spec::elements).sum();
+    draft.node(GradientScale { max_norm: 1.0 }, &[sums, factor], &[], &[elements + 7; 2]);
+    draft.case(format!("squared_norm of {}", describe(specs)))
 }
 
 /// K: the few operations of a number.

@@ -5,7 +5,8 @@ use super::ops::{self, ConvCase, Join, Layer};
 use super::optim;
 use super::{ACTIVATIONS, Case, pool_windows};
 use crate::graph::op::{
-    Dropout, DropoutScope, Epilogue, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, Window, WinogradTile,
+    Dropout, DropoutScope, Epilogue, Padding, ParameterRates, SgdMomentum, SoftmaxCrossEntropyGrad, Window,
+    WinogradTile,
 };
 use crate::graph::{Activation, Spec};
 
@@ -18,8 +19,10 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
     let sgd = SgdMomentum {
         momentum: d.number(0, 9) as f32 / 10.0,
         nesterov: d.flag(),
-        weight_decay: d.number(0, 3) as f32 / 10.0,
-        lr_scale: d.number(1, 4) as f32 / 4.0,
+        parameters: vec![ParameterRates {
+            weight_decay: d.number(0, 3) as f32 / 10.0,
+            lr_scale: d.number(1, 4) as f32 / 4.0,
+        }],
         scaled: d.flag(),
     };
     vec![
@@ -55,10 +58,10 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::fill(d.features(), 0.5, seed),
         ops::loss([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
         ops::loss_grad([d.length(9), classes], 4.0, d.loss_grad(smoothing), seed),
-        optim::sgd_momentum(d.weights(), sgd, seed),
-        optim::accumulate(d.weights(), d.number(0, 1) as f32, seed),
-        optim::moving_average(d.weights(), seed),
-        optim::squared_norm(d.weights(), seed),
+        optim::sgd_momentum(&d.tensors(), sgd, seed),
+        optim::accumulate(&d.tensors(), d.number(0, 1) as f32, seed),
+        optim::moving_average(&d.tensors(), seed),
+        optim::squared_norm(&d.tensors(), seed),
         optim::gradient_scale(4.0, if d.flag() { 1.0 } else { f32::INFINITY }, seed),
         optim::unscale(f64::from(1 << d.number(0, 24)), seed),
         optim::adapt_loss_scale([f64::from(1 << d.number(0, 24)), d.number(0, 2) as f64], d.flag(), seed),
@@ -166,8 +169,13 @@ impl Draw {
         [self.length(9), self.length(90)]
     }
 
-    fn weights(&mut self) -> Spec {
-        Spec::weights([self.number(1, 3), self.number(1, 3), self.length(70), self.length(70)])
+    /// Kernels and vectors, as a network's parameters are.
+    fn tensors(&mut self) -> Vec<Spec> {
+        let tensor = |d: &mut Self| match d.flag() {
+            true => Spec::weights([d.number(1, 3), d.number(1, 3), d.length(70), d.length(70)]),
+            false => Spec::channels([d.length(90)]),
+        };
+        (0..self.number(1, 12)).map(|_| tensor(self)).collect()
     }
 
     fn dropout(&mut self) -> Dropout {
