@@ -20,6 +20,10 @@ const ODD_RATIO: f64 = 4.0;
 /// The most names of classes that a line lists.
 const MOST_NAMES: usize = 10;
 
+/// The fault of a data set without training pictures.
+const NOTHING_TO_LEARN: &str = "no training pictures: put most of each class into train/CLASS. Folders of classes \
+                                alone, without train or val around them, are taken for validation";
+
 /// What [`inspect`] found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
@@ -258,7 +262,11 @@ impl Inspection {
         // A number without any picture, like EMNIST's 0, is not a class that somebody has named.
         let is_nothing = |class: &ClassCounts| class.val == 0 && class.name.parse::<u32>().is_ok();
         let untrained: Vec<&str> = self.names(|class| class.train == 0 && !is_nothing(class));
-        add(untrained.len(), format!("no training pictures of {}", listed(untrained.iter(), MOST_NAMES)));
+        let fault = match self.pictures(Split::Train) {
+            0 => NOTHING_TO_LEARN.to_owned(),
+            _ => format!("no training pictures of {}", listed(untrained.iter(), MOST_NAMES)),
+        };
+        add(untrained.len(), fault);
         add(usize::from(self.classes.len() < 2), "fewer than 2 classes: there is nothing to tell apart".to_owned());
         add(usize::from(self.pictures(Split::Val) == 0), "no validation pictures".to_owned());
         add(self.broken.len(), format!("{} cannot be read", pictures(self.broken.len())));
@@ -346,6 +354,15 @@ mod tests {
         assert_eq!((sizes.smallest, sizes.median), (("train/a/1.png".into(), [8, 6]), [8, 8]));
         assert_eq!(sizes.largest, ("val/b/1.png".into(), [8, 9]));
         assert_eq!(found.formats, BTreeMap::from([("PNG", 4)]));
+    }
+
+    #[test]
+    fn folders_of_classes_alone_are_told_where_to_go() {
+        let folder = tempfile::tempdir().unwrap();
+        for (class, value) in [("cat", 1), ("dog", 2)] {
+            put(folder.path(), &format!("{class}/{value}.png"), &picture(value, [8, 8]));
+        }
+        assert_eq!(look_at(folder.path()).faults(), [NOTHING_TO_LEARN]);
     }
 
     #[test]
