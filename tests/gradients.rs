@@ -124,7 +124,7 @@ impl Net {
         let curved = self.apply("curve", curve, &[x]);
         let [_, h, w, _] = self.shape(x)[..] else { panic!("not a map") };
         let weighted = self.conv("readout", curved, 3, Window { kernel: [h, w], ..Window::POINTWISE });
-        let logits = self.apply("readout.pool", GlobalAvgPool, &[weighted]);
+        let logits = self.apply("readout.pool", GlobalAvgPool::TO_FEATURES, &[weighted]);
         self.loss(logits)
     }
 }
@@ -226,7 +226,7 @@ fn dropout_drops_some() {
 fn dead_ends_are_passed_over() {
     let mut net = Net::default();
     let x = net.map("x", [2, 3, 3, 2]);
-    net.apply("dead end", GlobalAvgPool, &[x]);
+    net.apply("dead end", GlobalAvgPool::TO_FEATURES, &[x]);
     let loss = net.loss_of_map(x);
     check("dead end", &net, loss);
 }
@@ -244,12 +244,12 @@ fn residual_block() {
         let y = net.batch_norm("bn2", y, activation);
         let y = net.conv("conv3", y, 5, Window::POINTWISE);
         let y = net.batch_norm("bn3", y, Activation::Identity);
-        let gate = net.apply("squeeze", GlobalAvgPool, &[y]);
+        let gate = net.apply("squeeze", GlobalAvgPool::TO_FEATURES, &[y]);
         let gate = net.linear("fc1", gate, 3, true, Activation::Relu);
         let gate = net.linear("fc2", gate, 5, true, Activation::Sigmoid);
         let drop_path = Dropout { rate: 0.3, scope: DropoutScope::Sample, stream: 0 };
         let gate = net.apply("drop path", drop_path, &[gate, clock]);
-        let shortcut = net.apply("pool", AvgPool { window: HALVES }, &[x]);
+        let shortcut = net.apply("pool", AvgPool::new(HALVES), &[x]);
         let shortcut = net.conv("downsample", shortcut, 5, Window::POINTWISE);
         let shortcut = net.batch_norm("bn4", shortcut, Activation::Identity);
         let y = net.apply("join", ScaleAdd { gate: true, shortcut: true, activation }, &[y, gate, shortcut]);
@@ -270,7 +270,7 @@ fn inverted_bottleneck() {
         let y = net.batch_norm("bn1", y, Activation::Silu);
         let y = net.depthwise("depthwise", y, Window::square(kernel, 1, Padding::Same));
         let y = net.batch_norm("bn2", y, Activation::Silu);
-        let gate = net.apply("squeeze", GlobalAvgPool, &[y]);
+        let gate = net.apply("squeeze", GlobalAvgPool::TO_FEATURES, &[y]);
         let gate = net.linear("reduce", gate, 2, true, Activation::Silu);
         let gate = net.linear("excite", gate, 5, true, Activation::Sigmoid);
         let scale = ScaleAdd { gate: true, shortcut: false, activation: Activation::Identity };
@@ -351,10 +351,10 @@ fn fusion_keeps_a_block() {
     let y = conv_bn(&mut net, "conv1", x, 3, Window::POINTWISE, Activation::Relu);
     let y = conv_bn(&mut net, "conv2", y, 3, Window::square(3, 2, 1), Activation::Relu);
     let y = conv_bn(&mut net, "conv3", y, 6, Window::POINTWISE, Activation::Identity);
-    let gate = net.apply("se", GlobalAvgPool, &[y]);
+    let gate = net.apply("se", GlobalAvgPool::TO_FEATURES, &[y]);
     let gate = net.linear("se.fc1", gate, 2, true, Activation::Relu);
     let gate = net.linear("se.fc2", gate, 6, true, Activation::Sigmoid);
-    let shortcut = net.apply("downsample.0", AvgPool { window: HALVES }, &[x]);
+    let shortcut = net.apply("downsample.0", AvgPool::new(HALVES), &[x]);
     let shortcut = conv_bn(&mut net, "downsample.1", shortcut, 6, Window::POINTWISE, Activation::Identity);
     let join = ScaleAdd { gate: true, shortcut: true, activation: Activation::Relu };
     let y = net.apply("join", join, &[y, gate, shortcut]);

@@ -81,8 +81,8 @@ fn training_step_in_slices() {
     let h = g.apply("norm", norm, &[h, gamma, beta], &[mean, variance]).unwrap()[0];
     let branch = g.apply1("conv1", Conv2d::new(Window::POINTWISE), &[h, kernels[1]]).unwrap();
     let sum = g.apply1("sum", ScaleAdd { activation: Activation::Silu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
-    let halved = g.apply1("halve", AvgPool { window: Window::square(2, 2, Padding::Same) }, &[sum]).unwrap();
-    let pooled = g.apply1("pool", GlobalAvgPool, &[halved]).unwrap();
+    let halved = g.apply1("halve", AvgPool::new(Window::square(2, 2, Padding::Same)), &[sum]).unwrap();
+    let pooled = g.apply1("pool", GlobalAvgPool::TO_FEATURES, &[halved]).unwrap();
     let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
     let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]).unwrap();
     let mut outputs = vec![loss];

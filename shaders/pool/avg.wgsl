@@ -1,4 +1,4 @@
-// Mean of the pixels that a window reads; padding does not count.
+// Mean of the pixels that a window reads{{ ", the padding's zeros among them" if zeros_count else "; padding does not count" }}.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C], in quads. i: a quad of y.
 #include "shared/storage.wgsl"
@@ -24,5 +24,5 @@ fn each(i: u32) {
             sum += widen(x[at * p.quads + c]);
         }
     }
-    y[i] = narrow(sum / f32((ys.y - ys.x) * (xs.y - xs.x)));
+    y[i] = narrow(sum / f32({{ kernel_h * kernel_w if zeros_count else "(ys.y - ys.x) * (xs.y - xs.x)" }}));
 }

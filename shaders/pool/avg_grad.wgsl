@@ -1,5 +1,5 @@
-// Each pixel receives, from every window that reads it, the window's gradient divided by the number of pixels that the
-// window reads. Another path's gradient is added where there is one.
+// Each pixel receives, from every window that reads it, the window's gradient divided by the number of pixels that
+// count in the window. Another path's gradient is added where there is one.
 //
 // dy: [N, OH, OW, C], dx, addend: [N, H, W, C], in quads. i: a quad of dx.
 #include "shared/storage.wgsl"
@@ -27,7 +27,7 @@ fn each(i: u32) {
         for (var ox = xs.x; ox < xs.y; ox += {{ dilation_w }}) {
             let across = taps_inside(ox * {{ stride_w }} - p.left, {{ kernel_w }}, {{ dilation_w }}, i32(p.in_w));
             let d = widen(dy[((n * p.out_h + u32(oy)) * p.out_w + u32(ox)) * p.quads + c]);
-            sum += d / f32((down.y - down.x) * (across.y - across.x));
+            sum += d / f32({{ kernel_h * kernel_w if zeros_count else "(down.y - down.x) * (across.y - across.x)" }});
         }
     }
     dx[i] = narrow(sum{{ " + widen(addend[i])" if addend else "" }});

@@ -1,7 +1,8 @@
 // Mean over height and width. Maps of one chunk take one step. For larger maps this kernel stores each chunk's sum, and
 // pool/sum_chunks adds the sums.
 //
-// x: [N, H, W, C] in quads, y: [N, C] or the chunks' sums [N, chunks, C] in vec4. i: a vec4 of y.
+// x: [N, H, W, C] in quads, y: [N, C] or the chunks' sums [N, chunks, C] in vec4, or [N, 1, 1, C] in quads. i: a vec4
+// or quad of y.
 #include "shared/storage.wgsl"
 #include "shared/team.wgsl"
 
@@ -16,7 +17,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Quad>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<{{ "Quad" if to_map else "vec4<f32>" }}>;
 
 fn part(i: u32, member: u32) -> Sum {
     let chunk = i / p.quads % p.chunks;
@@ -30,5 +31,5 @@ fn part(i: u32, member: u32) -> Sum {
 }
 
 fn leave(i: u32, sum: Sum) {
-    y[i] = sum * p.scale;
+    y[i] = {{ "narrow(sum * p.scale)" if to_map else "sum * p.scale" }};
 }

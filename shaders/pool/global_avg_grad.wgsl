@@ -1,5 +1,5 @@
 // dx = dy / (H * W) everywhere, plus another path's gradient of the same map where there is one.
-// dy: [N, C] in vec4, dx, addend: [N, H, W, C] in quads. i: a quad of dx.
+// dy: [N, C] in vec4 or [N, 1, 1, C] in quads, dx, addend: [N, H, W, C] in quads. i: a quad of dx.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
 
@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<Full>;
+@group(0) @binding(1) var<storage, read> dy: array<{{ "Quad" if of_map else "Full" }}>;
 @group(0) @binding(2) var<storage, read_write> dx: array<Quad>;
 #if addend
 @group(0) @binding(3) var<storage, read> addend: array<Quad>;
@@ -19,5 +19,5 @@ struct Params {
 fn each(i: u32) {
     let n = i / (p.pixels * p.quads);
     dx[i] =
-        narrow(from_full(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
+        narrow({{ "widen" if of_map else "from_full" }}(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }

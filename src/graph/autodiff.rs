@@ -198,7 +198,7 @@ mod tests {
         let h = g.apply1("stem", Conv2d::new(Window::square(3, 1, 1)), &[x, w0]).unwrap();
         let branch = g.apply1("branch", Conv2d::new(Window::POINTWISE), &[h, w1]).unwrap();
         let sum = g.apply1("sum", ScaleAdd { activation: Activation::Relu, ..ScaleAdd::ADD }, &[branch, h]).unwrap();
-        let pooled = g.apply1("pool", GlobalAvgPool, &[sum]).unwrap();
+        let pooled = g.apply1("pool", GlobalAvgPool::TO_FEATURES, &[sum]).unwrap();
         let logits = g.apply1("fc", Linear { activation: Activation::Identity }, &[pooled, fc, bias]).unwrap();
         let loss = g.apply1("loss", SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false }, &[logits, labels]);
         let loss = loss.unwrap_or_else(|e| panic!("{e}"));

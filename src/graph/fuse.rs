@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::op::FoldBatchNorm;
+use super::op::{FoldBatchNorm, GlobalAvgPool};
 use super::{Error, Graph, Node, NodeId, Op, Role, TensorId};
 
 /// Rewrites an inference graph. `outputs` are the tensors that must survive; all others may disappear.
@@ -89,7 +89,7 @@ fn pool_early(graph: &mut Graph, outputs: &HashSet<TensorId>) -> Result<(), Erro
     let mut patch = Patch::default();
     for i in 0..graph.nodes().len() {
         let pool = &graph.nodes()[i];
-        if !matches!(pool.op, Op::GlobalAvgPool(_)) || outputs.contains(&pool.inputs[0]) {
+        if pool.op != Op::GlobalAvgPool(GlobalAvgPool::TO_FEATURES) || outputs.contains(&pool.inputs[0]) {
             continue;
         }
         let Some(pooled) = producers.get(&pool.inputs[0]).map(|&p| &graph.nodes()[p]) else { continue };

@@ -70,13 +70,26 @@ pub(super) fn scale_add_grad(l: &mut Lowering<'_>, op: &ScaleAddGrad) -> Result<
     Ok(())
 }
 
-pub(super) fn dropout(l: &mut Lowering<'_>, op: &Dropout) {
+pub(super) fn dropout(l: &mut Lowering<'_>, op: &Dropout) -> Result<(), TooLarge> {
     let (x, clock, y) = (l.input(0), l.input(1), l.output(0));
     let threshold = (f64::from(op.rate) * f64::from(1u32 << 24)).ceil() as u32;
     let scale = (1.0 / (1.0 - f64::from(op.rate))) as f32;
-    let kernel = Kernel::new("gate/dropout").with("per_sample", Setting::Flag(op.scope == DropoutScope::Sample));
-    let params = words! { quads: x.spec.quads(), channels: x.spec.last(), stream: op.stream, threshold, scale };
-    l.each(kernel, vec![x.whole(), clock.whole(), y.whole()], x.vec4(), params);
+    let kernel = l.kernel("gate/dropout").with("per_sample", Setting::Flag(op.scope == DropoutScope::Sample));
+    let [_, h, w, channels] = x.spec.as_map();
+    for run in l.image_slices(&[x, y])? {
+        let params = words! {
+            quads: x.spec.quads(),
+            channels,
+            pixels: h * w,
+            first: run.start,
+            stream: op.stream,
+            threshold,
+            scale,
+        };
+        let views = vec![x.images(&run), clock.whole(), y.images(&run)];
+        l.each(kernel.clone(), views, x.vec4_in(&run), params);
+    }
+    Ok(())
 }
 
 pub(super) fn fill(l: &mut Lowering<'_>, op: &Fill) {

@@ -4,6 +4,7 @@
 //! is a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
 
 mod choices;
+mod concat;
 mod conv;
 mod dense;
 mod depthwise;
@@ -14,7 +15,9 @@ mod loss;
 mod norm;
 mod optim;
 mod params;
+mod pixels;
 mod pool;
+mod resize;
 mod scratch;
 mod shape;
 mod source;
@@ -124,14 +127,21 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::AvgPoolGrad(op) => pool::avg_grad(&mut l, op)?,
         Op::MaxPool(op) => pool::max(&mut l, op)?,
         Op::MaxPoolGrad(op) => pool::max_grad(&mut l, op)?,
+        Op::Resize(op) => resize::resize(&mut l, op)?,
+        Op::ResizeGrad(op) => resize::resize_grad(&mut l, op)?,
+        Op::Concat(_) => concat::concat(&mut l)?,
+        Op::SliceChannels(op) => concat::slice_channels(&mut l, op)?,
         Op::Linear(op) => dense::linear(&mut l, op)?,
         Op::LinearInputGrad(_) => dense::linear_input_grad(&mut l)?,
         Op::LinearWeightGrad(_) => dense::linear_weight_grad(&mut l)?,
         Op::ActivationGrad(op) => dense::activation_grad(&mut l, op),
-        Op::Dropout(op) => gate::dropout(&mut l, op),
+        Op::Dropout(op) => gate::dropout(&mut l, op)?,
         Op::Fill(op) => gate::fill(&mut l, op),
         Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(&mut l, op),
         Op::SoftmaxCrossEntropyGrad(op) => loss::softmax_cross_entropy_grad(&mut l, op),
+        Op::PixelCrossEntropy(op) => pixels::cross_entropy(&mut l, op),
+        Op::PixelCrossEntropyGrad(op) => pixels::cross_entropy_grad(&mut l, op),
+        Op::Argmax(_) => pixels::argmax(&mut l),
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
         Op::Accumulate(_) => optim::accumulate(&mut l),
         Op::MovingAverage(_) => optim::moving_average(&mut l),

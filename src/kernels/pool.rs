@@ -42,7 +42,8 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
         let PixelChunks { pixels, chunk_pixels, chunks } = cut;
         let params = words! { quads, pixels, chunk_pixels, chunks, scale };
         let count = run.len() * cut.chunks * quads;
-        l.team(l.kernel("pool/global_avg"), vec![x.images(&run), sums], count, params);
+        let kernel = l.kernel("pool/global_avg").with("to_map", Setting::Flag(cut.chunks == 1 && y.spec.is_map()));
+        l.team(kernel, vec![x.images(&run), sums], count, params);
         sum_chunks(l, &cut, y, &run, mean);
     }
     Ok(())
@@ -52,28 +53,32 @@ pub(super) fn global_avg(l: &mut Lowering<'_>) -> Result<(), TooLarge> {
 pub(super) fn sum_chunks(l: &mut Lowering<'_>, cut: &PixelChunks, y: Operand<'_>, run: &Range<usize>, scale: f32) {
     if cut.chunks > 1 {
         let params = words! { quads: y.spec.quads(), chunks: cut.chunks, scale };
-        l.each(Kernel::new("pool/sum_chunks"), vec![l.workspace(), y.images(run)], y.vec4_in(run), params);
+        let kernel = l.kernel_storing(y.spec.dtype, "pool/sum_chunks");
+        l.each(kernel, vec![l.workspace(), y.images(run)], y.vec4_in(run), params);
     }
 }
 
 pub(super) fn global_avg_grad(l: &mut Lowering<'_>, op: &GlobalAvgPoolGrad) -> Result<(), TooLarge> {
     let params = words! { quads: l.output(0).spec.quads(), pixels: op.size[0] * op.size[1] };
-    gradient(l, l.kernel("pool/global_avg_grad"), op.addend, &params)
+    let kernel = l.kernel("pool/global_avg_grad").with("of_map", Setting::Flag(l.input(0).spec.is_map()));
+    gradient(l, kernel, op.addend, &params)
 }
 
 pub(super) fn avg(l: &mut Lowering<'_>, op: &AvgPool) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
-    windows(l, "pool/avg", &op.window, &[x, y], [x, y])
+    let kernel = l.kernel("pool/avg").with("zeros_count", Setting::Flag(op.zeros_count));
+    windows(l, kernel, &op.window, &[x, y], [x, y])
 }
 
 pub(super) fn max(l: &mut Lowering<'_>, op: &MaxPool) -> Result<(), TooLarge> {
     let (x, y) = (l.input(0), l.output(0));
-    windows(l, "pool/max", &op.window, &[x, y], [x, y])
+    windows(l, l.kernel("pool/max"), &op.window, &[x, y], [x, y])
 }
 
 pub(super) fn avg_grad(l: &mut Lowering<'_>, op: &AvgPoolGrad) -> Result<(), TooLarge> {
-    let params = window_params(&op.window, l.output(0), l.input(0));
-    let kernel = with_window(l.kernel("pool/avg_grad"), &op.window);
+    let AvgPool { window, zeros_count } = op.pool;
+    let params = window_params(&window, l.output(0), l.input(0));
+    let kernel = with_window(l.kernel("pool/avg_grad"), &window).with("zeros_count", Setting::Flag(zeros_count));
     gradient(l, kernel, op.addend, &params)
 }
 
@@ -90,19 +95,19 @@ fn gradient(l: &mut Lowering<'_>, kernel: Kernel, addend: bool, params: &Params)
 
 pub(super) fn max_grad(l: &mut Lowering<'_>, op: &MaxPoolGrad) -> Result<(), TooLarge> {
     let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
-    windows(l, "pool/max_grad", &op.window, &[x, dy, dx], [x, dy])
+    windows(l, l.kernel("pool/max_grad"), &op.window, &[x, dy, dx], [x, dy])
 }
 
 /// Launches a kernel that reads or writes a map and a map of windows over it. It writes the last of `maps`.
 fn windows(
     l: &mut Lowering<'_>,
-    template: &'static str,
+    kernel: Kernel,
     window: &Window,
     maps: &[Operand<'_>],
     [map, windows]: [Operand<'_>; 2],
 ) -> Result<(), TooLarge> {
     let params = window_params(window, map, windows);
-    let kernel = with_window(l.kernel(template), window);
+    let kernel = with_window(kernel, window);
     for run in l.image_slices(maps)? {
         let views = maps.iter().map(|m| m.images(&run)).collect();
         let count = maps[maps.len() - 1].vec4_in(&run);

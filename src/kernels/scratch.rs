@@ -2,7 +2,7 @@
 
 use super::shape::ConvShape;
 use super::splits::{RowChunks, Runs, partial_bytes};
-use super::{conv, norm, pool};
+use super::{conv, norm, pixels, pool};
 use crate::gpu::Target;
 use crate::graph::plan::{MemoryPlan, Scratch};
 use crate::graph::{Graph, NodeId, Op, TensorId};
@@ -31,6 +31,7 @@ pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target
         (Op::ScaleAddGrad(op), Scratch::Workspace) if op.gate => pool::PixelChunks::scratch_bytes(input(1)),
         // Each chunk's sums of losses and of top-1.
         (Op::SoftmaxCrossEntropy(_), Scratch::Workspace) => RowChunks::over(input(0).rows()).scratch_bytes(8),
+        (Op::PixelCrossEntropy(_), Scratch::Workspace) => pixels::scratch_bytes(input(0)),
         _ => 0,
     }
 }

@@ -11,7 +11,7 @@ use crate::graph::{Activation, DType, Graph, Init, Role, Spec, StateKind, Tensor
 pub(super) struct Style {
     /// Epsilon of batch norm, added to the variance.
     pub(super) bn_eps: f32,
-    /// Padding of a map, by the side of the kernel.
+    /// Padding of a map, by the side of the kernel, its dilation included.
     pub(super) padding: fn(usize) -> Padding,
     /// Initial weights and biases of the classifier, by its numbers of inputs and outputs.
     pub(super) classifier_init: fn(usize, usize) -> [Init; 2],
@@ -106,24 +106,39 @@ impl Builder<'_> {
         x: TensorId,
         (kernel, out, stride): (usize, usize, usize),
     ) -> Result<TensorId, Error> {
-        let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
-        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
-        let window = Window::square(kernel, stride, (self.style.padding)(kernel));
-        Ok(self.graph.apply1(name, Conv2d::new(window), &[x, w])?)
+        self.conv_dilated(name, x, (kernel, out), [stride, 1])
     }
 
-    /// A depthwise convolution without bias.
+    /// A convolution without bias, given its kernel's side, output channels, stride and dilation.
+    pub(super) fn conv_dilated(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        (kernel, out): (usize, usize),
+        steps: [usize; 2],
+    ) -> Result<TensorId, Error> {
+        let spec = Spec::weights([kernel, kernel, self.channels(x), out]);
+        let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
+        Ok(self.graph.apply1(name, Conv2d::new(self.window(kernel, steps)), &[x, w])?)
+    }
+
+    /// A square window in the family's padding, which keeps the size of a map at stride 1.
+    fn window(&self, kernel: usize, [stride, dilation]: [usize; 2]) -> Window {
+        let padding = (self.style.padding)(dilation * (kernel - 1) + 1);
+        Window { dilation: [dilation; 2], ..Window::square(kernel, stride, padding) }
+    }
+
+    /// A depthwise convolution without bias, given its kernel's side, stride and dilation.
     pub(super) fn depthwise(
         &mut self,
         name: &str,
         x: TensorId,
         kernel: usize,
-        stride: usize,
+        steps: [usize; 2],
     ) -> Result<TensorId, Error> {
         let spec = Spec::depthwise([kernel, kernel, self.channels(x)]);
         let w = self.parameter(format!("{name}.weight"), spec, Init::KaimingFanOut)?;
-        let window = Window::square(kernel, stride, (self.style.padding)(kernel));
-        Ok(self.graph.apply1(name, DepthwiseConv2d::new(window), &[x, w])?)
+        Ok(self.graph.apply1(name, DepthwiseConv2d::new(self.window(kernel, steps)), &[x, w])?)
     }
 
     pub(super) fn batch_norm(
@@ -171,7 +186,7 @@ impl Builder<'_> {
         let channels = self.channels(x);
         let inits = |fan_in| [Init::KaimingFanOut, (self.style.gate_bias_init)(fan_in)];
         let [reduce, excite] = [inits(channels), inits(inner)];
-        let squeezed = self.graph.apply1(name, GlobalAvgPool, &[x])?;
+        let squeezed = self.graph.apply1(name, GlobalAvgPool::TO_FEATURES, &[x])?;
         let reduced = self.linear(&layers[0], squeezed, &[1, 1, channels, inner], reduce, activation)?;
         self.linear(&layers[1], reduced, &[1, 1, inner, channels], excite, Activation::Sigmoid)
     }
@@ -221,7 +236,7 @@ impl Builder<'_> {
 
     /// The logits `[N, classes]` of the last map: pool, dropout, a linear layer. It is the last part.
     pub(super) fn classifier(&mut self, name: &str, x: TensorId) -> Result<TensorId, Error> {
-        let mut pooled = self.graph.apply1(&format!("{name}.pool"), GlobalAvgPool, &[x])?;
+        let mut pooled = self.graph.apply1(&format!("{name}.pool"), GlobalAvgPool::TO_FEATURES, &[x])?;
         if let Some(clock) = self.clock.filter(|_| self.config.dropout > 0.0) {
             let at = format!("{name}.dropout");
             pooled = self.dropout(&at, pooled, clock, self.config.dropout, DropoutScope::Element)?;

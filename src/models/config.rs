@@ -20,6 +20,21 @@ pub struct Config {
     pub drop_path: f32,
     /// Weight of the new batch in the running statistics (PyTorch's convention: TensorFlow's momentum 0 is 1 here).
     pub bn_momentum: f32,
+    /// Distance between neighbouring elements of the last map, in pixels of the input: 32 for classifiers; 16 or 8 for
+    /// dense predictions, where the stages that would halve the map further are dilated instead, as timm does it.
+    #[serde(default = "full_stride", skip_serializing_if = "is_full_stride")]
+    pub output_stride: usize,
+}
+
+/// The stride of a network without dilation, which cards do not mention.
+const FULL_STRIDE: usize = 32;
+
+fn full_stride() -> usize {
+    FULL_STRIDE
+}
+
+fn is_full_stride(stride: &usize) -> bool {
+    *stride == FULL_STRIDE
 }
 
 /// The layers of a network. Serialised without a tag: a ResNet is recognised by `depths`.
@@ -110,7 +125,14 @@ const EFFICIENTNET_PARTS: [&str; 10] =
 impl Config {
     /// A network for `classes` classes, without dropout and stochastic depth.
     pub fn new(layers: impl Into<Layers>, classes: usize) -> Self {
-        Self { layers: layers.into(), classes, dropout: 0.0, drop_path: 0.0, bn_momentum: 0.1 }
+        Self {
+            layers: layers.into(),
+            classes,
+            dropout: 0.0,
+            drop_path: 0.0,
+            bn_momentum: 0.1,
+            output_stride: FULL_STRIDE,
+        }
     }
 
     /// A ResNet-RS as released ([`ResNet::rs`]).
@@ -127,7 +149,45 @@ impl Config {
         check("classes", (2..=20_000).contains(&self.classes), "from 2 to 20000", self.classes)?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout)?;
         check("drop path", (0.0..1.0).contains(&self.drop_path), "at least 0 and below 1", self.drop_path)?;
-        check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)
+        check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)?;
+        check("output stride", matches!(self.output_stride, 8 | 16 | 32), "8, 16 or 32", self.output_stride)
+    }
+}
+
+/// The strides and dilations of a network's stages. A stage that would halve the map beyond the output stride keeps its
+/// size; its dilation is doubled instead, from its second block on: the first block has that of the stage before (timm
+/// and torchvision alike).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reach {
+    output_stride: usize,
+    /// Stride of the map so far, in pixels of the input.
+    pub(super) total: usize,
+    /// Stride of the stage's first block.
+    pub(super) stride: usize,
+    /// Dilation of the stage's first block.
+    pub(super) first_dilation: usize,
+    /// Dilation of the other blocks.
+    pub(super) dilation: usize,
+}
+
+impl Reach {
+    /// In front of the first stage, whose input has the stride `total`.
+    pub(super) fn new(output_stride: usize, total: usize) -> Self {
+        Self { output_stride, total, stride: 1, first_dilation: 1, dilation: 1 }
+    }
+
+    /// The next stage, which would have this stride.
+    pub(super) fn stage(self, stride: usize) -> Self {
+        let stage = Self { stride, first_dilation: self.dilation, ..self };
+        match self.total * stride <= self.output_stride {
+            true => Self { total: self.total * stride, ..stage },
+            false => Self { stride: 1, dilation: self.dilation * stride, ..stage },
+        }
+    }
+
+    /// Stride and dilation of one of the stage's blocks.
+    pub(super) fn block(self, block: usize) -> [usize; 2] {
+        if block == 0 { [self.stride, self.first_dilation] } else { [1, self.dilation] }
     }
 }
 
@@ -148,6 +208,21 @@ mod tests {
             "drop_path":0.0,"drop_path_schedule":"stage","zero_init_last":true,"bn_momentum":0.1}"#;
         let config: Config = serde_json::from_str(card).unwrap();
         assert_eq!(config, Config::resnet_rs([1, 2, 1, 1], 0.25, 8));
+    }
+
+    #[test]
+    fn stages_are_dilated_as_in_timm() {
+        let reach = |output_stride| {
+            let stages = [1, 2, 2, 2].into_iter().scan(Reach::new(output_stride, 4), |reach, stride| {
+                *reach = reach.stage(stride);
+                Some((reach.total, reach.block(0), reach.block(1)))
+            });
+            stages.collect::<Vec<_>>()
+        };
+        let [plain, halved] = [(4, [1, 1], [1, 1]), (8, [2, 1], [1, 1])];
+        assert_eq!(reach(32), [plain, halved, (16, [2, 1], [1, 1]), (32, [2, 1], [1, 1])]);
+        assert_eq!(reach(16), [plain, halved, (16, [2, 1], [1, 1]), (16, [1, 1], [1, 2])]);
+        assert_eq!(reach(8), [plain, halved, (8, [1, 1], [1, 2]), (8, [1, 2], [1, 4])]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::builder::{Builder, Style};
-use super::config::check;
+use super::config::{Reach, check};
 use super::network::Backbone;
 use super::{Error, WIDTHS};
 use crate::graph::op::{Padding, ScaleAdd};
@@ -96,18 +96,17 @@ impl Backbone for EfficientNet {
         b.end_part(x)?;
         let depths = self.depths();
         let blocks: usize = depths.iter().sum();
-        let (mut before, mut halvings) = (0, 1);
+        let (mut before, mut reach) = (0, Reach::new(b.config.output_stride, 2));
         for (i, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
+            reach = reach.stage(stage.stride);
             for block in 0..depth {
                 let drop = b.config.drop_path * before as f32 / blocks as f32;
-                let stride = if block == 0 { stage.stride } else { 1 };
-                x = self.block(b, &format!("blocks.{i}.{block}"), x, stage, stride, drop)?;
+                x = self.block(b, &format!("blocks.{i}.{block}"), x, stage, reach.block(block), drop)?;
                 before += 1;
             }
-            halvings += stage.stride / 2;
-            // The last stage of each stride.
+            // The last stage before each halving.
             if STAGES.get(i + 1).is_none_or(|next| next.stride == 2) {
-                b.level(1 << halvings, x);
+                b.level(reach.total, x);
             }
             b.end_part(x)?;
         }
@@ -126,7 +125,7 @@ impl EfficientNet {
         at: &str,
         x: TensorId,
         stage: &Stage,
-        stride: usize,
+        steps: [usize; 2],
         drop: f32,
     ) -> Result<TensorId, Error> {
         let (act, before) = (Activation::Silu, b.channels(x));
@@ -140,7 +139,7 @@ impl EfficientNet {
         if expands {
             y = b.conv_bn([&name("conv_pw"), &name("bn1")], y, (1, stage.expansion * before, 1), act)?;
         }
-        y = b.depthwise(&name("conv_dw"), y, stage.kernel, stride)?;
+        y = b.depthwise(&name("conv_dw"), y, stage.kernel, steps)?;
         y = b.batch_norm(&name(bn_depthwise), y, 1.0, act)?;
         let inner = ((before as f64 * SE_RATIO).round() as usize).max(1);
         let layers = [name("se.conv_reduce"), name("se.conv_expand")];
@@ -149,7 +148,7 @@ impl EfficientNet {
         y = b.graph.apply1(&name("se"), scale, &[y, gate])?;
         let out = self.channels(stage.out);
         y = b.conv_bn([&name(project), &name(bn_project)], y, (1, out, 1), Activation::Identity)?;
-        if stride != 1 || before != out {
+        if steps[0] != 1 || before != out {
             return Ok(y);
         }
         let gate = b.drop_path(at, y, None, drop)?;

@@ -52,7 +52,8 @@ pub struct Network {
     pub input: TensorId,
     /// The outputs: `logits` `[N, classes]` (before the softmax) for a classifier.
     pub outputs: Vec<Port>,
-    /// The last map of each of the strides 2, 4, 8, 16 and 32, finest first: timm's `features_only`.
+    /// The last map of each of the strides 2, 4, 8, 16 and 32, finest first: timm's `features_only`. With an output
+    /// stride of 16 or 8 the coarser ones have that stride.
     pub levels: Vec<Level>,
     /// Its parts, from the stem to the classifier.
     pub parts: Parts,
@@ -250,6 +251,26 @@ mod tests {
         ];
         for (name, part) in cases {
             assert_eq!(of(&efficient, name), part, "{name}");
+        }
+    }
+
+    /// timm's shapes at 513 px with `output_stride`, and the same parameters.
+    #[test]
+    fn dilated_networks_keep_their_size() {
+        for name in ["resnet-rs-50", "resnet50", "tf_efficientnet_b0"] {
+            let config = Preset::find(name).unwrap().config(10);
+            let built = |output_stride| {
+                let config = Config { output_stride, ..config.clone() };
+                Network::build(&config, 1, [513; 2], Input::Tensor, Mode::Inference).unwrap()
+            };
+            let sides = |output_stride| {
+                let network = built(output_stride);
+                network.levels.iter().map(|l| (l.stride, network.graph.spec(l.map).shape[1])).collect::<Vec<_>>()
+            };
+            assert_eq!(sides(32), [(2, 257), (4, 129), (8, 65), (16, 33), (32, 17)], "{name}");
+            assert_eq!(sides(16), [(2, 257), (4, 129), (8, 65), (16, 33), (16, 33)], "{name}");
+            assert_eq!(sides(8), [(2, 257), (4, 129), (8, 65), (8, 65), (8, 65)], "{name}");
+            assert_eq!(parameters(&built(8).graph), parameters(&built(32).graph), "{name}");
         }
     }
 

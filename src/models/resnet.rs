@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::builder::{Builder, Style};
-use super::config::check;
+use super::config::{Reach, check};
 use super::network::Backbone;
 use crate::graph::op::{AvgPool, MaxPool, Padding, ScaleAdd, Window};
 use crate::graph::{Activation, Init, TensorId};
@@ -196,11 +196,14 @@ impl Backbone for ResNet {
         b.level(2, halved);
         let mut x = self.quarter(b, halved)?;
         b.end_part(x)?;
+        let halved_already = self.stem_downsampling != StemDownsampling::FirstBlock;
+        let mut reach = Reach::new(b.config.output_stride, if halved_already { 4 } else { 2 });
         for (stage, &blocks) in self.depths.iter().enumerate() {
+            reach = reach.stage(if stage == 0 && halved_already { 1 } else { 2 });
             for block in 0..blocks {
-                x = self.bottleneck(b, x, stage, block)?;
+                x = self.bottleneck(b, x, [stage, block], reach)?;
             }
-            b.level(4 << stage, x);
+            b.level(reach.total, x);
             b.end_part(x)?;
         }
         Ok(x)
@@ -235,17 +238,21 @@ impl ResNet {
         }
     }
 
-    fn bottleneck(&self, b: &mut Builder<'_>, x: TensorId, stage: usize, block: usize) -> Result<TensorId, Error> {
+    fn bottleneck(
+        &self,
+        b: &mut Builder<'_>,
+        x: TensorId,
+        [stage, block]: [usize; 2],
+        reach: Reach,
+    ) -> Result<TensorId, Error> {
         let planes = self.planes(stage);
-        let first = block == 0;
-        let halves = stage > 0 || self.stem_downsampling == StemDownsampling::FirstBlock;
-        let stride = if first && halves { 2 } else { 1 };
         let act = self.activation.into();
         let at = format!("layer{}.{block}", stage + 1);
         let name = |part: &str| format!("{at}.{part}");
 
         let y = b.conv_bn([&name("conv1"), &name("bn1")], x, (1, planes, 1), act)?;
-        let y = b.conv_bn([&name("conv2"), &name("bn2")], y, (3, planes, stride), act)?;
+        let y = b.conv_dilated(&name("conv2"), y, (3, planes), reach.block(block))?;
+        let y = b.batch_norm(&name("bn2"), y, 1.0, act)?;
         let y = b.conv(&name("conv3"), y, (1, 4 * planes, 1))?;
         let gamma = if self.zero_init_last { 0.0 } else { 1.0 };
         let y = b.batch_norm(&name("bn3"), y, gamma, Activation::Identity)?;
@@ -259,7 +266,8 @@ impl ResNet {
         };
         let gate = b.drop_path(&at, y, gate, self.drop_path_rate(b.config.drop_path, stage, block))?;
 
-        let shortcut = if first { self.downsample(b, &name("downsample"), x, 4 * planes, stride)? } else { x };
+        let first = block == 0;
+        let shortcut = if first { self.downsample(b, &name("downsample"), x, 4 * planes, reach)? } else { x };
         let join = ScaleAdd { gate: gate.is_some(), shortcut: true, activation: act };
         let inputs: Vec<TensorId> = [Some(y), gate, Some(shortcut)].into_iter().flatten().collect();
         Ok(b.graph.apply1(&at, join, &inputs)?)
@@ -271,17 +279,20 @@ impl ResNet {
         name: &str,
         x: TensorId,
         out: usize,
-        stride: usize,
+        reach: Reach,
     ) -> Result<TensorId, Error> {
         let part = |i: usize| format!("{name}.{i}");
         match self.shortcut {
             Shortcut::Pooled => {
-                // At odd sizes the last window is cut short and averages what it covers.
-                let window = Window::square(2, 2, Padding::Same);
-                let x = if stride == 1 { x } else { b.graph.apply1(&part(0), AvgPool { window }, &[x])? };
+                // At odd sizes the last window is cut short and averages what it covers. A dilated stage keeps its
+                // size, and there zeros count: timm's `AvgPool2dSame`.
+                let zeros_count = reach.dilation > 1;
+                let pool = AvgPool { window: Window::square(2, reach.stride, Padding::Same), zeros_count };
+                let pools = reach.stride > 1 || zeros_count;
+                let x = if pools { b.graph.apply1(&part(0), pool, &[x])? } else { x };
                 b.conv_bn([&part(1), &part(2)], x, (1, out, 1), Activation::Identity)
             }
-            Shortcut::Strided => b.conv_bn([&part(0), &part(1)], x, (1, out, stride), Activation::Identity),
+            Shortcut::Strided => b.conv_bn([&part(0), &part(1)], x, (1, out, reach.stride), Activation::Identity),
         }
     }
 }

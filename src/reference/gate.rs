@@ -62,11 +62,11 @@ pub(super) fn dropout(op: &Dropout, x: View<'_>, clock: View<'_>) -> Vec<f64> {
     let (seed, step) = (clock.data[0] as u32, clock.data[1] as u32);
     let rate = f64::from(op.rate);
     let dropped_below = (rate * f64::from(1 << 24)).ceil() as u32;
-    let channels = x.channels();
+    let of_picture = x.data.len() / x.shape[0];
     let keep = |i: usize| {
         let index = match op.scope {
             DropoutScope::Element => i,
-            DropoutScope::Sample => i / channels,
+            DropoutScope::Sample => i / of_picture,
         };
         random_bits(seed, step, op.stream, index as u32) >> 8 >= dropped_below
     };

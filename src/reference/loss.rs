@@ -4,10 +4,15 @@ use super::{Error, View};
 use crate::graph::op::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 
 /// The logarithm of softmax. The maximum is subtracted first, so that no exponential overflows.
-fn log_softmax(logits: &[f64]) -> Vec<f64> {
+pub(super) fn log_softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let log_sum = max + logits.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
     logits.iter().map(|z| z - log_sum).collect()
+}
+
+/// The class with the largest logit, the first of equal ones.
+pub(super) fn likeliest(logits: &[f64]) -> Option<usize> {
+    logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(k, _)| k)
 }
 
 /// A row of logits, and its target.
@@ -47,8 +52,6 @@ pub(super) fn softmax_cross_entropy(
     let rows = rows_and_targets(node, op.label_smoothing, inputs)?;
     let loss = |(logits, target): &Row<'_>| -target.iter().zip(log_softmax(logits)).map(|(t, l)| t * l).sum::<f64>();
     let losses: Vec<f64> = rows.iter().map(loss).collect();
-    // The first of equal logits counts as the likeliest.
-    let likeliest = |logits: &[f64]| logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(k, _)| k);
     let plain = rows_and_targets(node, 0.0, inputs)?;
     let top1: Vec<f64> = plain.iter().map(|(logits, target)| likeliest(logits).map_or(0.0, |k| target[k])).collect();
     let mean = |values: &[f64]| vec![values.iter().sum::<f64>() / values.len() as f64];

@@ -8,6 +8,7 @@
 //! a network's parameters.
 
 mod activation;
+mod concat;
 mod conv;
 mod dense;
 mod depthwise;
@@ -17,8 +18,10 @@ mod input;
 mod loss;
 mod norm;
 mod optim;
+mod pixels;
 mod pool;
 pub(crate) mod random;
+mod resize;
 mod values;
 mod winograd;
 
@@ -145,6 +148,10 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::AvgPoolGrad(op) => vec![pool::avg_pool_grad(op, x)],
         Op::MaxPool(op) => vec![pool::max_pool(op, x[0], &graph.spec(node.outputs[0]).shape)],
         Op::MaxPoolGrad(op) => vec![pool::max_pool_grad(op, x[0], x[1])],
+        Op::Resize(op) => vec![resize::resize(op, x[0])],
+        Op::ResizeGrad(op) => vec![resize::resize_grad(op, x)],
+        Op::Concat(_) => vec![concat::concat(x)],
+        Op::SliceChannels(op) => vec![concat::slice_channels(op, x[0])],
         Op::Linear(op) => vec![dense::linear(op, x)],
         Op::LinearInputGrad(_) => vec![dense::linear_input_grad(x[0], x[1])],
         Op::LinearWeightGrad(_) => dense::linear_weight_grad(x[0], x[1]),
@@ -153,6 +160,9 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::Fill(op) => vec![gate::fill(op)],
         Op::SoftmaxCrossEntropy(op) => loss::softmax_cross_entropy(op, &node.name, x)?,
         Op::SoftmaxCrossEntropyGrad(op) => vec![loss::softmax_cross_entropy_grad(op, &node.name, x)?],
+        Op::PixelCrossEntropy(op) => pixels::cross_entropy(op, &node.name, x)?,
+        Op::PixelCrossEntropyGrad(op) => vec![pixels::cross_entropy_grad(op, &node.name, x)?],
+        Op::Argmax(_) => vec![pixels::argmax(x[0])],
         Op::SgdMomentum(op) => {
             optim::sgd_momentum(op, x, updates);
             Vec::new()

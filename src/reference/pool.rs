@@ -18,7 +18,7 @@ pub(super) fn global_avg_pool(x: View<'_>) -> Vec<f64> {
 
 /// `dx = dy / (H * W)` everywhere, plus the addend.
 pub(super) fn global_avg_pool_grad(op: &GlobalAvgPoolGrad, inputs: &[View<'_>]) -> Vec<f64> {
-    let [n, c] = inputs[0].dims();
+    let (n, c) = (inputs[0].shape[0], inputs[0].channels());
     let [h, w] = op.size;
     let mut dx = addend_or_zeros(inputs, n * h * w * c);
     for (pixel, dx) in dx.chunks_exact_mut(c).enumerate() {
@@ -38,39 +38,40 @@ fn read_by(window: &Window, size: [usize; 2], [oy, ox]: [usize; 2]) -> Vec<[usiz
     lines.flat_map(|y| columns.iter().map(move |&x| [y, x])).collect()
 }
 
-/// Calls `f(element of y, element of x, pixels of the window)` for each element that a window reads.
-fn for_each_read(window: &Window, y: [usize; 4], [h, w]: [usize; 2], mut f: impl FnMut(usize, usize, f64)) {
+/// Calls `f(element of y, element of x, pixels that count)` for each element that a window of the pool reads.
+fn for_each_read(pool: &AvgPool, y: [usize; 4], [h, w]: [usize; 2], mut f: impl FnMut(usize, usize, f64)) {
     let [n, oh, ow, c] = y;
     for to in 0..n * oh * ow {
         let (n, oy, ox) = (to / ow / oh, to / ow % oh, to % ow);
-        let pixels = read_by(window, [h, w], [oy, ox]);
+        let pixels = read_by(&pool.window, [h, w], [oy, ox]);
+        let count = if pool.zeros_count { pool.window.taps() } else { pixels.len() };
         for &[y, x] in &pixels {
             let from = (n * h + y) * w + x;
-            (0..c).for_each(|channel| f(to * c + channel, from * c + channel, pixels.len() as f64));
+            (0..c).for_each(|channel| f(to * c + channel, from * c + channel, count as f64));
         }
     }
 }
 
-/// Mean of the pixels that a window reads.
+/// Mean of the pixels that count in a window.
 pub(super) fn avg_pool(op: &AvgPool, x: View<'_>, output: &[usize]) -> Vec<f64> {
     let [_, h, w, _] = x.dims();
     let output: [usize; 4] = std::array::from_fn(|d| output[d]);
     let mut y = vec![0.0; output.iter().product()];
-    for_each_read(&op.window, output, [h, w], |to, from, pixels| y[to] += x.data[from] / pixels);
+    for_each_read(op, output, [h, w], |to, from, pixels| y[to] += x.data[from] / pixels);
     y
 }
 
-/// Each pixel receives, from every window that reads it, the window's gradient divided by its number of pixels; plus
+/// Each pixel receives, from every window that reads it, the window's gradient divided by the pixels that count; plus
 /// the addend.
 pub(super) fn avg_pool_grad(op: &AvgPoolGrad, inputs: &[View<'_>]) -> Vec<f64> {
     let dy = inputs[0];
     let [n, _, _, c] = dy.dims();
     let mut dx = addend_or_zeros(inputs, n * op.size[0] * op.size[1] * c);
-    for_each_read(&op.window, dy.dims(), op.size, |from, to, pixels| dx[to] += dy.data[from] / pixels);
+    for_each_read(&op.pool, dy.dims(), op.size, |from, to, pixels| dx[to] += dy.data[from] / pixels);
     dx
 }
 
-fn addend_or_zeros(inputs: &[View<'_>], elements: usize) -> Vec<f64> {
+pub(super) fn addend_or_zeros(inputs: &[View<'_>], elements: usize) -> Vec<f64> {
     inputs.get(1).map_or_else(|| vec![0.0; elements], |addend| addend.data.to_vec())
 }
 

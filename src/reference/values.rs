@@ -88,7 +88,7 @@ mod tests {
     fn errors_name_the_tensor_and_its_shape() {
         let mut graph = Graph::new();
         let x = graph.input("x", Spec::channels([1, 2, 2, 3])).unwrap();
-        let y = graph.apply1("pool", GlobalAvgPool, &[x]).unwrap();
+        let y = graph.apply1("pool", GlobalAvgPool::TO_FEATURES, &[x]).unwrap();
         let mut values = Values::new();
         let missing = run(&graph, &mut values).unwrap_err().to_string();
         assert!(missing.contains("x of shape [1, 2, 2, 3]"), "{missing}");

@@ -10,6 +10,7 @@ mod block;
 mod convolutions;
 mod draft;
 mod head;
+mod maps;
 mod ops;
 mod optim;
 mod random;
@@ -21,7 +22,8 @@ use ops::{Join, Layer};
 
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{
-    Dropout, DropoutScope, Epilogue, Half, Padding, SgdMomentum, SoftmaxCrossEntropyGrad, Window, WinogradTile,
+    AvgPool, Axis, Dropout, DropoutScope, Epilogue, Filter, GlobalAvgPool, Half, Padding, PixelCrossEntropyGrad,
+    Resize, ResizeGrad, SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window, WinogradTile,
 };
 use crate::graph::{self, Activation, DType, Graph, Spec, TensorId, winograd};
 
@@ -51,6 +53,9 @@ pub fn standard() -> Vec<Case> {
     cases.extend(norms());
     cases.extend(joins());
     cases.extend(pools());
+    cases.extend(resized());
+    cases.extend(joined());
+    cases.extend(pixel_losses());
     cases.extend(dense());
     cases.extend(rest());
     cases.extend(half(&cases));
@@ -178,10 +183,12 @@ fn joins() -> Vec<Case> {
     let element = |rate, stream| Dropout { rate, scope: DropoutScope::Element, stream };
     let sample = |rate, stream| Dropout { rate, scope: DropoutScope::Sample, stream };
     cases.extend([
-        ops::dropout([3, 70], element(0.0, 0), [1, 0], 0),
-        ops::dropout([3, 70], element(0.25, 1), [4_000_000_000, 7], 0),
-        ops::dropout([1, 2049], element(0.9, 2), [2, 100_000], 0),
-        ops::dropout([64, 5], sample(0.3, 40), [3, 1], 0),
+        ops::dropout(&[3, 70], element(0.0, 0), [1, 0], 0),
+        ops::dropout(&[3, 70], element(0.25, 1), [4_000_000_000, 7], 0),
+        ops::dropout(&[1, 2049], element(0.9, 2), [2, 100_000], 0),
+        ops::dropout(&[64, 5], sample(0.3, 40), [3, 1], 0),
+        ops::dropout(&[2, 3, 4, 7], element(0.5, 3), [5, 2], 0),
+        ops::dropout(&[5, 2, 3, 6], sample(0.5, 4), [6, 3], 0),
         ops::fill([3, 6], 1.0, 0),
         ops::fill([1, 130], -0.5, 0),
     ]);
@@ -206,18 +213,78 @@ fn pools() -> Vec<Case> {
     let mut cases = Vec::new();
     for shape in shapes {
         cases.extend([
-            ops::global_avg_pool(shape, 0),
+            ops::global_avg_pool(shape, GlobalAvgPool::TO_FEATURES, 0),
+            ops::global_avg_pool(shape, GlobalAvgPool::TO_MAP, 0),
             ops::global_avg_pool_grad(shape, false, 0),
             ops::global_avg_pool_grad(shape, true, 0),
         ]);
         for window in pool_windows().into_iter().filter(|window| window.pools([shape[1], shape[2]]).is_ok()) {
-            cases.extend([
-                ops::avg_pool(shape, window, 0),
-                ops::avg_pool_grad(shape, window, false, 0),
-                ops::avg_pool_grad(shape, window, true, 0),
-                ops::max_pool(shape, window, 0),
-                ops::max_pool_grad(shape, window, 0),
-            ]);
+            for zeros_count in [false, true] {
+                let pool = AvgPool { window, zeros_count };
+                cases.extend([
+                    ops::avg_pool(shape, pool, 0),
+                    ops::avg_pool_grad(shape, pool, false, 0),
+                    ops::avg_pool_grad(shape, pool, true, 0),
+                ]);
+            }
+            cases.extend([ops::max_pool(shape, window, 0), ops::max_pool_grad(shape, window, 0)]);
+        }
+    }
+    cases
+}
+
+/// One pixel, several chunks of pixels, nearly all pixels ignored; channels that are no whole quads.
+fn pixel_losses() -> Vec<Case> {
+    let mut cases = [[2, 3, 5, 21], [1, 40, 61, 7], [1, 3, 4, 1000]].map(|shape| maps::argmax(shape, 0)).to_vec();
+    for (shape, magnitude, ignored) in [
+        ([1, 1, 1, 2], 1.0, 0),
+        ([2, 3, 5, 21], 4.0, 2),
+        ([1, 4, 4, 6], 1.0, 7),
+        ([1, 40, 61, 7], 4.0, 3),
+        ([1, 3, 4, 1000], 1.0, 1),
+        ([1, 2, 2, 5], 100.0, 1),
+    ] {
+        cases.push(maps::pixel_cross_entropy(shape, magnitude, ignored, 0));
+        for (weight, scaled) in [(1.0, false), (0.5, true)] {
+            let op = PixelCrossEntropyGrad { ignored: 255, weight, scaled };
+            cases.push(maps::pixel_cross_entropy_grad(shape, op, 0));
+        }
+    }
+    cases
+}
+
+/// One map, two, and many; a last one whose channels are no whole quads.
+fn joined() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (shape, before) in
+        [([2, 3, 5, 6], &[][..]), ([1, 4, 3, 8], &[4]), ([3, 2, 2, 5], &[8, 4]), ([1, 1, 7, 256], &[256, 64, 12, 128])]
+    {
+        cases.push(maps::concat(shape, before, 0));
+    }
+    for (first, count) in [(0, 4), (4, 8), (8, 10), (0, 18)] {
+        cases.push(maps::slice_channels([2, 3, 4, 18], SliceChannels { first, count }, 0));
+    }
+    cases
+}
+
+/// Upwards, downwards, to odd sides, from a single pixel, and along one axis alone.
+fn resized() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (shape, size) in [
+        ([2, 3, 4, 5], [6, 8]),
+        ([1, 9, 7, 8], [17, 13]),
+        ([1, 7, 12, 3], [3, 5]),
+        ([2, 1, 1, 6], [9, 11]),
+        ([1, 5, 5, 4], [5, 33]),
+        ([1, 3, 2, 21], [65, 70]),
+    ] {
+        for filter in [Filter::Nearest, Filter::Bilinear] {
+            cases.push(maps::resize(shape, Resize { size, filter }, 0));
+            for (axis, addend) in [(Axis::Height, false), (Axis::Width, true)] {
+                let i = usize::from(axis == Axis::Width);
+                let op = ResizeGrad { axis, pixels: shape[1 + i], filter, addend };
+                cases.push(maps::resize_grad(shape, size[i], op, 0));
+            }
         }
     }
     cases

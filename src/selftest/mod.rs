@@ -30,7 +30,7 @@ pub use cases::Case;
 
 use crate::exec::{self, ParameterStore, Session, SessionOptions};
 use crate::gpu::{Family, Gpu};
-use crate::graph::{DType, Graph, Node, Op, Role, TensorId};
+use crate::graph::{DType, Elements, Graph, Node, Op, Role, TensorId};
 use crate::kernels::Choices;
 use crate::reference::{self, Values};
 
@@ -191,7 +191,11 @@ fn compute(gpu: &Gpu, case: &Case) -> Result<Computed, exec::Error> {
     let times = session.run_timed()?;
     let read = |&(id, _): &(TensorId, f64)| match graph.tensor(id).role.is_persistent() {
         true => store.read(&graph.tensor(id).name),
-        false => session.read(id),
+        false => Ok(match session.read_later(&[id])?.wait_elements()?.remove(0) {
+            Elements::F32(floats) => floats.into_owned(),
+            // Small numbers, which f32 represents exactly.
+            Elements::U32(words) => words.iter().map(|&word| word as f32).collect(),
+        }),
     };
     let got = case.compare.iter().map(read).collect::<Result<_, _>>()?;
     let kernels_ms = times.map(|nodes| nodes.iter().map(|n| n.milliseconds).sum());

@@ -13,10 +13,10 @@ fn shared_inputs() {
     let x = net.map("x", [2, 5, 3, 3]);
     let by_conv = net.conv("conv", x, 3, Window::square(3, 1, 1));
     let sum = net.apply("sum", ScaleAdd { activation: Activation::Relu, ..ScaleAdd::ADD }, &[by_conv, x]);
-    let by_pool = net.apply("pool", AvgPool { window: HALVES }, &[sum]);
+    let by_pool = net.apply("pool", AvgPool::new(HALVES), &[sum]);
     let by_strided = net.conv("strided", sum, 3, Window::square(1, 2, 0));
     let y = net.apply("second sum", ScaleAdd::ADD, &[by_strided, by_pool]);
-    let squeezed = net.apply("squeeze", GlobalAvgPool, &[y]);
+    let squeezed = net.apply("squeeze", GlobalAvgPool::TO_FEATURES, &[y]);
     let gate = net.linear("excite", squeezed, 3, true, Activation::Sigmoid);
     let y = net.apply("scale", ScaleAdd { gate: true, shortcut: true, activation: Activation::Silu }, &[y, gate, y]);
     let normalised = net.batch_norm("norm", y, Activation::Relu);
@@ -45,7 +45,7 @@ fn one_head_on_three_maps() {
             let y = net.apply(&name("depthwise"), DepthwiseConv2d::new(Window::square(3, 1, 1)), &[y, channels]);
             let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Silu };
             let y = net.graph.apply(&name("norm"), norm, &[y, gamma, beta], &[mean, var]).unwrap()[0];
-            let y = net.apply(&name("pool"), GlobalAvgPool, &[y]);
+            let y = net.apply(&name("pool"), GlobalAvgPool::TO_FEATURES, &[y]);
             let logits = net.apply(&name("classifier"), Linear { activation: Activation::Identity }, &[y, fc, bias]);
             Loss { id: net.loss_by(&name("labels"), logits), weight }
         })

@@ -1,6 +1,6 @@
 //! Operations that join the branch of a residual block to its shortcut: channel gates, dropped branches, the addition.
 
-use super::{Activation, Half, Rule, features, map, same};
+use super::{Activation, Half, Rule, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{DType, Error, Layout, Node, Spec};
 
@@ -149,15 +149,15 @@ impl Rule for ScaleAddGrad {
 pub enum DropoutScope {
     /// Each element on its own: dropout.
     Element,
-    /// A whole row, which is one sample: stochastic depth.
+    /// All of a picture: stochastic depth.
     Sample,
 }
 
 /// `y = x * mask / (1 - rate)`, the mask 0 with probability `rate`, else 1.
 ///
-/// Inputs: x `[N, C]`, clock `[2]` (u32: seed, step). The mask is a hash of seed, step, `stream` and position (see
-/// `shaders/shared/random.wgsl`), so the backward pass, which applies the same operation to the gradient, computes the
-/// same mask. Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
+/// Inputs: x `[N, C]` or `[N, H, W, C]`, clock `[2]` (u32: seed, step). The mask is a hash of seed, step, `stream` and
+/// position (see `shaders/shared/random.wgsl`), so the backward pass, which applies the same operation to the gradient,
+/// computes the same mask. Stochastic depth drops a block's gate, which is one number per channel, rather than its map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability of zero, in `[0, 1)`.
@@ -173,9 +173,15 @@ impl Rule for Dropout {
         "dropout"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
-        let shape = features(inputs[0])?;
+        if inputs[0].layout != Layout::Channels || !matches!(inputs[0].shape.len(), 2 | 4) {
+            return Err(format!("drops features [N, C] or maps [N, H, W, C], got {:?}", inputs[0].shape));
+        }
         same("clock", &inputs[1].shape, &[2])?;
         if inputs[1].dtype != DType::U32 {
             return Err("the clock holds u32: seed, step".into());
@@ -183,7 +189,7 @@ impl Rule for Dropout {
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!("the rate must lie in [0, 1), got {}", self.rate));
         }
-        Ok(vec![Spec::channels(shape)])
+        Ok(vec![Spec::channels(inputs[0].shape.clone())])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //!
 //! The kernels of a family are in `kernels/` and `shaders/` under the same name, its CPU twins in `reference/`.
 
+mod concat;
 mod conv;
 mod dense;
 mod depthwise;
@@ -10,10 +11,13 @@ mod input;
 mod loss;
 mod norm;
 mod optim;
+mod pixels;
 mod pool;
+mod resize;
 mod window;
 mod winograd;
 
+pub use concat::{Concat, SliceChannels};
 pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
 pub use depthwise::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad};
@@ -24,7 +28,9 @@ pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Norm
 pub use optim::{
     Accumulate, AdaptLossScale, GradientScale, MovingAverage, ParameterRates, SgdMomentum, SquaredNorm, Unscale,
 };
+pub use pixels::{Argmax, PixelCrossEntropy, PixelCrossEntropyGrad};
 pub use pool::{AvgPool, AvgPoolGrad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
+pub use resize::{Axis, Filter, Resize, ResizeGrad, Taps};
 pub use window::{Padding, Window};
 pub use winograd::{Matrices, TAPS, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights};
 
@@ -238,6 +244,10 @@ operations!(
     AvgPoolGrad,
     MaxPool,
     MaxPoolGrad,
+    Resize,
+    ResizeGrad,
+    Concat,
+    SliceChannels,
     Linear,
     LinearInputGrad,
     LinearWeightGrad,
@@ -246,6 +256,9 @@ operations!(
     Fill,
     SoftmaxCrossEntropy,
     SoftmaxCrossEntropyGrad,
+    PixelCrossEntropy,
+    PixelCrossEntropyGrad,
+    Argmax,
     SgdMomentum,
     Accumulate,
     MovingAverage,

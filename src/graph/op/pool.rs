@@ -1,12 +1,24 @@
 //! Pools: the mean over the whole map, and the mean and the maximum over windows.
 
-use super::{Half, Rule, Window, features, map, same};
+use super::{Half, Rule, Window, map, same};
 use crate::graph::autodiff::Backward;
 use crate::graph::{Error, Node, Spec};
 
-/// Mean over height and width: `[N, H, W, C]` to `[N, C]`.
+/// Mean over height and width.
+///
+/// Input: x `[N, H, W, C]`. Output `[N, C]`, or `[N, 1, 1, C]` if the result stays a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GlobalAvgPool;
+pub struct GlobalAvgPool {
+    /// Whether the result is a map of one pixel instead of features.
+    pub to_map: bool,
+}
+
+impl GlobalAvgPool {
+    /// The pool in front of a gate or a classifier.
+    pub const TO_FEATURES: Self = Self { to_map: false };
+    /// The pool in front of convolutions.
+    pub const TO_MAP: Self = Self { to_map: true };
+}
 
 impl Rule for GlobalAvgPool {
     fn name(&self) -> &'static str {
@@ -20,7 +32,7 @@ impl Rule for GlobalAvgPool {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 1)?;
         let [n, _, _, c] = map(inputs[0])?;
-        Ok(vec![Spec::channels([n, c])])
+        Ok(vec![if self.to_map { Spec::channels([n, 1, 1, c]) } else { Spec::channels([n, c]) }])
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
@@ -35,7 +47,7 @@ impl Rule for GlobalAvgPool {
 
 /// Gradient of [`GlobalAvgPool`]: `dx = dy / (H * W)` everywhere, plus the addend.
 ///
-/// Inputs: dy `[N, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
+/// Inputs: dy `[N, C]` or `[N, 1, 1, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GlobalAvgPoolGrad {
     /// Height and width of the pooled map.
@@ -55,7 +67,8 @@ impl Rule for GlobalAvgPoolGrad {
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 1 + usize::from(self.addend))?;
-        let [n, c] = features(inputs[0])?;
+        let [n, h, w, c] = inputs[0].as_map();
+        same("dy", &[h, w], &[1, 1])?;
         let shape = [n, self.size[0], self.size[1], c];
         if self.addend {
             same("addend", &inputs[1].shape, &shape)?;
@@ -64,14 +77,23 @@ impl Rule for GlobalAvgPoolGrad {
     }
 }
 
-/// Mean over windows: the mean of the pixels of the map that a window reads. The zeros around the map do not count, as
-/// with PyTorch's `count_include_pad=False`.
+/// Mean over windows.
 ///
 /// Input: x `[N, H, W, C]`. Output `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AvgPool {
     /// What each output pixel sees.
     pub window: Window,
+    /// Whether the zeros around the map count, as with PyTorch's `count_include_pad=True`. If not, it is the mean of
+    /// the map's pixels that a window reads.
+    pub zeros_count: bool,
+}
+
+impl AvgPool {
+    /// A pool in which zeros do not count.
+    pub const fn new(window: Window) -> Self {
+        Self { window, zeros_count: false }
+    }
 }
 
 impl Rule for AvgPool {
@@ -92,19 +114,19 @@ impl Rule for AvgPool {
         let x = node.inputs[0];
         let [_, h, w, _] = map(back.graph.spec(x)).unwrap_or_default();
         back.accumulate_with(node, x, |addend| {
-            (AvgPoolGrad { window: self.window, size: [h, w], addend: addend.is_some() }.into(), vec![dy])
+            (AvgPoolGrad { pool: *self, size: [h, w], addend: addend.is_some() }.into(), vec![dy])
         })
     }
 }
 
 /// Gradient of [`AvgPool`]: each pixel receives, from every window that reads it, the window's gradient divided by the
-/// number of pixels that the window reads; plus the addend.
+/// number of pixels that count in the window; plus the addend.
 ///
 /// Inputs: dy `[N, OH, OW, C]` and, with `addend`, a gradient `[N, H, W, C]` to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AvgPoolGrad {
-    /// Window of the pool.
-    pub window: Window,
+    /// The pool.
+    pub pool: AvgPool,
     /// Height and width of the pooled map.
     pub size: [usize; 2],
     /// Whether another path's gradient of the same map is added.
@@ -124,7 +146,7 @@ impl Rule for AvgPoolGrad {
         super::arity(inputs, 1 + usize::from(self.addend))?;
         let [n, oh, ow, c] = map(inputs[0])?;
         let [h, w] = self.size;
-        same("dy", &[oh, ow], &self.window.pools([h, w])?)?;
+        same("dy", &[oh, ow], &self.pool.window.pools([h, w])?)?;
         if self.addend {
             same("addend", &inputs[1].shape, &[n, h, w, c])?;
         }

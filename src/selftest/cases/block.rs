@@ -53,7 +53,7 @@ impl Block {
         let y = self.conv_bn("conv1", x, 5, Window::POINTWISE, ACTIVATION);
         let y = self.conv_bn("conv2", y, 5, Window::square(3, 2, 1), ACTIVATION);
         let y = self.conv_bn("conv3", y, 9, Window::POINTWISE, Activation::Identity);
-        let gate = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
+        let gate = self.draft.apply(GlobalAvgPool::TO_FEATURES, &[y], &[])[0];
         let gate = self.linear("reduce", gate, Spec::weights([1, 1, 9, 3]), Activation::Sigmoid);
         let mut gate = self.linear("excite", gate, Spec::weights([1, 1, 3, 9]), Activation::Sigmoid);
         if self.training {
@@ -61,13 +61,13 @@ impl Block {
             let drop_path = Dropout { rate: 0.25, scope: DropoutScope::Sample, stream: 0 };
             gate = self.draft.apply(drop_path, &[gate, clock], &[])[0];
         }
-        let shortcut = self.draft.apply(AvgPool { window: Window::square(2, 2, Padding::Same) }, &[x], &[])[0];
+        let shortcut = self.draft.apply(AvgPool::new(Window::square(2, 2, Padding::Same)), &[x], &[])[0];
         let shortcut = self.conv_bn("shortcut", shortcut, 9, Window::POINTWISE, Activation::Identity);
         let join = ScaleAdd { gate: true, shortcut: true, activation: ACTIVATION };
         let y = self.draft.apply(join, &[y, gate, shortcut], &[])[0];
         let y = self.conv_bn("conv4", y, 9, Window::square(3, 1, 1), Activation::Identity);
         let y = self.draft.apply(ScaleAdd { activation: ACTIVATION, ..ScaleAdd::ADD }, &[y, y], &[])[0];
-        let pooled = self.draft.apply(GlobalAvgPool, &[y], &[])[0];
+        let pooled = self.draft.apply(GlobalAvgPool::TO_FEATURES, &[y], &[])[0];
         self.linear("classifier", pooled, Spec::weights([9, 5]), Activation::Identity)
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn mixed_step(loss_scale: f64, seed: u32) -> Case {
     let scale = draft.state("scale", number(), |_, _| loss_scale);
     let steps = draft.state("steps", number(), |_, _| 0.0);
     let y = draft.apply(Conv2d::new(Window::POINTWISE), &[x, w], &[])[0];
-    let pooled = draft.apply(GlobalAvgPool, &[y], &[])[0];
+    let pooled = draft.apply(GlobalAvgPool::TO_FEATURES, &[y], &[])[0];
     let logits = draft.apply(Linear { activation: Activation::Identity }, &[pooled, fc, bias], &[])[0];
     let loss = draft.apply(SoftmaxCrossEntropy { label_smoothing: 0.0, mixed: false }, &[logits, labels], &[])[0];
     let mut gradient = None;

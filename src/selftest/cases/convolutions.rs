@@ -3,7 +3,7 @@
 use super::ops::{self, ConvCase};
 use super::{ACTIVATIONS, Case};
 use crate::graph::Activation;
-use crate::graph::op::{Epilogue, Padding, Window};
+use crate::graph::op::{AvgPool, Epilogue, Padding, Window};
 
 pub(super) fn square(input: [usize; 4], kernel: usize, out: usize, stride: usize, padding: usize) -> ConvCase {
     ConvCase { input, out, window: Window::square(kernel, stride, padding) }
@@ -69,7 +69,7 @@ pub fn small_windows() -> Vec<Case> {
         cases.push(ops::conv2d(conv, Epilogue::NONE, 0));
         cases.push(ops::depthwise_conv2d(conv, false, Activation::Identity, 0));
         if window.pools([h, w]).is_ok() {
-            cases.push(ops::avg_pool(conv.input, window, 0));
+            cases.push(ops::avg_pool(conv.input, AvgPool::new(window), 0));
             cases.push(ops::max_pool(conv.input, window, 0));
         }
     }

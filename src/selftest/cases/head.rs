@@ -35,7 +35,7 @@ pub(super) fn on_three_maps(seed: u32) -> Case {
         let y = draft.apply(DepthwiseConv2d::new(columns), &[y, channels], &[])[0];
         let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Silu };
         let y = draft.apply(norm, &[y, gamma, beta], &[mean, var])[0];
-        let y = draft.apply(GlobalAvgPool, &[y], &[])[0];
+        let y = draft.apply(GlobalAvgPool::TO_FEATURES, &[y], &[])[0];
         let logits = draft.apply(Linear { activation: Activation::Identity }, &[y, fc, bias], &[])[0];
         let cross_entropy = SoftmaxCrossEntropy { label_smoothing: 0.1, mixed: false };
         losses.push(Loss { id: draft.apply(cross_entropy, &[logits, labels], &[])[0], weight });

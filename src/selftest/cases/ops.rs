@@ -195,7 +195,7 @@ pub(super) fn winograd_output(tile: WinogradTile, shape: [usize; 4], epilogue: E
     draft.case(format!("winograd_output {tile:?} of {}{parts}, {:?}", label(shape), epilogue.activation))
 }
 
-fn label([n, h, w, c]: [usize; 4]) -> String {
+pub(super) fn label([n, h, w, c]: [usize; 4]) -> String {
     format!("{n}x{h}x{w}x{c}")
 }
 
@@ -321,12 +321,12 @@ pub(super) fn scale_add_grad(shape: [usize; 4], join: Join, seed: u32) -> Case {
 }
 
 /// K: pixels of one image.
-pub(super) fn global_avg_pool(shape: [usize; 4], seed: u32) -> Case {
+pub(super) fn global_avg_pool(shape: [usize; 4], pool: GlobalAvgPool, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
-    draft.node(GlobalAvgPool, &[x], &[], &[shape[1] * shape[2]]);
+    draft.node(pool, &[x], &[], &[shape[1] * shape[2]]);
     draft.differentiable(&[x]);
-    draft.case(format!("global_avg_pool {}", label(shape)))
+    draft.case(format!("global_avg_pool {}{}", label(shape), if pool.to_map { " to a map" } else { "" }))
 }
 
 /// K: quotient and addend.
@@ -341,23 +341,25 @@ pub(super) fn global_avg_pool_grad(shape: [usize; 4], addend: bool, seed: u32) -
 }
 
 /// K: the window.
-pub(super) fn avg_pool(shape: [usize; 4], window: Window, seed: u32) -> Case {
-    let mut draft = Draft::new(seed);
+pub(super) fn avg_pool(shape: [usize; 4], pool: AvgPool, seed: u32) -> Case {
+    let (mut draft, window) = (Draft::new(seed), pool.window);
     let x = draft.input("x", Spec::channels(shape));
-    draft.node(AvgPool { window }, &[x], &[], &[window.taps()]);
+    draft.node(pool, &[x], &[], &[window.taps()]);
     draft.differentiable(&[x]);
-    draft.case(format!("avg_pool {window} of {}", label(shape)))
+    draft.case(format!("avg_pool {window} of {}{}", label(shape), if pool.zeros_count { ", zeros count" } else { "" }))
 }
 
 /// K: windows that read a pixel, each with a quotient, and the addend.
-pub(super) fn avg_pool_grad(shape: [usize; 4], window: Window, addend: bool, seed: u32) -> Case {
+pub(super) fn avg_pool_grad(shape: [usize; 4], pool: AvgPool, addend: bool, seed: u32) -> Case {
+    let window = pool.window;
     let (mut draft, [n, h, w, c], [oh, ow]) = (Draft::new(seed), shape, windows(&window, shape));
     let mut inputs = vec![draft.input("dy", Spec::channels([n, oh, ow, c]))];
     if addend {
         inputs.push(draft.input("addend", Spec::channels(shape)));
     }
-    draft.node(AvgPoolGrad { window, size: [h, w], addend }, &inputs, &[], &[2 * window.taps()]);
-    draft.case(format!("avg_pool_grad {window} of {}{}", label(shape), if addend { " + addend" } else { "" }))
+    draft.node(AvgPoolGrad { pool, size: [h, w], addend }, &inputs, &[], &[2 * window.taps()]);
+    let parts = [if pool.zeros_count { ", zeros count" } else { "" }, if addend { " + addend" } else { "" }];
+    draft.case(format!("avg_pool_grad {window} of {}{}", label(shape), parts.concat()))
 }
 
 /// K: nothing is rounded, since the result is one of the map's own numbers.
@@ -436,7 +438,7 @@ pub(super) fn activation_grad(shape: [usize; 2], activation: Activation, seed: u
 }
 
 /// K: one product.
-pub(super) fn dropout(shape: [usize; 2], op: Dropout, clock: [u32; 2], seed: u32) -> Case {
+pub(super) fn dropout(shape: &[usize], op: Dropout, clock: [u32; 2], seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
     let clock_id = draft.integers("clock", vec![2], |i, _| clock[i]);

@@ -2,10 +2,11 @@
 
 use super::draft::bits;
 use super::ops::{self, ConvCase, Join, Layer};
-use super::optim;
 use super::{ACTIVATIONS, Case, pool_windows};
+use super::{maps, optim};
 use crate::graph::op::{
-    Dropout, DropoutScope, Epilogue, Padding, ParameterRates, SgdMomentum, SoftmaxCrossEntropyGrad, Window,
+    AvgPool, Axis, Dropout, DropoutScope, Epilogue, Filter, GlobalAvgPool, Padding, ParameterRates,
+    PixelCrossEntropyGrad, Resize, ResizeGrad, SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window,
     WinogradTile,
 };
 use crate::graph::{Activation, Spec};
@@ -44,20 +45,29 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::fold_batch_norm(d.kernel(), seed),
         ops::scale_add(d.map(), d.join(), seed),
         ops::scale_add_grad(d.map(), d.join(), seed),
-        ops::global_avg_pool(d.map(), seed),
+        ops::global_avg_pool(d.map(), GlobalAvgPool { to_map: d.flag() }, seed),
         ops::global_avg_pool_grad(d.map(), d.flag(), seed),
-        d.pool(|shape, window, _| ops::avg_pool(shape, window, seed)),
-        d.pool(|shape, window, addend| ops::avg_pool_grad(shape, window, addend, seed)),
+        d.pool(|shape, window, zeros_count| ops::avg_pool(shape, AvgPool { window, zeros_count }, seed)),
+        d.pool(|shape, window, addend| {
+            ops::avg_pool_grad(shape, AvgPool { window, zeros_count: addend }, addend, seed)
+        }),
         d.pool(|shape, window, _| ops::max_pool(shape, window, seed)),
         d.pool(|shape, window, _| ops::max_pool_grad(shape, window, seed)),
+        maps::resize(d.map(), d.resize(), seed),
+        d.resize_grad(|shape, out, op| maps::resize_grad(shape, out, op, seed)),
+        maps::concat(d.map(), &[4 * d.number(1, 9), 4 * d.number(1, 9)], seed),
+        d.slice(|shape, op| maps::slice_channels(shape, op, seed)),
         ops::linear(d.layer(), d.activation(), seed),
         ops::linear_input_grad(d.layer(), seed),
         ops::linear_weight_grad(d.layer(), seed),
         ops::activation_grad(d.features(), d.activation(), seed),
-        ops::dropout(d.features(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
+        ops::dropout(&d.map(), d.dropout(), [seed, d.number(0, 1000) as u32], seed),
         ops::fill(d.features(), 0.5, seed),
         ops::loss([d.length(9), classes], smoothing, 4.0, d.flag(), seed),
         ops::loss_grad([d.length(9), classes], 4.0, d.loss_grad(smoothing), seed),
+        maps::argmax(d.logits(), seed),
+        maps::pixel_cross_entropy(d.labelled(), 4.0, d.number(0, 7) as u32, seed),
+        d.pixel_grad(|shape, op| maps::pixel_cross_entropy_grad(shape, op, seed)),
         optim::sgd_momentum(&d.tensors(), sgd, seed),
         optim::accumulate(&d.tensors(), d.number(0, 1) as f32, seed),
         optim::moving_average(&d.tensors(), seed),
@@ -167,6 +177,39 @@ impl Draw {
 
     fn features(&mut self) -> [usize; 2] {
         [self.length(9), self.length(90)]
+    }
+
+    fn resize(&mut self) -> Resize {
+        let filter = if self.flag() { Filter::Bilinear } else { Filter::Nearest };
+        Resize { size: [self.length(20), self.length(20)], filter }
+    }
+
+    fn resize_grad(&mut self, case: impl FnOnce([usize; 4], usize, ResizeGrad) -> Case) -> Case {
+        let (shape, Resize { size, filter }) = (self.map(), self.resize());
+        let (i, axis) = if self.flag() { (0, Axis::Height) } else { (1, Axis::Width) };
+        case(shape, size[i], ResizeGrad { axis, pixels: shape[1 + i], filter, addend: self.flag() })
+    }
+
+    /// A map of logits, of at least two classes.
+    fn labelled(&mut self) -> [usize; 4] {
+        let [n, h, w, c] = self.map();
+        [n, h, w, c + 1]
+    }
+
+    /// Logits of so many pixels and classes that some are large.
+    fn logits(&mut self) -> [usize; 4] {
+        [self.number(1, 3), self.number(4, 9), self.number(4, 9), self.number(2, 70)]
+    }
+
+    fn pixel_grad(&mut self, case: impl FnOnce([usize; 4], PixelCrossEntropyGrad) -> Case) -> Case {
+        let weight = self.number(1, 8) as f32 / 4.0;
+        case(self.labelled(), PixelCrossEntropyGrad { ignored: 255, weight, scaled: self.flag() })
+    }
+
+    fn slice(&mut self, case: impl FnOnce([usize; 4], SliceChannels) -> Case) -> Case {
+        let [n, h, w, c] = self.map();
+        let first = 4 * self.number(0, 5);
+        case([n, h, w, first + c], SliceChannels { first, count: c })
     }
 
     /// Kernels and vectors, as a network's parameters are.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Error;
 use super::proto::{AttributeProto, NodeProto};
-use crate::graph::op::{Epilogue, ScaleAdd, Window};
+use crate::graph::op::{Epilogue, Filter, Resize, ScaleAdd, Window};
 use crate::graph::{Activation, Graph, Node, Op, Port, TensorId};
 
 /// Translates a graph to nodes. `names` are the names of its inputs and parameters in the file.
@@ -79,9 +79,17 @@ impl Translation<'_> {
             // Padding after an odd map, which the mean does not count, makes the last window average what it covers.
             // `ceil_mode` means the same, but runtimes interpret it differently. Operator set 17 has no dilation here.
             Op::AvgPool(op) if op.window.dilation == [1; 2] => {
-                self.emit(at, "AveragePool", &x, attributes(&op.window, shapes[0]))
+                let mut attributes = attributes(&op.window, shapes[0]);
+                attributes.push(AttributeProto::int("count_include_pad", usize::from(op.zeros_count)));
+                self.emit(at, "AveragePool", &x, attributes)
             }
             Op::MaxPool(op) => self.emit(at, "MaxPool", &x, attributes(&op.window, shapes[0])),
+            Op::Concat(_) => self.emit(at, "Concat", &x, vec![AttributeProto::int("axis", 1)]),
+            Op::Argmax(_) => {
+                let axes = vec![AttributeProto::int("axis", 1), AttributeProto::int("keepdims", 0)];
+                self.emit(at, "ArgMax", &x, axes)
+            }
+            Op::Resize(op) => self.resize(at, x[0], op),
             // Operations of training, or of this program's own algorithms.
             Op::Standardize(_)
             | Op::Conv2dInputGrad(_)
@@ -101,6 +109,8 @@ impl Translation<'_> {
             | Op::AvgPool(_)
             | Op::AvgPoolGrad(_)
             | Op::MaxPoolGrad(_)
+            | Op::ResizeGrad(_)
+            | Op::SliceChannels(_)
             | Op::LinearInputGrad(_)
             | Op::LinearWeightGrad(_)
             | Op::ActivationGrad(_)
@@ -108,6 +118,8 @@ impl Translation<'_> {
             | Op::Fill(_)
             | Op::SoftmaxCrossEntropy(_)
             | Op::SoftmaxCrossEntropyGrad(_)
+            | Op::PixelCrossEntropy(_)
+            | Op::PixelCrossEntropyGrad(_)
             | Op::SgdMomentum(_)
             | Op::Accumulate(_)
             | Op::MovingAverage(_)
@@ -132,6 +144,21 @@ impl Translation<'_> {
             value = self.emit(&format!("{at}/shortcut"), "Add", &[&value, shortcut], Vec::new());
         }
         self.activate(at, value, epilogue.activation)
+    }
+
+    /// ONNX takes all sizes of the result at once, and the number of pictures is only known when the file runs.
+    fn resize(&mut self, at: &str, x: &str, op: &Resize) -> String {
+        let size = self.emit(at, "Constant", &[], vec![AttributeProto::ints("value_ints", &op.size)]);
+        let [start, end] = [("start", 0), ("end", 2)].map(|(name, axis)| AttributeProto::int(name, axis));
+        let kept = self.emit(at, "Shape", &[x], vec![start, end]);
+        let sizes = self.emit(at, "Concat", &[&kept, &size], vec![AttributeProto::int("axis", 0)]);
+        let [mode, position] = match op.filter {
+            Filter::Nearest => ["nearest", "asymmetric"],
+            Filter::Bilinear => ["linear", "half_pixel"],
+        };
+        let attributes = [("mode", mode), ("coordinate_transformation_mode", position), ("nearest_mode", "floor")];
+        let attributes = attributes.map(|(name, value)| AttributeProto::text(name, value));
+        self.emit(at, "Resize", &[x, "", "", &sizes], attributes.to_vec())
     }
 
     fn activate(&mut self, at: &str, value: String, activation: Activation) -> String {
@@ -274,7 +301,7 @@ mod tests {
         assert_eq!(ints(&nodes[0], "pads"), [1, 1, 1, 2]);
         assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "strides")), (vec![3, 5], vec![2, 2]));
         assert_eq!(nodes[0].attribute.last().unwrap().i, Some(8), "a group a channel");
-        let nodes = one(AvgPool { window: Window::square(2, 2, Padding::Same) }, 1, &[]).unwrap();
+        let nodes = one(AvgPool::new(Window::square(2, 2, Padding::Same)), 1, &[]).unwrap();
         assert_eq!(ints(&nodes[0], "pads"), [0, 0, 1, 0], "7 rows are odd, 6 columns are not");
         let nodes = one(MaxPool { window: Window::square(3, 2, 1) }, 1, &[]).unwrap();
         assert_eq!((ints(&nodes[0], "kernel_shape"), ints(&nodes[0], "pads")), (vec![3, 3], vec![1; 4]));
@@ -290,6 +317,15 @@ mod tests {
     }
 
     #[test]
+    fn a_resized_map_keeps_its_pictures_and_channels() {
+        let nodes = one(Resize { size: [14, 9], filter: Filter::Bilinear }, 1, &[]).unwrap();
+        let expected = ["Constant()", "Shape(x0)", "Concat(at/Shape, at/Constant)", "Resize(x0, , , at/Concat)"];
+        assert_eq!(calls(&nodes), expected);
+        assert_eq!(ints(&nodes[0], "value_ints"), [14, 9]);
+        assert_eq!(nodes[3].attribute[1].s.as_deref(), Some(&b"half_pixel"[..]));
+    }
+
+    #[test]
     fn a_batch_norm_that_is_left_stays_one() {
         let op = BatchNormInference { eps: 1e-3, activation: Activation::Relu };
         let nodes = one(op, 1, &vec![Spec::channels([8]); 4]).unwrap();
@@ -302,7 +338,7 @@ mod tests {
         let refused = one(Fill { shape: [1, 8], value: 1.0 }, 0, &[]).unwrap_err().to_string();
         assert!(refused.contains("at: fill has no counterpart in ONNX"), "{refused}");
         let window = Window { dilation: [2; 2], ..Window::square(2, 1, 0) };
-        let refused = one(AvgPool { window }, 1, &[]).unwrap_err().to_string();
+        let refused = one(AvgPool::new(window), 1, &[]).unwrap_err().to_string();
         assert!(refused.contains("at: avg_pool has no counterpart in ONNX"), "{refused}");
     }
 }

@@ -82,6 +82,8 @@ pub(super) struct AttributeProto {
     pub(super) f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub(super) i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub(super) s: Option<Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -95,6 +97,10 @@ impl AttributeProto {
 
     pub(super) fn int(name: &str, value: usize) -> Self {
         Self { name: name.into(), i: Some(value as i64), r#type: 2, ..Self::default() }
+    }
+
+    pub(super) fn text(name: &str, value: &str) -> Self {
+        Self { name: name.into(), s: Some(value.into()), r#type: 3, ..Self::default() }
     }
 
     pub(super) fn ints(name: &str, values: &[usize]) -> Self {
