@@ -1,5 +1,5 @@
-// Sum of (factor * x)^2 over each chunk of {{ tensors }} tensors x, one workgroup per chunk. Thread t adds up every 64th
-// vec4 from t on; then one thread adds up all threads' sums in order.
+// Sum of (factor * x)^2 over each chunk of {{ tensors }} tensors x, one workgroup per chunk. Thread t adds up every
+// 64th vec4 from t on; then one thread adds up the sums of all threads in order.
 //
 // Each x: in vec4, padding 0; factor: [1]; sums: one for each chunk, those of a tensor after those of the one before.
 #include "shared/storage.wgsl"

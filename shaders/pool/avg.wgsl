@@ -1,4 +1,4 @@
-// Mean of the pixels that a window reads{{ ", the padding's zeros among them" if zeros_count else "; padding does not count" }}.
+// Mean of the pixels that a window reads. The zeros of the padding {{ "count" if zeros_count else "do not count" }}.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C], in quads. i: a quad of y.
 #include "shared/storage.wgsl"

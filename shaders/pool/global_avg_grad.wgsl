@@ -18,6 +18,6 @@ struct Params {
 
 fn each(i: u32) {
     let n = i / (p.pixels * p.quads);
-    dx[i] =
-        narrow({{ "widen" if of_map else "from_full" }}(dy[n * p.quads + i % p.quads]) / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
+    let d = {{ "widen" if of_map else "from_full" }}(dy[n * p.quads + i % p.quads]);
+    dx[i] = narrow(d / f32(p.pixels){{ " + widen(addend[i])" if addend else "" }});
 }
