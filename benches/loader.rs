@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use image::{Rgb, RgbImage};
-use resnet_rs::data::{Augment, Augmentation, Batches, Convention, Dataset, LoaderOptions, RandAugment, Transform};
+use resnet_rs::data::{
+    Augment, Augmentation, Batches, Convention, Dataset, LoaderOptions, RandAugment, Transform, TruthKind,
+};
 
 /// Pictures on disk, and pictures in an epoch.
 const PICTURES: usize = 128;
@@ -34,7 +36,7 @@ fn write_pictures(folder: &Path) {
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     write_pictures(folder.path());
-    let dataset = Dataset::open(&format!("folder:{}", folder.path().display())).unwrap();
+    let dataset = Dataset::open(&format!("folder:{}", folder.path().display()), TruthKind::Class).unwrap();
     let mut c = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(5)).configure_from_args();
     let mut group = c.benchmark_group(format!("loader/{SIDE} px JPEGs to {RES} px"));
     group.throughput(Throughput::Elements(PICTURES as u64));

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use resnet_rs::data::Dataset;
+use resnet_rs::data::{Dataset, TruthKind};
 use resnet_rs::train::{EpochLine, Observer, Recipe, Run, Trainer};
 use resnet_rs::{Classifier, Gpu, GpuOptions};
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} steps, at best {:.1} %", summary.steps, 100.0 * summary.best.unwrap_or(0.0));
 
     let net = Classifier::load(&gpu, Path::new(&folder).join("best.safetensors"))?;
-    let data = Dataset::open("shapes")?;
+    let data = Dataset::open("shapes", TruthKind::Class)?;
     let held_out = data.val.sample(7)?;
     let best = &net.classify(&held_out.image)?.top(1)[0];
     let class = held_out.truth.class().map(|class| &data.classes[class as usize]);

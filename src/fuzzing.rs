@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::bench::{Report, Results};
-use crate::data::{Dataset, decode_bytes};
+use crate::data::{Dataset, TruthKind, decode_bytes};
 use crate::train::{Recipe, RecipeFlags};
 use crate::weights::{TrainedNetwork, hub};
 
@@ -68,10 +68,10 @@ pub fn shards(input: &[u8]) {
 fn dataset(kind: &str, folder: &TempDir) {
     let spec = format!("{kind}:{}", folder.path().display());
     for open in [Dataset::open, Dataset::open_validation, Dataset::open_for_inspection] {
-        let Ok(data) = open(&spec) else { continue };
+        let Ok(data) = open(&spec, TruthKind::Class) else { continue };
         for source in [&data.train, &data.val] {
             for index in 0..source.len().min(SAMPLES) {
-                let label = source.sample(index).map(|sample| sample.label).ok().or(source.label(index));
+                let label = source.sample(index).ok().and_then(|sample| sample.truth.class()).or(source.label(index));
                 assert!(label.is_none_or(|label| (label as usize) < data.classes.len()), "a label without a class");
                 source.name(index);
             }

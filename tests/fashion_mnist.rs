@@ -19,7 +19,7 @@ mod weights;
 use std::path::Path;
 
 use program::{losses, metrics, succeed};
-use resnet_rs::data::Dataset;
+use resnet_rs::data::{Dataset, TruthKind};
 use resnet_rs::inference::Inference;
 use resnet_rs::models::{Config, Input};
 use resnet_rs::weights::TrainedNetwork;
@@ -81,7 +81,7 @@ fn an_epoch_follows_pytorch() {
 /// weights take half the memory, except vectors.
 fn half_precision_answers_alike(weights: &Path) {
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
-    let pictures = Dataset::open(&format!("idx:{DATA}")).unwrap().val;
+    let pictures = Dataset::open(&format!("idx:{DATA}"), TruthKind::Class).unwrap().val;
     let pictures: Vec<_> = (0..500).map(|i| pictures.sample(i).unwrap().image).collect();
     let options = |precision| InferenceOptions { batch: 50, precision, ..InferenceOptions::default() };
     let [full, half] = [Precision::F32, Precision::F16].map(|precision| {

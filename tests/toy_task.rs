@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use resnet_rs::data::{self, Batch, Dataset, Encode, Geometry, Mixed, Targets, Truth};
+use resnet_rs::data::{self, Batch, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::op::SoftmaxCrossEntropy;
 use resnet_rs::graph::{DType, Graph, Port, Spec, autodiff};
@@ -41,6 +41,10 @@ impl Encode for Brightness {
 impl Task for Brightness {
     fn measures(&self) -> &'static [Measure] {
         &[Measure { name: "error", label: "mean error", is_share: false, higher_is_better: false }]
+    }
+
+    fn truth(&self) -> TruthKind {
+        TruthKind::Class
     }
 
     fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error> {

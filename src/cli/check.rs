@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Error, Global, output};
-use crate::data::{ClassCounts, Dataset, Inspection, Named, Split, inspect};
+use crate::data::{ClassCounts, Dataset, Inspection, Named, Split, TruthKind, inspect};
 
 /// Read every picture of a data set once, and report what must be mended before training on it
 #[derive(Args)]
@@ -36,7 +36,7 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(args: Check, global: &Global) -> Result<(), Error> {
-    let dataset = Dataset::open_for_inspection(&args.data)?;
+    let dataset = Dataset::open_for_inspection(&args.data, TruthKind::Class)?;
     let progress = global.progress("reading pictures");
     let found = inspect(&dataset, &progress);
     drop(progress);

@@ -50,8 +50,8 @@ struct Answer {
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let trained = args.weights.load(global)?;
     let card = &trained.card;
-    let dataset = Dataset::open_validation(&args.data)?;
     let task = task::of_network(card);
+    let dataset = Dataset::open_validation(&args.data, task.truth())?;
     let dataset = task
         .as_learnt(card, &args.data, dataset)
         .map_err(|why| Error::failed(format!("{} {why}", trained.path.display())))?;

@@ -6,7 +6,7 @@ use clap::Args;
 use image::ImageFormat;
 
 use super::{Error, Global, output};
-use crate::data::Dataset;
+use crate::data::{Dataset, TruthKind};
 use crate::files;
 
 /// Write validation pictures of a data set as PNG files, named by number and class
@@ -27,7 +27,7 @@ pub(super) struct Sample {
 }
 
 pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
-    let dataset = Dataset::open_validation(&args.data)?;
+    let dataset = Dataset::open_validation(&args.data, TruthKind::Class)?;
     let total = dataset.val.len();
     if args.first >= total {
         return Err(Error::usage(format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::random::{Purpose, generator};
 use super::split::{Split, Wanted};
 use super::walk::PassedOver;
-use super::{Error, Truth, cifar, folder, idx, order, shapes, shards};
+use super::{Error, IGNORED, Truth, TruthKind, cifar, folder, idx, order, shapes, shards};
 
 /// `shapes` is the same data set in every run.
 const SHAPES_SEED: u64 = 0;
@@ -96,13 +96,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR` for training. `~` stands
-    /// for the home folder.
+    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR` for training, with truths
+    /// of this kind. `~` stands for the home folder.
     ///
     /// # Errors
-    /// An unknown kind; missing, truncated or contradictory files, named.
-    pub fn open(spec: &str) -> Result<Self, Error> {
-        Self::open_parts(spec, Wanted::Training)
+    /// An unknown data set, or one without such truths; missing, truncated or contradictory files, named.
+    pub fn open(spec: &str, truth: TruthKind) -> Result<Self, Error> {
+        Self::open_parts(spec, truth, Wanted::Training)
     }
 
     /// Opens a data set for validation alone: training pictures may be missing. A `folder:DIR` may also hold the
@@ -110,29 +110,34 @@ impl Dataset {
     ///
     /// # Errors
     /// The errors of [`Self::open`].
-    pub fn open_validation(spec: &str) -> Result<Self, Error> {
-        Self::open_parts(spec, Wanted::Validation)
+    pub fn open_validation(spec: &str, truth: TruthKind) -> Result<Self, Error> {
+        Self::open_parts(spec, truth, Wanted::Validation)
     }
 
     /// Opens a data set to inspect it, whether or not it is fit for training.
     ///
     /// # Errors
     /// The errors of [`Self::open`], except for missing classes and pictures.
-    pub fn open_for_inspection(spec: &str) -> Result<Self, Error> {
-        Self::open_parts(spec, Wanted::Everything)
+    pub fn open_for_inspection(spec: &str, truth: TruthKind) -> Result<Self, Error> {
+        Self::open_parts(spec, truth, Wanted::Everything)
     }
 
-    fn open_parts(spec: &str, wanted: Wanted) -> Result<Self, Error> {
+    fn open_parts(spec: &str, truth: TruthKind, wanted: Wanted) -> Result<Self, Error> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
-        if kind == "shapes" && rest.is_empty() {
-            return Ok(shapes::open(SHAPES_SEED));
-        }
-        let open: fn(&Path, Wanted) -> Result<Self, Error> = match kind {
-            "idx" => idx::open,
-            "cifar10" => |directory, wanted| cifar::open(directory, cifar::Variant::Cifar10, wanted),
-            "cifar100" => |directory, wanted| cifar::open(directory, cifar::Variant::Cifar100, wanted),
-            "folder" => folder::open,
-            "shards" => shards::open,
+        let open: fn(&Path, Wanted) -> Result<Self, Error> = match (kind, truth) {
+            ("shapes", TruthKind::Class) if rest.is_empty() => return Ok(shapes::open(SHAPES_SEED)),
+            ("idx", TruthKind::Class) => idx::open,
+            ("cifar10", TruthKind::Class) => {
+                |directory, wanted| cifar::open(directory, cifar::Variant::Cifar10, wanted)
+            }
+            ("cifar100", TruthKind::Class) => {
+                |directory, wanted| cifar::open(directory, cifar::Variant::Cifar100, wanted)
+            }
+            ("folder", TruthKind::Class) => folder::open,
+            ("shards", TruthKind::Class) => shards::open,
+            ("shapes" | "idx" | "cifar10" | "cifar100" | "folder" | "shards", _) => {
+                return Err(Error::NoTruth { spec: spec.to_owned(), truth });
+            }
             _ => return Err(Error::unknown_kind(spec)),
         };
         if rest.is_empty() {
@@ -220,6 +225,16 @@ impl Source for Relabelled {
         let Sample { image, truth } = self.source.sample(index)?;
         let truth = match truth {
             Truth::Class(label) => Truth::Class(self.labels[label as usize]),
+            Truth::Objects(mut objects) => {
+                objects.iter_mut().for_each(|object| object.class = self.labels[object.class as usize]);
+                Truth::Objects(objects)
+            }
+            Truth::Mask(mut mask) => {
+                let counted = mask.iter_mut().filter(|class| **class != IGNORED);
+                counted.for_each(|class| *class = self.labels[usize::from(*class)] as u8);
+                Truth::Mask(mask)
+            }
+            truth @ (Truth::Unknown | Truth::Depth(_)) => truth,
         };
         Ok(Sample { image, truth })
     }

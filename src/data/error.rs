@@ -13,6 +13,22 @@ pub enum Error {
         /// What was probably meant, if that can be guessed.
         hint: String,
     },
+    /// The data has no truths of the kind that a task needs.
+    #[cfg(feature = "train")]
+    #[error("--data {spec} has no {}, which the task needs", truth.name())]
+    NoTruth {
+        /// What was given.
+        spec: String,
+        /// What is missing.
+        truth: super::TruthKind,
+    },
+    /// A picture's truth is not of the kind that a task learns.
+    #[cfg(feature = "train")]
+    #[error("a picture has no {}, which the task learns", truth.name())]
+    OtherTruth {
+        /// The kind that it learns.
+        truth: super::TruthKind,
+    },
     /// A list of names cannot be read.
     #[error(transparent)]
     File(#[from] crate::files::Error),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::broken::Broken;
 use super::decode::{Facts, decode_bytes_with_facts};
 use super::walk::PassedOver;
-use super::{Dataset, Error, Sample, Source, Split, Truth};
+use super::{Dataset, Error, Sample, Source, Split};
 use crate::words::{self, listed};
 
 /// Aspect ratio beyond which a square crop cuts off most of a picture.
@@ -162,7 +162,8 @@ fn look(source: &dyn Source, split: Split, index: usize) -> Result<Seen, Error> 
             (picture, label, Some(facts))
         }
         _ => {
-            let Sample { image, truth: Truth::Class(label) } = source.sample(index)?;
+            let Sample { image, truth } = source.sample(index)?;
+            let label = truth.class().unwrap_or_else(|| unreachable!("it was opened for its classes"));
             (image, label, None)
         }
     };
@@ -323,6 +324,7 @@ mod tests {
 
     use image::{Rgb, RgbImage};
 
+    use super::super::TruthKind;
     use super::*;
 
     fn picture(value: u8, [width, height]: [u32; 2]) -> RgbImage {
@@ -336,7 +338,7 @@ mod tests {
     }
 
     fn look_at(folder: &Path) -> Inspection {
-        let dataset = Dataset::open_for_inspection(&format!("folder:{}", folder.display())).unwrap();
+        let dataset = Dataset::open_for_inspection(&format!("folder:{}", folder.display()), TruthKind::Class).unwrap();
         inspect(&dataset, &|_, _| ())
     }
 

@@ -65,7 +65,7 @@ pub use self::{
     loader::{Batch, Batches, LoaderOptions, Transform},
     selection::{Changes, as_before},
     split::Split,
-    truth::{Encode, Mixed, Targets, Truth},
+    truth::{DepthMap, Encode, IGNORED, Mixed, Object, Targets, Truth, TruthKind},
 };
 #[cfg(feature = "pictures")]
 pub use decode::decode;

@@ -1,5 +1,7 @@
 //! What is known about a picture, and the targets that a network learns.
 
+use image::{GrayImage, ImageBuffer, Luma};
+
 use super::{Error, Geometry};
 use crate::graph::Elements;
 
@@ -7,8 +9,62 @@ use crate::graph::Elements;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Truth {
+    /// Nothing. The padding of a batch is unknown too.
+    Unknown,
     /// Its class, an index into [`super::Dataset::classes`].
     Class(u32),
+    /// The objects in it.
+    Objects(Vec<Object>),
+    /// The class of each pixel, or [`IGNORED`]. It has the picture's size.
+    Mask(GrayImage),
+    /// The depth of each pixel. It has the picture's size.
+    Depth(DepthMap),
+}
+
+/// An object in a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Object {
+    /// Its class, an index into [`super::Dataset::classes`].
+    pub class: u32,
+    /// Left, top, right and bottom of its box in pixels of the picture, half-open: a box of one pixel has sides of 1.
+    pub bounds: [f32; 4],
+    /// Its area in pixels: that of its outline if the data has it, else that of its box.
+    pub area: f32,
+    /// Whether it is hard to see: neither a hit nor a miss in VOC's metric, and no target of training.
+    pub difficult: bool,
+    /// Whether the box holds a crowd of such objects that nobody counted (COCO): no target of training.
+    pub crowd: bool,
+}
+
+/// The class of a mask's pixels that do not count.
+pub const IGNORED: u8 = 255;
+
+/// Depth in metres; 0 where it is unknown.
+pub type DepthMap = ImageBuffer<Luma<f32>, Vec<f32>>;
+
+/// A kind of truth that a task needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TruthKind {
+    /// [`Truth::Class`].
+    Class,
+    /// [`Truth::Objects`].
+    Objects,
+    /// [`Truth::Mask`].
+    Mask,
+    /// [`Truth::Depth`].
+    Depth,
+}
+
+impl TruthKind {
+    /// Its name in messages: `boxes of objects`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Class => "classes of pictures",
+            Self::Objects => "boxes of objects",
+            Self::Mask => "masks",
+            Self::Depth => "depths",
+        }
+    }
 }
 
 impl Truth {
@@ -16,6 +72,7 @@ impl Truth {
     pub fn class(&self) -> Option<u32> {
         match self {
             Self::Class(class) => Some(*class),
+            _ => None,
         }
     }
 }
@@ -45,8 +102,8 @@ impl Targets {
 
 /// Turns truths into targets, on the threads that load pictures.
 pub trait Encode: Send + Sync {
-    /// The targets for a batch's truths. `views` holds the geometry of each picture, `mixed` how the pictures were
-    /// mixed, if they were.
+    /// The targets for a batch's truths; [`Truth::Unknown`] pads a short batch in an evaluation. `views` holds the
+    /// geometry of each picture, `mixed` how the pictures were mixed, if they were.
     ///
     /// # Errors
     /// A truth of a kind that this task does not use.

@@ -26,7 +26,7 @@ pub(super) fn open(
     checkpoint: Option<&Checkpoint>,
     observer: &dyn Observer,
 ) -> Result<Dataset, crate::Error> {
-    let mut dataset = Dataset::open(&locate(&run.data, run.data_from.as_deref(), &run.folder)?)?;
+    let mut dataset = Dataset::open(&locate(&run.data, run.data_from.as_deref(), &run.folder)?, task.truth())?;
     observer.note(&task.summary(&dataset));
     let folder = dataset.split_name(Split::Val);
     if folder != Split::Val.name() {

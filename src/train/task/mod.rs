@@ -18,7 +18,7 @@ pub use classify::Classify;
 
 use super::report::Section;
 use super::{Error, Measure, Numbers, Recipe};
-use crate::data::{Batch, Dataset, Encode, Source};
+use crate::data::{Batch, Dataset, Encode, Source, TruthKind};
 use crate::graph::{Graph, Port, TensorId, autodiff};
 use crate::models;
 use crate::weights::{ModelCard, StateDict};
@@ -30,6 +30,9 @@ pub trait Task: Encode + fmt::Debug {
     /// The numbers of an evaluation in order, without `loss`. The first is the goal, which decides which epoch is the
     /// best.
     fn measures(&self) -> &'static [Measure];
+
+    /// The kind of truth that every picture must have.
+    fn truth(&self) -> TruthKind;
 
     /// The card of the network that a recipe names, for this data.
     ///

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::super::{Metric, Table};
-use crate::data::{Batch, Dataset, Truth};
+use crate::data::{Batch, Dataset};
 use crate::train::Numbers;
 use crate::train::metrics::number_or_nan;
 use crate::train::numbers::short;
@@ -37,8 +37,8 @@ impl Accuracy {
 
 impl Metric for Accuracy {
     fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]) {
-        let labels = batch.truths.iter().filter_map(Truth::class);
-        for ((row, label), &index) in outputs[0].chunks(self.classes).zip(labels).zip(&batch.indices) {
+        for ((row, truth), &index) in outputs[0].chunks(self.classes).zip(&batch.truths).zip(&batch.indices) {
+            let Some(label) = truth.class() else { unreachable!("the data was opened for its classes") };
             let label = label as usize;
             let rank = rank(row, label);
             self.top1 += usize::from(rank == 0);

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub use metric::{Findings, Mistake};
 
 use super::{Loss, Metric, Remarks, Table, Task};
-use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::SoftmaxCrossEntropy;
 use crate::graph::{DType, Graph, Port, Spec, autodiff};
 use crate::models::{self, Config};
@@ -36,7 +36,8 @@ const MEASURES: [Measure; 2] = [
 
 impl Encode for Classify {
     fn encode(&self, truths: &[Truth], _views: &[Geometry], mixed: Option<Mixed>) -> Result<Targets, data::Error> {
-        let labels: Vec<u32> = truths.iter().filter_map(Truth::class).collect();
+        let class = |truth: &Truth| truth.class().ok_or(data::Error::OtherTruth { truth: TruthKind::Class });
+        let labels = truths.iter().map(class).collect::<Result<Vec<u32>, _>>()?;
         if !self.mixed {
             return Ok(Targets::new(vec![("labels", labels.into())]));
         }
@@ -52,6 +53,10 @@ impl Encode for Classify {
 impl Task for Classify {
     fn measures(&self) -> &'static [Measure] {
         &MEASURES
+    }
+
+    fn truth(&self) -> TruthKind {
+        TruthKind::Class
     }
 
     fn request(&self) -> &'static str {
