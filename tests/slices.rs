@@ -12,7 +12,7 @@ use resnet_rs::graph::op::{
     Window,
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind};
-use resnet_rs::inference::Inference;
+use resnet_rs::inference::{Answer, Inference};
 use resnet_rs::kernels::{Choices, ConvShape, Method, candidates, lower};
 use resnet_rs::models::{Config, Input, Mode, Network, ResNet};
 use resnet_rs::reference::{self, Values};
@@ -49,7 +49,9 @@ fn batch_of_48_equals_batches_of_4() {
             let graph = Network::build(&config, batch, [RES; 2], Input::Tensor, Mode::Inference).unwrap().graph;
             let choices = direct(gpu, &graph);
             let options = SessionOptions { choices: Some(&choices), ..SessionOptions::default() };
-            let mut net = Inference::new(&mut store, &config, batch, [RES; 2], Input::Tensor, &options).unwrap();
+            let mut net =
+                Inference::new(&mut store, &config, batch, [RES; 2], Input::Tensor, &Answer::Outputs, &options)
+                    .unwrap();
             store.initialize(1).unwrap();
             net.prepare().unwrap();
             let logits = pictures.chunks(batch * RES * RES * 3).map(|p| net.logits_of_tensor(p).unwrap());

@@ -1,11 +1,12 @@
-// Two sums per channel over chunks of rows: the first step of batch norm, forward and backward.
+// Two sums per channel over chunks of rows: the first step of batch norm, forward and backward, and of a bias's
+// gradient.
 //
 // A workgroup takes one chunk of {{ column_quads }} quads, {{ 16 * column_quads }} contiguous bytes of a row. Thread t
 // adds up quad t % {{ column_quads }} of the chunk's eighth number t / {{ column_quads }}; then the threads of the
 // first eighth add the other threads' sums in order. So the chunks can be short enough to keep a whole GPU busy, and a
 // workgroup still stores few partial results.
 //
-// The file that includes this defines `sum_rows`, which adds up rows, and `leave`, which stores the sums.
+// The file that includes this defines `sum_rows`, which adds up rows, and `leave`, which stores a chunk's sums.
 #set threads = 8 * column_quads
 struct Params {
     quads: u32,         // C / 4
@@ -13,6 +14,7 @@ struct Params {
     rows: u32,          // of this dispatch
     chunk_rows: u32,    // a multiple of 8
     first_chunk: u32,   // where this dispatch's chunks start
+    eps: f32,           // added to a variance
 }
 
 struct Sums {
@@ -52,6 +54,6 @@ fn main(
             sums.first += first_sums[other];
             sums.second += second_sums[other];
         }
-        leave(sums, c, begin, end, (p.first_chunk + chunk) * 2u * p.quads + c);
+        leave(sums, c, begin, end, p.first_chunk + chunk);
     }
 }

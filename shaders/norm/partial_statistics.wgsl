@@ -22,7 +22,8 @@ fn sum_rows(c: u32, chunk_begin: u32, first: u32, end: u32) -> Sums {
     return Sums(sum, squares);
 }
 
-fn leave(sums: Sums, c: u32, chunk_begin: u32, end: u32, at: u32) {
+fn leave(sums: Sums, c: u32, chunk_begin: u32, end: u32, chunk: u32) {
+    let at = chunk * 2u * p.quads + c;
     let mean_d = sums.first / f32(end - chunk_begin);
     partial[at] = widen(x[chunk_begin * p.quads + c]) + mean_d;
     partial[at + p.quads] = max(sums.second - sums.first * mean_d, vec4<f32>(0.0));

@@ -152,24 +152,25 @@ pub(crate) fn initial_values(tensor: &Tensor, init: Init, seed: u64) -> Vec<f32>
     let name_hash = tensor.name.bytes().fold(0xCBF2_9CE4_8422_2325, hash); // FNV-1a
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed ^ name_hash);
     let n = tensor.spec.elements();
-    match init {
-        Init::Constant(value) => vec![value; n],
-        Init::Uniform { bound } => (0..n).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)).collect(),
+    let deviation = match init {
+        Init::Constant(value) => return vec![value; n],
+        Init::Uniform { bound } => return (0..n).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)).collect(),
+        Init::Normal { deviation } => f64::from(deviation),
         Init::KaimingFanOut => {
             let fan_out: usize = match tensor.spec.shape.as_slice() {
                 taps if tensor.spec.layout == Layout::Depthwise => taps[..2].iter().product(),
                 [taps @ .., _, out] => taps.iter().product::<usize>() * out,
                 _ => unreachable!("only weights of layers have this initialisation"),
             };
-            let deviation = (2.0 / fan_out as f64).sqrt();
-            // Box-Muller: one normal number from two uniform ones, the first never 0.
-            let mut normal = || {
-                let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
-                (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-            };
-            (0..n).map(|_| (deviation * normal()) as f32).collect()
+            (2.0 / fan_out as f64).sqrt()
         }
-    }
+    };
+    // Box-Muller: one normal number from two uniform ones, the first never 0.
+    let mut normal = || {
+        let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    };
+    (0..n).map(|_| (deviation * normal()) as f32).collect()
 }
 
 #[cfg(test)]

@@ -37,6 +37,28 @@ impl From<Vec<u32>> for Elements<'_> {
 }
 
 impl Elements<'_> {
+    /// The elements of a tensor of floats.
+    ///
+    /// # Panics
+    /// If they are u32.
+    pub fn floats(&self) -> &[f32] {
+        match self {
+            Self::F32(elements) => elements,
+            Self::U32(_) => panic!("these are the elements of a tensor of u32"),
+        }
+    }
+
+    /// The elements of a tensor of u32.
+    ///
+    /// # Panics
+    /// If they are floats.
+    pub fn words(&self) -> &[u32] {
+        match self {
+            Self::U32(elements) => elements,
+            Self::F32(_) => panic!("these are the elements of a tensor of floats"),
+        }
+    }
+
     /// Borrows the elements.
     pub fn as_ref(&self) -> Elements<'_> {
         match self {

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn training_is_refused_in_half_precision() {
-        let network = network(Mode::Training { frozen: 0 });
+        let network = network(Mode::TRAINING);
         let outputs = network.output_ids();
         let refused = freeze(network.graph, &outputs, Precision::F16).unwrap_err().to_string();
         assert!(refused.contains("batch_norm has no kernel for f16") && refused.contains("inference"), "{refused}");

@@ -52,6 +52,11 @@ pub enum Init {
     /// Kaiming's normal distribution by fan-out, with the gain for ReLU: the standard deviation is
     /// `sqrt(2 / (KH * KW * Co))`, or `sqrt(2 / (KH * KW))` for a depthwise convolution.
     KaimingFanOut,
+    /// A normal distribution around 0.
+    Normal {
+        /// Its standard deviation.
+        deviation: f32,
+    },
     /// Uniform in `[-bound, bound)`.
     Uniform {
         /// Half the width of the interval.

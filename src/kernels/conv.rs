@@ -1,10 +1,11 @@
 //! Convolution and its gradients.
 
+use super::norm::{self, Reduction};
 use super::shape::{ConvShape, Direction};
 use super::splits::{self, Runs};
 use super::{ConvVariant, Kernel, Launch, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::gpu::Family;
-use crate::graph::op::{Activation, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Window};
+use crate::graph::op::{Activation, BiasGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue, Window};
 use crate::graph::plan::Scratch;
 use crate::graph::{Graph, Node};
 
@@ -330,4 +331,15 @@ pub(super) fn weight_grad(l: &mut Lowering<'_>, op: &Conv2dWeightGrad) -> Result
         sum_partials(l, runs.count, &Epilogue::NONE, [partial, dw.whole()], &[]);
     }
     Ok(())
+}
+
+pub(super) fn bias_grad(l: &mut Lowering<'_>, op: &BiasGrad) {
+    let (dy, db) = (l.input(0), l.output(0));
+    let reduction = Reduction::over(dy.spec);
+    let maps = if op.relu { vec![dy, l.input(1), l.output(1)] } else { vec![dy] };
+    let kernel = l.kernel("conv/bias_grad").with("relu", Setting::Flag(op.relu));
+    norm::partial(l, kernel, &maps, &[], &reduction, 0.0);
+    let params = words! { quads: db.spec.quads(), chunks: reduction.chunks, scale: 1.0 };
+    let kernel = l.kernel_storing(db.spec.dtype, "pool/sum_chunks");
+    l.each(kernel, vec![l.workspace(), db.whole()], db.spec.quads(), params);
 }

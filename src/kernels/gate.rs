@@ -22,7 +22,7 @@ pub(super) fn scale_add(l: &mut Lowering<'_>, op: &ScaleAdd) -> Result<(), TooLa
 
 /// Views of the operands of an elementwise operation, and the number of quads in the first view. Maps are cut into runs
 /// of images; weights, vectors and features, which are smaller, are taken as a whole.
-fn slices(l: &Lowering<'_>, operands: &[Operand<'_>]) -> Result<Vec<(Vec<View>, usize)>, TooLarge> {
+pub(super) fn slices(l: &Lowering<'_>, operands: &[Operand<'_>]) -> Result<Vec<(Vec<View>, usize)>, TooLarge> {
     let first = operands[0];
     if !first.spec.is_map() {
         return Ok(vec![(operands.iter().map(Operand::whole).collect(), first.vec4())]);

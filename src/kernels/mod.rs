@@ -3,10 +3,12 @@
 //! There is one file per family of operations, with a folder of the same name in `shaders/`. Lowering needs no GPU: it
 //! is a pure function of the graph and the [`Target`], so tests can enumerate every shader that any network uses.
 
+mod boxes;
 mod choices;
 mod concat;
 mod conv;
 mod dense;
+mod depth;
 mod depthwise;
 pub mod frame;
 mod gate;
@@ -107,6 +109,7 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::Conv2d(op) => conv::forward(&mut l, op)?,
         Op::Conv2dInputGrad(op) => conv::input_grad(&mut l, op)?,
         Op::Conv2dWeightGrad(op) => conv::weight_grad(&mut l, op)?,
+        Op::BiasGrad(op) => conv::bias_grad(&mut l, op),
         Op::DepthwiseConv2d(op) => depthwise::forward(&mut l, op)?,
         Op::DepthwiseInputGrad(op) => depthwise::input_grad(&mut l, op)?,
         Op::DepthwiseWeightGrad(op) => depthwise::weight_grad(&mut l, op)?,
@@ -142,6 +145,15 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::PixelCrossEntropy(op) => pixels::cross_entropy(&mut l, op),
         Op::PixelCrossEntropyGrad(op) => pixels::cross_entropy_grad(&mut l, op),
         Op::Argmax(_) => pixels::argmax(&mut l),
+        Op::Confusion(op) => pixels::confusion(&mut l, op),
+        Op::FocalLoss(op) => boxes::focal_loss(&mut l, op),
+        Op::FocalLossGrad(op) => boxes::focal_loss_grad(&mut l, op),
+        Op::BoxLoss(op) => boxes::box_loss(&mut l, op),
+        Op::BoxLossGrad(op) => boxes::box_loss_grad(&mut l, op),
+        Op::DepthLoss(op) => depth::depth_loss(&mut l, op),
+        Op::DepthLossGrad(op) => depth::depth_loss_grad(&mut l, op),
+        Op::ScaledSigmoid(op) => depth::scaled_sigmoid(&mut l, op)?,
+        Op::ScaledSigmoidGrad(op) => depth::scaled_sigmoid_grad(&mut l, op)?,
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
         Op::Accumulate(_) => optim::accumulate(&mut l),
         Op::MovingAverage(_) => optim::moving_average(&mut l),
@@ -377,7 +389,7 @@ mod tests {
     use crate::graph::Precision;
     use crate::graph::StateKind;
     use crate::graph::half::{store_half, store_half_maps};
-    use crate::graph::op::{BatchNorm, BatchNormGrad};
+    use crate::graph::op::{BatchNorm, BatchNormGrad, Statistics};
     use crate::models::{Config, Input, Mode, Network};
     use crate::train::task::Classify;
     use crate::train::{Step, StepOptions};
@@ -422,7 +434,13 @@ mod tests {
         let norm = BatchNorm { eps: 1e-5, momentum: 0.1, activation: Activation::Relu };
         let made = g.apply("norm", norm, &[x, gamma, beta], &[mean, variance]).unwrap();
         let inputs = [x, made[0], gamma, beta, made[1], made[2]];
-        g.apply("gradient", BatchNormGrad { activation: Activation::Relu }, &inputs, &[]).unwrap();
+        g.apply(
+            "gradient",
+            BatchNormGrad { activation: Activation::Relu, statistics: Statistics::Batch },
+            &inputs,
+            &[],
+        )
+        .unwrap();
         assert_cut_into_aligned_slices(&g);
         store_half_maps(&mut g).unwrap();
         assert_cut_into_aligned_slices(&g);

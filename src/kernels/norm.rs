@@ -3,7 +3,7 @@
 use super::{Kernel, Lowering, Operand, Setting, TooLarge, View, activation, fold, words};
 use crate::graph::op::{
     BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, MAX_BINDING_BYTES, MAX_LOOP_ITERATIONS, Normalize,
-    OFFSET_ALIGNMENT_BYTES,
+    OFFSET_ALIGNMENT_BYTES, Statistics,
 };
 use crate::graph::{Activation, Layout, Spec};
 
@@ -59,8 +59,15 @@ fn row_slices(map: &Operand<'_>, reduction: &Reduction) -> Vec<std::ops::Range<u
     (0..reduction.rows).step_by(step).map(|first| first..(first + step).min(reduction.rows)).collect()
 }
 
-/// Launches a kernel of `norm/chunks.wgsl`'s form, which leaves two sums per chunk and channel in the workspace.
-fn partial(l: &mut Lowering<'_>, kernel: Kernel, maps: &[Operand<'_>], vectors: &[View], reduction: &Reduction) {
+/// Launches a kernel of `norm/chunks.wgsl`'s form, which leaves sums per chunk and channel in the workspace.
+pub(super) fn partial(
+    l: &mut Lowering<'_>,
+    kernel: Kernel,
+    maps: &[Operand<'_>],
+    vectors: &[View],
+    reduction: &Reduction,
+    eps: f32,
+) {
     let quads = maps[0].spec.quads();
     let column_blocks = Reduction::column_blocks(maps[0].spec);
     let kernel = kernel.with("column_quads", Setting::Number(Reduction::COLUMN_QUADS));
@@ -76,6 +83,7 @@ fn partial(l: &mut Lowering<'_>, kernel: Kernel, maps: &[Operand<'_>], vectors: 
             rows: run.len(),
             chunk_rows: reduction.chunk_rows,
             first_chunk,
+            eps,
         };
         l.launch(kernel.clone(), views, params, fold(chunks * column_blocks));
     }
@@ -84,7 +92,7 @@ fn partial(l: &mut Lowering<'_>, kernel: Kernel, maps: &[Operand<'_>], vectors: 
 pub(super) fn batch_norm(l: &mut Lowering<'_>, op: &BatchNorm) {
     let (x, mean, inverse_deviation) = (l.input(0), l.output(1).whole(), l.output(2).whole());
     let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
-    partial(l, l.kernel("norm/partial_statistics"), &[x], &[], &reduction);
+    partial(l, l.kernel("norm/partial_statistics"), &[x], &[], &reduction, op.eps);
     let views = vec![l.workspace(), mean, inverse_deviation, l.update(0).whole(), l.update(1).whole()];
     let params = words! {
         rows: reduction.rows,
@@ -127,23 +135,30 @@ pub(super) fn batch_norm_grad(l: &mut Lowering<'_>, op: &BatchNormGrad) {
     let (x, dy, dx) = (l.input(0), l.input(1), l.output(0));
     let (quads, reduction) = (x.spec.quads(), Reduction::over(x.spec));
     let vectors: Vec<View> = (2..6).map(|i| l.input(i).whole()).collect();
-    let function = activation(op.activation);
-    partial(l, l.kernel("norm/partial_gradients").with("activation", function), &[x, dy], &vectors, &reduction);
-    let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
-    l.team(
-        Kernel::new("norm/merge_gradients"),
-        views,
-        quads,
-        words! { chunks: reduction.chunks, rows: reduction.rows as f32 },
-    );
+    let (running, eps) = match op.statistics {
+        Statistics::Batch => (false, 0.0),
+        Statistics::Running { eps, .. } => (true, eps),
+    };
+    let kernel = |l: &Lowering<'_>, name| {
+        let kernel = l.kernel(name).with("activation", activation(op.activation));
+        kernel.with("running", Setting::Flag(running))
+    };
+    if op.learns() {
+        partial(l, kernel(l, "norm/partial_gradients"), &[x, dy], &vectors, &reduction, eps);
+        let views = vec![l.workspace(), l.output(1).whole(), l.output(2).whole()];
+        let params = words! { chunks: reduction.chunks, rows: reduction.rows as f32 };
+        l.team(Kernel::new("norm/merge_gradients"), views, quads, params);
+    }
     for run in row_slices(&x, &reduction) {
         let mut views = vec![x.rows(&run), dy.rows(&run)];
         views.extend(&vectors);
-        views.extend([l.workspace(), dx.rows(&run)]);
-        let kernel = l.kernel("norm/input_gradient").with("activation", function);
-        let kernel = kernel.with("run", Setting::Number(RUN_ROWS));
+        if !running {
+            views.push(l.workspace());
+        }
+        views.push(dx.rows(&run));
+        let kernel = kernel(l, "norm/input_gradient").with("run", Setting::Number(RUN_ROWS));
         let rows = run.len();
-        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words! { quads, rows });
+        l.each(kernel, views, rows.div_ceil(RUN_ROWS) * quads, words! { quads, rows, eps });
     }
 }
 

@@ -50,6 +50,12 @@ impl Params {
         self
     }
 
+    /// This block with the words of another at its end.
+    pub(super) fn and(mut self, words: Self) -> Self {
+        self.0.extend(words.0);
+        self
+    }
+
     /// This block with the words of another at its end, their names followed by an index: `rate_2`.
     pub(super) fn and_each(mut self, index: usize, words: Self) -> Self {
         let indexed = |word: Word| Word { name: format!("{}_{index}", word.name).into(), ..word };

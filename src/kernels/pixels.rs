@@ -2,23 +2,23 @@
 
 use std::ops::Range;
 
-use super::{Kernel, Lowering, Setting, View, words};
+use super::{EACH_WORKGROUP, Kernel, Lowering, Setting, View, fold, words};
 use crate::graph::Spec;
-use crate::graph::op::{MAX_BINDING_BYTES, MAX_LOOP_ITERATIONS, PixelCrossEntropy, PixelCrossEntropyGrad};
+use crate::graph::op::{Confusion, MAX_BINDING_BYTES, MAX_LOOP_ITERATIONS, PixelCrossEntropy, PixelCrossEntropyGrad};
 
 /// Alignment of a run of pixels: 64 labels take the 256 bytes at which a binding may start.
 const ALIGNED_PIXELS: usize = 64;
 
 /// How the sum over all pixels is cut into chunks.
-struct Chunks {
+pub(super) struct Chunks {
     /// Pixels in every chunk but perhaps the last. One invocation may walk through all classes of a chunk twice.
-    chunk_pixels: usize,
+    pub(super) chunk_pixels: usize,
     /// Number of chunks.
-    chunks: usize,
+    pub(super) chunks: usize,
 }
 
 impl Chunks {
-    fn over(logits: &Spec) -> Self {
+    pub(super) fn over(logits: &Spec) -> Self {
         let chunk_pixels = (MAX_LOOP_ITERATIONS / (2 * logits.quads() + 2)).clamp(1, 1024);
         Self { chunk_pixels, chunks: logits.rows().div_ceil(chunk_pixels) }
     }
@@ -30,7 +30,7 @@ pub(super) fn scratch_bytes(logits: &Spec) -> u64 {
 }
 
 /// Runs of pixels whose logits fit a binding, each but the last a multiple of `unit` pixels.
-fn slices(logits: &Spec, unit: usize) -> Vec<Range<usize>> {
+pub(super) fn slices(logits: &Spec, unit: usize) -> Vec<Range<usize>> {
     let (pixels, unit) = (logits.rows(), unit * ALIGNED_PIXELS);
     let bytes = 16 * logits.quads() as u64;
     let step = ((MAX_BINDING_BYTES / bytes) as usize / unit * unit).max(unit);
@@ -79,6 +79,48 @@ pub(super) fn argmax(l: &mut Lowering<'_>) {
         let views = vec![logits.rows(&run), classes.elements(&run)];
         let params = words! { classes: logits.spec.last(), quads: logits.spec.quads() };
         l.each(l.kernel_in_full("pixels/argmax"), views, run.len(), params);
+    }
+}
+
+/// Most counts of a picture that a workgroup keeps in its own memory, of which half of what WebGPU grants is used.
+const LOCAL_COUNTS: usize = 2048;
+
+/// Pixels that a workgroup counts in its own memory: many for each count that it then adds to all counts.
+const COUNTED_PIXELS: usize = 64 * EACH_WORKGROUP;
+
+pub(super) fn confusion(l: &mut Lowering<'_>, op: &Confusion) {
+    let (predictions, truths, counts) = (l.input(0), l.input(1), l.output(0));
+    let (classes, all) = (op.classes, op.classes * op.classes);
+    let cleared = (MAX_BINDING_BYTES / 4) as usize;
+    for first in (0..counts.spec.elements()).step_by(cleared) {
+        let run = first..(first + cleared).min(counts.spec.elements());
+        l.each(Kernel::new("pixels/clear"), vec![counts.elements(&run)], run.len(), words! {});
+    }
+    let pictures = counts.spec.shape[0];
+    let pixels = truths.spec.elements() / pictures.max(1);
+    // A picture less leaves room for what lies between where a binding may start and the first picture.
+    let fit = (MAX_BINDING_BYTES / 4) as usize / pixels.max(all).max(1);
+    let step = if fit < pictures { fit.saturating_sub(1).max(1) } else { pictures };
+    let local = all <= LOCAL_COUNTS;
+    for first in (0..pictures).step_by(step.max(1)) {
+        let run = first..(first + step).min(pictures);
+        let of = |size: usize| run.start * size / ALIGNED_PIXELS * ALIGNED_PIXELS..run.end * size;
+        let (seen, into) = (of(pixels), of(all));
+        let views = vec![predictions.elements(&seen), truths.elements(&seen), counts.elements(&into)];
+        let [begin, into] = [first * pixels - seen.start, first * all - into.start];
+        let kernel = Kernel::new("pixels/confusion").with("local", Setting::Flag(local));
+        if local {
+            let chunks = pixels.div_ceil(COUNTED_PIXELS);
+            let kernel = kernel
+                .with("local_counts", Setting::Number(LOCAL_COUNTS))
+                .with("chunk_pixels", Setting::Number(COUNTED_PIXELS));
+            let params = words! { pixels, chunks, classes, ignored: op.ignored, begin, into };
+            let count = run.len() * chunks;
+            l.launch(kernel, views, params.counted(count), fold(count));
+        } else {
+            let params = words! { pixels, classes, ignored: op.ignored, begin, into };
+            l.each(kernel, views, run.len() * pixels, params);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::shape::ConvShape;
 use super::splits::{RowChunks, Runs, partial_bytes};
-use super::{conv, norm, pixels, pool};
+use super::{boxes, conv, norm, pixels, pool};
 use crate::gpu::Target;
 use crate::graph::plan::{MemoryPlan, Scratch};
 use crate::graph::{Graph, NodeId, Op, TensorId};
@@ -11,6 +11,7 @@ use crate::graph::{Graph, NodeId, Op, TensorId};
 pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target) -> u64 {
     let node = &graph.nodes()[node];
     let input = |i: usize| graph.spec(node.inputs[i]);
+    let inputs = || (0..node.inputs.len()).map(input).collect::<Vec<_>>();
     if let Some(shape) = ConvShape::of(graph, node, target) {
         let product = conv::scratch_bytes(graph, node, &shape, which);
         return match (&node.op, which) {
@@ -26,12 +27,16 @@ pub fn scratch_bytes(graph: &Graph, node: NodeId, which: Scratch, target: Target
             let runs = Runs::of_depthwise(op, input(0), input(1), target);
             partial_bytes(runs.count, graph.spec(node.outputs[0]))
         }
-        (Op::BatchNorm(_) | Op::BatchNormGrad(_), Scratch::Workspace) => norm::Reduction::scratch_bytes(input(0)),
+        (Op::BatchNorm(_) | Op::BatchNormGrad(_) | Op::BiasGrad(_), Scratch::Workspace) => {
+            norm::Reduction::scratch_bytes(input(0))
+        }
         (Op::GlobalAvgPool(_), Scratch::Workspace) => pool::PixelChunks::scratch_bytes(input(0)),
         (Op::ScaleAddGrad(op), Scratch::Workspace) if op.gate => pool::PixelChunks::scratch_bytes(input(1)),
         // Each chunk's sums of losses and of top-1.
         (Op::SoftmaxCrossEntropy(_), Scratch::Workspace) => RowChunks::over(input(0).rows()).scratch_bytes(8),
-        (Op::PixelCrossEntropy(_), Scratch::Workspace) => pixels::scratch_bytes(input(0)),
+        (Op::PixelCrossEntropy(_) | Op::DepthLoss(_), Scratch::Workspace) => pixels::scratch_bytes(input(0)),
+        (Op::FocalLoss(_), Scratch::Workspace) => boxes::scratch_bytes(&inputs(), 2),
+        (Op::BoxLoss(op), Scratch::Workspace) => boxes::scratch_bytes(&inputs(), op.before_levels()),
         _ => 0,
     }
 }

@@ -12,6 +12,7 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::{EACH_WORKGROUP, TEAM_WORKGROUP};
 use crate::gpu::Source;
+use crate::graph::op::BoxLossKind;
 use crate::graph::{LANES, WEIGHT_BLOCK};
 
 static SHADERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
@@ -27,10 +28,12 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_loader(|name| Ok(SHADERS.get_file(name).and_then(|f| f.contents_utf8()).map(str::to_owned)));
     env.add_global("xyzw", Value::from(vec!["x", "y", "z", "w"]));
-    // Sizes that shaders share with the host.
+    // Numbers that shaders share with the host.
     env.add_global("each_workgroup", EACH_WORKGROUP);
     env.add_global("team_workgroup", TEAM_WORKGROUP);
     env.add_global("weight_block", WEIGHT_BLOCK / LANES); // in quads
+    env.add_global("largest_growth", BoxLossKind::LARGEST_GROWTH);
+    env.add_global("epsilon", BoxLossKind::EPSILON);
     env
 });
 

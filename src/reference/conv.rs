@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::View;
 use super::activation::activate;
-use crate::graph::op::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
+use crate::graph::op::{BiasGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
 
 /// `sum += factor * row`, element by element.
 fn add_scaled(sum: &mut [f64], factor: f64, row: &[f64]) {
@@ -48,6 +48,19 @@ pub(super) fn conv2d(op: &Conv2d, inputs: &[View<'_>], output: &[usize]) -> Vec<
         }
     });
     y
+}
+
+/// `db = sum over n, y, x of d`, where `d = dy` unless the convolution's result was cut off at 0. Returns db and, after
+/// a ReLU, d.
+pub(super) fn bias_grad(op: &BiasGrad, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
+    let dy = inputs[0];
+    let d: Vec<f64> = match op.relu {
+        true => dy.data.iter().zip(inputs[1].data).map(|(dy, &y)| if y > 0.0 { *dy } else { 0.0 }).collect(),
+        false => dy.data.to_vec(),
+    };
+    let mut db = vec![0.0; dy.channels()];
+    d.chunks_exact(dy.channels()).for_each(|pixel| add_scaled(&mut db, 1.0, pixel));
+    if op.relu { vec![db, d] } else { vec![db] }
 }
 
 /// `dx[n, y, x, i] = sum over ky, kx, o of dy[n, oy, ox, o] * w[ky, kx, i, o]`, where window (oy, ox) reads (y, x) with

@@ -8,9 +8,11 @@
 //! a network's parameters.
 
 mod activation;
+mod boxes;
 mod concat;
 mod conv;
 mod dense;
+mod depth;
 mod depthwise;
 mod fold;
 mod gate;
@@ -136,6 +138,7 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::WinogradProduct(_) => vec![winograd::product(x[0], x[1])],
         Op::WinogradOutput(op) => vec![winograd::output(op, x)],
         Op::BatchNorm(op) => norm::batch_norm(op, x, updates),
+        Op::BiasGrad(op) => conv::bias_grad(op, x),
         Op::BatchNormGrad(op) => norm::batch_norm_grad(op, x),
         Op::Normalize(op) => vec![norm::normalize(op, x)],
         Op::BatchNormInference(op) => vec![norm::batch_norm_inference(op, x)],
@@ -163,6 +166,15 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
         Op::PixelCrossEntropy(op) => pixels::cross_entropy(op, &node.name, x)?,
         Op::PixelCrossEntropyGrad(op) => vec![pixels::cross_entropy_grad(op, &node.name, x)?],
         Op::Argmax(_) => vec![pixels::argmax(x[0])],
+        Op::Confusion(op) => vec![pixels::confusion(op, x[0], x[1])],
+        Op::FocalLoss(op) => vec![boxes::focal_loss(op, &node.name, x)?],
+        Op::FocalLossGrad(op) => vec![boxes::focal_loss_grad(op, &node.name, x)?],
+        Op::BoxLoss(op) => vec![boxes::box_loss(op, &node.name, x)?],
+        Op::BoxLossGrad(op) => vec![boxes::box_loss_grad(op, &node.name, x)?],
+        Op::DepthLoss(op) => depth::depth_loss(op, x),
+        Op::DepthLossGrad(op) => vec![depth::depth_loss_grad(op, x)],
+        Op::ScaledSigmoid(op) => vec![depth::scaled_sigmoid(op, x[0])],
+        Op::ScaledSigmoidGrad(op) => vec![depth::scaled_sigmoid_grad(op, x[0], x[1])],
         Op::SgdMomentum(op) => {
             optim::sgd_momentum(op, x, updates);
             Vec::new()

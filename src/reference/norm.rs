@@ -2,7 +2,7 @@
 
 use super::View;
 use super::activation::{activate, derivative};
-use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
+use crate::graph::op::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Statistics};
 
 /// `f(element, channel)` for every element of x.
 fn map_elements(x: View<'_>, f: impl Fn(usize, usize) -> f64) -> Vec<f64> {
@@ -43,18 +43,24 @@ pub(super) fn batch_norm(op: &BatchNorm, inputs: &[View<'_>], running: &mut [Vec
 }
 
 /// With `d = dy * activation'` and `xhat` the normalised map: `dbeta = sum d`, `dgamma = sum d * xhat`,
-/// `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`. Returns dx, dgamma, dbeta.
+/// `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`, without the last two terms if the statistics
+/// are constants. Returns dx and, if gamma and beta learn, dgamma and dbeta.
 pub(super) fn batch_norm_grad(op: &BatchNormGrad, inputs: &[View<'_>]) -> Vec<Vec<f64>> {
     let (x, dy, gamma, beta) = (inputs[0], inputs[1].data, inputs[2].data, inputs[3].data);
-    let (mean, inverse) = (inputs[4].data, inputs[5].data);
-    let pixels = (x.data.len() / x.channels()) as f64;
+    let mean = inputs[4].data;
+    let (inverse, pixels): (Vec<f64>, f64) = match op.statistics {
+        Statistics::Batch => (inputs[5].data.to_vec(), (x.data.len() / x.channels()) as f64),
+        Statistics::Running { eps, .. } => {
+            (inputs[5].data.iter().map(|var| 1.0 / (var + f64::from(eps)).sqrt()).collect(), f64::INFINITY)
+        }
+    };
 
     let xhat = map_elements(x, |i, c| (x.data[i] - mean[c]) * inverse[c]);
     let d = map_elements(x, |i, c| dy[i] * derivative(op.activation, xhat[i] * gamma[c] + beta[c]));
     let dbeta = sum_over_pixels(x, |i, _| d[i]);
     let dgamma = sum_over_pixels(x, |i, _| d[i] * xhat[i]);
     let dx = map_elements(x, |i, c| gamma[c] * inverse[c] * (d[i] - dbeta[c] / pixels - xhat[i] * dgamma[c] / pixels));
-    vec![dx, dgamma, dbeta]
+    if op.learns() { vec![dx, dgamma, dbeta] } else { vec![dx] }
 }
 
 /// `y = activation((x - mean) * inverse_deviation * gamma + beta)`.

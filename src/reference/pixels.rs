@@ -2,7 +2,7 @@
 
 use super::loss::{likeliest, log_softmax};
 use super::{Error, View};
-use crate::graph::op::{PixelCrossEntropy, PixelCrossEntropyGrad};
+use crate::graph::op::{Confusion, PixelCrossEntropy, PixelCrossEntropyGrad};
 
 /// The logits of a pixel, and its label if it counts.
 type Pixel<'a> = (&'a [f64], Option<usize>);
@@ -55,4 +55,18 @@ pub(super) fn cross_entropy_grad(
 pub(super) fn argmax(logits: View<'_>) -> Vec<f64> {
     let pixels = logits.data.chunks_exact(logits.channels());
     pixels.map(|logits| likeliest(logits).unwrap_or_default() as f64).collect()
+}
+
+/// Counts of truths (rows) and predictions (columns), picture by picture.
+pub(super) fn confusion(op: &Confusion, predictions: View<'_>, truths: View<'_>) -> Vec<f64> {
+    let [pictures, height, width] = truths.dims();
+    let mut counts = vec![0.0; pictures * op.classes * op.classes];
+    for (i, (&prediction, &truth)) in predictions.data.iter().zip(truths.data).enumerate() {
+        let counts_for = |class: f64| class < op.classes as f64;
+        if truth != f64::from(op.ignored) && counts_for(truth) && counts_for(prediction) {
+            let picture = i / (height * width);
+            counts[(picture * op.classes + truth as usize) * op.classes + prediction as usize] += 1.0;
+        }
+    }
+    counts
 }

@@ -22,6 +22,18 @@ impl Epilogue {
     /// The sum as it is.
     pub const NONE: Self = Self { bias: false, gate: false, shortcut: false, activation: Activation::Identity };
 
+    /// A bias, and an activation.
+    pub fn bias(activation: Activation) -> Self {
+        Self { bias: true, activation, ..Self::NONE }
+    }
+
+    /// Whether a convolution with this epilogue has a gradient: none, or a bias, perhaps with a ReLU. The others are
+    /// made by fusion, after differentiation.
+    pub(crate) fn is_differentiable(&self) -> bool {
+        let differentiable = [Self::NONE, Self::bias(Activation::Identity), Self::bias(Activation::Relu)];
+        differentiable.contains(self)
+    }
+
     /// Number of operands that are present.
     pub(super) fn arity(&self) -> usize {
         usize::from(self.bias) + usize::from(self.gate) + usize::from(self.shortcut)
@@ -81,15 +93,15 @@ impl Rule for Conv2d {
         self.epilogue.activation
     }
 
-    /// A fused convolution belongs to a frozen part of the network. Only the result of that part is read, so there is
-    /// nothing to rebuild.
+    /// A convolution with an epilogue belongs to a frozen part, of which only the result is read, or it ends in a bias,
+    /// and its result is the map that others build on.
     fn kept_by_recomputation(&self, inputs: &[&Spec]) -> bool {
         let [kh, kw, ci, _] = inputs[1].as_map();
         self.epilogue != Epilogue::NONE || kh * kw * ci > CHEAP_MACS
     }
 
     fn with_bias(&self, activation: Activation) -> Option<Op> {
-        let epilogue = Epilogue { bias: true, activation, ..Epilogue::NONE };
+        let epilogue = Epilogue::bias(activation);
         (self.epilogue == Epilogue::NONE).then(|| Self { epilogue, ..*self }.into())
     }
 
@@ -102,7 +114,7 @@ impl Rule for Conv2d {
 
     /// A 1x1 convolution is a linear layer of each pixel.
     fn of_means(&self) -> Option<Op> {
-        let epilogue = Epilogue { bias: true, ..Epilogue::NONE };
+        let epilogue = Epilogue::bias(Activation::Identity);
         let pointwise = *self == Self { window: Window::POINTWISE, epilogue };
         pointwise.then(|| Linear { activation: Activation::Identity }.into())
     }
@@ -127,11 +139,18 @@ impl Rule for Conv2d {
     }
 
     fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
-        if self.epilogue != Epilogue::NONE {
+        if !self.epilogue.is_differentiable() {
             return Err(no_gradient(node, " once its epilogue is fused; differentiate before fusion"));
         }
         let (x, w) = (node.inputs[0], node.inputs[1]);
-        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let Some(mut dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        if self.epilogue.bias {
+            let relu = self.epilogue.activation == Activation::Relu;
+            let inputs = if relu { vec![dy, node.outputs[0]] } else { vec![dy] };
+            let gradients = back.emit(node, BiasGrad { relu }, &inputs)?;
+            back.accumulate(node, node.inputs[2], gradients[0])?;
+            dy = gradients.get(1).copied().unwrap_or(dy);
+        }
         let window = self.window;
         let dw = back.emit(node, Conv2dWeightGrad { window }, &[x, dy])?[0];
         back.accumulate(node, w, dw)?;
@@ -142,6 +161,37 @@ impl Rule for Conv2d {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Gradient of a convolution's bias: `db = sum over n, y, x of d`, where `d = dy`, or after a ReLU `d = dy` where the
+/// result is above 0 and 0 elsewhere.
+///
+/// Inputs: dy `[N, H, W, C]` and, with `relu`, the convolution's result. Outputs: db `[C]` and, with `relu`, d.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BiasGrad {
+    /// Whether a ReLU follows the bias.
+    pub relu: bool,
+}
+
+impl Rule for BiasGrad {
+    fn name(&self) -> &'static str {
+        "bias_grad"
+    }
+
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1 + usize::from(self.relu))?;
+        let shape = map(inputs[0])?;
+        let bias = Spec::channels([shape[3]]);
+        if !self.relu {
+            return Ok(vec![bias]);
+        }
+        same("the result", &inputs[1].shape, &shape)?;
+        Ok(vec![bias, Spec::channels(shape)])
     }
 }
 

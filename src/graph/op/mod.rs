@@ -2,9 +2,11 @@
 //!
 //! The kernels of a family are in `kernels/` and `shaders/` under the same name, its CPU twins in `reference/`.
 
+mod boxes;
 mod concat;
 mod conv;
 mod dense;
+mod depth;
 mod depthwise;
 mod gate;
 mod input;
@@ -17,18 +19,21 @@ mod resize;
 mod window;
 mod winograd;
 
+pub(crate) use boxes::anchors_of;
+pub use boxes::{BoxLoss, BoxLossGrad, BoxLossKind, FocalLoss, FocalLossGrad};
 pub use concat::{Concat, SliceChannels};
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
+pub use conv::{BiasGrad, Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Epilogue};
 pub use dense::{ActivationGrad, Linear, LinearInputGrad, LinearWeightGrad};
+pub use depth::{DepthLoss, DepthLossGrad, DepthLossKind, ScaledSigmoid, ScaledSigmoidGrad};
 pub use depthwise::{DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad};
 pub use gate::{Dropout, DropoutScope, Fill, ScaleAdd, ScaleAddGrad};
 pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
-pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize};
+pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Statistics};
 pub use optim::{
     Accumulate, AdaptLossScale, GradientScale, MovingAverage, ParameterRates, SgdMomentum, SquaredNorm, Unscale,
 };
-pub use pixels::{Argmax, PixelCrossEntropy, PixelCrossEntropyGrad};
+pub use pixels::{Argmax, Confusion, PixelCrossEntropy, PixelCrossEntropyGrad};
 pub use pool::{AvgPool, AvgPoolGrad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
 pub use resize::{Axis, Filter, Resize, ResizeGrad, Taps};
 pub use window::{Padding, Window};
@@ -224,6 +229,7 @@ operations!(
     Conv2d,
     Conv2dInputGrad,
     Conv2dWeightGrad,
+    BiasGrad,
     DepthwiseConv2d,
     DepthwiseInputGrad,
     DepthwiseWeightGrad,
@@ -259,6 +265,15 @@ operations!(
     PixelCrossEntropy,
     PixelCrossEntropyGrad,
     Argmax,
+    Confusion,
+    FocalLoss,
+    FocalLossGrad,
+    BoxLoss,
+    BoxLossGrad,
+    DepthLoss,
+    DepthLossGrad,
+    ScaledSigmoid,
+    ScaledSigmoidGrad,
     SgdMomentum,
     Accumulate,
     MovingAverage,

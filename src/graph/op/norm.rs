@@ -74,7 +74,8 @@ impl Rule for BatchNorm {
         let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
         let (x, gamma, beta) = (node.inputs[0], node.inputs[1], node.inputs[2]);
         let inputs = [x, dy, gamma, beta, node.outputs[1], node.outputs[2]];
-        let gradients = back.emit(node, BatchNormGrad { activation: self.activation }, &inputs)?;
+        let grad = BatchNormGrad { activation: self.activation, statistics: Statistics::Batch };
+        let gradients = back.emit(node, grad, &inputs)?;
         for (tensor, gradient) in [x, gamma, beta].into_iter().zip(gradients) {
             back.accumulate(node, tensor, gradient)?;
         }
@@ -82,16 +83,40 @@ impl Rule for BatchNorm {
     }
 }
 
-/// Gradient of [`BatchNorm`]. With `d = dy * activation'`, and `xhat` the normalised map:
+/// The statistics that a map was normalised by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Statistics {
+    /// Those of the map itself, so that they depend on it.
+    Batch,
+    /// Running statistics, which are constants. The variance is given, to which this epsilon is added.
+    Running {
+        /// Added to the variance.
+        eps: f32,
+        /// Whether gamma and beta learn.
+        learns: bool,
+    },
+}
+
+/// Gradient of [`BatchNorm`] and of [`BatchNormInference`]. With `d = dy * activation'`, and `xhat` the normalised map:
 /// `dbeta = sum d`, `dgamma = sum d * xhat`, `dx = gamma / sqrt(var + eps) * (d - dbeta / M - xhat * dgamma / M)`,
-/// `M = N * H * W`.
+/// `M = N * H * W`; with running statistics `dx = gamma / sqrt(var + eps) * d`.
 ///
-/// Inputs: x, dy, gamma, beta, batch mean, `1 / sqrt(var + eps)`. Outputs: dx, dgamma, dbeta.
+/// Inputs: x, dy, gamma, beta, mean, and `1 / sqrt(var + eps)`, or the variance if the statistics are running ones.
+/// Outputs: dx; dgamma, dbeta if these learn.
 /// The activation's derivative is recomputed from x, so its input is never stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGrad {
     /// Activation of the forward node.
     pub activation: Activation,
+    /// Statistics of the forward node.
+    pub statistics: Statistics,
+}
+
+impl BatchNormGrad {
+    /// Whether gamma and beta learn.
+    pub fn learns(&self) -> bool {
+        !matches!(self.statistics, Statistics::Running { learns: false, .. })
+    }
 }
 
 impl Rule for BatchNormGrad {
@@ -107,14 +132,22 @@ impl Rule for BatchNormGrad {
         super::arity(inputs, 6)?;
         same("dy", &inputs[1].shape, &inputs[0].shape)?;
         let vectors = [inputs[0], inputs[2], inputs[3], inputs[4], inputs[5]];
-        let shape = map_and_vectors(&vectors, &["gamma", "beta", "mean", "inverse deviation"])?;
-        Ok(vec![Spec::channels(shape), Spec::channels([shape[3]]), Spec::channels([shape[3]])])
+        let deviation = match self.statistics {
+            Statistics::Batch => "inverse deviation",
+            Statistics::Running { .. } => "variance",
+        };
+        let shape = map_and_vectors(&vectors, &["gamma", "beta", "mean", deviation])?;
+        let mut outputs = vec![Spec::channels(shape)];
+        if self.learns() {
+            outputs.extend([Spec::channels([shape[3]]), Spec::channels([shape[3]])]);
+        }
+        Ok(outputs)
     }
 
     /// x and dy are read once for the two sums and once for dx. With the writing of dx, that is five passes over the
     /// map.
     fn reread_bytes(&self, inputs: &[&Spec]) -> u64 {
-        inputs[0].bytes() + inputs[1].bytes()
+        if self.learns() { inputs[0].bytes() + inputs[1].bytes() } else { 0 }
     }
 }
 
@@ -175,6 +208,19 @@ impl Rule for BatchNormInference {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         let shape = map_and_vectors(inputs, &["gamma", "beta", "mean", "variance"])?;
         Ok(vec![Spec::channels(shape)])
+    }
+
+    fn gradient(&self, node: &Node, back: &mut Backward<'_>) -> Result<(), Error> {
+        let Some(dy) = back.gradient_of(node.outputs[0]) else { return Ok(()) };
+        let [x, gamma, beta, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.inputs[i]);
+        let learns = back.needs(gamma) || back.needs(beta);
+        let statistics = Statistics::Running { eps: self.eps, learns };
+        let grad = BatchNormGrad { activation: self.activation, statistics };
+        let gradients = back.emit(node, grad, &[x, dy, gamma, beta, mean, variance])?;
+        for (tensor, gradient) in [x, gamma, beta].into_iter().zip(gradients) {
+            back.accumulate(node, tensor, gradient)?;
+        }
+        Ok(())
     }
 }
 

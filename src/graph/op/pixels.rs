@@ -105,3 +105,43 @@ impl Rule for Argmax {
         Ok(vec![Spec::plain([n, h, w], DType::U32)])
     }
 }
+
+/// How often each class is taken for each other one, picture by picture.
+///
+/// Inputs: predictions and truths `[N, H, W]` (u32). Output `[N, K, K]` (u32): the number of a picture's pixels with a
+/// truth (row) and a prediction (column). Pixels do not count whose truth is `ignored` or no class below K, nor those
+/// whose prediction is no class below K.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Confusion {
+    /// K, up to [`Self::MOST_CLASSES`].
+    pub classes: usize,
+    /// The truth of pixels that do not count.
+    pub ignored: u32,
+}
+
+impl Confusion {
+    /// The most classes: the counts of one picture fit one shader binding.
+    pub const MOST_CLASSES: usize = 4096;
+}
+
+impl Rule for Confusion {
+    fn name(&self) -> &'static str {
+        "confusion"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 2)?;
+        let shape = &inputs[0].shape;
+        let &[n, _, _] = shape.as_slice() else {
+            return Err(format!("expected predictions [N, H, W], got {shape:?}"));
+        };
+        same("truths", &inputs[1].shape, shape)?;
+        if inputs.iter().any(|spec| spec.dtype != DType::U32) {
+            return Err("predictions and truths are U32".into());
+        }
+        if !(1..=Self::MOST_CLASSES).contains(&self.classes) {
+            return Err(format!("takes 1 to {} classes, got {}", Self::MOST_CLASSES, self.classes));
+        }
+        Ok(vec![Spec::plain([n, self.classes, self.classes], DType::U32)])
+    }
+}

@@ -3,11 +3,11 @@
 use super::Case;
 use super::draft::Draft;
 use crate::graph::op::{
-    ActivationGrad, AvgPool, AvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Conv2dInputGrad,
-    Conv2dWeightGrad, DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Dropout, DropoutScope, Epilogue, Fill,
-    FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear, LinearInputGrad, LinearWeightGrad, MaxPool, MaxPoolGrad,
-    Normalize, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, Standardize, Window,
-    WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
+    ActivationGrad, AvgPool, AvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference, BiasGrad, Conv2d,
+    Conv2dInputGrad, Conv2dWeightGrad, DepthwiseConv2d, DepthwiseInputGrad, DepthwiseWeightGrad, Dropout, DropoutScope,
+    Epilogue, Fill, FoldBatchNorm, GlobalAvgPool, GlobalAvgPoolGrad, Linear, LinearInputGrad, LinearWeightGrad,
+    MaxPool, MaxPoolGrad, Normalize, ScaleAdd, ScaleAddGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, Standardize,
+    Statistics, Window, WinogradInput, WinogradOutput, WinogradProduct, WinogradTile, WinogradWeights,
 };
 use crate::graph::{Activation, DType, Spec, TensorId};
 
@@ -23,7 +23,7 @@ fn roundings(activation: Activation) -> usize {
 ///
 /// The derivative of ReLU jumps at 0. If it is recomputed from sums and products of such numbers, f32 and f64 agree on
 /// the side; an offset of half the finest step keeps the sum away from 0.
-fn grid(v: f64, per_unit: f64) -> f64 {
+pub(super) fn grid(v: f64, per_unit: f64) -> f64 {
     (v * per_unit).floor() / per_unit
 }
 
@@ -97,7 +97,7 @@ pub(super) fn conv2d(conv: ConvCase, epilogue: Epilogue, seed: u32) -> Case {
     let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, conv.output());
     let k = conv.window.taps() * conv.input[3] + 3 + roundings(epilogue.activation);
     draft.node(Conv2d { window: conv.window, epilogue }, &inputs, &[], &[k]);
-    if epilogue == Epilogue::NONE {
+    if epilogue.is_differentiable() {
         draft.differentiable(&inputs);
     }
     draft.case(format!("conv2d {}{parts}, {:?}", conv.label(), epilogue.activation))
@@ -214,7 +214,7 @@ pub(super) fn batch_norm(shape: [usize; 4], activation: Activation, offset: f64,
 }
 
 /// K: pixels of the batch, and the few operations of an element.
-pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, seed: u32) -> Case {
+pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, statistics: Statistics, seed: u32) -> Case {
     let (mut draft, vector) = (Draft::new(seed), Spec::channels([shape[3]]));
     let inputs = [
         draft.input_with("x", Spec::channels(shape), |_, v| grid(v, 64.0)),
@@ -222,11 +222,27 @@ pub(super) fn batch_norm_grad(shape: [usize; 4], activation: Activation, seed: u
         draft.input_with("gamma", vector.clone(), |_, v| grid(v, 16.0)),
         draft.input_with("beta", vector.clone(), |_, v| grid(v, 16.0) + 1.0 / 8192.0),
         draft.input_with("mean", vector.clone(), |_, v| grid(v, 64.0)),
-        draft.input_with("inverse", vector, |_, v| grid(1.25 + 0.75 * v, 4.0)),
+        match statistics {
+            Statistics::Batch => draft.input_with("inverse", vector, |_, v| grid(1.25 + 0.75 * v, 4.0)),
+            // With an epsilon of 0 the square root is exact, so f32 and f64 agree on the side of a ReLU.
+            Statistics::Running { .. } => draft.input_with("variance", vector, |_, v| if v > 0.0 { 4.0 } else { 0.25 }),
+        },
     ];
     let k = Spec::channels(shape).rows() + 8 + roundings(activation);
-    draft.node(BatchNormGrad { activation }, &inputs, &[], &[k; 3]);
-    draft.case(format!("batch_norm_grad {}, {activation:?}", label(shape)))
+    let grad = BatchNormGrad { activation, statistics };
+    draft.node(grad, &inputs, &[], &[k; 3][..if grad.learns() { 3 } else { 1 }]);
+    draft.case(format!("batch_norm_grad {}, {activation:?}, {statistics:?}", label(shape)))
+}
+
+/// K: pixels of the batch.
+pub(super) fn bias_grad(shape: [usize; 4], relu: bool, seed: u32) -> Case {
+    let mut draft = Draft::new(seed);
+    let mut inputs = vec![draft.input("dy", Spec::channels(shape))];
+    if relu {
+        inputs.push(draft.input_with("y", Spec::channels(shape), |_, v| v.max(0.0)));
+    }
+    draft.node(BiasGrad { relu }, &inputs, &[], &[Spec::channels(shape).rows(), 1][..inputs.len()]);
+    draft.case(format!("bias_grad {}{}", label(shape), if relu { ", relu" } else { "" }))
 }
 
 /// K: the handful of operations of an element.
@@ -245,6 +261,7 @@ pub(super) fn batch_norm_inference(shape: [usize; 4], activation: Activation, se
     inputs.extend(["gamma", "beta", "mean"].map(|name| draft.input(name, vector.clone())));
     inputs.push(draft.input_with("var", vector, |_, v| 1.0 + 0.5 * v));
     draft.node(BatchNormInference { eps: 1e-5, activation }, &inputs, &[], &[6 + roundings(activation)]);
+    draft.differentiable(&inputs[..3]);
     draft.case(format!("batch_norm_inference {}, {activation:?}", label(shape)))
 }
 

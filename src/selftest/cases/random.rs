@@ -1,13 +1,14 @@
 //! Cases with shapes drawn from a seed.
 
+use super::boxes::{self, Levels};
 use super::draft::bits;
 use super::ops::{self, ConvCase, Join, Layer};
-use super::{ACTIVATIONS, Case, pool_windows};
-use super::{maps, optim};
+use super::{ACTIVATIONS, Case, STATISTICS, pool_windows};
+use super::{depth, maps, optim};
 use crate::graph::op::{
-    AvgPool, Axis, Dropout, DropoutScope, Epilogue, Filter, GlobalAvgPool, Padding, ParameterRates,
-    PixelCrossEntropyGrad, Resize, ResizeGrad, SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window,
-    WinogradTile,
+    AvgPool, Axis, BoxLoss, BoxLossGrad, DepthLossGrad, Dropout, DropoutScope, Epilogue, Filter, FocalLoss,
+    FocalLossGrad, GlobalAvgPool, Padding, ParameterRates, PixelCrossEntropyGrad, Resize, ResizeGrad, ScaledSigmoid,
+    SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window, WinogradTile,
 };
 use crate::graph::{Activation, Spec};
 
@@ -39,7 +40,8 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::winograd_product(d.tile(), d.length(40), [d.length(70), d.length(70)], seed),
         ops::winograd_output(d.tile(), d.map(), d.epilogue(), seed),
         ops::batch_norm(d.batch(), d.activation(), 0.0, seed),
-        ops::batch_norm_grad(d.batch(), d.activation(), seed),
+        ops::batch_norm_grad(d.batch(), d.activation(), STATISTICS[d.number(0, 2)], seed),
+        ops::bias_grad(d.map(), d.flag(), seed),
         ops::normalize(d.batch(), d.activation(), seed),
         ops::batch_norm_inference(d.map(), d.activation(), seed),
         ops::fold_batch_norm(d.kernel(), seed),
@@ -47,12 +49,10 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::scale_add_grad(d.map(), d.join(), seed),
         ops::global_avg_pool(d.map(), GlobalAvgPool { to_map: d.flag() }, seed),
         ops::global_avg_pool_grad(d.map(), d.flag(), seed),
-        d.pool(|shape, window, zeros_count| ops::avg_pool(shape, AvgPool { window, zeros_count }, seed)),
-        d.pool(|shape, window, addend| {
-            ops::avg_pool_grad(shape, AvgPool { window, zeros_count: addend }, addend, seed)
-        }),
-        d.pool(|shape, window, _| ops::max_pool(shape, window, seed)),
-        d.pool(|shape, window, _| ops::max_pool_grad(shape, window, seed)),
+        d.avg_pool(|shape, pool, _| ops::avg_pool(shape, pool, seed)),
+        d.avg_pool(|shape, pool, addend| ops::avg_pool_grad(shape, pool, addend, seed)),
+        d.pool(|shape, window| ops::max_pool(shape, window, seed)),
+        d.pool(|shape, window| ops::max_pool_grad(shape, window, seed)),
         maps::resize(d.map(), d.resize(), seed),
         d.resize_grad(|shape, out, op| maps::resize_grad(shape, out, op, seed)),
         maps::concat(d.map(), &[4 * d.number(1, 9), 4 * d.number(1, 9)], seed),
@@ -67,7 +67,16 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::loss_grad([d.length(9), classes], 4.0, d.loss_grad(smoothing), seed),
         maps::argmax(d.logits(), seed),
         maps::pixel_cross_entropy(d.labelled(), 4.0, d.number(0, 7) as u32, seed),
-        d.pixel_grad(|shape, op| maps::pixel_cross_entropy_grad(shape, op, seed)),
+        d.pixel_grad(|shape, op, ignored| maps::pixel_cross_entropy_grad(shape, op, ignored, seed)),
+        maps::confusion(d.picture(), d.number(2, 70), seed),
+        d.focal(|levels, op| boxes::focal_loss(levels, op, 4.0, seed)),
+        d.focal_grad(|levels, i, op| boxes::focal_loss_grad(levels, i, 4.0, op, seed)),
+        boxes::box_loss(&d.levels(), boxes::KINDS[d.number(0, 2)], seed),
+        d.box_grad(|levels, i, op| boxes::box_loss_grad(levels, i, op, seed)),
+        depth::depth_loss(d.picture(), depth::KINDS[d.number(0, 2)], d.number(0, 7) as u32, seed),
+        d.depth_grad(|size, op| depth::depth_loss_grad(size, op, [40.0, 0.25, 0.125], seed)),
+        depth::scaled_sigmoid(d.map(), d.scaled_sigmoid(), seed),
+        depth::scaled_sigmoid_grad(d.map(), d.scaled_sigmoid(), seed),
         optim::sgd_momentum(&d.tensors(), sgd, seed),
         optim::accumulate(&d.tensors(), d.number(0, 1) as f32, seed),
         optim::moving_average(&d.tensors(), seed),
@@ -136,10 +145,16 @@ impl Draw {
         ConvCase { input: self.map_under(&window), out: self.length(70), window }
     }
 
-    fn pool(&mut self, case: impl FnOnce([usize; 4], Window, bool) -> Case) -> Case {
+    fn pool(&mut self, case: impl FnOnce([usize; 4], Window) -> Case) -> Case {
         let windows = pool_windows();
         let window = windows[self.number(0, windows.len() - 1)];
-        case(self.map_under(&window), window, self.flag())
+        case(self.map_under(&window), window)
+    }
+
+    /// An average pool, and whether its gradient has an addend.
+    fn avg_pool(&mut self, case: impl FnOnce([usize; 4], AvgPool, bool) -> Case) -> Case {
+        let (zeros_count, addend) = (self.flag(), self.flag());
+        self.pool(|shape, window| case(shape, AvgPool { window, zeros_count }, addend))
     }
 
     fn padding(&mut self) -> Padding {
@@ -201,9 +216,56 @@ impl Draw {
         [self.number(1, 3), self.number(4, 9), self.number(4, 9), self.number(2, 70)]
     }
 
-    fn pixel_grad(&mut self, case: impl FnOnce([usize; 4], PixelCrossEntropyGrad) -> Case) -> Case {
-        let weight = self.number(1, 8) as f32 / 4.0;
-        case(self.labelled(), PixelCrossEntropyGrad { ignored: 255, weight, scaled: self.flag() })
+    /// A loss's weight, and whether it is scaled.
+    fn seed(&mut self) -> (f32, bool) {
+        (self.number(1, 8) as f32 / 4.0, self.flag())
+    }
+
+    fn pixel_grad(&mut self, case: impl FnOnce([usize; 4], PixelCrossEntropyGrad, u32) -> Case) -> Case {
+        let (weight, scaled) = self.seed();
+        case(self.labelled(), PixelCrossEntropyGrad { ignored: 255, weight, scaled }, self.number(0, 7) as u32)
+    }
+
+    /// Pictures, height and width.
+    fn picture(&mut self) -> [usize; 3] {
+        [self.length(4), self.length(20), self.length(20)]
+    }
+
+    fn levels(&mut self) -> Levels {
+        Levels {
+            pictures: self.length(3),
+            sizes: (0..self.number(1, 4)).map(|_| [self.length(7), self.length(7)]).collect(),
+            anchors: self.length(9),
+            classes: self.length(25),
+            of_8: [self.number(1, 4) as u32, self.number(0, 3) as u32],
+        }
+    }
+
+    fn focal(&mut self, case: impl FnOnce(&Levels, FocalLoss) -> Case) -> Case {
+        let (levels, alpha, gamma) = (self.levels(), self.number(1, 3) as f32 / 4.0, self.number(0, 6) as f32 / 2.0);
+        case(&levels, FocalLoss { classes: levels.classes, alpha, gamma })
+    }
+
+    fn focal_grad(&mut self, case: impl FnOnce(&Levels, usize, FocalLossGrad) -> Case) -> Case {
+        let ((weight, scaled), level) = (self.seed(), self.number(0, 3));
+        self.focal(|levels, loss| {
+            case(levels, level % levels.sizes.len(), FocalLossGrad { loss, first: 0, weight, scaled })
+        })
+    }
+
+    fn box_grad(&mut self, case: impl FnOnce(&Levels, usize, BoxLossGrad) -> Case) -> Case {
+        let ((weight, scaled), level, levels) = (self.seed(), self.number(0, 3), self.levels());
+        let loss = BoxLoss { classes: levels.classes, kind: boxes::KINDS[self.number(0, 2)] };
+        case(&levels, level % levels.sizes.len(), BoxLossGrad { loss, first: 0, weight, scaled })
+    }
+
+    fn depth_grad(&mut self, case: impl FnOnce([usize; 3], DepthLossGrad) -> Case) -> Case {
+        let (weight, scaled) = self.seed();
+        case(self.picture(), DepthLossGrad { kind: depth::KINDS[self.number(0, 2)], weight, scaled })
+    }
+
+    fn scaled_sigmoid(&mut self) -> ScaledSigmoid {
+        ScaledSigmoid { scale: self.number(1, 20) as f32 / 2.0, floor: self.number(0, 3) as f32 / 9.0 }
     }
 
     fn slice(&mut self, case: impl FnOnce([usize; 4], SliceChannels) -> Case) -> Case {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Error;
 use super::proto::{AttributeProto, NodeProto};
-use crate::graph::op::{Epilogue, Filter, Resize, ScaleAdd, Window};
+use crate::graph::op::{Epilogue, Filter, Resize, ScaleAdd, ScaledSigmoid, Window};
 use crate::graph::{Activation, Graph, Node, Op, Port, TensorId};
 
 /// Translates a graph to nodes. `names` are the names of its inputs and parameters in the file.
@@ -90,6 +90,7 @@ impl Translation<'_> {
                 self.emit(at, "ArgMax", &x, axes)
             }
             Op::Resize(op) => self.resize(at, x[0], op),
+            Op::ScaledSigmoid(op) => self.scaled_sigmoid(at, x[0], op),
             // Operations of training, or of this program's own algorithms.
             Op::Standardize(_)
             | Op::Conv2dInputGrad(_)
@@ -102,6 +103,7 @@ impl Translation<'_> {
             | Op::WinogradOutput(_)
             | Op::BatchNorm(_)
             | Op::BatchNormGrad(_)
+            | Op::BiasGrad(_)
             | Op::Normalize(_)
             | Op::FoldBatchNorm(_)
             | Op::ScaleAddGrad(_)
@@ -120,6 +122,14 @@ impl Translation<'_> {
             | Op::SoftmaxCrossEntropyGrad(_)
             | Op::PixelCrossEntropy(_)
             | Op::PixelCrossEntropyGrad(_)
+            | Op::Confusion(_)
+            | Op::FocalLoss(_)
+            | Op::FocalLossGrad(_)
+            | Op::BoxLoss(_)
+            | Op::BoxLossGrad(_)
+            | Op::DepthLoss(_)
+            | Op::DepthLossGrad(_)
+            | Op::ScaledSigmoidGrad(_)
             | Op::SgdMomentum(_)
             | Op::Accumulate(_)
             | Op::MovingAverage(_)
@@ -159,6 +169,16 @@ impl Translation<'_> {
         let attributes = [("mode", mode), ("coordinate_transformation_mode", position), ("nearest_mode", "floor")];
         let attributes = attributes.map(|(name, value)| AttributeProto::text(name, value));
         self.emit(at, "Resize", &[x, "", "", &sizes], attributes.to_vec())
+    }
+
+    fn scaled_sigmoid(&mut self, at: &str, x: &str, op: &ScaledSigmoid) -> String {
+        let share = self.emit(at, "Sigmoid", &[x], Vec::new());
+        let [floor, scale] = [("floor", op.floor), ("scale", op.scale)].map(|(name, number)| {
+            let value = vec![AttributeProto::float("value_float", number)];
+            self.emit(&format!("{at}/{name}"), "Constant", &[], value)
+        });
+        let kept = self.emit(at, "Clip", &[&share, &floor], Vec::new());
+        self.emit(at, "Mul", &[&kept, &scale], Vec::new())
     }
 
     fn activate(&mut self, at: &str, value: String, activation: Activation) -> String {
@@ -323,6 +343,20 @@ mod tests {
         assert_eq!(calls(&nodes), expected);
         assert_eq!(ints(&nodes[0], "value_ints"), [14, 9]);
         assert_eq!(nodes[3].attribute[1].s.as_deref(), Some(&b"half_pixel"[..]));
+    }
+
+    #[test]
+    fn a_scaled_sigmoid_has_a_floor() {
+        let nodes = one(ScaledSigmoid { scale: 10.0, floor: 1e-4 }, 1, &[]).unwrap();
+        let expected = [
+            "Sigmoid(x0)",
+            "Constant()",
+            "Constant()",
+            "Clip(at/Sigmoid, at/floor/Constant)",
+            "Mul(at/Clip, at/scale/Constant)",
+        ];
+        assert_eq!(calls(&nodes), expected);
+        assert_eq!([1, 2].map(|i: usize| nodes[i].attribute[0].f), [Some(1e-4), Some(10.0)]);
     }
 
     #[test]
