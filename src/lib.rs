@@ -25,6 +25,7 @@
 
 #[cfg(feature = "program")]
 pub mod bench;
+pub mod boxes;
 #[cfg(feature = "program")]
 pub mod cli;
 pub mod data;
