@@ -40,14 +40,12 @@ fn main() {
     let mut c = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(5)).configure_from_args();
     let mut group = c.benchmark_group(format!("loader/{SIDE} px JPEGs to {RES} px"));
     group.throughput(Throughput::Elements(PICTURES as u64));
-    let rand_augment = RandAugment { layers: 2, magnitude: 10.0, convention: Convention::Timm };
+    let rand_augment = RandAugment { layers: 2, magnitude: 10.0, convention: Convention::Timm, colour_only: false };
     for (name, rand_augment) in [("crops and flips", None), ("RandAugment", Some(rand_augment))] {
         let augmentation = Augmentation {
             crop: Augment::Standard { shift: 0.125, hflip: 0.5 },
             rand_augment,
-            erasing: 0.0,
-            mixup: 0.0,
-            cutmix: 0.0,
+            ..Augmentation::default()
         };
         let transform = Transform::Train { augmentation, small: false, shuffle: true, seed: 0 };
         let options = LoaderOptions { batch: BATCH, at_once: 1, size: [RES; 2], transform };

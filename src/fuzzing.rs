@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::bench::{Report, Results};
-use crate::data::{Dataset, TruthKind, decode_bytes};
+use crate::data::{Dataset, Object, Truth, TruthKind, decode_bytes};
 use crate::train::{Recipe, RecipeFlags};
 use crate::weights::{TrainedNetwork, hub};
 
@@ -25,11 +25,17 @@ fn folder(mut input: &[u8], names: &[&str]) -> TempDir {
     for name in names {
         let end = input.windows(NEXT_FILE.len()).position(|window| window == NEXT_FILE);
         let file = &input[..end.unwrap_or(input.len())];
-        fs::write(folder.path().join(name), file).unwrap_or_else(|e| panic!("a temporary file: {e}"));
+        write(&folder.path().join(name), file);
         let Some(end) = end else { break };
         input = &input[end + NEXT_FILE.len()..];
     }
     folder
+}
+
+/// Writes a file and the folders above it.
+fn write(path: &Path, bytes: &[u8]) {
+    path.parent().map_or(Ok(()), fs::create_dir_all).unwrap_or_else(|e| panic!("a temporary folder: {e}"));
+    fs::write(path, bytes).unwrap_or_else(|e| panic!("a temporary file: {e}"));
 }
 
 /// A picture file of any format.
@@ -51,32 +57,64 @@ pub fn weights(input: &[u8]) {
 pub fn idx(input: &[u8]) {
     let names =
         ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
-    dataset("idx", &folder(input, &names));
+    dataset("idx", TruthKind::Class, &folder(input, &names));
 }
 
 /// CIFAR-100's two files and the names of its classes.
 pub fn cifar(input: &[u8]) {
-    dataset("cifar100", &folder(input, &["test.bin", "train.bin", "fine_label_names.txt"]));
+    dataset("cifar100", TruthKind::Class, &folder(input, &["test.bin", "train.bin", "fine_label_names.txt"]));
 }
 
 /// A tar of each split and the names of the classes.
 pub fn shards(input: &[u8]) {
-    dataset("shards", &folder(input, &["val.tar", "train.tar", "classes.txt"]));
+    dataset("shards", TruthKind::Class, &folder(input, &["val.tar", "train.tar", "classes.txt"]));
+}
+
+/// VOC's notes on a picture of each split, and the lists of both.
+pub fn voc(input: &[u8]) {
+    let names = ["Annotations/b.xml", "Annotations/a.xml", "ImageSets/Main/val.txt", "ImageSets/Main/train.txt"];
+    let folder = folder(input, &names);
+    fs::create_dir(folder.path().join("JPEGImages")).unwrap_or_else(|e| panic!("a temporary folder: {e}"));
+    for (list, name) in [(names[2], "b"), (names[3], "a")] {
+        let list = folder.path().join(list);
+        if !list.exists() {
+            write(&list, name.as_bytes());
+        }
+    }
+    dataset("voc", TruthKind::Objects, &folder);
+}
+
+/// COCO's JSON of both splits. Pictures are called `a.jpg`.
+pub fn coco(input: &[u8]) {
+    let folder = folder(input, &["annotations/val.json", "annotations/train.json"]);
+    write(&folder.path().join("images/a.jpg"), b"");
+    dataset("coco", TruthKind::Objects, &folder);
 }
 
 /// Opens a data set in every way, and reads a few of its pictures.
-fn dataset(kind: &str, folder: &TempDir) {
+fn dataset(kind: &str, truth: TruthKind, folder: &TempDir) {
     let spec = format!("{kind}:{}", folder.path().display());
     for open in [Dataset::open, Dataset::open_validation, Dataset::open_for_inspection] {
-        let Ok(data) = open(&spec, TruthKind::Class) else { continue };
+        let Ok(data) = open(&spec, truth) else { continue };
         for source in [&data.train, &data.val] {
             for index in 0..source.len().min(SAMPLES) {
                 let label = source.sample(index).ok().and_then(|sample| sample.truth.class()).or(source.label(index));
                 assert!(label.is_none_or(|label| (label as usize) < data.classes.len()), "a label without a class");
+                if let Some(Ok(Truth::Objects(objects))) = source.truth(index, [64, 64]) {
+                    objects.iter().for_each(|object| usable(object, data.classes.len()));
+                }
                 source.name(index);
             }
         }
     }
+}
+
+/// Panics if an object cannot be learnt.
+fn usable(object: &Object, classes: usize) {
+    let Object { class, bounds: [left, top, right, bottom], .. } = *object;
+    assert!((class as usize) < classes, "an object without a class");
+    let finite = object.bounds.iter().all(|side| side.is_finite());
+    assert!(finite && left <= right && top <= bottom, "a box inside out: {object:?}");
 }
 
 /// A recipe. What is accepted is the same when it is written and read again.

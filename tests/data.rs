@@ -397,6 +397,43 @@ fn digits_are_not_mirrored_unless_asked_for() {
 }
 
 #[test]
+fn check_reads_objects_and_masks() {
+    let p = Place::new();
+    let write = |place: &str, text: &str| {
+        let path = p.path(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (number, list) in ["train", "val"].into_iter().enumerate() {
+        put(&p.path(&format!("voc/JPEGImages/{number}.png")), 2, number);
+        let sides = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>9</ymax>";
+        let object = format!("<object><name>dog</name><bndbox>{sides}</bndbox></object>");
+        write(&format!("voc/Annotations/{number}.xml"), &format!("<annotation>{object}</annotation>"));
+        for kind in ["Main", "Segmentation"] {
+            write(&format!("voc/ImageSets/{kind}/{list}.txt"), &number.to_string());
+        }
+    }
+    let found = json(&p.line("check --data voc:@voc"));
+    assert_eq!(found["classes"][11], serde_json::json!({ "name": "dog", "train": 1, "val": 1 }));
+    assert_eq!(found["objects"]["train_sides"]["largest"], 9.0);
+    let text = p.run("check --data voc:@voc");
+    let text = String::from_utf8_lossy(&text.stdout);
+    for expected in
+        ["1 training and 1 validation pictures with 1 and 1 objects in 20 classes", "longer side of boxes, px"]
+    {
+        assert!(text.contains(expected), "no {expected} in {text}");
+    }
+    let output = p.run("check --data voc:@voc --task segment");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for expected in ["2 pictures without a mask that can be used", "SegmentationClass/0.png: ", "pixels"] {
+        assert!(text.contains(expected), "no {expected} in {text}");
+    }
+    let refused = p.refused("check --data voc:@voc --task depth");
+    assert!(refused.contains("has no depths, which the task needs"), "{refused}");
+}
+
+#[test]
 fn check_tells_what_must_be_mended() {
     let p = Place::new();
     folder(&p.path("pets"), &["cat", "dog"]);

@@ -6,13 +6,14 @@ use clap::Args;
 use image::ImageFormat;
 
 use super::{Error, Global, output};
-use crate::data::{Dataset, TruthKind};
+use crate::data::Dataset;
 use crate::files;
 
 /// Write validation pictures of a data set as PNG files, named by number and class
 #[derive(Args)]
 pub(super) struct Sample {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
+    /// ade20k:DIR or depth:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Folder to write to
@@ -27,7 +28,7 @@ pub(super) struct Sample {
 }
 
 pub(super) fn run(args: Sample, global: &Global) -> Result<(), Error> {
-    let dataset = Dataset::open_validation(&args.data, TruthKind::Class)?;
+    let dataset = Dataset::open_validation(&args.data, Dataset::usual_truth(&args.data))?;
     let total = dataset.val.len();
     if args.first >= total {
         return Err(Error::usage(format!(

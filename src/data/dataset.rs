@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::random::{Purpose, generator};
 use super::split::{Split, Wanted};
 use super::walk::PassedOver;
-use super::{Error, IGNORED, Truth, TruthKind, cifar, folder, idx, order, shapes, shards};
+use super::{Error, IGNORED, Truth, TruthKind, cifar, coco, depth, folder, idx, masks, order, shapes, shards, voc};
 
 /// `shapes` is the same data set in every run.
 const SHAPES_SEED: u64 = 0;
@@ -37,6 +37,11 @@ pub trait Source: Send + Sync {
 
     /// The class of a picture, if it is known without reading the picture.
     fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
+    /// The truth of a picture whose width and height are known, if its pixels are not needed for that.
+    fn truth(&self, _index: usize, _size: [u32; 2]) -> Option<Result<Truth, Error>> {
         None
     }
 
@@ -96,8 +101,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR` or `shards:DIR` for training, with truths
-    /// of this kind. `~` stands for the home folder.
+    /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR`, `shards:DIR`, `voc:DIR`, `coco:DIR`,
+    /// `masks:DIR`, `ade20k:DIR` or `depth:DIR` for training, with truths of this kind. `~` stands for the home folder.
     ///
     /// # Errors
     /// An unknown data set, or one without such truths; missing, truncated or contradictory files, named.
@@ -122,10 +127,18 @@ impl Dataset {
         Self::open_parts(spec, truth, Wanted::Everything)
     }
 
+    /// The kind of truth that a data set is made for: objects in `voc:DIR`, for instance.
+    pub fn usual_truth(spec: &str) -> TruthKind {
+        match spec.split_once(':').map_or(spec, |(kind, _)| kind) {
+            "voc" | "coco" => TruthKind::Objects,
+            _ => TruthKind::Class,
+        }
+    }
+
     fn open_parts(spec: &str, truth: TruthKind, wanted: Wanted) -> Result<Self, Error> {
         let (kind, rest) = spec.split_once(':').unwrap_or((spec, ""));
         let open: fn(&Path, Wanted) -> Result<Self, Error> = match (kind, truth) {
-            ("shapes", TruthKind::Class) if rest.is_empty() => return Ok(shapes::open(SHAPES_SEED)),
+            ("shapes", truth) if rest.is_empty() => return Ok(shapes::open(SHAPES_SEED, truth)),
             ("idx", TruthKind::Class) => idx::open,
             ("cifar10", TruthKind::Class) => {
                 |directory, wanted| cifar::open(directory, cifar::Variant::Cifar10, wanted)
@@ -135,7 +148,16 @@ impl Dataset {
             }
             ("folder", TruthKind::Class) => folder::open,
             ("shards", TruthKind::Class) => shards::open,
-            ("shapes" | "idx" | "cifar10" | "cifar100" | "folder" | "shards", _) => {
+            ("voc", TruthKind::Objects) => voc::open_objects,
+            ("voc", TruthKind::Mask) => voc::open_masks,
+            ("coco", TruthKind::Objects) => coco::open,
+            ("masks", TruthKind::Mask) => masks::open,
+            ("ade20k", TruthKind::Mask) => masks::open_ade20k,
+            ("depth", TruthKind::Depth) => depth::open,
+            (
+                "idx" | "cifar10" | "cifar100" | "folder" | "shards" | "voc" | "coco" | "masks" | "ade20k" | "depth",
+                _,
+            ) => {
                 return Err(Error::NoTruth { spec: spec.to_owned(), truth });
             }
             _ => return Err(Error::unknown_kind(spec)),
@@ -216,14 +238,9 @@ struct Relabelled {
     labels: Vec<u32>,
 }
 
-impl Source for Relabelled {
-    fn len(&self) -> usize {
-        self.source.len()
-    }
-
-    fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let Sample { image, truth } = self.source.sample(index)?;
-        let truth = match truth {
+impl Relabelled {
+    fn relabelled(&self, truth: Truth) -> Truth {
+        match truth {
             Truth::Class(label) => Truth::Class(self.labels[label as usize]),
             Truth::Objects(mut objects) => {
                 objects.iter_mut().for_each(|object| object.class = self.labels[object.class as usize]);
@@ -235,12 +252,26 @@ impl Source for Relabelled {
                 Truth::Mask(mask)
             }
             truth @ (Truth::Unknown | Truth::Depth(_)) => truth,
-        };
-        Ok(Sample { image, truth })
+        }
+    }
+}
+
+impl Source for Relabelled {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Sample, Error> {
+        let Sample { image, truth } = self.source.sample(index)?;
+        Ok(Sample { image, truth: self.relabelled(truth) })
     }
 
     fn label(&self, index: usize) -> Option<u32> {
         self.source.label(index).map(|label| self.labels[label as usize])
+    }
+
+    fn truth(&self, index: usize, size: [u32; 2]) -> Option<Result<Truth, Error>> {
+        Some(self.source.truth(index, size)?.map(|truth| self.relabelled(truth)))
     }
 
     fn name(&self, index: usize) -> String {

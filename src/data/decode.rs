@@ -233,7 +233,7 @@ pub(super) fn check_size(
 }
 
 /// A damaged file may make a decoder panic. The panic becomes an error and prints nothing to the terminal.
-fn without_panics<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn without_panics<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     thread_local! {
         static DECODING: Cell<bool> = const { Cell::new(false) };
     }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kind of data that `--data` names is unknown.
-    #[error("--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR{hint}")]
+    #[error(
+        "--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, \
+         masks:DIR, ade20k:DIR or depth:DIR{hint}"
+    )]
     UnknownKind {
         /// What was given.
         spec: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 
 use super::split::{Split, Wanted, holds_folders};
-use super::walk::{ENDINGS, Found, Item, Kind, PassedOver, contents, folders, items, pictures_in};
+use super::walk::{ENDINGS, Found, Item, Kind, PassedOver, contents, folders, items, name_within, pictures_in};
 use super::{Dataset, Error, IMAGENET_MEAN_STD, Sample, Source, Truth, classes, decode};
 
 /// Opens a folder of folders. The classes are the folders of the training split, or of the validation split if there is
@@ -220,11 +220,8 @@ impl Source for Folder {
         Some(self.files[index].1)
     }
 
-    /// The picture's path within the split, with slashes on every system.
     fn name(&self, index: usize) -> String {
-        let path = &self.files[index].0;
-        let parts = path.strip_prefix(&self.split).unwrap_or(path).iter().map(|part| part.to_string_lossy());
-        parts.collect::<Vec<_>>().join("/")
+        name_within(&self.split, &self.files[index].0)
     }
 
     fn names(&self) -> Option<Vec<String>> {

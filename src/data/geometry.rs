@@ -5,7 +5,20 @@ use super::resize::{Placement, Region};
 /// An affine map `(x, y) -> (a x + b y + c, d x + e y + f)`, as `[a, b, c, d, e, f]`.
 pub(super) type Affine = [f64; 6];
 
+/// A point where a map moves it.
+pub(super) fn moved([a, b, c, d, e, f]: Affine, [x, y]: [f64; 2]) -> [f64; 2] {
+    [a * x + b * y + c, d * x + e * y + f]
+}
+
+/// The map back. Maps of pictures have one.
+pub(super) fn inverse([a, b, c, d, e, f]: Affine) -> Affine {
+    let determinant = a * e - b * d;
+    let [a, b, d, e] = [e, -b, -d, a].map(|v| v / determinant);
+    [a, b, -(a * c + b * f), d, e, -(d * c + e * f)]
+}
+
 /// `(x, y) -> outer(inner(x, y))`.
+#[cfg(feature = "train")]
 fn composed(outer: Affine, [a, b, c, d, e, f]: Affine) -> Affine {
     let [ix, iy] = [[a, b, c], [d, e, f]];
     let row = |p: f64, q: f64| [0, 1, 2].map(|i| p * ix[i] + q * iy[i]);
@@ -22,10 +35,15 @@ pub struct Geometry {
     /// Height and width of the input.
     pub size: [usize; 2],
     /// From the input to the picture.
-    map: Affine,
+    pub(super) map: Affine,
 }
 
 impl Geometry {
+    /// An input that shows a whole picture in its own size, `[height, width]` in pixels.
+    pub fn whole(size: [usize; 2]) -> Self {
+        Self::of_part([0.0, 0.0, size[1] as f64, size[0] as f64], size)
+    }
+
     /// An input of `size` that a part of the picture fills.
     pub(super) fn of_part(part: Region, size: [usize; 2]) -> Self {
         let target = [0, 0, size[1] as u32, size[0] as u32];
@@ -40,6 +58,19 @@ impl Geometry {
         Self { size, map: [across, 0.0, left - x * across, 0.0, down, top - y * down] }
     }
 
+    /// Maps a point of the input to the picture.
+    pub fn to_picture(&self, point: [f64; 2]) -> [f64; 2] {
+        moved(self.map, point)
+    }
+
+    /// Maps a point of the picture to the input; the result may lie outside.
+    pub fn to_input(&self, point: [f64; 2]) -> [f64; 2] {
+        moved(inverse(self.map), point)
+    }
+}
+
+#[cfg(feature = "train")]
+impl Geometry {
     /// The geometry after another change; `change` maps points of the new input to points of the old one.
     pub(super) fn after(self, change: Affine) -> Self {
         Self { map: composed(self.map, change), ..self }
@@ -49,22 +80,9 @@ impl Geometry {
     pub(super) fn mirrored(self) -> Self {
         self.after([-1.0, 0.0, self.size[1] as f64, 0.0, 1.0, 0.0])
     }
-
-    /// Maps a point of the input to the picture.
-    pub fn to_picture(&self, [x, y]: [f64; 2]) -> [f64; 2] {
-        let [a, b, c, d, e, f] = self.map;
-        [a * x + b * y + c, d * x + e * y + f]
-    }
-
-    /// Maps a point of the picture to the input; the result may lie outside.
-    pub fn to_input(&self, [x, y]: [f64; 2]) -> [f64; 2] {
-        let [a, b, c, d, e, f] = self.map;
-        let (x, y, determinant) = (x - c, y - f, a * e - b * d);
-        [(e * x - b * y) / determinant, (a * y - d * x) / determinant]
-    }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use image::{Rgb, RgbImage};
 

@@ -55,6 +55,8 @@ pub struct Batch {
     pub truths: Vec<Truth>,
     /// The geometry of each: where its points lie in the picture of the file.
     pub views: Vec<Geometry>,
+    /// Height and width of each picture before that, in pixels.
+    pub picture_sizes: Vec<[usize; 2]>,
     /// The targets of training, if the batch was loaded with an encoder.
     pub targets: Targets,
     /// The indices of these pictures in the source.
@@ -109,7 +111,7 @@ impl Batches {
                 let indices = &order[at * options.batch..end];
                 let Some(batch) = load(&*source, &options, epoch, at, indices, &still_wanted) else { return };
                 let batch = batch.and_then(|(batch, mixed)| match &encode {
-                    Some(encode) => Ok(Batch { targets: encode.encode(&batch.truths, &batch.views, mixed)?, ..batch }),
+                    Some(encode) => with_targets(batch, options.batch, &**encode, mixed),
                     None => Ok(batch),
                 });
                 let failed = batch.is_err();
@@ -185,7 +187,8 @@ fn load(
                     augmentation.picture(&image, options.size, small, (seed, epoch, index as u64))
                 }
             };
-            (at, pack(&picture), truth, geometry)
+            let size = [image.height(), image.width()].map(|side| side as usize);
+            Seen { at, pixels: pack(&picture), truth, geometry, size }
         });
         Ok(Place { picture, broken: read.broken })
     };
@@ -202,10 +205,34 @@ fn load(
     }))
 }
 
+/// Adds the targets of a batch, padded to `count` pictures.
+fn with_targets(batch: Batch, count: usize, encode: &dyn Encode, mixed: Option<Mixed>) -> Result<Batch, Error> {
+    let targets = match count - batch.truths.len() {
+        0 => encode.encode(&batch.truths, &batch.views, mixed)?,
+        missing => {
+            let blank = Geometry::whole(batch.size);
+            let truths = [&batch.truths[..], &vec![Truth::Unknown; missing]].concat();
+            encode.encode(&truths, &[&batch.views[..], &vec![blank; missing]].concat(), mixed)?
+        }
+    };
+    Ok(Batch { targets, ..batch })
+}
+
 /// One place of a batch: its picture with index, truth and geometry, and the unreadable pictures before it.
 struct Place {
-    picture: Option<(usize, Vec<u32>, Truth, Geometry)>,
+    picture: Option<Seen>,
     broken: Vec<Broken>,
+}
+
+/// A picture as the network sees it.
+struct Seen {
+    /// Its index in the source.
+    at: usize,
+    pixels: Vec<u32>,
+    truth: Truth,
+    geometry: Geometry,
+    /// Height and width of the picture itself.
+    size: [usize; 2],
 }
 
 /// Joins the pictures and pads the batch. Of several errors the first by position is returned, whichever thread was
@@ -217,6 +244,7 @@ fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Ba
         size: options.size,
         truths: Vec::with_capacity(options.batch),
         views: Vec::with_capacity(options.batch),
+        picture_sizes: Vec::with_capacity(options.batch),
         targets: Targets::default(),
         indices: Vec::with_capacity(options.batch),
         broken: Vec::new(),
@@ -224,11 +252,12 @@ fn join(places: Vec<Result<Place, Error>>, options: &LoaderOptions) -> Result<Ba
     for place in places {
         let Place { picture, broken } = place?;
         batch.broken.extend(broken);
-        if let Some((index, pixels, truth, geometry)) = picture {
-            batch.indices.push(index);
+        if let Some(Seen { at, pixels, truth, geometry, size }) = picture {
+            batch.indices.push(at);
             batch.pixels.extend(pixels);
             batch.truths.push(truth);
             batch.views.push(geometry);
+            batch.picture_sizes.push(size);
         }
     }
     batch.pixels.resize(options.batch * picture_pixels, 0);
@@ -322,9 +351,14 @@ mod tests {
     /// As in a resumed run, with all kinds of augmentation.
     #[test]
     fn varied_epochs_repeat_differ_and_can_be_entered_in_the_middle() {
-        let rand_augment = Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm });
-        let crop = Augment::Standard { shift: 0.125, hflip: 0.5 };
-        let augmentation = Augmentation { crop, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
+        let scale = Augment::Scale { least: 0.5, most: 2.0, hflip: 0.5, border: [9; 3] };
+        [Augment::Standard { shift: 0.125, hflip: 0.5 }, scale].into_iter().for_each(varied_epochs);
+    }
+
+    fn varied_epochs(crop: Augment) {
+        let rand_augment =
+            Some(RandAugment { layers: 2, magnitude: 9.0, convention: Convention::Timm, colour_only: false });
+        let augmentation = Augmentation { crop, jitter: 0.5, rand_augment, erasing: 0.5, mixup: 0.2, cutmix: 1.0 };
         let batches = |augmentation, epoch, start| -> Vec<Batch> {
             let transform = Transform::Train { augmentation, small: true, shuffle: true, seed: 1 };
             let options = LoaderOptions { batch: 4, at_once: 1, size: [16, 16], transform };
@@ -338,6 +372,7 @@ mod tests {
         let share = |batch: &Batch| batch.targets.iter().last().map(|(_, share)| format!("{share:?}"));
         assert_ne!(share(&epoch[0]), share(&epoch[1]), "each batch has a share of its own");
         for without in [
+            Augmentation { jitter: 0.0, ..augmentation },
             Augmentation { rand_augment: None, ..augmentation },
             Augmentation { erasing: 0.0, ..augmentation },
             Augmentation { mixup: 0.0, cutmix: 0.0, ..augmentation },

@@ -3,6 +3,8 @@
 //! files.
 
 #[cfg(feature = "train")]
+mod annotated;
+#[cfg(feature = "train")]
 mod augment;
 #[cfg(feature = "train")]
 mod broken;
@@ -10,17 +12,20 @@ mod broken;
 mod cifar;
 #[cfg(feature = "train")]
 mod classes;
+#[cfg(feature = "train")]
+mod coco;
 #[cfg(feature = "pictures")]
 mod content;
 #[cfg(feature = "train")]
 mod dataset;
 #[cfg(feature = "pictures")]
 mod decode;
+#[cfg(feature = "train")]
+mod depth;
 #[cfg(feature = "pictures")]
 mod error;
 #[cfg(feature = "train")]
 mod folder;
-#[cfg(feature = "train")]
 mod geometry;
 #[cfg(feature = "pictures")]
 mod gif;
@@ -32,10 +37,17 @@ mod inspect;
 mod jpeg;
 #[cfg(feature = "train")]
 mod loader;
+mod maps;
+#[cfg(feature = "train")]
+mod mask;
+#[cfg(feature = "train")]
+mod masks;
 #[cfg(feature = "train")]
 mod order;
 #[cfg(feature = "pictures")]
 mod orientation;
+#[cfg(feature = "train")]
+mod pairs;
 #[cfg(feature = "train")]
 mod random;
 mod resize;
@@ -51,6 +63,10 @@ mod split;
 mod tiff;
 #[cfg(feature = "train")]
 mod truth;
+#[cfg(feature = "train")]
+mod values;
+#[cfg(feature = "train")]
+mod voc;
 #[cfg(feature = "pictures")]
 mod walk;
 
@@ -60,12 +76,14 @@ pub use self::{
     broken::{Broken, find_broken},
     classes::{ClassMatch, match_classes},
     dataset::{Dataset, Sample, Source},
-    geometry::Geometry,
-    inspect::{ClassCounts, Duplicates, Inspection, Named, Sizes, inspect},
+    inspect::{
+        ClassCounts, DepthFacts, Duplicates, Inspection, MaskFacts, Named, ObjectFacts, Quartiles, Sizes, TruthFacts,
+        inspect,
+    },
     loader::{Batch, Batches, LoaderOptions, Transform},
     selection::{Changes, as_before},
     split::Split,
-    truth::{DepthMap, Encode, IGNORED, Mixed, Object, Targets, Truth, TruthKind},
+    truth::{Encode, Mixed, Targets, Truth, TruthKind},
 };
 #[cfg(feature = "pictures")]
 pub use decode::decode;
@@ -73,10 +91,14 @@ pub use decode::decode;
 pub(crate) use decode::decode_bytes;
 #[cfg(feature = "pictures")]
 pub use error::Error;
+pub use geometry::Geometry;
+pub use maps::{DepthMap, IGNORED};
 pub(crate) use resize::pack;
-pub use resize::{CropMode, Interpolation, Placement, Region, View, evaluation_crop, rows_read};
+pub use resize::{CropMode, Interpolation, Placement, Region, View, evaluation_crop, evaluation_geometry, rows_read};
 #[cfg(feature = "pictures")]
 pub use walk::{Found, PassedOver, pictures_in};
 
+#[cfg(feature = "train")]
+pub use crate::boxes::Object;
 #[cfg(feature = "train")]
 use crate::models::IMAGENET_MEAN_STD;

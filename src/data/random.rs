@@ -22,6 +22,12 @@ pub(super) enum Purpose {
     Mix = 7,
     /// The picture in the place of one that cannot be read.
     Replace = 8,
+    /// A rendered scene of the training split.
+    SceneTrain = 9,
+    /// A rendered scene of the validation split.
+    SceneVal = 10,
+    /// The colours of one picture in one epoch.
+    Jitter = 11,
 }
 
 /// A generator for one purpose, epoch and picture or batch.

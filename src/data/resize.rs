@@ -9,7 +9,6 @@ use image::RgbImage;
 use image::imageops::replace;
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "train")]
 use super::geometry::Geometry;
 
 /// A part of a picture in pixels: left, top, width, height; fractions allowed.
@@ -160,29 +159,43 @@ fn span(side: u32, resized: u64, res: u32) -> ((f64, f64), (u32, u32)) {
     ((offset * scale, (f64::from(res) * scale).min(f64::from(side) - offset * scale)), (0, res))
 }
 
+/// Where the points of [`evaluation_crop`] lie in a picture of this width and height.
+pub fn evaluation_geometry(picture: (u32, u32), size: [usize; 2], view: View) -> Geometry {
+    match picture {
+        (0, _) | (_, 0) => Geometry::of_part([0.0, 0.0, size[1] as f64, size[0] as f64], size),
+        _ => Geometry::of_placement(view.placement(picture, size), size),
+    }
+}
+
 /// [`evaluation_crop`], and the geometry of its result.
 #[cfg(feature = "train")]
 pub(super) fn evaluation_view(picture: &RgbImage, size: [usize; 2], view: View) -> (RgbImage, Geometry) {
-    let geometry = match picture.is_empty() {
-        true => Geometry::of_part([0.0, 0.0, size[1] as f64, size[0] as f64], size),
-        false => Geometry::of_placement(view.placement(picture.dimensions(), size), size),
-    };
-    (evaluation_crop(picture, size, view), geometry)
+    (evaluation_crop(picture, size, view), evaluation_geometry(picture.dimensions(), size, view))
 }
 
 /// Crops and resizes a picture to the pixels of `size` (height, width) that a network sees. A picture of this size is
 /// returned unchanged if `crop_pct` is 1; one without pixels becomes black.
 pub fn evaluation_crop(picture: &RgbImage, size: [usize; 2], view: View) -> RgbImage {
-    let [down, across] = size.map(|side| side as u32);
     if picture.is_empty() {
-        return RgbImage::new(across, down);
+        return RgbImage::new(size[1] as u32, size[0] as u32);
     }
-    let Placement { part, target: [x, y, width, height] } = view.placement(picture.dimensions(), size);
-    let seen = resize(picture, part, width, height, view.interpolation);
+    placed(picture, view.placement(picture.dimensions(), size), size, view.interpolation, view.border)
+}
+
+/// An input of `size` (height, width) with a part of a picture in its place and a border around it.
+pub(super) fn placed(
+    picture: &RgbImage,
+    Placement { part, target: [x, y, width, height] }: Placement,
+    size: [usize; 2],
+    interpolation: Interpolation,
+    border: [u8; 3],
+) -> RgbImage {
+    let [down, across] = size.map(|side| side as u32);
+    let seen = resize(picture, part, width, height, interpolation);
     if (width, height) == (across, down) {
         return seen;
     }
-    let mut input = RgbImage::from_pixel(across, down, image::Rgb(view.border));
+    let mut input = RgbImage::from_pixel(across, down, image::Rgb(border));
     replace(&mut input, &seen, x.into(), y.into());
     input
 }

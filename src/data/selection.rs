@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Error, Sample, Source};
+use super::{Error, Sample, Source, Truth};
 
 /// How a run's pictures have changed since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,10 @@ impl Source for Selection {
         self.source.label(self.at[index]?)
     }
 
+    fn truth(&self, index: usize, size: [u32; 2]) -> Option<Result<Truth, Error>> {
+        self.source.truth(self.at[index]?, size)
+    }
+
     fn name(&self, index: usize) -> String {
         self.names[index].clone()
     }
@@ -74,7 +78,6 @@ impl Source for Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::Truth;
     use super::*;
 
     /// Pictures with these names.

@@ -1,8 +1,9 @@
 //! What is known about a picture, and the targets that a network learns.
 
-use image::{GrayImage, ImageBuffer, Luma};
+use image::GrayImage;
 
-use super::{Error, Geometry};
+use super::{DepthMap, Error, Geometry};
+use crate::boxes::Object;
 use crate::graph::Elements;
 
 /// What is known about a picture.
@@ -15,32 +16,11 @@ pub enum Truth {
     Class(u32),
     /// The objects in it.
     Objects(Vec<Object>),
-    /// The class of each pixel, or [`IGNORED`]. It has the picture's size.
+    /// The class of each pixel, or [`super::IGNORED`]. It has the picture's size.
     Mask(GrayImage),
     /// The depth of each pixel. It has the picture's size.
     Depth(DepthMap),
 }
-
-/// An object in a picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Object {
-    /// Its class, an index into [`super::Dataset::classes`].
-    pub class: u32,
-    /// Left, top, right and bottom of its box in pixels of the picture, half-open: a box of one pixel has sides of 1.
-    pub bounds: [f32; 4],
-    /// Its area in pixels: that of its outline if the data has it, else that of its box.
-    pub area: f32,
-    /// Whether it is hard to see: neither a hit nor a miss in VOC's metric, and no target of training.
-    pub difficult: bool,
-    /// Whether the box holds a crowd of such objects that nobody counted (COCO): no target of training.
-    pub crowd: bool,
-}
-
-/// The class of a mask's pixels that do not count.
-pub const IGNORED: u8 = 255;
-
-/// Depth in metres; 0 where it is unknown.
-pub type DepthMap = ImageBuffer<Luma<f32>, Vec<f32>>;
 
 /// A kind of truth that a task needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -168,6 +168,13 @@ pub(super) fn is_ending(ending: &OsStr) -> bool {
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
+/// The path of a file within a folder, with slashes on every system.
+#[cfg(feature = "train")]
+pub(super) fn name_within(folder: &Path, file: &Path) -> String {
+    let parts = file.strip_prefix(folder).unwrap_or(file).iter().map(|part| part.to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// The content of a folder in words, for a message: `there are cat, dog and 3 more`.
 pub(super) fn contents(folder: &Path) -> String {
     const MOST: usize = 8;

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::super::geometry::Geometry;
-use super::super::resize::{Interpolation, Region, View, evaluation_view, resize};
+use super::super::resize::{Interpolation, Placement, Region, View, evaluation_view, placed, resize};
 
 /// How a training picture is cropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,6 +22,20 @@ pub enum Augment {
         /// Probability of a flip, 0 to 1.
         hflip: f32,
     },
+    /// Random scales and horizontal flips, for objects and pixels that have places (tensorflow/tpu,
+    /// models/official/detection/dataloader; its detectors draw from 0.8 to 1.2, large jitter from 0.1 to 2). The
+    /// picture is fitted into the input, whatever its size, with its aspect ratio, and scaled by a factor that is drawn
+    /// evenly. Where it is larger then, a random part is seen; where it is smaller, it has a random place in a border.
+    Scale {
+        /// The least factor, above 0.
+        least: f32,
+        /// The largest factor.
+        most: f32,
+        /// Probability of a flip, 0 to 1.
+        hflip: f32,
+        /// Colour of the border, red first: that of the [`View`] that evaluates, the mean colour of the data.
+        border: [u8; 3],
+    },
 }
 
 /// Crops and resizes a training picture to `size` (height, width), and returns the geometry of the result.
@@ -32,13 +46,21 @@ pub(super) fn training_crop(
     small: bool,
     rng: &mut Pcg64Mcg,
 ) -> (RgbImage, Geometry) {
-    let Augment::Standard { shift, hflip } = augment else { return evaluation_view(picture, size, View::center(1.0)) };
-    let (mut crop, mut geometry) = if small {
-        shifted(evaluation_view(picture, size, View::center(1.0)), shift, rng)
-    } else {
-        let part = random_part(picture.width(), picture.height(), rng);
-        let crop = resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic);
-        (crop, Geometry::of_part(part, size))
+    let ((mut crop, mut geometry), hflip) = match augment {
+        Augment::None => return evaluation_view(picture, size, View::center(1.0)),
+        Augment::Standard { shift, hflip } if small => {
+            (shifted(evaluation_view(picture, size, View::center(1.0)), shift, rng), hflip)
+        }
+        Augment::Standard { hflip, .. } => {
+            let part = random_part(picture.width(), picture.height(), rng);
+            let crop = resize(picture, part, size[1] as u32, size[0] as u32, Interpolation::Bicubic);
+            ((crop, Geometry::of_part(part, size)), hflip)
+        }
+        Augment::Scale { least, most, hflip, border } => {
+            let placement = scaled(picture.dimensions(), size, f64::from(rng.random_range(least..=most)), rng);
+            let crop = placed(picture, placement, size, Interpolation::Bilinear, border);
+            ((crop, Geometry::of_placement(placement, size)), hflip)
+        }
     };
     // The largest numbers flip: with a probability of 1/2 the highest bit alone decides.
     if f64::from(rng.random::<u32>()) >= (1.0 - f64::from(hflip)) * 2f64.powi(32) {
@@ -46,6 +68,26 @@ pub(super) fn training_crop(
         geometry = geometry.mirrored();
     }
     (crop, geometry)
+}
+
+/// A random place for a picture of this width and height in an input of `size` (height, width), which it fits at a
+/// `factor` of 1.
+fn scaled((w, h): (u32, u32), size: [usize; 2], factor: f64, rng: &mut Pcg64Mcg) -> Placement {
+    let fit = (size[1] as f64 / f64::from(w)).min(size[0] as f64 / f64::from(h)) * factor;
+    // Along one axis: start and length in the picture, and in the input.
+    let mut span = |side: u32, res: usize| {
+        let (length, seen, res) = (f64::from(side), res as f64 / fit, res as u32);
+        if seen < length {
+            // The minimum keeps rounding from reaching beyond the last pixel.
+            let start = rng.random_range(0.0..=length - seen);
+            return ((start, seen.min(length - start)), (0, res));
+        }
+        let resized = ((length * fit).round() as u32).clamp(1, res);
+        ((0.0, length), (rng.random_range(0..=res - resized), resized))
+    };
+    let ((left, part_width), (x, across)) = span(w, size[1]);
+    let ((top, part_height), (y, down)) = span(h, size[0]);
+    Placement { part: [left, top, part_width, part_height], target: [x, y, across, down] }
 }
 
 /// Moves a picture by up to a share of its sides in each direction; black comes in from outside.
@@ -133,5 +175,51 @@ mod tests {
         };
         assert_eq!(crop(1), crop(1));
         assert!((0..4).any(|epoch| crop(epoch) != crop(epoch + 1)));
+    }
+
+    /// The scales of draws, as pixels of the input a pixel of the picture over those that fit.
+    #[test]
+    fn scales_cover_their_range_and_all_places_are_reached() {
+        for (w, h) in [(500, 375), (30, 40), (1, 1), (2000, 3), (128, 128)] {
+            let (size, mut rng) = ([96, 128], generator(1, Purpose::Augment, 0, 0));
+            let fit = (128.0 / f64::from(w)).min(96.0 / f64::from(h));
+            let (mut ends, mut first, mut last) = ([f64::MAX, 0.0_f64], false, false);
+            for draw in 0..400 {
+                let factor = 0.5 + f64::from(draw % 100) / 66.0;
+                let Placement { part: [left, top, pw, ph], target: [x, y, across, down] } =
+                    scaled((w, h), size, factor, &mut rng);
+                assert!(left >= 0.0 && top >= 0.0 && pw > 0.0 && ph > 0.0, "{w} x {h}");
+                assert!(left + pw <= f64::from(w) && top + ph <= f64::from(h), "{w} x {h}: {left} {top} {pw} {ph}");
+                assert!(across > 0 && down > 0 && x + across <= 128 && y + down <= 96, "{w} x {h}");
+                // A side of the result is rounded to whole pixels.
+                for (scale, pixels) in [(f64::from(across) / pw, across), (f64::from(down) / ph, down)] {
+                    let allowed = if pixels < 2 { f64::MAX } else { 0.51 * scale / f64::from(pixels) };
+                    assert!((scale - fit * factor).abs() <= allowed, "{w} x {h}: {scale}, not {}", fit * factor);
+                    ends = [ends[0].min(scale / fit), ends[1].max(scale / fit)];
+                }
+                first |= x < 16 && left < 0.25 * f64::from(w);
+                last |= x + across > 112 && left + pw > 0.75 * f64::from(w);
+            }
+            assert!(first && last && ends[0] < 0.6 && ends[1] > 1.9, "{w} x {h}: {ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_border_has_its_colour_and_pictures_smaller_than_the_input_are_whole() {
+        let picture = RgbImage::from_pixel(40, 30, image::Rgb([9, 8, 7]));
+        let border = [120, 110, 100];
+        for epoch in 0..50 {
+            let crop = |least: f32, most: f32| {
+                let augment = Augment::Scale { least, most, hflip: 0.5, border };
+                training_crop(&picture, [64; 2], augment, epoch % 2 == 0, &mut generator(3, Purpose::Augment, epoch, 0))
+            };
+            let (input, _) = crop(0.5, 1.0);
+            let inner = input.pixels().filter(|p| p.0 == [9, 8, 7]).count() as f64;
+            let outer = input.pixels().filter(|p| p.0 == border).count();
+            assert_eq!(inner as usize + outer, 64 * 64);
+            // 64 x 48 at a scale of 1.
+            assert!((0.24..=1.01).contains(&(inner / (64.0 * 48.0))), "{inner}");
+            assert!(crop(1.5, 2.0).0.pixels().all(|p| p.0 == [9, 8, 7]), "48 pixels are 72 at least");
+        }
     }
 }

@@ -1,5 +1,8 @@
-//! Augmentation of training pictures: one by one (crop and flip, RandAugment, random erasing), then as a batch (mixup,
-//! CutMix).
+//! Augmentation of training pictures: one by one (crop and flip, jitter, RandAugment, random erasing), then as a batch
+//! (mixup, CutMix).
+//!
+//! The geometry of a picture follows crops, flips and RandAugment. Erasing and mixing move nothing, but they hide parts
+//! of pictures: they suit classes, not boxes, masks or depths.
 
 mod crop;
 mod erasing;
@@ -27,6 +30,10 @@ use super::random::{Purpose, generator};
 pub struct Augmentation {
     /// Crop and flip.
     pub crop: Augment,
+    /// Strength of random changes of brightness, contrast and colourfulness, in random order: each is multiplied by a
+    /// factor drawn evenly from 1 - 0.4 strength to 1 + 0.4 strength. (SSD changes brightness by up to 12 %, the others
+    /// by up to 50 %.) From 0, which turns it off, to 2.5.
+    pub jitter: f32,
     /// RandAugment, after crop and flip, on pictures of the training resolution.
     pub rand_augment: Option<RandAugment>,
     /// Probability, from 0 to 1, that a rectangle of a picture is replaced by noise: between 2 % and a third of its
@@ -54,6 +61,9 @@ impl Augmentation {
         let rng = |purpose| generator(seed, purpose, epoch, index);
         let (mut varied, mut geometry) =
             crop::training_crop(picture, size, self.crop, small, &mut rng(Purpose::Augment));
+        if self.jitter > 0.0 {
+            photometric::jitter(&mut varied, self.jitter, &mut rng(Purpose::Jitter));
+        }
         if let Some(rand_augment) = self.rand_augment {
             geometry = rand_augment.apply(&mut varied, geometry, &mut rng(Purpose::RandAugment));
         }

@@ -55,6 +55,11 @@ impl Operation {
         }
     }
 
+    /// Whether it changes colours alone: it neither moves nor hides anything.
+    pub(super) fn keeps_places(self) -> bool {
+        self.affine((1, 1)).is_none() && !matches!(self, Self::Cutout { .. })
+    }
+
     /// Changes a picture of at least one pixel.
     pub(in crate::data) fn apply(self, picture: &mut RgbImage) {
         if let Some(affine) = self.affine(picture.dimensions()) {

@@ -20,6 +20,9 @@ pub struct RandAugment {
     pub magnitude: f32,
     /// The set of operations, and what a magnitude means for each.
     pub convention: Convention,
+    /// Whether only those operations are drawn that change colours: ten, of those that neither move nor hide anything.
+    /// Else boxes, masks and depths move with the picture, and boxes grow when it is rotated or sheared.
+    pub colour_only: bool,
 }
 
 /// Whose RandAugment it is. All three draw operations uniformly and with replacement, give rotation, shear and
@@ -56,10 +59,12 @@ impl RandAugment {
 
     /// One layer's operation for a picture of this size; `None` leaves it as it is.
     fn draw(&self, (width, height): (u32, u32), rng: &mut Pcg64Mcg) -> Option<Operation> {
-        let choices = match self.convention {
-            Convention::Tpu => 16,
-            Convention::Tfm => 17,
-            Convention::Timm => 15,
+        let choices = match (self.convention, self.colour_only) {
+            (Convention::Tpu, false) => 16,
+            (Convention::Tfm, false) => 17,
+            (Convention::Timm, false) => 15,
+            (Convention::Tpu | Convention::Timm, true) => 10,
+            (Convention::Tfm, true) => 11,
         };
         let choice: usize = rng.random_range(0..choices);
         let sign = if rng.random() { 1.0 } else { -1.0 };
@@ -72,7 +77,8 @@ impl RandAugment {
             let noise: f64 = StandardNormal.sample(rng);
             magnitude = (magnitude + 0.5 * noise).clamp(0.0, 10.0);
         }
-        self.convention.operations(magnitude, sign, (width, height), centre).get(choice).copied()
+        let operations = self.convention.operations(magnitude, sign, (width, height), centre).into_iter();
+        operations.filter(|operation| !self.colour_only || operation.keeps_places()).nth(choice)
     }
 }
 
@@ -179,8 +185,11 @@ mod tests {
 
     /// How often each operation comes in `draws` draws, and the arguments it has.
     fn drawn(convention: Convention, magnitude: f32, draws: usize) -> BTreeMap<&'static str, Vec<f64>> {
+        drawn_by(RandAugment { layers: 1, magnitude, convention, colour_only: false }, draws)
+    }
+
+    fn drawn_by(rand_augment: RandAugment, draws: usize) -> BTreeMap<&'static str, Vec<f64>> {
         let mut rng = generator(1, Purpose::RandAugment, 0, 0);
-        let rand_augment = RandAugment { layers: 1, magnitude, convention };
         let mut counts: BTreeMap<_, Vec<f64>> = BTreeMap::new();
         for _ in 0..draws {
             let (name, argument) = rand_augment.draw(SIZE, &mut rng).map_or(("nothing", 0.0), parts);
@@ -212,6 +221,24 @@ mod tests {
                     let negative = arguments.iter().filter(|&&a| a < 0.0).count();
                     assert_share(name, negative, arguments.len(), 0.5);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn colours_alone_are_ten_operations() {
+        const DRAWS: usize = 20_000;
+        for (convention, share) in
+            [(Convention::Tpu, 1.0 / 10.0), (Convention::Tfm, 1.0 / 11.0), (Convention::Timm, 1.0 / 20.0)]
+        {
+            let all = RandAugment { layers: 1, magnitude: 9.0, convention, colour_only: true };
+            let mut counts = drawn_by(all, DRAWS);
+            let nothing = counts.remove("nothing").map_or(0, |draws| draws.len());
+            assert_share("nothing", nothing, DRAWS, 1.0 - 10.0 * share);
+            assert_eq!(counts.len(), 10, "{convention:?}");
+            for (name, arguments) in &counts {
+                assert!(!["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY", "Cutout"].contains(name));
+                assert_share(name, arguments.len(), DRAWS, share);
             }
         }
     }

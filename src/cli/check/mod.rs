@@ -2,49 +2,72 @@
 
 use std::io::{self, Write};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Error, Global, output};
-use crate::data::{ClassCounts, Dataset, Inspection, Named, Split, TruthKind, inspect};
+use crate::data::{ClassCounts, Dataset, Inspection, Named, TruthFacts, TruthKind, inspect};
+use tables::percent;
+
+mod tables;
 
 /// Read every picture of a data set once, and report what must be mended before training on it
 #[derive(Args)]
 pub(super) struct Check {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
+    /// ade20k:DIR or depth:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
+    /// What is to be learnt from it [default: what the data is made for: detect for voc and coco, else classify]
+    #[arg(long, value_enum)]
+    task: Option<Task>,
     /// Pictures to name for each kind of fault; JSON names all
     #[arg(long, value_name = "N", default_value_t = 10)]
     list: usize,
 }
 
-/// The most classes that are drawn; if there are more, the largest and the smallest are.
-const MOST_CLASSES: usize = 40;
-/// Width of the longest bar and of the longest class name, in characters.
-const BAR: usize = 40;
-const MOST_LETTERS: usize = 24;
+/// What is learnt from pictures.
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    /// Classes of pictures
+    Classify,
+    /// Classes of pixels
+    Segment,
+    /// Boxes of objects
+    Detect,
+    /// Depths of pixels
+    Depth,
+}
+
+impl Task {
+    fn truth(self) -> TruthKind {
+        match self {
+            Self::Classify => TruthKind::Class,
+            Self::Segment => TruthKind::Mask,
+            Self::Detect => TruthKind::Objects,
+            Self::Depth => TruthKind::Depth,
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
     found: &'a Inspection,
-    train: usize,
-    val: usize,
     faults: Vec<String>,
     remarks: Vec<String>,
 }
 
 pub(super) fn run(args: Check, global: &Global) -> Result<(), Error> {
-    let dataset = Dataset::open_for_inspection(&args.data, TruthKind::Class)?;
+    let truth = args.task.map_or_else(|| Dataset::usual_truth(&args.data), Task::truth);
+    let dataset = Dataset::open_for_inspection(&args.data, truth)?;
     let progress = global.progress("reading pictures");
-    let found = inspect(&dataset, &progress);
+    let found = inspect(&dataset, truth, &progress);
     drop(progress);
     let (faults, remarks) = (found.faults(), found.remarks());
     let number = faults.len();
     if global.json {
-        let (train, val) = (found.pictures(Split::Train), found.pictures(Split::Val));
-        output::json(&Answer { found: &found, train, val, faults, remarks })?;
+        output::json(&Answer { found: &found, faults, remarks })?;
     } else {
         print(&found, &faults, &remarks, args.list)?;
     }
@@ -56,10 +79,34 @@ pub(super) fn run(args: Check, global: &Global) -> Result<(), Error> {
 }
 
 fn print(found: &Inspection, faults: &[String], remarks: &[String], most: usize) -> io::Result<()> {
-    draw(&found.classes)?;
+    let masks = if let Some(TruthFacts::Masks(masks)) = &found.truths { Some(masks) } else { None };
+    if !found.classes.is_empty() {
+        tables::classes(&found.classes, masks)?;
+    }
+    if let Some(TruthFacts::Objects(objects)) = &found.truths {
+        tables::sides(objects)?;
+    }
     let mut out = io::stdout().lock();
-    let [train, val] = [Split::Train, Split::Val].map(|split| found.pictures(split));
-    writeln!(out, "\n{train} training and {val} validation pictures in {} classes", found.classes.len())?;
+    write!(out, "\n{} training and {} validation pictures", found.train, found.val)?;
+    let count = |of: fn(&ClassCounts) -> usize| found.classes.iter().map(of).sum::<usize>();
+    match &found.truths {
+        None | Some(TruthFacts::Masks(_)) => writeln!(out, " in {} classes", found.classes.len())?,
+        Some(TruthFacts::Objects(_)) => {
+            let (train, val) = (count(|class| class.train), count(|class| class.val));
+            writeln!(out, " with {train} and {val} objects in {} classes", found.classes.len())?;
+        }
+        Some(TruthFacts::Depths(_)) => writeln!(out)?,
+    }
+    match &found.truths {
+        Some(TruthFacts::Masks(masks)) => {
+            writeln!(out, "masks: {} of the pixels do not count", percent(masks.ignored))?
+        }
+        Some(TruthFacts::Depths(depths)) => {
+            let range = depths.metres.map_or("none known".to_owned(), |[least, most]| format!("{least} to {most} m"));
+            writeln!(out, "depths: {range}; {} of the pixels are unknown", percent(depths.unknown))?;
+        }
+        _ => {}
+    }
     if !found.formats.is_empty() {
         let formats: Vec<String> = found.formats.iter().map(|(name, count)| format!("{count} {name}")).collect();
         writeln!(out, "files: {}", formats.join(", "))?;
@@ -81,6 +128,18 @@ fn print(found: &Inspection, faults: &[String], remarks: &[String], most: usize)
     list(&mut out, "must be mended", faults)?;
     let named = |named: &Named| format!("{}: {}", named.picture, named.note);
     list(&mut out, "broken", &first(found.broken.iter().map(named), most))?;
+    list(&mut out, "unusable", &first(found.without_truth.iter().map(named), most))?;
+    let named_for_truth: &[(&str, &[Named])] = match &found.truths {
+        None => &[],
+        Some(TruthFacts::Objects(objects)) => {
+            &[("without area", &objects.empty), ("reaching over edges", &objects.beyond)]
+        }
+        Some(TruthFacts::Masks(masks)) => &[("without a pixel that counts", &masks.empty)],
+        Some(TruthFacts::Depths(depths)) => &[("without a depth", &depths.empty)],
+    };
+    for (heading, pictures) in named_for_truth {
+        list(&mut out, heading, &first(pictures.iter().map(named), most))?;
+    }
     for (heading, of) in [
         ("in both splits", found.duplicates.iter().filter(|d| d.across_splits).collect::<Vec<_>>()),
         ("in several classes", found.duplicates.iter().filter(|d| d.across_classes && !d.across_splits).collect()),
@@ -112,34 +171,4 @@ fn first(lines: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<Strin
         first.push(format!("and {more} more"));
     }
     first
-}
-
-/// Draws a bar for each class: training pictures, then validation pictures.
-fn draw(classes: &[ClassCounts]) -> io::Result<()> {
-    let mut shown: Vec<&ClassCounts> = classes.iter().collect();
-    let largest = classes.iter().map(|class| class.train + class.val).max().unwrap_or(0).max(1);
-    let hidden = shown.len().saturating_sub(MOST_CLASSES);
-    if hidden > 0 {
-        shown.sort_by_key(|class| std::cmp::Reverse(class.train + class.val));
-        shown.drain(MOST_CLASSES / 2..MOST_CLASSES / 2 + hidden);
-    }
-    let row = |class: &&ClassCounts| {
-        let ClassCounts { name, train, val } = class;
-        // At least one character for a count above 0.
-        let length = |count: usize| (count * BAR).div_ceil(largest);
-        let bar = "█".repeat(length(*train)) + &"▒".repeat(length(*val));
-        [shortened(name), train.to_string(), val.to_string(), bar]
-    };
-    let mut rows: Vec<[String; 4]> = shown.iter().map(row).collect();
-    if hidden > 0 {
-        rows.insert(MOST_CLASSES / 2, [format!(".. {hidden} more"), String::new(), String::new(), String::new()]);
-    }
-    output::table(["class", "train", "val", "█ train ▒ val"], &rows)
-}
-
-fn shortened(name: &str) -> String {
-    match name.chars().count() <= MOST_LETTERS {
-        true => name.to_owned(),
-        false => name.chars().take(MOST_LETTERS - 2).chain("..".chars()).collect(),
-    }
 }

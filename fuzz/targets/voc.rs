@@ -1,0 +1,3 @@
+#![no_main]
+
+resnet_rs_fuzz::target!(voc);

@@ -1,0 +1,86 @@
+//! Pictures with their objects: what `voc:DIR` and `coco:DIR` read their annotations into.
+
+use std::path::PathBuf;
+
+use super::walk::name_within;
+use super::{Error, Object, Sample, Source, Truth, decode};
+
+/// A split of pictures with objects.
+#[derive(Default)]
+pub(super) struct Annotated {
+    /// The folder that names are paths within.
+    pub(super) folder: PathBuf,
+    pub(super) pictures: Vec<Picture>,
+}
+
+/// A picture's file and what is noted on it.
+pub(super) struct Picture {
+    pub(super) path: PathBuf,
+    /// Width and height, if they are noted.
+    pub(super) size: Option<[u32; 2]>,
+    /// The objects, or the file that should tell them and what is wrong with it.
+    pub(super) objects: Result<Vec<Object>, (PathBuf, String)>,
+}
+
+impl Annotated {
+    /// Fails if the objects of a picture are not known.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.pictures.iter().try_for_each(|picture| picture.objects().map(|_| ()))
+    }
+}
+
+impl Picture {
+    fn objects(&self) -> Result<&Vec<Object>, Error> {
+        self.objects.as_ref().map_err(|(path, problem)| Error::invalid(path, problem))
+    }
+}
+
+impl Source for Annotated {
+    fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Sample, Error> {
+        let image = decode(&self.pictures[index].path)?;
+        Ok(Sample { truth: self.truth(index, image.dimensions().into()).unwrap_or(Ok(Truth::Unknown))?, image })
+    }
+
+    /// Refuses a picture of another size than noted: its boxes would lie in wrong places. Most often, the file says
+    /// that the picture is to be turned, and whoever drew the boxes saw it unturned.
+    fn truth(&self, index: usize, size: [u32; 2]) -> Option<Result<Truth, Error>> {
+        let picture = &self.pictures[index];
+        let objects = picture.objects().map(|objects| Truth::Objects(objects.clone()));
+        Some(match picture.size {
+            Some(noted) if noted != size => {
+                let [[width, height], [noted_width, noted_height]] = [size, noted];
+                let problem = format!(
+                    "{width} x {height} px (upright, as EXIF data say), but its annotation is for {noted_width} x \
+                     {noted_height} px: put the right size into the annotation, or save the picture upright"
+                );
+                Err(Error::invalid(&picture.path, problem))
+            }
+            _ => objects,
+        })
+    }
+
+    fn name(&self, index: usize) -> String {
+        name_within(&self.folder, &self.pictures[index].path)
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        Some((0..self.len()).map(|index| self.name(index)).collect())
+    }
+
+    fn are_files(&self) -> bool {
+        true
+    }
+
+    fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
+        Some(super::decode::read(&self.pictures[index].path))
+    }
+}
+
+/// The area of a box in pixels.
+pub(super) fn area([left, top, right, bottom]: [f32; 4]) -> f32 {
+    (right - left) * (bottom - top)
+}
