@@ -1,9 +1,9 @@
 //! The builder of all families of networks: named layers, parts, levels.
 
-use super::{Config, Error, Input, Level, Mode, Parts};
+use super::{Config, Error, Input, Level, Mode, Norm, Parts};
 use crate::graph::op::{
-    BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Fill, GlobalAvgPool, Linear,
-    Padding, Standardize, Window,
+    BatchNorm, BatchNormInference, Conv2d, DepthwiseConv2d, Dropout, DropoutScope, Epilogue, Fill, GlobalAvgPool,
+    Linear, Padding, Standardize, Window,
 };
 use crate::graph::{Activation, DType, Graph, Init, Role, Spec, StateKind, TensorId, fuse};
 
@@ -19,11 +19,35 @@ pub(super) struct Style {
     pub(super) gate_bias_init: fn(usize) -> Init,
 }
 
+/// The style of heads for dense predictions, torchvision's. They have no classifier and no gates.
+const HEAD_STYLE: Style = Style {
+    bn_eps: 1e-5,
+    padding: |kernel| Padding::from(kernel / 2),
+    classifier_init: |inputs, _| [pytorch_init(inputs); 2],
+    gate_bias_init: pytorch_init,
+};
+
+/// PyTorch's default initial values of a layer whose outputs are sums of this many inputs.
+pub(super) fn pytorch_init(inputs: usize) -> Init {
+    Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() }
+}
+
+/// Weights and bias of a convolution, which several maps may share.
+pub(super) struct Layer {
+    kernel: usize,
+    weight: TensorId,
+    bias: TensorId,
+}
+
 /// A graph under construction.
 pub(super) struct Builder<'c> {
     pub(super) graph: Graph,
     pub(super) config: &'c Config,
     style: Style,
+    /// What precedes the names of parameters and statistics.
+    prefix: &'static str,
+    /// How the part under construction normalises while it learns.
+    norm: Norm,
     batch: usize,
     mode: Mode,
     levels: Vec<Level>,
@@ -34,12 +58,13 @@ pub(super) struct Builder<'c> {
 
 impl<'c> Builder<'c> {
     pub(super) fn new(config: &'c Config, style: Style, batch: usize, mode: Mode) -> Result<Self, Error> {
-        let (mut graph, parts) = (Graph::new(), Parts::new(config.layers.parts()));
-        let clock = match mode {
-            Mode::Inference => None,
-            Mode::Training { .. } => Some(graph.input("clock", Spec::plain([2], DType::U32))?),
+        let (mut graph, parts) = (Graph::new(), Parts::new(config.parts()));
+        let (clock, norm) = match mode {
+            Mode::Inference => (None, Norm::Batch),
+            Mode::Training { norm, .. } => (Some(graph.input("clock", Spec::plain([2], DType::U32))?), norm),
         };
-        Ok(Self { graph, config, style, batch, mode, levels: Vec::new(), parts, clock, dropouts: 0 })
+        let prefix = config.head.backbone_prefix();
+        Ok(Self { graph, config, style, prefix, norm, batch, mode, levels: Vec::new(), parts, clock, dropouts: 0 })
     }
 
     /// The graph, its levels and its parts.
@@ -63,14 +88,41 @@ impl Builder<'_> {
 
     fn frozen(&self) -> usize {
         match self.mode {
-            Mode::Training { frozen } => frozen,
+            Mode::Training { frozen, .. } => frozen,
             Mode::Inference => 0,
         }
     }
 
     /// Whether the part under construction learns.
-    fn learns(&self) -> bool {
-        self.mode != Mode::Inference && self.parts.built() >= self.frozen()
+    pub(super) fn learns(&self) -> bool {
+        self.learns_at_all() && self.parts.built() >= self.frozen()
+    }
+
+    /// Whether the graph is for training.
+    pub(super) fn learns_at_all(&self) -> bool {
+        self.mode != Mode::Inference
+    }
+
+    /// Ends the backbone: the layers to come are those of a head.
+    pub(super) fn begin_head(&mut self) {
+        self.style = HEAD_STYLE;
+        self.prefix = "";
+        self.norm = Norm::Batch;
+    }
+
+    /// The maps of the last N levels, finest first.
+    pub(super) fn last_levels<const N: usize>(&self) -> Result<[TensorId; N], Error> {
+        let maps: Vec<TensorId> = self.levels.iter().map(|level| level.map).collect();
+        match maps.last_chunk() {
+            Some(last) => Ok(*last),
+            None => Err(Error::Levels { wanted: N, found: maps.len() }),
+        }
+    }
+
+    /// The map of the first level with this stride.
+    pub(super) fn level_of(&self, stride: usize) -> Result<TensorId, Error> {
+        let level = self.levels.iter().find(|level| level.stride == stride);
+        level.map(|level| level.map).ok_or(Error::Levels { wanted: 5, found: self.levels.len() })
     }
 
     /// Notes a map of the part under construction that others may build on.
@@ -82,7 +134,9 @@ impl Builder<'_> {
     pub(super) fn end_part(&mut self, end: TensorId) -> Result<(), Error> {
         self.parts.end(&self.graph, end);
         if self.parts.built() == self.frozen() {
-            fuse::for_inference(&mut self.graph, self.parts.ends())?;
+            let levels = self.levels.iter().map(|level| level.map);
+            let kept: Vec<TensorId> = self.parts.ends().iter().copied().chain(levels).collect();
+            fuse::for_inference(&mut self.graph, &kept)?;
             self.parts.pass_over(&self.graph);
         }
         Ok(())
@@ -91,8 +145,12 @@ impl Builder<'_> {
     /// A parameter; in a frozen part a state, which has no gradient.
     fn parameter(&mut self, name: String, spec: Spec, init: Init) -> Result<TensorId, Error> {
         let frozen = self.parts.built() < self.frozen();
+        self.add_parameter(name, spec, init, frozen)
+    }
+
+    fn add_parameter(&mut self, name: String, spec: Spec, init: Init, frozen: bool) -> Result<TensorId, Error> {
         let role = if frozen { Role::State(StateKind::Frozen, init) } else { Role::Parameter(init) };
-        Ok(self.graph.add_tensor(name, spec, role)?)
+        Ok(self.graph.add_tensor(format!("{}{name}", self.prefix), spec, role)?)
     }
 
     pub(super) fn channels(&self, map: TensorId) -> usize {
@@ -122,6 +180,58 @@ impl Builder<'_> {
         Ok(self.graph.apply1(name, Conv2d::new(self.window(kernel, steps)), &[x, w])?)
     }
 
+    /// Weights `[kernel, kernel, inputs, outputs]` and bias of a convolution, given their initial values.
+    pub(super) fn layer(
+        &mut self,
+        name: &str,
+        [kernel, inputs, outputs]: [usize; 3],
+        [weight, bias]: [Init; 2],
+    ) -> Result<Layer, Error> {
+        let spec = Spec::weights([kernel, kernel, inputs, outputs]);
+        let weight = self.parameter(format!("{name}.weight"), spec, weight)?;
+        let bias = self.parameter(format!("{name}.bias"), Spec::channels([outputs]), bias)?;
+        Ok(Layer { kernel, weight, bias })
+    }
+
+    /// A convolution with bias, which other maps may share.
+    pub(super) fn conv_layer(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        layer: &Layer,
+        stride: usize,
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let window = self.window(layer.kernel, [stride, 1]);
+        let op = Conv2d { window, epilogue: Epilogue::bias(activation) };
+        Ok(self.graph.apply1(name, op, &[x, layer.weight, layer.bias])?)
+    }
+
+    /// A convolution with bias, given its kernel's side and output channels. It starts as PyTorch's does.
+    pub(super) fn conv_bias(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        (kernel, out): (usize, usize),
+        activation: Activation,
+    ) -> Result<TensorId, Error> {
+        let inputs = self.channels(x);
+        let layer = self.layer(name, [kernel, inputs, out], [pytorch_init(kernel * kernel * inputs); 2])?;
+        self.conv_layer(name, x, &layer, 1, activation)
+    }
+
+    /// A depthwise convolution, then a 1x1 convolution, given the kernel's side, output channels and dilation.
+    pub(super) fn separable(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        (kernel, out): (usize, usize),
+        dilation: usize,
+    ) -> Result<TensorId, Error> {
+        let x = self.depthwise(&format!("{name}.0"), x, kernel, [1, dilation])?;
+        self.conv(&format!("{name}.1"), x, (1, out, 1))
+    }
+
     /// A square window in the family's padding, which keeps the size of a map at stride 1.
     fn window(&self, kernel: usize, [stride, dilation]: [usize; 2]) -> Window {
         let padding = (self.style.padding)(dilation * (kernel - 1) + 1);
@@ -149,13 +259,17 @@ impl Builder<'_> {
         activation: Activation,
     ) -> Result<TensorId, Error> {
         let (vector, eps) = (Spec::channels([self.channels(x)]), self.style.bn_eps);
-        let gamma = self.parameter(format!("{name}.weight"), vector.clone(), Init::Constant(gamma))?;
-        let beta = self.parameter(format!("{name}.bias"), vector.clone(), Init::Constant(0.0))?;
-        let learns = self.learns();
+        let by_batch = self.learns() && self.norm == Norm::Batch;
+        let frozen = self.parts.built() < self.frozen() || self.norm == Norm::Frozen;
+        let [gamma, beta] = [("weight", gamma), ("bias", 0.0)].map(|(part, value)| {
+            self.add_parameter(format!("{name}.{part}"), vector.clone(), Init::Constant(value), frozen)
+        });
+        let (gamma, beta) = (gamma?, beta?);
         let g = &mut self.graph;
-        let mean = g.state(format!("{name}.running_mean"), vector.clone(), StateKind::Statistic, 0.0)?;
-        let var = g.state(format!("{name}.running_var"), vector, StateKind::Statistic, 1.0)?;
-        Ok(if learns {
+        let mut statistic =
+            |part, value| g.state(format!("{}{name}.{part}", self.prefix), vector.clone(), StateKind::Statistic, value);
+        let (mean, var) = (statistic("running_mean", 0.0)?, statistic("running_var", 1.0)?);
+        Ok(if by_batch {
             let op = BatchNorm { eps, momentum: self.config.bn_momentum, activation };
             g.apply(name, op, &[x, gamma, beta], &[mean, var])?[0]
         } else {
@@ -219,6 +333,14 @@ impl Builder<'_> {
             None => self.graph.apply1(at, Fill { shape: [self.batch, self.channels(y)], value: 1.0 }, &[])?,
         };
         self.dropout(at, gate, clock, rate, DropoutScope::Sample).map(Some)
+    }
+
+    /// Dropout of a map's elements.
+    pub(super) fn map_dropout(&mut self, at: &str, x: TensorId, rate: f32) -> Result<TensorId, Error> {
+        match self.clock.filter(|_| rate > 0.0 && self.learns()) {
+            Some(clock) => self.dropout(at, x, clock, rate, DropoutScope::Element),
+            None => Ok(x),
+        }
     }
 
     fn dropout(

@@ -3,18 +3,20 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{EfficientNet, Error, ResNet, StemDownsampling};
+use super::{EfficientNet, Error, Head, ResNet, StemDownsampling};
 
-/// A network, from its stem to its classifier.
+/// A network, from its stem to its head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The layers.
     #[serde(flatten)]
     pub layers: Layers,
-    /// Classes of the classifier, 2 to 20,000: the loss walks three times over them
-    /// ([`crate::graph::op::MAX_LOOP_ITERATIONS`]).
+    /// Classes that the head tells apart, at most 20,000: the loss walks three times over them
+    /// ([`crate::graph::op::MAX_LOOP_ITERATIONS`]). A detector's first class is the background, which is never found;
+    /// a depth has 1.
     pub classes: usize,
-    /// Probability of dropping a pooled feature before the classifier.
+    /// Probability of dropping a feature in front of the last layer of a head that classifies; in an FCN a fifth of
+    /// it, so that 0.5 gives torchvision's rates.
     pub dropout: f32,
     /// Drop rate of stochastic depth at the deepest block.
     pub drop_path: f32,
@@ -24,6 +26,9 @@ pub struct Config {
     /// dense predictions, where the stages that would halve the map further are dilated instead, as timm does it.
     #[serde(default = "full_stride", skip_serializing_if = "is_full_stride")]
     pub output_stride: usize,
+    /// What is made of the backbone's maps. Cards of classifiers do not mention it.
+    #[serde(default, skip_serializing_if = "Head::is_classifier")]
+    pub head: Head,
 }
 
 /// The stride of a network without dilation, which cards do not mention.
@@ -72,12 +77,19 @@ impl From<EfficientNet> for Layers {
 }
 
 impl Layers {
-    /// Names of the parts in order, from the stem to the classifier; flags that freeze parts or scale their learning
-    /// rates use them.
-    pub fn parts(&self) -> &'static [&'static str] {
+    /// Names of the stem and the stages, in order.
+    pub fn stages(&self) -> &'static [&'static str] {
         match self {
-            Self::ResNet(_) => &RESNET_PARTS,
-            Self::EfficientNet(_) => &EFFICIENTNET_PARTS,
+            Self::ResNet(_) => &RESNET_STAGES,
+            Self::EfficientNet(_) => &EFFICIENTNET_STAGES,
+        }
+    }
+
+    /// Names of the parts of a classifier behind the stages.
+    pub(super) fn top_parts(&self) -> &'static [&'static str] {
+        match self {
+            Self::ResNet(_) => &["fc"],
+            Self::EfficientNet(_) => &["head", "classifier"],
         }
     }
 
@@ -109,21 +121,19 @@ impl Layers {
         }
     }
 
-    /// Name of the last part, which is also the prefix of its tensors' names.
+    /// Name of a classifier's last part, which is also the prefix of its tensors' names.
     pub fn classifier(&self) -> &'static str {
-        self.parts()[self.parts().len() - 1]
+        self.top_parts()[self.top_parts().len() - 1]
     }
 }
 
-/// Parts of a ResNet.
-const RESNET_PARTS: [&str; 6] = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"];
+const RESNET_STAGES: [&str; 5] = ["stem", "layer1", "layer2", "layer3", "layer4"];
 
-/// Parts of an EfficientNet; the head is the last convolution.
-const EFFICIENTNET_PARTS: [&str; 10] =
-    ["stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", "head", "classifier"];
+const EFFICIENTNET_STAGES: [&str; 8] =
+    ["stem", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6"];
 
 impl Config {
-    /// A network for `classes` classes, without dropout and stochastic depth.
+    /// A classifier for `classes` classes, without dropout and stochastic depth.
     pub fn new(layers: impl Into<Layers>, classes: usize) -> Self {
         Self {
             layers: layers.into(),
@@ -132,12 +142,28 @@ impl Config {
             drop_path: 0.0,
             bn_momentum: 0.1,
             output_stride: FULL_STRIDE,
+            head: Head::Classifier,
         }
+    }
+
+    /// Names of the parts in order, from the stem to the head; flags that freeze parts or scale their learning rates
+    /// use them.
+    pub fn parts(&self) -> Vec<&'static str> {
+        [self.layers.stages(), &self.head.parts(&self.layers)].concat()
     }
 
     /// A ResNet-RS as released ([`ResNet::rs`]).
     pub fn resnet_rs(depths: [usize; 4], width: f64, classes: usize) -> Self {
         Self::new(ResNet::rs(depths, width), classes)
+    }
+
+    /// The layers that tell the classes apart, by the prefix of their tensors' names, and how many groups of one output
+    /// a class each has.
+    pub fn class_layers(&self) -> (Vec<&'static str>, usize) {
+        match self.head {
+            Head::Classifier => (vec![self.layers.classifier()], 1),
+            _ => self.head.class_layers(),
+        }
     }
 
     /// Checks every range.
@@ -146,7 +172,9 @@ impl Config {
             Layers::ResNet(layers) => layers.validate()?,
             Layers::EfficientNet(layers) => layers.validate()?,
         }
-        check("classes", (2..=20_000).contains(&self.classes), "from 2 to 20000", self.classes)?;
+        self.head.validate()?;
+        let classes = self.head.fewest_classes()..=20_000;
+        check("classes", classes.contains(&self.classes), "from 2 to 20000", self.classes)?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout)?;
         check("drop path", (0.0..1.0).contains(&self.drop_path), "at least 0 and below 1", self.drop_path)?;
         check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)?;

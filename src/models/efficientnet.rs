@@ -91,7 +91,7 @@ impl Backbone for EfficientNet {
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+    fn stages(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let mut x = b.conv_bn(["conv_stem", "bn1"], x, (3, self.channels(STEM), 2), Activation::Silu)?;
         b.end_part(x)?;
         let depths = self.depths();
@@ -110,7 +110,11 @@ impl Backbone for EfficientNet {
             }
             b.end_part(x)?;
         }
-        x = b.conv_bn(["conv_head", "bn2"], x, (1, self.head_channels(), 1), Activation::Silu)?;
+        Ok(x)
+    }
+
+    fn top(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+        let x = b.conv_bn(["conv_head", "bn2"], x, (1, self.head_channels(), 1), Activation::Silu)?;
         b.end_part(x)?;
         Ok(x)
     }

@@ -3,6 +3,7 @@
 mod builder;
 mod config;
 mod efficientnet;
+mod head;
 mod network;
 mod parts;
 mod preset;
@@ -10,7 +11,8 @@ mod resnet;
 
 pub use config::{Config, Layers};
 pub use efficientnet::EfficientNet;
-pub use network::{Input, Level, Mode, Network};
+pub use head::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, RetinaNet};
+pub use network::{Input, Level, Mode, Network, Norm};
 pub use parts::Parts;
 pub(crate) use preset::current_name;
 pub use preset::{IMAGENET_MEAN_STD, PRESETS, Preset};
@@ -44,6 +46,14 @@ pub enum Error {
         model: &'static str,
         /// The setting.
         field: &'static str,
+    },
+    /// A head needs more levels than the backbone has.
+    #[error("the head needs maps of {wanted} strides, the backbone has {found}: choose another model or another head")]
+    Levels {
+        /// Levels that the head needs.
+        wanted: usize,
+        /// Levels of the backbone.
+        found: usize,
     },
     /// A task needs an output that the network does not have.
     #[error("the network has no output {name:?}; it has {}", outputs.join(", "))]

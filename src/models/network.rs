@@ -1,7 +1,7 @@
 //! A network: its forward graph, and the tensors that are fed and read.
 
 use super::builder::{Builder, Style};
-use super::{Config, Error, Layers, Parts};
+use super::{Config, Error, Head, Layers, Parts};
 use crate::graph::{Graph, Port, TensorId};
 
 /// The input of a network.
@@ -23,19 +23,38 @@ pub enum Input {
 pub enum Mode {
     /// Batch norm uses running statistics.
     Inference,
-    /// Batch norm uses batch statistics, and dropout is on. The graph has one more input, `clock` `[2]`, u32: seed and
-    /// step, from which dropout's random numbers are drawn.
+    /// Dropout is on. The graph has one more input, `clock` `[2]`, u32: seed and step, from which dropout's random
+    /// numbers are drawn.
     Training {
-        /// Number of leading parts ([`Layers::parts`]) that are frozen: they run as in inference, fused, and their
+        /// Number of leading parts ([`Config::parts`]) that are frozen: they run as in inference, fused, and their
         /// weights are states.
         frozen: usize,
+        /// How the other parts of the backbone normalise. A head always uses the batch's statistics.
+        norm: Norm,
     },
+}
+
+impl Mode {
+    /// Training in which every part learns.
+    pub const TRAINING: Self = Self::Training { frozen: 0, norm: Norm::Batch };
+}
+
+/// How a backbone normalises in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Norm {
+    /// By the batch's statistics.
+    #[default]
+    Batch,
+    /// By the running statistics, which do not move; scale and shift learn.
+    Running,
+    /// By the running statistics; scale and shift do not learn either: torchvision's `FrozenBatchNorm2d`.
+    Frozen,
 }
 
 /// A map on which a neck or another network can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// The part that computes it, one of [`Layers::parts`].
+    /// The part that computes it, one of [`Layers::stages`].
     pub name: &'static str,
     /// Distance between neighbouring elements in pixels of the input.
     pub stride: usize,
@@ -50,12 +69,12 @@ pub struct Network {
     pub graph: Graph,
     /// The tensor to feed: `pixels` or `input`.
     pub input: TensorId,
-    /// The outputs: `logits` `[N, classes]` (before the softmax) for a classifier.
+    /// The outputs, which [`super::Head`] describes: `logits` `[N, classes]` (before the softmax) for a classifier.
     pub outputs: Vec<Port>,
     /// The last map of each of the strides 2, 4, 8, 16 and 32, finest first: timm's `features_only`. With an output
     /// stride of 16 or 8 the coarser ones have that stride.
     pub levels: Vec<Level>,
-    /// Its parts, from the stem to the classifier.
+    /// Its parts, from the stem to the head.
     pub parts: Parts,
 }
 
@@ -64,8 +83,13 @@ pub(super) trait Backbone {
     /// The family's choices that all layers share.
     fn style(&self) -> Style;
 
-    /// Appends the layers, notes levels and the ends of parts, and returns the last map.
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error>;
+    /// Appends the stem and the stages, notes levels and the ends of parts, and returns the last map.
+    fn stages(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error>;
+
+    /// Appends what a classifier has between the stages and its pool, and returns the last map.
+    fn top(&self, _b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+        Ok(x)
+    }
 }
 
 impl Network {
@@ -84,9 +108,11 @@ impl Network {
         };
         let mut b = Builder::new(config, backbone.style(), batch, mode)?;
         let (input, x) = b.input(input, size)?;
-        let last = backbone.build(&mut b, x)?;
-        let logits = b.classifier(config.layers.classifier(), last)?;
-        let outputs = vec![Port { name: "logits", id: logits }];
+        let mut last = backbone.stages(&mut b, x)?;
+        if config.head == Head::Classifier {
+            last = backbone.top(&mut b, last)?;
+        }
+        let outputs = config.head.build(&mut b, last, size)?;
         let (graph, levels, parts) = b.finish();
         Ok(Self { graph, input, outputs, levels, parts })
     }
@@ -206,7 +232,7 @@ mod tests {
     /// RS-50 at 160 px, as in timm.
     #[test]
     fn stage_shapes() {
-        let n = build("resnet-rs-50", 160, Mode::Training { frozen: 0 });
+        let n = build("resnet-rs-50", 160, Mode::TRAINING);
         let shapes: Vec<_> = n.parts.ends()[..5].iter().map(|&t| n.graph.spec(t).shape[1..].to_vec()).collect();
         assert_eq!(shapes, [[40, 40, 64], [40, 40, 256], [20, 20, 512], [10, 10, 1024], [5, 5, 2048]]);
     }
@@ -216,7 +242,7 @@ mod tests {
         let (stem_downsampling, shortcut) = (StemDownsampling::FirstBlock, Shortcut::Strided);
         let layers = ResNet { stem: Stem::Plain, stem_downsampling, shortcut, ..ResNet::rs([1, 1, 1, 1], 0.25) };
         let config = Config { drop_path: 0.2, dropout: 0.5, ..Config::new(ResNet { se_ratio: 0.0, ..layers }, 10) };
-        let mode = Mode::Training { frozen: 0 };
+        let mode = Mode::TRAINING;
         let n = Network::build(&config, 2, [33, 47], Input::Pixels { mean: [0.5; 3], std: [0.2; 3] }, mode).unwrap();
         assert_eq!(n.graph.spec(n.parts.ends()[1]).shape, [2, 9, 12, 64]);
         assert!(Network::build(&config, 0, [32, 32], Input::Tensor, mode).is_err());
@@ -225,7 +251,7 @@ mod tests {
     #[test]
     fn tensors_and_nodes_know_their_part() {
         let of = |network: &Network, name: &str| network.parts.names()[network.parts.of(name).unwrap()];
-        let resnet = build("resnet-rs-50", 64, Mode::Training { frozen: 2 });
+        let resnet = build("resnet-rs-50", 64, Mode::Training { frozen: 2, norm: Norm::Batch });
         let cases = [
             ("conv1.0.weight", "stem"),
             ("bn1.bias", "stem"),

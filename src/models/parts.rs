@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use crate::graph::{Graph, TensorId};
 
-/// The parts of a network in order, from the stem to the classifier, with the tensors and nodes of each.
+/// The parts of a network in order, from the stem to the head, with the tensors and nodes of each.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    names: &'static [&'static str],
+    names: Vec<&'static str>,
     ends: Vec<TensorId>,
     /// The part of each tensor and each node of the forward graph, by name.
     of: HashMap<String, usize>,
@@ -16,7 +16,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub(super) fn new(names: &'static [&'static str]) -> Self {
+    pub(super) fn new(names: Vec<&'static str>) -> Self {
         Self { names, ends: Vec::new(), of: HashMap::new(), noted: [0; 2] }
     }
 
@@ -43,9 +43,9 @@ impl Parts {
         self.ends.len()
     }
 
-    /// Their names ([`super::Layers::parts`]).
-    pub fn names(&self) -> &'static [&'static str] {
-        self.names
+    /// Their names ([`super::Config::parts`]).
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// The result of each part.

@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::builder::{Builder, Style};
+use super::builder::{Builder, Style, pytorch_init};
 use super::config::{Reach, check};
 use super::network::Backbone;
 use crate::graph::op::{AvgPool, MaxPool, Padding, ScaleAdd, Window};
-use crate::graph::{Activation, Init, TensorId};
+use crate::graph::{Activation, TensorId};
 
 /// The first layers of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,18 +180,15 @@ fn round_to_8(channels: f64) -> usize {
 impl Backbone for ResNet {
     /// Linear layers start with PyTorch's default values, as in timm/models/resnet.py; the weights of gates do not.
     fn style(&self) -> Style {
-        fn by_inputs(inputs: usize) -> Init {
-            Init::Uniform { bound: 1.0 / (inputs as f32).sqrt() }
-        }
         Style {
             bn_eps: 1e-5,
             padding: |kernel| Padding::from(kernel / 2),
-            classifier_init: |inputs, _| [by_inputs(inputs); 2],
-            gate_bias_init: by_inputs,
+            classifier_init: |inputs, _| [pytorch_init(inputs); 2],
+            gate_bias_init: pytorch_init,
         }
     }
 
-    fn build(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
+    fn stages(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let halved = self.stem(b, x)?;
         b.level(2, halved);
         let mut x = self.quarter(b, halved)?;

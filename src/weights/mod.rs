@@ -7,6 +7,7 @@ mod file;
 mod foreign;
 mod half;
 mod header;
+mod heads;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "onnx")]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Error, HostTensor, ModelCard, StateDict};
+use super::{Error, HostTensor, ModelCard, StateDict, heads};
 use crate::graph::{Graph, Layout, Spec, Tensor};
-use crate::models::{self, Config, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
+use crate::models::{self, Config, Head, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
 
 /// The shape in PyTorch's order: output channels, input channels, then the kernel's sides. So convolution kernels are
 /// OIHW (I is 1 for depthwise ones) and linear weights OI. Vectors are unchanged.
@@ -166,10 +166,12 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
 
 /// [`recognise`] from the tensors alone, without a log message about what they leave open.
 pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
-    let shape = |name: &str| weights.tensors.get(name).map(|t| t.shape.as_slice());
+    let (head, classes) = heads::recognise(weights).map_or((Head::Classifier, None), |(head, n)| (head, Some(n)));
+    let named = |name: &str| format!("{}{name}", head.backbone_prefix());
+    let shape = |name: &str| weights.tensors.get(&named(name)).map(|t| t.shape.as_slice());
     let missing = |tensor: &str| Error::Mismatch {
         path: path.to_owned(),
-        tensor: tensor.to_owned(),
+        tensor: named(tensor),
         problem: "is missing: these are not the weights of a ResNet with bottleneck blocks under timm's names".into(),
     };
     if let Some(head) = shape("conv_head.weight").and_then(|s| s.first()) {
@@ -197,7 +199,9 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
         shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
         ..ResNet::rs(depths, planes as f64 / 64.0)
     };
-    valid(path, "fc.weight", Config::new(layers, first("fc.weight")?))
+    let classes = classes.map_or_else(|| first("fc.weight"), Ok)?;
+    let card = valid(path, "fc.weight", Config { head, ..Config::new(layers, classes) })?;
+    Ok(heads::complete(card))
 }
 
 /// The card of a network that can be built; else an error that names `tensor`.
