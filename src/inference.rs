@@ -1,14 +1,16 @@
 //! A network ready to answer: built, fused and bound to a device.
 
+use std::sync::Arc;
+
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
 use crate::gpu::{Frame, Gpu};
 use crate::graph::freeze::{Frozen, freeze};
-use crate::graph::{Precision, TensorId, fuse};
+use crate::graph::{Elements, Graph, Port, Precision, Role, TensorId, fuse};
 use crate::kernels::frame::Crop;
-use crate::models::{Config, Input, Mode, Network};
+use crate::models::{self, Config, Input, Mode, Network};
 use crate::reference;
 use crate::weights::{TrainedNetwork, timm};
-use crate::{Error, exec, graph};
+use crate::{Error, exec};
 
 /// How a network is made ready to answer.
 ///
@@ -34,12 +36,30 @@ impl Default for InferenceOptions<'_> {
 }
 
 /// Which tensors a network answers with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Answer {
     /// The network's outputs ([`Network::outputs`]): the logits `[N, classes]` of a classifier.
     Outputs,
     /// The last map of each of the strides 2, 4, 8, 16 and 32 ([`Network::levels`]).
     Levels,
+    /// What is made of the outputs by nodes that this function appends. They may have inputs of their own.
+    Made(Arc<Make>),
+}
+
+/// Appends nodes that read a network's outputs, and returns the tensors to read.
+pub type Make = dyn Fn(&mut Graph, &[Port]) -> Result<Vec<TensorId>, models::Error> + Send + Sync;
+
+impl Answer {
+    /// The tensors to read, after the network's graph is completed.
+    fn tensors(&self, network: &mut Network) -> Result<Vec<TensorId>, models::Error> {
+        let tensors = match self {
+            Self::Outputs => network.output_ids(),
+            Self::Levels => network.levels.iter().map(|level| level.map).collect(),
+            Self::Made(make) => make(&mut network.graph, &network.outputs)?,
+        };
+        network.graph.retain_ancestors(&tensors);
+        Ok(tensors)
+    }
 }
 
 /// A network's weights, folded and on a device. Networks for any batch and any size of pictures share them.
@@ -68,7 +88,7 @@ impl FoldedWeights {
         let TrainedNetwork { path, weights, card } = trained;
         let (mut store, config) = (ParameterStore::new(gpu), &card.config);
         let network = Network::build(config, options.batch, size, input, Mode::Inference)?;
-        let (frozen, input, outputs) = frozen(network.clone(), answer, options.precision)?;
+        let (frozen, input, outputs) = frozen(network.clone(), &answer, options.precision)?;
         store.allocate(&frozen.graph)?;
         let session = Session::new(&store, frozen.graph.clone(), &outputs, &options.session)?;
         // The driver finishes compiling kernels while the weights are folded; uploads would wait for it.
@@ -86,7 +106,7 @@ impl FoldedWeights {
     /// If the network cannot be built for that size or does not fit the device.
     pub fn network(&self, batch: usize, size: [usize; 2], input: Input) -> Result<Inference, Error> {
         let network = Network::build(&self.config, batch, size, input, Mode::Inference)?;
-        let (frozen, input, outputs) = frozen(network, self.answer, self.precision)?;
+        let (frozen, input, outputs) = frozen(network, &self.answer, self.precision)?;
         let session = Session::new(&self.store, frozen.graph, &outputs, &SessionOptions::default())?;
         let mut network = Inference { session, input, outputs };
         network.prepare()?;
@@ -96,16 +116,12 @@ impl FoldedWeights {
 
 /// The frozen inference graph, the tensor to feed, and those to read.
 fn frozen(
-    network: Network,
-    answer: Answer,
+    mut network: Network,
+    answer: &Answer,
     precision: Precision,
-) -> Result<(Frozen, TensorId, Vec<TensorId>), graph::Error> {
-    let outputs: Vec<TensorId> = match answer {
-        Answer::Outputs => network.output_ids(),
-        Answer::Levels => network.levels.iter().map(|level| level.map).collect(),
-    };
-    let Network { mut graph, input, .. } = network;
-    graph.retain_ancestors(&outputs);
+) -> Result<(Frozen, TensorId, Vec<TensorId>), models::Error> {
+    let outputs = answer.tensors(&mut network)?;
+    let Network { graph, input, .. } = network;
     Ok((freeze(graph, &outputs, precision)?, input, outputs))
 }
 
@@ -128,10 +144,11 @@ impl Inference {
         batch: usize,
         size: [usize; 2],
         input: Input,
+        answer: &Answer,
         options: &SessionOptions<'_>,
     ) -> Result<Self, Error> {
         let mut network = Network::build(config, batch, size, input, Mode::Inference)?;
-        let outputs = network.output_ids();
+        let outputs = answer.tensors(&mut network)?;
         fuse::for_inference(&mut network.graph, &outputs)?;
         store.allocate(&network.graph)?;
         let session = Session::new(store, network.graph, &outputs, options)?;
@@ -147,9 +164,10 @@ impl Inference {
         trained: &TrainedNetwork,
         size: [usize; 2],
         input: Input,
+        answer: Answer,
         options: &InferenceOptions<'_>,
     ) -> Result<Self, Error> {
-        Ok(FoldedWeights::load(gpu, trained, size, input, Answer::Outputs, options)?.1)
+        Ok(FoldedWeights::load(gpu, trained, size, input, answer, options)?.1)
     }
 
     /// Folds and transforms the current parameters of a network made by [`Self::new`]. Call it after they are loaded,
@@ -173,6 +191,19 @@ impl Inference {
     /// Hands over packed pixels `[N, H, W]`.
     pub(crate) fn feed_pixels(&self, pixels: &[u32]) -> Result<(), exec::Error> {
         self.session.feed(&[], &[(self.input, pixels)])
+    }
+
+    /// Hands over packed pixels `[N, H, W]`, and values for the other inputs by name.
+    pub(crate) fn feed_all(&self, pixels: &[u32], others: &[(&str, Elements<'_>)]) -> Result<(), exec::Error> {
+        let mut values = vec![("pixels", pixels.into())];
+        values.extend(others.iter().map(|(name, elements)| (*name, elements.as_ref())));
+        self.session.feed_inputs(&values)
+    }
+
+    /// Whether the network has other inputs than the pictures.
+    pub(crate) fn has_other_inputs(&self) -> bool {
+        let graph = self.session.graph();
+        graph.ids().any(|id| id != self.input && graph.tensor(id).role == Role::Input)
     }
 
     /// Hands over standardised pictures `[N, H, W, 3]`.

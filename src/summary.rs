@@ -8,16 +8,15 @@ use crate::graph::plan::Bytes;
 use crate::graph::{Precision, Role};
 use crate::kernels::Choices;
 use crate::models::{Config, Error, Input, Mode, Network};
-use crate::train::task::Classify;
-use crate::train::{Step, StepOptions};
+use crate::train::{Step, StepOptions, task};
 
 /// Pictures as the program feeds them; the memory plan does not depend on mean and deviation.
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
 
-/// One part of a network: the stem, a stage, the classifier.
+/// One part of a network: the stem, a stage, a part of the head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// One of [`crate::models::Layers::parts`].
+    /// One of [`Config::parts`].
     pub name: &'static str,
     /// Residual blocks; 0 if the part is not a stage.
     pub blocks: usize,
@@ -98,6 +97,7 @@ fn add_up(network: &Network, parts: &mut [Part]) {
 pub fn inference(config: &Config, batch: usize, size: [usize; 2], precision: Precision) -> Result<Network, Error> {
     let mut network = Network::build(config, batch, size, PIXELS, Mode::Inference)?;
     let outputs = network.output_ids();
+    network.graph.retain_ancestors(&outputs);
     network.graph = freeze(network.graph, &outputs, precision)?.graph;
     Ok(network)
 }
@@ -115,7 +115,7 @@ pub fn training_step(
     recompute: bool,
 ) -> Result<Step, Error> {
     let options = StepOptions { precision, ..StepOptions::default() };
-    let step = Step::build(config, batch, size, PIXELS, &Classify::default(), &options)?;
+    let step = Step::build(config, batch, size, PIXELS, &*task::of_config(config), &options)?;
     if recompute { step.recomputing() } else { Ok(step) }
 }
 

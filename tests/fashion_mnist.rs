@@ -20,7 +20,7 @@ use std::path::Path;
 
 use program::{losses, metrics, succeed};
 use resnet_rs::data::{Dataset, TruthKind};
-use resnet_rs::inference::Inference;
+use resnet_rs::inference::{Answer, Inference};
 use resnet_rs::models::{Config, Input};
 use resnet_rs::weights::TrainedNetwork;
 use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Precision};
@@ -101,7 +101,7 @@ fn half_precision_answers_alike(weights: &Path) {
     let input = Input::Pixels { mean: card.mean, std: card.std };
     let [full, half] = [Precision::F32, Precision::F16].map(|precision| {
         let size = [card.res as usize; 2];
-        let mut net = Inference::load(&gpu, &network, size, input, &options(precision)).unwrap();
+        let mut net = Inference::load(&gpu, &network, size, input, Answer::Outputs, &options(precision)).unwrap();
         net.session().plan().bytes.parameters
     });
     eprintln!("f16: weights take {half} bytes of {full}");

@@ -21,7 +21,7 @@ use resnet_rs::weights::timm;
 /// f64.
 const TOLERANCE: f64 = 1e-5;
 
-const TRAINING: Mode = Mode::Training { frozen: 0 };
+const TRAINING: Mode = Mode::TRAINING;
 const SMOOTHED: Classify = Classify { label_smoothing: 0.1, mixed: false };
 
 fn widen(values: Vec<f32>) -> Vec<f64> {

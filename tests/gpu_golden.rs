@@ -6,17 +6,20 @@
 mod adapters;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/kinks.rs"]
+mod kinks;
 #[path = "common/synth.rs"]
 mod synth;
 #[path = "common/weights.rs"]
 mod weights;
 
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, close, load};
+use kinks::{pictures, through_kinks};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::{Graph, Op, TensorId, fuse};
-use resnet_rs::inference::Inference;
+use resnet_rs::inference::{Answer, Inference};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::train::task::{Classify, Task};
 use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
@@ -25,27 +28,6 @@ use resnet_rs::{InferenceOptions, Precision};
 
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;
-
-/// Number of pictures with which gradients may be tried, the golden ones first.
-const NEARBY: u32 = 8;
-
-/// Compares gradients through ReLUs with PyTorch's. A pre-activation within rounding of zero may lie on the other side
-/// of its ReLU in f32 than in f64, which changes whole gradients by far more than rounding does. So if `check` fails on
-/// the golden pictures it is repeated on pictures that differ from them by rounding alone: gradients that are correct
-/// but for rounding meet the tolerances on one of them; gradients with a larger error meet them on none.
-fn through_kinks(check: impl Fn(u32) -> Result<(), String>) {
-    let off = (0..NEARBY).map_while(|nearby| check(nearby).err());
-    let off: Vec<String> = off.inspect(|off| eprintln!("{off}")).collect();
-    assert!(off.len() < NEARBY as usize, "off on all nearby pictures as well:\n{}", off.join("\n"));
-}
-
-/// The golden pictures, or pictures that differ from them by up to eight roundings.
-fn pictures(name: &str, shape: [usize; 4], nearby: u32) -> Vec<f32> {
-    let golden = synth::images(name, shape, SEED);
-    let noise = synth::value(name, golden.len(), SEED + nearby);
-    let size = if nearby == 0 { 0.0 } else { 8.0 * 2f32.powi(-24) };
-    golden.iter().zip(noise).map(|(pixel, noise)| pixel * (1.0 + size * noise)).collect()
-}
 
 fn widen(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
@@ -143,7 +125,7 @@ fn infer_in_half(gpu: &Gpu, depth: usize, size: usize) {
     let graph = Network::build(&config, 2, [size; 2], Input::Tensor, Mode::Inference).unwrap().graph;
     let network = weights::network(&ModelCard::for_preset_of(config));
     let options = InferenceOptions { batch: 2, precision: Precision::F16, ..InferenceOptions::default() };
-    let mut net = Inference::load(gpu, &network, [size; 2], Input::Tensor, &options).unwrap();
+    let mut net = Inference::load(gpu, &network, [size; 2], Input::Tensor, Answer::Outputs, &options).unwrap();
     let logits = net.logits_of_tensor(&synth::images("input", [2, 3, size, size], SEED)).unwrap();
 
     let convolutions = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv2d(_))).count();
@@ -180,7 +162,7 @@ fn gradients(
     labels: &[u32],
     nearby: u32,
 ) -> (Session, ParameterStore, Named) {
-    let mode = Mode::Training { frozen: 0 };
+    let mode = Mode::TRAINING;
     let mut net = Network::build(config, batch, [size; 2], Input::Tensor, mode).unwrap();
     let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].id;
     let mut gradients = Vec::new();

@@ -73,7 +73,7 @@ fn recomputing_takes_a_third_of_the_memory() {
 #[test]
 fn recomputing_leaves_frozen_parts_alone() {
     let config = Preset::find("resnet-rs-50").unwrap().config(1000);
-    for frozen in 1..config.layers.parts().len() - 1 {
+    for frozen in 1..config.parts().len() - 1 {
         let options = StepOptions { frozen, ..StepOptions::default() };
         let step = Step::build(&config, 8, [160; 2], PIXELS, &Classify::default(), &options).unwrap();
         let bytes = |step: &Step| kernels::plan(&step.graph, &[loss(step)], Target::TILES).bytes.slots;

@@ -210,7 +210,7 @@ fn the_same_is_averaged_whenever_parameters_learn() {
 #[test]
 fn frozen_parts_stay_as_they_are() {
     adapters::on_fastest(|gpu| {
-        for frozen in 1..config().layers.parts().len() {
+        for frozen in 1..config().parts().len() {
             let options = StepOptions { frozen, ..StepOptions::default() };
             let step = Step::build(&config(), 8, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap();
             let store = synthetic(gpu, &[&step.graph]);

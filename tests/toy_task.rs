@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use resnet_rs::data::{self, Batch, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::op::SoftmaxCrossEntropy;
-use resnet_rs::graph::{DType, Graph, Port, Spec, autodiff};
+use resnet_rs::graph::{DType, Elements, Graph, Port, Spec, autodiff};
 use resnet_rs::models::{self, Config};
 use resnet_rs::train::task::{Loss, Metric, Task};
 use resnet_rs::train::{Measure, Numbers, Observer, Recipe, Run, Summary, Trainer};
@@ -77,8 +77,8 @@ struct MeanError {
 }
 
 impl Metric for MeanError {
-    fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]) {
-        for (logits, truth) in outputs[0].chunks(2).zip(&batch.truths) {
+    fn add(&mut self, batch: &Batch, outputs: &[Elements<'_>]) {
+        for (logits, truth) in outputs[0].floats().chunks(2).zip(&batch.truths) {
             let bright = 1.0 / (1.0 + f64::from(logits[0] - logits[1]).exp());
             let want = f64::from(number(truth));
             self.error += (bright - want).abs();

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::exec::{self, ParameterStore, Session, SessionOptions, initial_values};
 use crate::gpu::Gpu;
-use crate::graph::{Graph, Init, Precision, Role, TensorId};
+use crate::graph::{DType, Elements, Graph, Init, Precision, Role, TensorId};
 use crate::kernels::Choices;
 use crate::models::Config;
 use crate::summary::{Summary, inference, training_step};
 
 /// Seed of all random numbers.
 const SEED: u64 = 1;
+
+/// Inputs of a step that are neither pictures nor targets, and the pictures.
+const SETTINGS: [&str; 4] = ["pixels", "clock", "lr", "factor"];
 
 /// How a network is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -123,7 +126,7 @@ impl Workload {
         Ok(plan.bytes.total())
     }
 
-    /// Draws random weights, pictures and labels: the data that a user has in memory before opening the device.
+    /// Draws random weights, pictures and targets: the data that a user has in memory before opening the device.
     ///
     /// # Errors
     /// The errors of [`Self::flops`].
@@ -142,8 +145,19 @@ impl Workload {
         }
         let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(SEED);
         let pixels = (0..self.batch * self.res * self.res).map(|_| rng.random()).collect();
-        let labels = (0..self.batch).map(|_| rng.random_range(0..self.config.classes as u32)).collect();
-        Ok(Prepared { flops: self.flops()?, workload: self, weights, pixels, labels })
+        let inputs = graph.ids().map(|id| graph.tensor(id)).filter(|tensor| tensor.role == Role::Input);
+        let targets = inputs.filter(|tensor| !SETTINGS.contains(&&*tensor.name)).map(|tensor| {
+            let elements = 0..tensor.spec.elements();
+            let values: Elements<'static> = match tensor.spec.dtype {
+                DType::U32 => {
+                    elements.map(|_| rng.random_range(0..self.config.classes as u32)).collect::<Vec<_>>().into()
+                }
+                DType::F32 | DType::F16 => elements.map(|_| rng.random()).collect::<Vec<f32>>().into(),
+            };
+            (tensor.name.clone(), values)
+        });
+        let targets = targets.collect();
+        Ok(Prepared { flops: self.flops()?, workload: self, weights, pixels, targets })
     }
 }
 
@@ -155,7 +169,8 @@ pub struct Prepared {
     pub flops: u64,
     weights: Vec<(String, Vec<f32>)>,
     pixels: Vec<u32>,
-    labels: Vec<u32>,
+    /// Random values for the task's inputs, by name.
+    targets: Vec<(String, Elements<'static>)>,
 }
 
 /// A workload on a device, its first run done.
@@ -193,13 +208,14 @@ impl Prepared {
         session.warm_up()?;
         store.load(&self.weights)?;
         session.prepare()?;
-        session.feed_inputs(&[
+        let mut values: Vec<(&str, Elements<'_>)> = vec![
             ("pixels", self.pixels[..].into()),
-            ("labels", self.labels[..].into()),
             ("clock", [SEED as u32, 0][..].into()),
             ("lr", [0.01][..].into()),
             ("factor", [1.0][..].into()),
-        ])?;
+        ];
+        values.extend(self.targets.iter().map(|(name, elements)| (&**name, elements.as_ref())));
+        session.feed_inputs(&values)?;
         session.run()?;
         session.read_later(&outputs)?.wait()?;
         let first_ms = 1e3 * since.elapsed().as_secs_f64();

@@ -19,7 +19,8 @@ use crate::{InferenceOptions, Precision};
 /// Evaluate weights on the validation pictures of a data set
 #[derive(Args)]
 pub(super) struct Eval {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
+    /// ade20k:DIR or depth:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub
@@ -64,7 +65,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch, precision: args.precision, session };
-    let mut network = Inference::load(&gpu, &trained, [res as usize; 2], input, &options)?;
+    let mut network = Inference::load(&gpu, &trained, [res as usize; 2], input, task::readings(&task), &options)?;
     drop(compiling);
 
     let evaluating = global.progress("evaluating");
@@ -74,7 +75,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
         true
     };
     let (source, mut metric) = (&dataset.val, task.metric(card, args.mistakes));
-    let evaluation = evaluate(&mut network, source, show, &mut *metric, go_on)?;
+    let evaluation = evaluate(&mut network, source, show, task.clone(), &mut *metric, go_on)?;
     drop(evaluating);
     let Some(evaluation) = evaluation else { return Ok(()) };
     let findings = args.mistakes.map(|_| metric.findings());

@@ -3,15 +3,30 @@
 use clap::Args;
 
 use crate::models::{self, Config, Layers, Preset};
-use crate::train::parse_depths;
+use crate::train::{HeadName, Recipe, TaskName, parse_numbers, task};
 
 #[derive(Args)]
 pub(super) struct NetworkFlags {
-    /// Classes of the classifier
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    classes: usize,
+    /// What the network is made for
+    #[arg(long, value_enum, default_value_t)]
+    task: TaskName,
+    /// Head of another task than classify [default: the task's]
+    #[arg(long, value_enum)]
+    head: Option<HeadName>,
+    /// Channels of the head's maps [default: the head's]
+    #[arg(long, value_name = "N")]
+    head_channels: Option<usize>,
+    /// Channels of the depth decoder's maps, coarsest first [default: the task's]
+    #[arg(long, value_name = "A,B,C,D,E", value_parser = parse_numbers::<usize, 5>)]
+    decoder_widths: Option<[usize; 5]>,
+    /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation [default: the task's]
+    #[arg(long, value_name = "8|16|32")]
+    output_stride: Option<usize>,
+    /// Classes that it tells apart, a background included [default: 1000; detect 91; segment 21]
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
     /// Blocks of a ResNet's four stages, such as 2,2,2,2 [default: the model's]
-    #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
+    #[arg(long, value_name = "A,B,C,D", value_parser = parse_numbers::<usize, 4>)]
     depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts [default: the model's]
     #[arg(long, value_name = "FACTOR")]
@@ -19,21 +34,45 @@ pub(super) struct NetworkFlags {
 }
 
 impl NetworkFlags {
-    /// Classes of the classifier.
+    /// Classes that the network tells apart: by default ImageNet's, COCO's or VOC's.
     pub(super) fn classes(&self) -> usize {
-        self.classes
+        self.classes.unwrap_or(match self.task {
+            TaskName::Classify => 1000,
+            TaskName::Detect => 91,
+            TaskName::Segment => 21,
+            TaskName::Depth => 1,
+        })
+    }
+
+    /// Side of the pictures that the task is usually shown; `None` for that of the model.
+    pub(super) fn res(&self) -> Option<u32> {
+        task::usual_side(self.task)
     }
 
     /// The preset's name with these changes, to distinguish it from the preset.
     pub(super) fn name(&self, preset: &Preset) -> String {
+        let task = (self.task != TaskName::Classify).then(|| format!(" --task {}", self.task));
+        let head = self.head.map(|head| format!(" --head {head}"));
+        let channels = self.head_channels.map(|channels| format!(" --head-channels {channels}"));
+        let widths = self.decoder_widths.map(|w| format!(" --decoder-widths {}", w.map(|w| w.to_string()).join(",")));
+        let stride = self.output_stride.map(|stride| format!(" --output-stride {stride}"));
         let depths = self.depths.map(|d| format!(" --depths {}", d.map(|d| d.to_string()).join(",")));
         let width = self.width.map(|width| format!(" --width {width}"));
-        [Some(preset.name.to_owned()), depths, width].into_iter().flatten().collect()
+        let parts = [Some(preset.name.to_owned()), task, head, channels, widths, stride, depths, width];
+        parts.into_iter().flatten().collect()
     }
 
     /// The preset with these changes.
     pub(super) fn config(&self, preset: &Preset) -> Result<Config, models::Error> {
-        let mut config = preset.config(self.classes);
+        let head = Recipe {
+            task: self.task,
+            head: self.head,
+            head_channels: self.head_channels,
+            decoder_widths: self.decoder_widths,
+            output_stride: self.output_stride,
+            ..Recipe::default()
+        };
+        let mut config = head.headed(preset.config(self.classes()));
         match &mut config.layers {
             Layers::ResNet(layers) => {
                 layers.depths = self.depths.unwrap_or(layers.depths);

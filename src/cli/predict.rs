@@ -11,7 +11,7 @@ use super::{Error, Global, output};
 use crate::data::pictures_in;
 use crate::exec::SessionOptions;
 use crate::gpu::Gpu;
-use crate::inference::Inference;
+use crate::inference::{Answer, Inference};
 use crate::models::{Config, Input, Layers, Preset};
 use crate::weights::{HostTensor, StateDict, TrainedNetwork, timm};
 use crate::{Classifier, Guess, InferenceOptions, Precision, Prediction, files};
@@ -177,7 +177,7 @@ fn predict_tensor(
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
     let options = InferenceOptions { batch: n, precision: args.precision, session };
-    let mut network = Inference::load(gpu, trained, [h, w], Input::Tensor, &options)?;
+    let mut network = Inference::load(gpu, trained, [h, w], Input::Tensor, Answer::Outputs, &options)?;
     drop(compiling);
     let pictures = timm::pictures_from_torch(&input.data, shape);
     let answer = HostTensor { shape: vec![n, trained.card.config.classes], data: network.logits_of_tensor(&pictures)? };

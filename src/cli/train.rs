@@ -21,8 +21,8 @@ use crate::words;
 /// of the signal, 130 after Ctrl-C; a run that --max-steps, --max-minutes or --patience ends has status 0.
 #[derive(Args)]
 pub(super) struct Train {
-    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shards:DIR; with --resume, where they are
-    /// now
+    /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
+    /// ade20k:DIR or depth:DIR; with --resume, where they are now
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
     /// Folder of the run: checkpoints, weights, metrics, curves, and report.html to look at

@@ -12,7 +12,7 @@ pub(super) struct WorkloadFlags {
     /// Name from `resnet-rs models`
     #[arg(value_parser = Preset::find)]
     model: &'static Preset,
-    /// Side of the pictures, px [default: the model's]
+    /// Side of the pictures, px [default: the model's or the task's]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=8192))]
     res: Option<u32>,
     /// Pictures in a batch
@@ -36,7 +36,7 @@ impl WorkloadFlags {
         Ok(Workload {
             model: self.network.name(self.model),
             config: self.network.config(self.model)?,
-            res: self.res.unwrap_or(self.model.res) as usize,
+            res: self.res.or(self.network.res()).unwrap_or(self.model.res) as usize,
             batch: self.batch as usize,
             mode: if self.train { Mode::Train } else { Mode::Infer },
             precision: self.precision,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::step::{Step, StepOptions, When};
-use super::task::Task;
+use super::task::{self, Task};
 use super::update::{self, AVERAGE, Update};
 use super::{Checkpoint, Recipe, ema_decay};
 use crate::Error;
@@ -128,11 +128,11 @@ impl Engine {
         let step = StepSession::new(&store, step, size, &session_options)?;
         // The validation's kernels can wait until the first step is done.
         step.session.warm_up()?;
-        let (size, input) = ([card.res as usize; 2], pixels(card));
-        let validation = Inference::new(&mut store, &card.config, part, size, input, &session_options)?;
+        let (size, input, readings) = ([card.res as usize; 2], pixels(card), task::readings(&task));
+        let validation = Inference::new(&mut store, &card.config, part, size, input, &readings, &session_options)?;
         let averaged = if recipe.ema > 0.0 {
             let mut averages = store.with_suffix(AVERAGE);
-            Some(Inference::new(&mut averages, &card.config, part, size, input, &session_options)?)
+            Some(Inference::new(&mut averages, &card.config, part, size, input, &readings, &session_options)?)
         } else {
             None
         };

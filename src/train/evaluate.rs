@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Numbers;
 use super::task::Metric;
-use crate::data::{Batch, Batches, Broken, LoaderOptions, Source, Transform, View};
+use crate::data::{Batch, Batches, Broken, Encode, LoaderOptions, Source, Transform, View};
 use crate::exec::PendingRead;
 use crate::inference::Inference;
 use crate::{Error, train};
@@ -38,7 +38,8 @@ pub struct Show {
     pub view: View,
 }
 
-/// Runs a network over all pictures of a source, and passes its outputs to `metric`. `progress` is called with the
+/// Runs a network, which answers with [`task::readings`](super::task::readings), over all pictures of a source, and
+/// passes its answers to `metric`. `encode` makes the targets that the network needs, if any. `progress` is called with the
 /// number done and the total, and returns whether to continue; if not, the result is `None`.
 ///
 /// The next batch is decoded and uploaded while the network works on the current one.
@@ -49,6 +50,7 @@ pub fn evaluate(
     network: &mut Inference,
     source: &Arc<dyn Source>,
     show: Show,
+    encode: Arc<dyn Encode>,
     metric: &mut dyn Metric,
     mut progress: impl FnMut(usize, usize) -> bool,
 ) -> Result<Option<Evaluation>, Error> {
@@ -56,15 +58,19 @@ pub fn evaluate(
     let options = LoaderOptions { batch, at_once: 1, size, transform: Transform::Evaluate(view) };
     let (mut images, mut broken) = (0, Vec::new());
     let mut count = |(batch, read): (Batch, PendingRead)| -> Result<bool, Error> {
-        metric.add(&batch, &read.wait()?);
+        metric.add(&batch, &read.wait_elements()?);
         images += batch.indices.len();
         broken.extend(batch.broken);
         Ok(progress(images + broken.len(), source.len()))
     };
     let mut under_way = None;
-    for batch in Batches::new(source.clone(), options, 0, 0) {
+    let batches = match network.has_other_inputs() {
+        true => Batches::with_targets(source.clone(), options, encode, 0, 0),
+        false => Batches::new(source.clone(), options, 0, 0),
+    };
+    for batch in batches {
         let batch = batch?;
-        network.feed_pixels(&batch.pixels)?;
+        network.feed_all(&batch.pixels, &batch.targets.iter().collect::<Vec<_>>())?;
         let before = under_way.replace((batch, network.answer()?));
         if let Some(before) = before
             && !count(before)?

@@ -42,7 +42,8 @@ fn planned_bytes(
         bytes += ends.total().saturating_sub(shared);
     }
     let mut network = Network::build(&card.config, part, size, input, Mode::Inference)?;
-    let outputs = network.output_ids();
+    let outputs = task.readings(&mut network.graph, &network.outputs)?;
+    network.graph.retain_ancestors(&outputs);
     fuse::for_inference(&mut network.graph, &outputs)?;
     let validation = plan(&network.graph, &outputs)?.total_without_parameters();
     Ok(bytes + validation * if recipe.ema > 0.0 { 2 } else { 1 })

@@ -1,12 +1,13 @@
 //! The keys of a recipe, once for the command line and for TOML files.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Augment, Decay, Error, Schedule, TrainingPrecision};
+use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, Schedule, TaskName, TrainingPrecision};
 use crate::data::Convention;
 use crate::models::{ActivationChoice, DropPathSchedule, Preset, Shortcut, Stem, StemDownsampling};
 
@@ -19,11 +20,14 @@ pub struct RecipeFlags {
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, RecipeFlags>,
+    /// What to learn: classes of pictures, classes of pixels, boxes of objects, depths [default: classify]
+    #[arg(long, hide_possible_values = true, value_name = "classify|segment|detect|depth")]
+    pub task: Option<TaskName>,
     /// Model to train: small, resnet-rs-50, efficientnet-b0 ..., all of `resnet-rs models` [default: small]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Blocks of the four stages, such as 2,2,2,2 [default: the model's]
-    #[arg(long, value_name = "A,B,C,D", value_parser = parse_depths)]
+    #[arg(long, value_name = "A,B,C,D", value_parser = parse_numbers::<usize, 4>)]
     pub depths: Option<[usize; 4]>,
     /// Multiplier of the channel counts [default: the model's]
     #[arg(long, value_name = "FACTOR")]
@@ -46,6 +50,24 @@ pub struct RecipeFlags {
     /// The last BatchNorm of each branch starts at zero, of ResNets unless said otherwise [default: the model's]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub zero_init_last: Option<bool>,
+    /// Head of another task than classify: retinanet; deeplabv3, deeplabv3-plus, fcn; densedepth [default: the task's]
+    #[arg(long, hide_possible_values = true, value_name = "NAME")]
+    pub head: Option<HeadName>,
+    /// Channels of the head's maps, a multiple of 4 [default: the head's]
+    #[arg(long, value_name = "N")]
+    pub head_channels: Option<usize>,
+    /// Channels of the depth decoder's maps, coarsest first, such as 2048,1024,512,256,128 [default: the task's]
+    #[arg(long, value_name = "A,B,C,D,E", value_parser = parse_numbers::<usize, 5>)]
+    pub decoder_widths: Option<[usize; 5]>,
+    /// The largest depth, metres [default: 10]
+    #[arg(long, value_name = "METRES")]
+    pub max_depth: Option<f64>,
+    /// Loss of depths: Eigen's, BTS's, AdaBins' [default: silog]
+    #[arg(long, hide_possible_values = true, value_name = "scale-invariant|silog|sigloss")]
+    pub depth_loss: Option<DepthLossName>,
+    /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation [default: the task's]
+    #[arg(long, value_name = "8|16|32")]
+    pub output_stride: Option<usize>,
     /// Side of the training pictures, px [default: the data's; for photographs the model's]
     #[arg(long, value_name = "PX")]
     pub res: Option<u32>,
@@ -96,6 +118,13 @@ pub struct RecipeFlags {
     /// EfficientNet
     #[arg(long, value_name = "PART")]
     pub freeze: Option<String>,
+    /// Keep the backbone's batch norms as they are: their statistics, or all of them [default: none]
+    #[arg(long, hide_possible_values = true, value_name = "none|statistics|all", num_args = 0..=1,
+          default_missing_value = "all")]
+    pub frozen_norm: Option<FrozenNorm>,
+    /// Factor of the backbone's learning rate [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub backbone_lr: Option<f64>,
     /// Factors of the learning rate by part, such as stem=0.1,layer1=0.1,fc=1; an EfficientNet's classifier is
     /// classifier
     #[arg(long, value_name = "PART=FACTOR,..")]
@@ -103,7 +132,7 @@ pub struct RecipeFlags {
     /// Target probability spread over all labels [default: 0.1]
     #[arg(long, value_name = "RATE")]
     pub label_smoothing: Option<f64>,
-    /// Dropout before the classifier [default: 0]
+    /// Dropout before the classifier, or in a head that classifies pixels [default: 0]
     #[arg(long, value_name = "RATE")]
     pub dropout: Option<f64>,
     /// Stochastic depth: rate at the last block [default: 0]
@@ -122,6 +151,12 @@ pub struct RecipeFlags {
     /// Farthest that crops of small pictures move, as a share of the side [default: 0.125]
     #[arg(long, value_name = "SHARE")]
     pub crop_shift: Option<f64>,
+    /// Scale pictures by a factor from A to B, in tasks with places in the picture [default: 0.5,2]
+    #[arg(long, value_name = "A,B", value_parser = parse_numbers::<f32, 2>)]
+    pub scale: Option<[f32; 2]>,
+    /// Random brightness, contrast and saturation: 1 changes each by up to 40 % [default: 0]
+    #[arg(long, value_name = "STRENGTH")]
+    pub jitter: Option<f64>,
     /// Probability of mirroring a picture left to right [default: the data's, 0.5, or 0 of digits]
     #[arg(long, value_name = "RATE")]
     pub hflip: Option<f64>,
@@ -204,9 +239,10 @@ pub(super) mod batch {
     }
 }
 
-pub(crate) fn parse_depths(text: &str) -> Result<[usize; 4], String> {
-    let depths: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
-    depths.ok().and_then(|d| d.try_into().ok()).ok_or_else(|| "expected four numbers such as 2,2,2,2".into())
+/// N numbers with commas between them.
+pub(crate) fn parse_numbers<T: FromStr, const N: usize>(text: &str) -> Result<[T; N], String> {
+    let numbers: Option<Vec<T>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+    numbers.and_then(|n| n.try_into().ok()).ok_or_else(|| format!("expected {N} numbers with commas between them"))
 }
 
 impl RecipeFlags {
@@ -267,6 +303,9 @@ mod tests {
     #[test]
     fn help_states_the_real_defaults() {
         let defaults = Table::try_from(Recipe::default()).unwrap();
+        let numbers = |text: &str| -> Vec<f64> {
+            text.trim_matches(['[', ']']).split(',').map(|number| number.trim().parse().unwrap()).collect()
+        };
         let command = RecipeFlags::augment_args(Command::new("train"));
         for arg in command.get_arguments() {
             let (key, help) = (arg.get_long().unwrap(), arg.get_help().unwrap().to_string());
@@ -274,9 +313,7 @@ mod tests {
             let actual = defaults.get(key).map(|v| v.as_str().map_or(v.to_string(), str::to_owned));
             match (stated, actual) {
                 (Some(stated), Some(actual)) if stated == actual => {}
-                (Some(stated), Some(actual)) => {
-                    assert_eq!(stated.parse::<f64>().unwrap(), actual.parse::<f64>().unwrap(), "{key}")
-                }
+                (Some(stated), Some(actual)) => assert_eq!(numbers(stated), numbers(&actual), "{key}"),
                 (Some(stated), None) => assert!(stated.contains("'s"), "{key}: {stated}"),
                 (None, actual) => assert_eq!(actual, None, "{key}"),
             }
@@ -287,8 +324,8 @@ mod tests {
     #[test]
     fn every_key_is_a_setting() {
         // A recipe's options that are unset by default do not appear in a table.
-        let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last \
-                       drop-path-schedule res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps \
+        let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last head \
+                       head-channels decoder-widths output-stride drop-path-schedule res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps \
                        max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(options.split_whitespace().map(str::to_owned));

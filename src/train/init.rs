@@ -1,11 +1,13 @@
 //! Reads the weights that a run starts from.
 
+use std::mem::discriminant;
 use std::path::Path;
 
 use super::task::Task;
 use crate::Error;
-use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
-use crate::weights::{ModelCard, TrainedNetwork, timm};
+use crate::graph::Tensor;
+use crate::models::{Head, Input, Layers, Mode, Network, Preset, ResNet};
+use crate::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm};
 use crate::{train, weights};
 
 /// The file's values under the names of the card's network, in this crate's order, as far as they fit the task's data.
@@ -22,11 +24,30 @@ pub(super) fn read(path: &Path, task: &dyn Task, card: &ModelCard) -> Result<Vec
     if let Some(flags) = theirs.as_ref().and_then(|theirs| other_network(&theirs.config.layers, &card.config.layers)) {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());
     }
-    let graph = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?.graph;
-    let mut wanted: Vec<_> = graph.persistent().map(|id| graph.tensor(id)).collect();
-    let anew = task.adapt_weights(path, &mut weights, theirs.as_ref(), card);
-    wanted.retain(|tensor| !anew.iter().any(|prefix| tensor.name.starts_with(prefix)));
+    let network = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?;
+    let mut wanted: Vec<_> = network.graph.persistent().map(|id| network.graph.tensor(id)).collect();
+    match theirs.as_ref().map(|theirs| &theirs.config.head) {
+        Some(head) if discriminant(head) != discriminant(&card.config.head) => {
+            let stages = card.config.layers.stages().len();
+            wanted.retain(|tensor| network.parts.of(&tensor.name).is_some_and(|part| part < stages));
+            take_backbone(&mut weights, [head, &card.config.head].map(Head::backbone_prefix), &wanted);
+            log::info!("{}: its backbone is taken, {} tensors; the head starts anew", path.display(), wanted.len());
+        }
+        _ => {
+            let anew = task.adapt_weights(path, &mut weights, theirs.as_ref(), card);
+            wanted.retain(|tensor| !anew.iter().any(|prefix| tensor.name.starts_with(prefix)));
+        }
+    }
     Ok(timm::values_of(path, &weights, &wanted)?)
+}
+
+/// Keeps the backbone's tensors of a network with another head, under the names that they have in this one.
+fn take_backbone(weights: &mut StateDict, [theirs, ours]: [&str; 2], wanted: &[&Tensor]) {
+    let renamed = |(name, tensor): (String, HostTensor)| {
+        let name = format!("{ours}{}", name.strip_prefix(theirs)?);
+        wanted.iter().any(|wanted| wanted.name == name).then_some((name, tensor))
+    };
+    weights.tensors = std::mem::take(&mut weights.tensors).into_iter().filter_map(renamed).collect();
 }
 
 /// The flags that choose the file's network, if its blocks differ from those of this run.

@@ -12,7 +12,21 @@ const HARMLESS: &[&str] =
     &["max-steps", "max-minutes", "checkpoint-minutes", "patience", "keep", "recompute", "broken-at-most"];
 
 /// Settings that determine which parameters and states there are.
-const TENSORS: &[&str] = &["model", "depths", "width", "se-ratio", "stem", "stem-downsampling", "shortcut", "freeze"];
+const TENSORS: &[&str] = &[
+    "task",
+    "model",
+    "depths",
+    "width",
+    "se-ratio",
+    "stem",
+    "stem-downsampling",
+    "shortcut",
+    "head",
+    "head-channels",
+    "decoder-widths",
+    "freeze",
+    "frozen-norm",
+];
 
 /// A training run: folder, data and settings, at any stage.
 #[derive(Clone, Debug)]

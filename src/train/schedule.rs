@@ -10,6 +10,8 @@ pub enum Schedule {
     Cosine,
     /// Divided by 10 after 30/90, 60/90 and 80/90 of the epochs.
     Step,
+    /// `(1 - share of the run)^0.9`, down to 0: usual for segmentation (DeepLab, torchvision).
+    Poly,
     /// Stays at the peak.
     Constant,
 }
@@ -51,6 +53,7 @@ impl LearningRate {
                 0.5 * self.peak * (1.0 + (PI * done).cos())
             }
             Schedule::Step => self.peak * 0.1f64.powi(self.drops(step)),
+            Schedule::Poly => self.peak * (1.0 - (step as f64 / self.total_steps as f64).min(1.0)).powf(0.9),
             Schedule::Constant => self.peak,
         }
     }

@@ -4,7 +4,7 @@ use super::task::{Loss, Task};
 use super::update::{self, Learner, Learning};
 use crate::graph::half::store_half_maps;
 use crate::graph::{self, DType, Graph, Port, Precision, Spec, TensorId, autodiff, recompute};
-use crate::models::{self, Config, Input, Mode, Network, Parts};
+use crate::models::{self, Config, Input, Mode, Network, Norm, Parts};
 
 /// When parameters learn from their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum When {
 pub struct StepOptions {
     /// Number of leading parts of the network that do not learn ([`Mode::Training`]).
     pub frozen: usize,
+    /// How the backbone's other parts normalise.
+    pub norm: Norm,
     /// How parameters learn.
     pub learning: Learning,
     /// When parameters learn.
@@ -74,7 +76,7 @@ impl Step {
         task: &dyn Task,
         options: &StepOptions,
     ) -> Result<Self, models::Error> {
-        let mode = Mode::Training { frozen: options.frozen };
+        let mode = Mode::Training { frozen: options.frozen, norm: options.norm };
         let Network { mut graph, outputs, parts, .. } = Network::build(config, batch, size, input, mode)?;
         let loss = task.loss(&mut graph, &outputs)?;
         let norm = differentiate(&mut graph, &loss, &parts, options)?;

@@ -52,6 +52,7 @@ pub(crate) fn close(what: &str, got: &[f64], want: &[f32], tolerance: f64) -> Re
 }
 
 /// Panics if some element differs by more than `tolerance` times the largest expected element.
+#[allow(dead_code, reason = "not every test binary that mounts this file panics at once")]
 pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f32], tolerance: f64) {
     close(what, got, want, tolerance).unwrap_or_else(|off| panic!("{off}"));
 }

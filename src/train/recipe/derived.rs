@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Augment, Recipe, TrainingPrecision};
+use super::{Augment, DepthLossName, FrozenNorm, HeadName, Recipe, TaskName, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
-use crate::models::{self, ActivationChoice, Config, DropPathSchedule, EfficientNet, Layers, Preset, ResNet};
-use crate::train::task::{Classify, Task};
+use crate::graph::op::DepthLossKind;
+use crate::models::{
+    self, ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, DropPathSchedule, EfficientNet, Fcn, Head,
+    Layers, Norm, Preset, ResNet, RetinaNet,
+};
+use crate::train::task::{Classify, Depth, Detect, Segment, Task};
 use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
@@ -54,13 +58,65 @@ impl Recipe {
     }
 
     /// The parts of its network; empty if its model is unknown.
-    fn parts(&self) -> &'static [&'static str] {
-        Preset::find(&self.model).map_or(&[], |preset| preset.layers.parts())
+    fn parts(&self) -> Vec<&'static str> {
+        self.config().map_or(Vec::new(), |config| config.parts())
+    }
+
+    /// The head of its task.
+    fn head(&self) -> HeadName {
+        self.head.unwrap_or(match self.task {
+            // A classifier has no choice, so what stands here is not used.
+            TaskName::Classify | TaskName::Segment => HeadName::DeepLabV3,
+            TaskName::Detect => HeadName::RetinaNet,
+            TaskName::Depth => HeadName::DenseDepth,
+        })
+    }
+
+    /// Fails if the head is one of another task.
+    pub(super) fn check_head(&self) -> Result<(), Error> {
+        let fits = match self.task {
+            TaskName::Classify => self.head.is_none(),
+            TaskName::Segment => {
+                matches!(self.head(), HeadName::DeepLabV3 | HeadName::DeepLabV3Plus | HeadName::Fcn)
+            }
+            TaskName::Detect => self.head() == HeadName::RetinaNet,
+            TaskName::Depth => self.head() == HeadName::DenseDepth,
+        };
+        if fits { Ok(()) } else { Err(Error::Conflict { problem: "--head is one of another --task: leave it out" }) }
+    }
+
+    /// The layers of its head.
+    fn head_layers(&self) -> Head {
+        if self.task == TaskName::Classify {
+            return Head::Classifier;
+        }
+        let channels = self.head_channels;
+        match self.head() {
+            HeadName::RetinaNet => {
+                let usual = RetinaNet::default();
+                Head::RetinaNet(RetinaNet { channels: channels.unwrap_or(usual.channels) })
+            }
+            HeadName::DeepLabV3 => {
+                let usual = DeepLabV3::default();
+                Head::DeepLabV3(DeepLabV3 { channels: channels.unwrap_or(usual.channels), ..usual })
+            }
+            HeadName::DeepLabV3Plus => {
+                let usual = DeepLabV3Plus::default();
+                Head::DeepLabV3Plus(DeepLabV3Plus { channels: channels.unwrap_or(usual.channels) })
+            }
+            HeadName::Fcn => Head::Fcn(Fcn::default()),
+            HeadName::DenseDepth => {
+                let usual = DenseDepth::default();
+                let widths = self.decoder_widths.unwrap_or(usual.widths);
+                Head::DenseDepth(DenseDepth { widths, max_m: self.max_depth as f32 })
+            }
+        }
     }
 
     /// Number of leading parts that are frozen.
     pub(super) fn frozen(&self) -> Result<usize, Error> {
-        let (Some(name), [learnable @ .., _]) = (&self.freeze, self.parts()) else { return Ok(0) };
+        let parts = self.parts();
+        let (Some(name), [learnable @ .., _]) = (&self.freeze, &parts[..]) else { return Ok(0) };
         match learnable.iter().position(|part| part == name) {
             Some(at) => Ok(at + 1),
             None => Err(Error::Part {
@@ -96,7 +152,11 @@ impl Recipe {
                 });
             }
         }
-        Ok(scales.into_iter().map(|scale| scale.unwrap_or(1.0)).collect())
+        let backbone = self.config().map_or(0, |config| config.layers.stages().len());
+        let of_part = |(part, scale): (usize, Option<f32>)| {
+            scale.unwrap_or(1.0) * if part < backbone { self.backbone_lr as f32 } else { 1.0 }
+        };
+        Ok(scales.into_iter().enumerate().map(of_part).collect())
     }
 
     /// The options of a training step. The recipe must be valid.
@@ -108,6 +168,11 @@ impl Recipe {
         };
         StepOptions {
             frozen: self.frozen().unwrap_or(0),
+            norm: match self.frozen_norm {
+                FrozenNorm::None => Norm::Batch,
+                FrozenNorm::Statistics => Norm::Running,
+                FrozenNorm::All => Norm::Frozen,
+            },
             learning: Learning {
                 optimizer: Optimizer::Sgd(Sgd { momentum: self.momentum as f32, nesterov: self.nesterov }),
                 weight_decay: self.weight_decay as f32,
@@ -123,8 +188,21 @@ impl Recipe {
 
     /// The task that the network learns.
     pub fn task(&self) -> Arc<dyn Task> {
-        let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
-        Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
+        match self.task {
+            TaskName::Classify => {
+                let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
+                Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
+            }
+            TaskName::Segment => Arc::new(Segment),
+            TaskName::Detect => Arc::new(Detect),
+            TaskName::Depth => Arc::new(Depth {
+                loss: match self.depth_loss {
+                    DepthLossName::ScaleInvariant => DepthLossKind::ScaleInvariant { lambda: 0.5 },
+                    DepthLossName::Silog => DepthLossKind::SiLog { focus: 0.85 },
+                    DepthLossName::Sigloss => DepthLossKind::SigLoss,
+                },
+            }),
+        }
     }
 
     /// The network, with the default number of classes; the task sets the actual one.
@@ -136,8 +214,14 @@ impl Recipe {
             dropout: self.dropout as f32,
             drop_path: self.drop_path as f32,
             bn_momentum: self.bn_momentum as f32,
-            ..Config::new(self.layers()?, DEFAULT_OUTPUTS)
+            ..self.headed(Config::new(self.layers()?, DEFAULT_OUTPUTS))
         })
+    }
+
+    /// A network with the head of this recipe, and the output stride that it needs.
+    pub(crate) fn headed(&self, config: Config) -> Config {
+        let usual = if self.task == TaskName::Segment { 16 } else { 32 };
+        Config { output_stride: self.output_stride.unwrap_or(usual), head: self.head_layers(), ..config }
     }
 
     /// The model's layers, with the recipe's changes.
@@ -196,19 +280,27 @@ impl Recipe {
     }
 
     /// How training pictures are transformed.
-    pub(in crate::train) fn transform(&self, dataset: &Dataset) -> Transform {
+    pub(in crate::train) fn transform(&self, dataset: &Dataset, card: &ModelCard) -> Transform {
+        let (dense, border) = (self.task != TaskName::Classify, card.view().border);
         let rand_augment = RandAugment {
             layers: self.randaug_layers,
             magnitude: self.randaug_magnitude as f32,
             convention: self.randaug_convention,
+            colour_only: dense,
         };
         let augmentation = Augmentation {
             crop: match self.augment {
+                Augment::None if dense => data::Augment::Scale { least: 1.0, most: 1.0, hflip: 0.0, border },
                 Augment::None => data::Augment::None,
+                Augment::Standard | Augment::Randaug if dense => {
+                    let [least, most] = self.scale;
+                    data::Augment::Scale { least, most, hflip: self.hflip.unwrap_or(0.5) as f32, border }
+                }
                 Augment::Standard | Augment::Randaug => {
                     data::Augment::Standard { shift: self.crop_shift as f32, hflip: self.hflip.unwrap_or(0.5) as f32 }
                 }
             },
+            jitter: self.jitter as f32,
             rand_augment: (self.augment == Augment::Randaug).then_some(rand_augment),
             erasing: self.erasing as f32,
             mixup: self.mixup as f32,

@@ -4,6 +4,7 @@ mod derived;
 mod validate;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -15,15 +16,109 @@ use crate::data::Convention;
 use crate::files;
 use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
 
-/// Recipes that come with the program: for little data, and for ImageNet.
-const BUILT_IN: [(&str, &str); 6] = [
+/// Recipes that come with the program: for little data, for ImageNet, and for each task other than classification.
+const BUILT_IN: [(&str, &str); 9] = [
     ("small", include_str!("../../../recipes/small.toml")),
     ("paper", include_str!("../../../recipes/paper.toml")),
     ("tpu", include_str!("../../../recipes/tpu.toml")),
     ("tfm", include_str!("../../../recipes/tfm.toml")),
     ("timm", include_str!("../../../recipes/timm.toml")),
     ("efficientnet-rs", include_str!("../../../recipes/efficientnet-rs.toml")),
+    ("detect", include_str!("../../../recipes/detect.toml")),
+    ("segment", include_str!("../../../recipes/segment.toml")),
+    ("depth", include_str!("../../../recipes/depth.toml")),
 ];
+
+/// What the network of a run learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskName {
+    /// The class of a picture.
+    #[default]
+    Classify,
+    /// The class of each pixel.
+    Segment,
+    /// Classes and boxes of the objects in a picture.
+    Detect,
+    /// The depth of each pixel.
+    Depth,
+}
+
+impl TaskName {
+    /// The built-in recipe of a run that names none; `None` for the defaults.
+    fn recipe(self) -> Option<&'static str> {
+        match self {
+            Self::Classify => None,
+            Self::Segment => Some("segment"),
+            Self::Detect => Some("detect"),
+            Self::Depth => Some("depth"),
+        }
+    }
+}
+
+/// A head for dense predictions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadName {
+    /// RetinaNet, for detection.
+    #[value(name = "retinanet")]
+    #[serde(rename = "retinanet")]
+    RetinaNet,
+    /// DeepLabV3, for segmentation.
+    #[value(name = "deeplabv3")]
+    #[serde(rename = "deeplabv3")]
+    DeepLabV3,
+    /// DeepLabV3+, for segmentation.
+    #[value(name = "deeplabv3-plus")]
+    #[serde(rename = "deeplabv3-plus")]
+    DeepLabV3Plus,
+    /// FCN, for segmentation.
+    Fcn,
+    /// DenseDepth's decoder, for depth.
+    #[value(name = "densedepth")]
+    #[serde(rename = "densedepth")]
+    DenseDepth,
+}
+
+/// The name on the command line.
+macro_rules! as_on_the_command_line {
+    ($($name:ty),*) => {
+        $(impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let value = self.to_possible_value();
+                f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+            }
+        })*
+    };
+}
+
+as_on_the_command_line!(TaskName, HeadName);
+
+/// Which parts of the backbone's batch norms stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenNorm {
+    /// None.
+    #[default]
+    None,
+    /// The statistics; scale and shift learn.
+    Statistics,
+    /// Statistics, scale and shift.
+    All,
+}
+
+/// The loss of depths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DepthLossName {
+    /// Eigen et al. 2014: squared differences of logarithms, half without their mean.
+    ScaleInvariant,
+    /// BTS: the root of it, 15 % with their mean, times 10.
+    #[default]
+    Silog,
+    /// AdaBins: the root of the unbiased variance and 15 % of the squared mean.
+    Sigloss,
+}
 
 /// Which parameters the weight decay pulls towards 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -63,6 +158,8 @@ pub enum Augment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
+    /// What the network learns.
+    pub task: TaskName,
     /// Name of the model: `small`, `resnet-rs-50`.
     pub model: String,
     /// Blocks of the four stages, instead of the model's.
@@ -81,6 +178,18 @@ pub struct Recipe {
     pub activation: Option<ActivationChoice>,
     /// Whether the last BatchNorm of each branch of a ResNet starts at zero, which it does by default.
     pub zero_init_last: Option<bool>,
+    /// The head of a task other than classification, instead of its usual one.
+    pub head: Option<HeadName>,
+    /// Channels of a head's maps, instead of its authors' number.
+    pub head_channels: Option<usize>,
+    /// Channels of the depth decoder's five maps, coarsest first, instead of half of DenseDepth's quarter.
+    pub decoder_widths: Option<[usize; 5]>,
+    /// The largest depth, metres.
+    pub max_depth: f64,
+    /// The loss of depths.
+    pub depth_loss: DepthLossName,
+    /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation; 16 for segmentation unless it is set.
+    pub output_stride: Option<usize>,
     /// Side of the training pictures, px, instead of the data's or the model's.
     pub res: Option<u32>,
     /// Side of the first epoch's training pictures, px; it grows evenly to `res` in the last.
@@ -117,11 +226,15 @@ pub struct Recipe {
     pub ema: f64,
     /// The last frozen part of the network: one of [`crate::models::Layers::parts`], except the classifier.
     pub freeze: Option<String>,
+    /// Which parts of the backbone's batch norms stay as they are.
+    pub frozen_norm: FrozenNorm,
+    /// Factor of the backbone's learning rate, before those by part.
+    pub backbone_lr: f64,
     /// Factors of the learning rate by part, such as `stem=0.1,layer1=0.1`; 1 for the others.
     pub lr_scale: Option<String>,
     /// Probability spread over all labels in the target.
     pub label_smoothing: f64,
-    /// Rate of dropout before the classifier.
+    /// Rate of dropout before the last layer of a head that classifies.
     pub dropout: f64,
     /// Rate of stochastic depth at the last block.
     pub drop_path: f64,
@@ -133,6 +246,10 @@ pub struct Recipe {
     pub augment: Augment,
     /// Farthest that crops of small pictures move, as a share of the side.
     pub crop_shift: f64,
+    /// Least and greatest factor by which pictures are scaled in tasks with places in the picture.
+    pub scale: [f32; 2],
+    /// Strength of random changes of brightness, contrast and saturation; 0 for none, 1 for up to 40 %.
+    pub jitter: f64,
     /// Probability that a picture is mirrored left to right; by default it depends on the data.
     pub hflip: Option<f64>,
     /// Operations that RandAugment applies to a picture.
@@ -173,6 +290,7 @@ impl Default for Recipe {
     /// For small data: pictures of about 32 px in about ten classes.
     fn default() -> Self {
         Self {
+            task: TaskName::Classify,
             model: "small".into(),
             depths: None,
             width: None,
@@ -182,6 +300,12 @@ impl Default for Recipe {
             shortcut: None,
             activation: None,
             zero_init_last: None,
+            head: None,
+            head_channels: None,
+            decoder_widths: None,
+            max_depth: 10.0,
+            depth_loss: DepthLossName::Silog,
+            output_stride: None,
             res: None,
             res_start: None,
             epochs: 10,
@@ -198,6 +322,8 @@ impl Default for Recipe {
             clip_norm: None,
             ema: 0.0,
             freeze: None,
+            frozen_norm: FrozenNorm::None,
+            backbone_lr: 1.0,
             lr_scale: None,
             label_smoothing: 0.1,
             dropout: 0.0,
@@ -206,6 +332,8 @@ impl Default for Recipe {
             bn_momentum: 0.1,
             augment: Augment::Standard,
             crop_shift: 0.125,
+            scale: [0.5, 2.0],
+            jitter: 0.0,
             hflip: None,
             randaug_layers: 2,
             randaug_magnitude: 10.0,
@@ -231,14 +359,15 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The settings of a run: those of `named_or_file` over the defaults, and `flags` over both. `named_or_file` is
-    /// `small`, `paper`, `tpu`, `tfm`, `timm`, `efficientnet-rs` or the path of a TOML file, such as an earlier run's
-    /// `run.toml`. A file's `[models.NAME]` holds settings for one model.
+    /// `small`, `paper`, `tpu`, `tfm`, `timm`, `efficientnet-rs`, `detect`, `segment`, `depth` or the path of a TOML
+    /// file, such as an earlier run's `run.toml`. A file's `[models.NAME]` holds settings for one model. If none is
+    /// named, a task other than classification has its own.
     ///
     /// # Errors
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
     pub fn resolve(named_or_file: Option<&str>, flags: &RecipeFlags) -> Result<Self, Error> {
         let mut settings = table("defaults", &Self::default())?;
-        if let Some(name) = named_or_file {
+        if let Some(name) = named_or_file.or_else(|| flags.task.and_then(TaskName::recipe)) {
             let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
                 Some((_, text)) => (*text).to_owned(),
                 None if Path::new(name).exists() => files::read_text(Path::new(name))?,

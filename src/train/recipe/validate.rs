@@ -1,6 +1,6 @@
 //! The range of every setting.
 
-use super::{Augment, Error, Recipe};
+use super::{Augment, Error, Recipe, TaskName};
 use crate::models;
 
 impl Recipe {
@@ -30,6 +30,17 @@ impl Recipe {
         if let Some(ratio) = self.se_ratio {
             range("se-ratio", ratio.to_string(), "from 0 to 1", (0.0..=1.0).contains(&ratio))?;
         }
+        let [least, most] = self.scale;
+        let scales = 0.05 <= least && least <= most && most <= 20.0;
+        range("scale", format!("{least},{most}"), "two factors from 0.05 to 20, the smaller one first", scales)?;
+        for (setting, value) in [("jitter", self.jitter), ("backbone-lr", self.backbone_lr)] {
+            range(setting, value.to_string(), "from 0 to 2", (0.0..=2.0).contains(&value))?;
+        }
+        let metres = self.max_depth;
+        range("max-depth", metres.to_string(), "above 0 and at most 10000 m", metres > 0.0 && metres <= 1e4)?;
+        let stride = self.output_stride.unwrap_or(32);
+        range("output-stride", stride.to_string(), "8, 16 or 32", matches!(stride, 8 | 16 | 32))?;
+        self.check_head()?;
         range("epochs", self.epochs.to_string(), "at least 1", self.epochs > 0)?;
         if let Some(n) = self.max_minutes {
             range("max-minutes", n.to_string(), "above 0 and at most 1000000", n > 0.0 && n <= 1e6)?;
@@ -82,6 +93,10 @@ impl Recipe {
         range("seed", self.seed.to_string(), "at most 2^63 - 1", self.seed <= MAX_INTEGER)?;
         if let Some(n) = self.max_steps {
             range("max-steps", n.to_string(), "from 1 to 2^63 - 1", (1..=MAX_INTEGER).contains(&n))?;
+        }
+        if self.task != TaskName::Classify && self.mixup + self.cutmix + self.erasing > 0.0 {
+            let problem = "--mixup, --cutmix and --erasing need --task classify: they take things from their places";
+            return Err(Error::Conflict { problem });
         }
         if self.augment == Augment::None && self.hflip.is_some_and(|hflip| hflip > 0.0) {
             return Err(Error::Conflict { problem: "--hflip needs --augment standard or randaug: choose one of them" });

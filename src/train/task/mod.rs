@@ -4,7 +4,12 @@
 //! numbers is the goal, and its part of the report. Trainer, evaluation, checkpoints, report and command line only know
 //! this trait.
 
+mod classes;
 pub mod classify;
+pub mod depth;
+pub mod detect;
+pub mod segment;
+mod worst;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,12 +20,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use classify::Classify;
+pub use depth::Depth;
+pub use detect::Detect;
+pub use segment::Segment;
 
 use super::report::Section;
-use super::{Error, Measure, Numbers, Recipe};
-use crate::data::{Batch, Dataset, Encode, Source, TruthKind};
-use crate::graph::{Graph, Port, TensorId, autodiff};
-use crate::models;
+use super::{Error, Measure, Numbers, Recipe, TaskName};
+use crate::data::{Batch, CropMode, Dataset, Encode, Interpolation, Source, TruthKind};
+use crate::graph::{Elements, Graph, Port, TensorId, autodiff};
+use crate::inference::Answer;
+use crate::models::{self, Config, Head};
 use crate::weights::{ModelCard, StateDict};
 
 /// A task that a network learns.
@@ -45,6 +54,15 @@ pub trait Task: Encode + fmt::Debug {
     /// # Errors
     /// If the outputs are not those of a network for this task.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error>;
+
+    /// Appends what an evaluation reads of a network's outputs, and an input for each target that it needs. By default
+    /// it reads the outputs as they are.
+    ///
+    /// # Errors
+    /// If the outputs are not those of a network for this task.
+    fn readings(&self, _graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
+        Ok(outputs.iter().map(|port| port.id).collect())
+    }
 
     /// The metric of an evaluation. `keep` is the number of worst mistakes to keep for [`Metric::findings`]; `None`
     /// records no findings.
@@ -122,9 +140,25 @@ pub fn of_settings(settings: &toml::Table) -> Arc<dyn Task> {
     recipe.task()
 }
 
-/// The task of a trained network. All cards so far are of classifiers.
-pub fn of_network(_card: &ModelCard) -> Arc<dyn Task> {
-    Arc::new(Classify::default())
+/// The task of a trained network.
+pub fn of_network(card: &ModelCard) -> Arc<dyn Task> {
+    of_config(&card.config)
+}
+
+/// The task of a network with this head.
+pub fn of_config(config: &Config) -> Arc<dyn Task> {
+    match config.head {
+        Head::Classifier => Arc::new(Classify::default()),
+        Head::RetinaNet(_) => Arc::new(Detect),
+        Head::DeepLabV3(_) | Head::DeepLabV3Plus(_) | Head::Fcn(_) => Arc::new(Segment),
+        Head::DenseDepth(_) => Arc::new(Depth::default()),
+    }
+}
+
+/// What an evaluation of a task reads.
+pub fn readings(task: &Arc<dyn Task>) -> Answer {
+    let task = task.clone();
+    Answer::Made(Arc::new(move |graph, outputs| task.readings(graph, outputs)))
 }
 
 /// The loss of a batch as tensors of a graph, each `[1]`: a mean over the batch's pictures.
@@ -138,8 +172,8 @@ pub struct Loss {
 
 /// Measures a network's answers, batch by batch.
 pub trait Metric {
-    /// Adds a batch: `outputs` are the network's, for the batch's pictures and its padding.
-    fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]);
+    /// Adds a batch: `outputs` are what [`Task::readings`] names, for the batch's pictures and its padding.
+    fn add(&mut self, batch: &Batch, outputs: &[Elements<'_>]);
 
     /// The task's measures so far, then `loss`.
     fn numbers(&self) -> Numbers;
@@ -185,6 +219,39 @@ pub struct Table {
     pub header: Vec<&'static str>,
     /// Its rows.
     pub rows: Vec<Vec<String>>,
+}
+
+/// Side of the pictures that a task's networks are usually shown, px: VOC in DeepLab, NYU's height; `None` if it is
+/// that of the model.
+pub(crate) fn usual_side(task: TaskName) -> Option<u32> {
+    match task {
+        TaskName::Classify => None,
+        TaskName::Detect => Some(512),
+        TaskName::Segment => Some(513),
+        TaskName::Depth => Some(480),
+    }
+}
+
+/// The card of a network that makes dense predictions: it is shown whole pictures, with a border where they are not
+/// square.
+fn dense_card(recipe: &Recipe, config: Config, dataset: &Dataset) -> Result<ModelCard, models::Error> {
+    let card = recipe.card(config, dataset)?;
+    let res = recipe.res.or(dataset.native_res).or(usual_side(recipe.task)).unwrap_or(card.res);
+    let interpolation = Interpolation::Bilinear;
+    Ok(ModelCard { res, crop_pct: 1.0, crop_mode: CropMode::Border, interpolation, classes: Vec::new(), ..card })
+}
+
+/// Numbers of pictures and classes in one line.
+fn summary_of_classes(dataset: &Dataset) -> String {
+    let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
+    format!("{train} training and {val} validation pictures in {classes} classes")
+}
+
+/// Batch, height and width of the pictures that a graph takes.
+fn picture_size(graph: &Graph) -> [usize; 3] {
+    let input = ["pixels", "input"].into_iter().find_map(|name| graph.find(name));
+    let input = input.unwrap_or_else(|| unreachable!("a network takes pictures"));
+    [0, 1, 2].map(|d| graph.spec(input).shape[d])
 }
 
 /// The output with this name.

@@ -91,7 +91,8 @@ impl Trainer<'_> {
         };
         let mut metric = self.task.metric(&self.card, Some(report::WORST));
         let Some(network) = self.engine.validation(weights)? else { return Ok(None) };
-        let evaluation = evaluate(network, &self.dataset.val, show, &mut *metric, progress)?;
+        let encode = self.task.clone();
+        let evaluation = evaluate(network, &self.dataset.val, show, encode, &mut *metric, progress)?;
         Ok(evaluation.map(|evaluation| (evaluation, metric.findings())))
     }
 

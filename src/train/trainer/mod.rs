@@ -175,7 +175,7 @@ impl<'a> Trainer<'a> {
             batch: recipe.part() as usize,
             at_once: recipe.accumulate as usize,
             size: [card.res as usize; 2],
-            transform: recipe.transform(&dataset),
+            transform: recipe.transform(&dataset, &card),
         };
         let steps_per_epoch = (dataset.train.len() / batch) as u64;
         if steps_per_epoch == 0 {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::super::{Metric, Table};
 use crate::data::{Batch, Dataset};
+use crate::graph::Elements;
 use crate::train::Numbers;
 use crate::train::metrics::number_or_nan;
 use crate::train::numbers::short;
@@ -36,8 +37,8 @@ impl Accuracy {
 }
 
 impl Metric for Accuracy {
-    fn add(&mut self, batch: &Batch, outputs: &[Vec<f32>]) {
-        for ((row, truth), &index) in outputs[0].chunks(self.classes).zip(&batch.truths).zip(&batch.indices) {
+    fn add(&mut self, batch: &Batch, outputs: &[Elements<'_>]) {
+        for ((row, truth), &index) in outputs[0].floats().chunks(self.classes).zip(&batch.truths).zip(&batch.indices) {
             let Some(label) = truth.class() else { unreachable!("the data was opened for its classes") };
             let label = label as usize;
             let rank = rank(row, label);

@@ -1,6 +1,5 @@
 //! Classification: each picture has one class, or two if pictures are mixed.
 
-mod classes;
 mod metric;
 mod section;
 
@@ -11,7 +10,7 @@ use serde_json::Value;
 
 pub use metric::{Findings, Mistake};
 
-use super::{Loss, Metric, Remarks, Table, Task};
+use super::{Loss, Metric, Remarks, Table, Task, classes};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::SoftmaxCrossEntropy;
 use crate::graph::{DType, Graph, Port, Spec, autodiff};
@@ -106,7 +105,7 @@ impl Task for Classify {
     }
 
     fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
-        classes::notes(card)
+        classes::notes(card.config.classes, &card.classes)
     }
 
     fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
@@ -114,7 +113,7 @@ impl Task for Classify {
     }
 
     fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        classes::as_learnt(card, data, dataset)
+        classes::as_learnt(card.config.classes, &card.classes, data, dataset)
     }
 
     fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks {

@@ -11,25 +11,26 @@ use crate::words::listed;
 /// The most names that a message lists.
 const MOST_NAMES: usize = 10;
 
-/// Adapts the classifier in the weights to the card's classes: reorders its rows by name, or removes the classifier, to
-/// start anew, if the classes differ.
+/// Adapts the layers that tell the classes apart to the card's classes: reorders their rows by name, or removes these
+/// layers, to start anew, if the classes differ.
 pub(super) fn adapt_weights(
     path: &Path,
     weights: &mut StateDict,
     theirs: Option<&ModelCard>,
     card: &ModelCard,
 ) -> Vec<String> {
-    let classifier = card.config.layers.classifier();
-    let in_classifier = |name: &str| name.strip_prefix(classifier).is_some_and(|rest| rest.starts_with('.'));
-    let count = weights.tensors.get(&format!("{classifier}.weight")).and_then(|t| t.shape.first().copied());
+    let (layers, groups) = card.config.class_layers();
+    let of_layer = |name: &str, layer: &&str| name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+    let in_layers = |name: &str| layers.iter().any(|layer| of_layer(name, layer));
+    let rows = |layer: &&str| weights.tensors.get(&format!("{layer}.weight"))?.shape.first().copied();
+    let Some(count) = layers.iter().find_map(rows).map(|rows| rows / groups) else { return Vec::new() };
     let names = theirs.map_or(&[][..], |theirs| &theirs.classes);
-    let Some(count) = count else { return Vec::new() };
     match match_classes(names, count, &card.classes) {
         ClassMatch::Same if card.classes.len() == count => {}
         ClassMatch::ByName(rows) if rows.len() == count => {
             log::warn!("{} has the data's classes in another order: they are matched by name", path.display());
-            let of_classifier = weights.tensors.iter_mut().filter(|(name, _)| in_classifier(name));
-            of_classifier.for_each(|(_, tensor)| take_rows(tensor, &rows));
+            let of_layers = weights.tensors.iter_mut().filter(|(name, _)| in_layers(name));
+            of_layers.for_each(|(_, tensor)| take_rows(tensor, &rows, groups));
         }
         ClassMatch::ByNumber(how) if card.classes.len() == count => log::warn!("{}: {how}", path.display()),
         other => {
@@ -37,26 +38,27 @@ pub(super) fn adapt_weights(
                 ClassMatch::Different(why) => why,
                 _ => format!("the network tells {count} classes apart, the data has {}", card.classes.len()),
             };
-            log::warn!("{}: {why}: the classifier starts anew", path.display());
-            weights.tensors.retain(|name, _| !in_classifier(name));
-            return vec![format!("{classifier}.")];
+            log::warn!("{}: {why}: {} starts anew", path.display(), layers.join(" and "));
+            weights.tensors.retain(|name, _| !in_layers(name));
+            return layers.iter().map(|layer| format!("{layer}.")).collect();
         }
     }
     Vec::new()
 }
 
-/// Replaces a matrix by these of its rows, or a vector by these of its elements.
-fn take_rows(tensor: &mut HostTensor, rows: &[u32]) {
-    let length = tensor.data.len() / rows.len();
-    let row = |&row: &u32| &tensor.data[row as usize * length..][..length];
-    tensor.data = rows.iter().flat_map(row).copied().collect();
+/// Replaces each group of a tensor's rows by these of its rows; all groups have as many rows as there are classes.
+fn take_rows(tensor: &mut HostTensor, rows: &[u32], groups: usize) {
+    let length = tensor.data.len() / rows.len() / groups;
+    let row = |row: usize| &tensor.data[row * length..][..length];
+    let all = (0..groups).flat_map(|group| rows.iter().map(move |&at| group * rows.len() + at as usize));
+    tensor.data = all.flat_map(row).copied().collect();
 }
 
-/// The number of classes, and their names.
-pub(super) fn notes(card: &ModelCard) -> BTreeMap<String, String> {
-    let mut notes = BTreeMap::from([("classes".to_owned(), card.config.classes.to_string())]);
-    if !card.classes.is_empty() {
-        notes.insert("class_names".to_owned(), serde_json::Value::from(card.classes.clone()).to_string());
+/// The number of the data's classes, and their names.
+pub(super) fn notes(count: usize, names: &[String]) -> BTreeMap<String, String> {
+    let mut notes = BTreeMap::from([("classes".to_owned(), count.to_string())]);
+    if !names.is_empty() {
+        notes.insert("class_names".to_owned(), serde_json::Value::from(names.to_vec()).to_string());
     }
     notes
 }
@@ -86,14 +88,14 @@ pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Da
     }
 }
 
-/// The data, with its classes numbered as in the network.
-pub(super) fn as_learnt(card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-    match match_classes(&card.classes, card.config.classes, &dataset.classes) {
+/// The data, with its classes numbered as in a network that tells `count` classes with these names apart.
+pub(super) fn as_learnt(count: usize, names: &[String], data: &str, dataset: Dataset) -> Result<Dataset, String> {
+    match match_classes(names, count, &dataset.classes) {
         ClassMatch::Same => Ok(dataset),
         ClassMatch::ByName(labels) => {
             let classes = dataset.classes.len();
             log::warn!("the {classes} classes of --data {data} are matched with the network's by name");
-            Ok(dataset.relabelled(&labels, card.classes.clone()))
+            Ok(dataset.relabelled(&labels, names.to_vec()))
         }
         ClassMatch::ByNumber(how) => {
             log::warn!("{how}");

@@ -1,0 +1,101 @@
+//! Depth from one picture: each pixel is some metres away, or nobody knows.
+
+mod metric;
+
+use rayon::prelude::*;
+
+pub use metric::{Findings, Worst};
+
+use super::{Loss, Metric, Task};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
+use crate::graph::op::{DepthLoss, DepthLossKind, Filter, Resize};
+use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
+use crate::models::{self, Config, Head};
+use crate::train::{Measure, Recipe};
+use crate::weights::ModelCard;
+
+/// The task of predicting depth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Depth {
+    /// The loss.
+    pub loss: DepthLossKind,
+}
+
+impl Default for Depth {
+    /// BTS's loss (Lee et al. 2019, arXiv 1907.10326): logarithms, with the common factor of all depths counted at 15 %.
+    fn default() -> Self {
+        Self { loss: DepthLossKind::SiLog { focus: 0.85 } }
+    }
+}
+
+const MEASURES: [Measure; 7] = [
+    Measure { name: "delta1", label: "delta 1", is_share: true, higher_is_better: true },
+    Measure { name: "delta2", label: "delta 2", is_share: true, higher_is_better: true },
+    Measure { name: "delta3", label: "delta 3", is_share: true, higher_is_better: true },
+    Measure { name: "abs_rel", label: "relative error", is_share: false, higher_is_better: false },
+    Measure { name: "rmse", label: "root mean square error, m", is_share: false, higher_is_better: false },
+    Measure { name: "log10", label: "error of log10", is_share: false, higher_is_better: false },
+    Measure { name: "silog", label: "scale-invariant error of ln, x 100", is_share: false, higher_is_better: false },
+];
+
+impl Encode for Depth {
+    /// `truth` `[N, H, W]`, f32: the depth of each of the input's pixels in metres, 0 where it is unknown.
+    fn encode(&self, truths: &[Truth], views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
+        let depth = |(truth, view): (&Truth, &Geometry)| match truth {
+            Truth::Depth(depth) => Ok(view.depth_to_input(depth).into_raw()),
+            Truth::Unknown => Ok(vec![0.0; view.size[0] * view.size[1]]),
+            _ => Err(data::Error::OtherTruth { truth: TruthKind::Depth }),
+        };
+        let depths = (truths, views).into_par_iter().map(depth).collect::<Result<Vec<Vec<f32>>, _>>()?;
+        Ok(Targets::new(vec![("truth", depths.concat().into())]))
+    }
+}
+
+/// The prediction at the input's size, and the input for the true depth.
+fn at_full_size(graph: &mut Graph, outputs: &[Port]) -> Result<[TensorId; 2], models::Error> {
+    let depth = super::output(outputs, "depth")?;
+    let [n, h, w] = super::picture_size(graph);
+    let full = graph.apply1("full_size", Resize { size: [h, w], filter: Filter::Bilinear }, &[depth])?;
+    Ok([full, graph.input("truth", Spec::plain([n, h, w], DType::F32))?])
+}
+
+impl Task for Depth {
+    fn measures(&self) -> &'static [Measure] {
+        &MEASURES
+    }
+
+    fn truth(&self) -> TruthKind {
+        TruthKind::Depth
+    }
+
+    fn request(&self) -> &'static str {
+        "Measure the depth of a picture"
+    }
+
+    fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error> {
+        let config = Config { classes: 1, ..recipe.config()? };
+        super::dense_card(recipe, config, dataset)
+    }
+
+    /// The loss of `depth`, resized to the size of the picture, over the pixels whose depth is known.
+    fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
+        let inputs = at_full_size(graph, outputs)?;
+        let id = graph.apply("loss", DepthLoss { kind: self.loss }, &inputs, &[])?[0];
+        Ok(Loss { terms: vec![autodiff::Loss { id, weight: 1.0 }], reported: Vec::new() })
+    }
+
+    /// The depth of each pixel, and the loss.
+    fn readings(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
+        let inputs = at_full_size(graph, outputs)?;
+        let loss = graph.apply("loss", DepthLoss { kind: self.loss }, &inputs, &[])?[0];
+        Ok(vec![inputs[0], loss])
+    }
+
+    fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric> {
+        let max_m = match card.config.head {
+            Head::DenseDepth(head) => head.max_m,
+            _ => f32::INFINITY,
+        };
+        Box::new(metric::Errors::new(max_m, keep))
+    }
+}

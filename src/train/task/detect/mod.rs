@@ -1,0 +1,216 @@
+//! Detection: a picture has objects, each with a class and a box.
+
+pub mod coco;
+mod curve;
+mod metric;
+pub mod voc;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+pub use curve::Point;
+
+pub use metric::{Findings, Worst};
+
+use super::{Loss, Metric, Task, classes};
+use crate::boxes::{self, Anchors, Bounds, Match, Object, matches};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
+use crate::graph::op::{BoxLoss, BoxLossKind, FocalLoss};
+use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
+use crate::models::{self, Config};
+use crate::train::{Error, Measure, Recipe};
+use crate::weights::{ModelCard, StateDict};
+
+/// The task of detection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Detect;
+
+/// The name of the class that a detector never finds, the first of its card.
+pub const BACKGROUND: &str = "background";
+
+/// The focal loss's settings (Lin et al. 2017, section 5.1; torchvision).
+const ALPHA: f32 = 0.25;
+const GAMMA: f32 = 2.0;
+
+const MEASURES: [Measure; 5] = [
+    Measure { name: "ap50", label: "AP at IoU 0.5", is_share: true, higher_is_better: true },
+    Measure { name: "ap", label: "AP", is_share: true, higher_is_better: true },
+    Measure { name: "ap75", label: "AP at IoU 0.75", is_share: true, higher_is_better: true },
+    Measure { name: "voc_ap50", label: "VOC's AP", is_share: true, higher_is_better: true },
+    Measure { name: "voc07_ap50", label: "VOC 2007's AP", is_share: true, higher_is_better: true },
+];
+
+/// What the anchors of one picture learn.
+struct Lesson {
+    /// The network's class of each anchor, [`FocalLoss::BACKGROUND`] or [`FocalLoss::IGNORED`].
+    labels: Vec<u32>,
+    /// The change that turns each anchor into its box, where it has one.
+    deltas: Vec<[f32; 4]>,
+    /// 1 over the number of anchors with a class.
+    normaliser: f32,
+}
+
+impl Lesson {
+    /// Nothing to learn: the picture is padding.
+    fn none(anchors: &Anchors) -> Self {
+        let count = anchors.boxes.len();
+        Self { labels: vec![FocalLoss::IGNORED; count], deltas: vec![[0.0; 4]; count], normaliser: 1.0 }
+    }
+
+    /// Objects that are difficult or crowds are no targets: anchors on them are ignored.
+    fn of(objects: &[(u32, Bounds, bool)], anchors: &Anchors) -> Self {
+        let [learnt, passed]: [Vec<_>; 2] =
+            [true, false].map(|wanted| objects.iter().filter(|(.., learnt)| *learnt == wanted).collect());
+        let bounds = |objects: &[&(u32, Bounds, bool)]| objects.iter().map(|object| object.1).collect::<Vec<_>>();
+        let mut lesson = Self::none(anchors);
+        let found = matches(&anchors.boxes, &bounds(&learnt));
+        let mut count = 0;
+        for (i, found) in found.into_iter().enumerate() {
+            lesson.labels[i] = match found {
+                Match::Truth(truth) => {
+                    let (class, bounds, _) = *learnt[truth as usize];
+                    lesson.deltas[i] = boxes::encode(bounds, anchors.boxes[i]);
+                    count += 1;
+                    // The first class is the background.
+                    class + 1
+                }
+                Match::Background => FocalLoss::BACKGROUND,
+                Match::Between => FocalLoss::IGNORED,
+            };
+        }
+        if !passed.is_empty() {
+            let on_passed = matches(&anchors.boxes, &bounds(&passed));
+            for (label, found) in lesson.labels.iter_mut().zip(on_passed) {
+                if *label == FocalLoss::BACKGROUND && matches!(found, Match::Truth(_)) {
+                    *label = FocalLoss::IGNORED;
+                }
+            }
+        }
+        Self { normaliser: 1.0 / count.max(1) as f32, ..lesson }
+    }
+}
+
+impl Encode for Detect {
+    /// `labels` `[N, T]`, u32; `deltas` `[N, T, 4]` and `normalisers` `[N]`, f32, over the T anchors of a picture.
+    fn encode(&self, truths: &[Truth], views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
+        let anchors = views.first().map(|view| Anchors::of_picture(view.size));
+        let Some(anchors) = anchors else { return Ok(Targets::default()) };
+        let lesson = |(truth, view): (&Truth, &Geometry)| match truth {
+            Truth::Objects(objects) => {
+                let seen = |object: &Object| {
+                    let bounds = view.bounds_to_input(object.bounds)?;
+                    Some((object.class, bounds, !object.difficult && !object.crowd))
+                };
+                Ok(Lesson::of(&objects.iter().filter_map(seen).collect::<Vec<_>>(), &anchors))
+            }
+            Truth::Unknown => Ok(Lesson::none(&anchors)),
+            _ => Err(data::Error::OtherTruth { truth: TruthKind::Objects }),
+        };
+        let lessons = (truths, views).into_par_iter().map(lesson).collect::<Result<Vec<Lesson>, _>>()?;
+        let labels: Vec<u32> = lessons.iter().flat_map(|lesson| &lesson.labels).copied().collect();
+        let deltas: Vec<f32> = lessons.iter().flat_map(|lesson| lesson.deltas.as_flattened()).copied().collect();
+        let normalisers: Vec<f32> = lessons.iter().map(|lesson| lesson.normaliser).collect();
+        let targets = vec![("labels", labels.into()), ("deltas", deltas.into()), ("normalisers", normalisers.into())];
+        Ok(Targets::new(targets))
+    }
+}
+
+/// Names of the data's classes: those of the network without the background. Empty if they are unknown.
+fn of_data(card: &ModelCard) -> &[String] {
+    card.classes.get(1..).unwrap_or(&[])
+}
+
+/// The outputs of all levels with this name.
+fn levels(outputs: &[Port], name: &'static str) -> Result<Vec<TensorId>, models::Error> {
+    super::output(outputs, name)?;
+    Ok(outputs.iter().filter(|port| port.name == name).map(|port| port.id).collect())
+}
+
+/// The losses of classes and boxes, and the inputs for their targets.
+fn losses(graph: &mut Graph, logits: &[TensorId], boxes: &[TensorId]) -> Result<[TensorId; 2], models::Error> {
+    let n = graph.spec(boxes[0]).shape[0];
+    let cells = |&map: &TensorId| graph.spec(map).shape[1..3].iter().product::<usize>();
+    let anchors = boxes.iter().map(cells).sum::<usize>() * boxes::PER_CELL;
+    let classes = graph.spec(logits[0]).last() / boxes::PER_CELL;
+    let labels = graph.input("labels", Spec::plain([n, anchors], DType::U32))?;
+    let deltas = graph.input("deltas", Spec::plain([n, anchors, 4], DType::F32))?;
+    let normalisers = graph.input("normalisers", Spec::plain([n], DType::F32))?;
+    let focal = FocalLoss { classes, alpha: ALPHA, gamma: GAMMA };
+    let of_classes = graph.apply1("class_loss", focal, &[&[labels, normalisers], logits].concat())?;
+    let l1 = BoxLoss { classes, kind: BoxLossKind::L1 };
+    let of_boxes = graph.apply1("box_loss", l1, &[&[labels, normalisers, deltas], boxes].concat())?;
+    Ok([of_classes, of_boxes])
+}
+
+impl Task for Detect {
+    fn measures(&self) -> &'static [Measure] {
+        &MEASURES
+    }
+
+    fn truth(&self) -> TruthKind {
+        TruthKind::Objects
+    }
+
+    fn request(&self) -> &'static str {
+        "Find the objects of a picture"
+    }
+
+    fn card(&self, recipe: &Recipe, dataset: &Dataset) -> Result<ModelCard, models::Error> {
+        let classes: Vec<String> = std::iter::once(BACKGROUND.to_owned()).chain(dataset.classes.clone()).collect();
+        let config = Config { classes: classes.len(), ..recipe.config()? };
+        Ok(ModelCard { classes, ..super::dense_card(recipe, config, dataset)? })
+    }
+
+    fn summary(&self, dataset: &Dataset) -> String {
+        super::summary_of_classes(dataset)
+    }
+
+    /// Focal loss of the classes, and the absolute error of the boxes' deltas, each divided by the number of anchors of
+    /// a picture that have a class (torchvision).
+    fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
+        let (logits, boxes) = (levels(outputs, "logits")?, levels(outputs, "boxes")?);
+        let [of_classes, of_boxes] = losses(graph, &logits, &boxes)?;
+        let terms = [of_classes, of_boxes].map(|id| autodiff::Loss { id, weight: 1.0 }).to_vec();
+        let reported = vec![Port { name: "class_loss", id: of_classes }, Port { name: "box_loss", id: of_boxes }];
+        Ok(Loss { terms, reported })
+    }
+
+    /// The two losses, then logits and deltas of each level.
+    fn readings(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
+        let (logits, boxes) = (levels(outputs, "logits")?, levels(outputs, "boxes")?);
+        let losses = losses(graph, &logits, &boxes)?;
+        Ok([&losses[..], &logits, &boxes].concat())
+    }
+
+    fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric> {
+        Box::new(metric::Precision::new(card.config.classes, keep))
+    }
+
+    fn adapt_weights(
+        &self,
+        path: &Path,
+        weights: &mut StateDict,
+        theirs: Option<&ModelCard>,
+        card: &ModelCard,
+    ) -> Vec<String> {
+        classes::adapt_weights(path, weights, theirs, card)
+    }
+
+    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
+        classes::notes(card.config.classes - 1, of_data(card))
+    }
+
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        classes::as_noted(notes, data, dataset)
+    }
+
+    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
+        classes::as_learnt(card.config.classes - 1, of_data(card), data, dataset)
+    }
+}
