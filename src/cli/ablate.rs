@@ -1,20 +1,18 @@
 //! `ablate`: the paper's studies of training methods on one's own data.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::signals::Stop;
-use super::train::Display;
+use super::study::{Table, plain, signed, train};
 use super::{Error, Global, output};
 use crate::files;
-use crate::gpu::Gpu;
 use crate::models::Layers;
-use crate::train::ablate::{PAPER_MODELS, Row, additive, begin, weight_decay};
-use crate::train::{Ended, Line, Recipe, RecipeFlags, Summary, Trainer, metrics};
+use crate::train::ablate::{PAPER_MODELS, Row, additive, weight_decay};
+use crate::train::{Recipe, RecipeFlags};
 
 /// Repeat the paper's ablations on your own data: which training methods pay there
 ///
@@ -96,7 +94,8 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
             eprintln!("{} of {}: {}", n + 1, rows.len(), row.label);
         }
         let folder = args.out.join(folder_name(*study, *i, &row.label));
-        let Some((top1, stopped)) = train(&gpu, global, &folder, &args.data, &row.recipe, stop.requested())? else {
+        let Some((top1, stopped)) = train(&gpu, global, &folder, (&args.data, &row.recipe, None), stop.requested())?
+        else {
             if !global.quiet {
                 eprintln!("stopped in {}: give the same command again to go on", folder.display());
             }
@@ -127,37 +126,6 @@ fn rows(study: Study, full: &Recipe) -> Vec<Row> {
 fn folder_name(study: Study, i: usize, label: &str) -> String {
     let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     format!("{study:?}-{:02}-{}", i + 1, words.join("-")).to_lowercase()
-}
-
-/// Trains a row, or resumes it. Returns its top-1, and how far it came if time ran out; `None` if the user stopped it.
-fn train(
-    gpu: &Gpu,
-    global: &Global,
-    folder: &Path,
-    data: &str,
-    recipe: &Recipe,
-    stop: &AtomicBool,
-) -> Result<Option<(f64, Option<String>)>, Error> {
-    let (run, checkpoint) = begin(folder, data, recipe)?;
-    let (task, resumed) = (run.recipe.task(), checkpoint.is_some());
-    let display = Display::new(global, task.measures(), resumed);
-    let trainer = Trainer::new(gpu, run, checkpoint, None, &display, stop)?;
-    let summary = trainer.train();
-    display.finish();
-    let Summary { steps, total_steps, ended, .. } = summary?;
-    if ended == Ended::Interrupted {
-        return Ok(None);
-    }
-    let stopped = (ended == Ended::Time).then(|| format!("after {steps} of {total_steps} steps"));
-    let goal = task.measures()[0];
-    let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
-        Line::Epoch(epoch) => epoch.ema(goal.name).or(epoch.val(goal.name)),
-        Line::Step(_) => None,
-    });
-    let last = epochs.next_back().ok_or_else(|| {
-        Error::failed(format!("{} has validated no epoch: raise --max-steps or --max-minutes", folder.display()))
-    })?;
-    Ok(Some((last, stopped)))
 }
 
 /// A study's rows so far, laid out as in the paper, with the paper's figures beside them.
@@ -204,33 +172,6 @@ fn decay_table(rows: &[&Outcome]) -> String {
         table.row(&cells);
     }
     table.text
-}
-
-/// A table in Markdown.
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn new(heads: &[impl AsRef<str>]) -> Self {
-        let mut table = Self { text: String::new() };
-        table.row(heads);
-        table.text += &format!("|{}\n", "---|".repeat(heads.len()));
-        table
-    }
-
-    fn row(&mut self, cells: &[impl AsRef<str>]) {
-        let cells: String = cells.iter().map(|cell| format!(" {} |", cell.as_ref())).collect();
-        self.text += &format!("|{cells}\n");
-    }
-}
-
-fn plain(percent: Option<f64>) -> String {
-    percent.map_or("-".into(), |percent| format!("{percent:.1}"))
-}
-
-fn signed(points: Option<f64>) -> String {
-    points.map_or("-".into(), |points| format!("{points:+.1}"))
 }
 
 #[cfg(test)]

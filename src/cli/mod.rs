@@ -33,7 +33,9 @@ mod sample;
 mod scale;
 mod selftest;
 mod signals;
+mod study;
 mod train;
+mod transfer;
 mod tune;
 mod weights;
 mod workload;
@@ -71,6 +73,7 @@ enum Command {
     Sample(sample::Sample),
     Selftest(selftest::Selftest),
     Ablate(ablate::Ablate),
+    Transfer(transfer::Transfer),
     Tune(tune::Tune),
     Bench(bench::Bench),
     Profile(profile::Profile),
@@ -93,6 +96,7 @@ impl Command {
             Self::Sample(args) => sample::run(args, global),
             Self::Selftest(args) => selftest::run(args, global),
             Self::Ablate(args) => ablate::run(args, global),
+            Self::Transfer(args) => transfer::run(args, global),
             Self::Tune(args) => tune::run(args, global),
             Self::Bench(args) => bench::run(args, global),
             Self::Profile(args) => profile::run(args, global),

@@ -1,0 +1,193 @@
+//! `transfer`: what several pre-trainings are worth for other tasks.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::signals::Stop;
+use super::study::{Table, train};
+use super::{Error, Global, output};
+use crate::files;
+use crate::train::{Recipe, RecipeFlags, TaskName};
+
+/// Compare weights to start from by what they are worth for other tasks, as the paper's table 5 does
+///
+/// Each task is trained from each of the weights with the same head and the same recipe, so that only the start differs.
+/// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
+/// mean IoU, AP at IoU 0.5, delta 1. Each run has a folder of its own in --out and is resumed if the command is given
+/// again. Signals stop it as they stop train, with the same exit status.
+#[derive(Args)]
+pub(super) struct Transfer {
+    /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from random
+    /// weights. Repeat it
+    #[arg(long, value_name = "NAME=FILE|none", required = true, value_parser = parse_start)]
+    from: Vec<Start>,
+    /// A task and its data, such as segment=voc:VOCdevkit. Repeat it
+    #[arg(long, value_name = "TASK=DATA", required = true, value_parser = parse_goal)]
+    to: Vec<Goal>,
+    /// Runs of each pair, with seeds that count up from --seed; the table then has means and standard deviations
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    runs: u64,
+    /// Folder for the runs and the table
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A recipe for all tasks, a name or a TOML file; flags win over it [default: each task's own]
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+    #[command(flatten)]
+    flags: RecipeFlags,
+}
+
+/// Weights to start from.
+#[derive(Clone, Debug, PartialEq)]
+struct Start {
+    name: String,
+    file: Option<PathBuf>,
+}
+
+fn parse_start(text: &str) -> Result<Start, String> {
+    match text.split_once('=') {
+        None if text == "none" => Ok(Start { name: text.to_owned(), file: None }),
+        Some((name, file)) if is_word(name) => Ok(Start { name: name.to_owned(), file: Some(file.into()) }),
+        _ => Err("expected NAME=FILE with a name of letters, digits, - and _, or none".to_owned()),
+    }
+}
+
+/// Whether a name can be part of a folder's name.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+/// A task with its data.
+#[derive(Clone, Debug, PartialEq)]
+struct Goal {
+    task: TaskName,
+    data: String,
+}
+
+fn parse_goal(text: &str) -> Result<Goal, String> {
+    let wrong = || "expected TASK=DATA, such as detect=coco:DIR, with classify, segment, detect or depth".to_owned();
+    let (task, data) = text.split_once('=').ok_or_else(wrong)?;
+    let task = <TaskName as clap::ValueEnum>::from_str(task, false).map_err(|_| wrong())?;
+    Ok(Goal { task, data: data.to_owned() })
+}
+
+/// The runs of one start on one task.
+#[derive(Serialize)]
+struct Outcome {
+    from: String,
+    task: TaskName,
+    data: String,
+    /// Name of the number that the task is judged by.
+    measure: &'static str,
+    /// That number after the last epoch of each run, of the averaged weights if there are any.
+    numbers: Vec<f64>,
+    runs: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
+    let names: Vec<&String> = args.from.iter().map(|start| &start.name).collect();
+    if let Some(twice) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
+        return Err(Error::usage(format!("--from has the name {twice} twice: give each start a name of its own")));
+    }
+    if let Some(missing) = args.from.iter().filter_map(|start| start.file.as_ref()).find(|file| !file.exists()) {
+        return Err(Error::failed(format!("{}: there is no such file", missing.display())));
+    }
+    let recipes = args.to.iter().map(|goal| {
+        let flags = RecipeFlags { task: Some(goal.task), ..args.flags.clone() };
+        Recipe::resolve(args.recipe.as_deref(), &flags)
+    });
+    let recipes = recipes.collect::<Result<Vec<Recipe>, _>>()?;
+    let gpu = global.gpu()?;
+    let stop = Stop::on_signal(global.quiet)?;
+    let pairs = args.to.iter().zip(&recipes).enumerate();
+    let pairs: Vec<_> = pairs.flat_map(|(i, pair)| args.from.iter().map(move |start| (i, pair, start))).collect();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (n, (column, (goal, recipe), start)) in pairs.iter().enumerate() {
+        let measure = recipe.task().measures()[0];
+        let (mut numbers, mut runs) = (Vec::new(), Vec::new());
+        for run in 0..args.runs {
+            let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
+            let folder =
+                args.out.join(format!("{}-{}-from-{}-seed-{}", column + 1, goal.task, start.name, recipe.seed));
+            if !global.quiet {
+                eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), goal.task, start.name, recipe.seed);
+            }
+            let settings = (&*goal.data, &recipe, start.file.as_deref());
+            let Some((number, _)) = train(&gpu, global, &folder, settings, stop.requested())? else {
+                if !global.quiet {
+                    eprintln!("stopped in {}: give the same command again to go on", folder.display());
+                }
+                return Err(stop.error());
+            };
+            numbers.push(number);
+            runs.push(folder);
+        }
+        let (from, data) = (start.name.clone(), goal.data.clone());
+        outcomes.push(Outcome { from, task: goal.task, data, measure: measure.label, numbers, runs });
+        let text = markdown(&args, &outcomes);
+        files::write_atomic(&args.out.join("transfer.md"), |file| file.write_all(text.as_bytes()))?;
+    }
+    if global.json {
+        return Ok(output::json(&outcomes)?);
+    }
+    write!(std::io::stdout().lock(), "{}", markdown(&args, &outcomes))?;
+    Ok(())
+}
+
+/// A row for each start and a column for each task.
+fn markdown(args: &Transfer, outcomes: &[Outcome]) -> String {
+    let of = |goal: &Goal, start: Option<&Start>| {
+        let fits = |outcome: &&Outcome| {
+            outcome.task == goal.task && outcome.data == goal.data && start.is_none_or(|s| s.name == outcome.from)
+        };
+        outcomes.iter().find(fits)
+    };
+    let mut heads = vec!["Start".to_owned()];
+    heads.extend(args.to.iter().map(|goal| {
+        let measure = of(goal, None).map_or("", |outcome| outcome.measure);
+        format!("{} ({}): {measure}, %", goal.task, goal.data)
+    }));
+    let mut table = Table::new(&heads);
+    for start in &args.from {
+        let mut cells = vec![start.name.clone()];
+        cells.extend(args.to.iter().map(|goal| of(goal, Some(start)).map_or("-".to_owned(), |o| cell(&o.numbers))));
+        table.row(&cells);
+    }
+    table.text
+}
+
+/// The mean in percent; with several numbers also their standard deviation.
+fn cell(numbers: &[f64]) -> String {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    if numbers.len() < 2 {
+        return format!("{:.1}", 100.0 * mean);
+    }
+    let variance = numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * variance.sqrt())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_and_tasks_are_read() {
+        assert_eq!(parse_start("none").unwrap(), Start { name: "none".into(), file: None });
+        assert_eq!(parse_start("rs-50=a=b").unwrap(), Start { name: "rs-50".into(), file: Some("a=b".into()) });
+        assert!(["run/best.safetensors", "a/b=c", "=c", ""].iter().all(|text| parse_start(text).is_err()));
+        let goal = Goal { task: TaskName::Segment, data: "voc:D".into() };
+        assert_eq!(parse_goal("segment=voc:D").unwrap(), goal);
+        assert!(["voc:D", "segments=voc:D"].iter().all(|text| parse_goal(text).is_err()));
+    }
+
+    #[test]
+    fn cells_are_means_with_deviations() {
+        assert_eq!(cell(&[0.5]), "50.0");
+        assert_eq!(cell(&[0.5, 0.7]), "60.0 ± 14.1");
+    }
+}

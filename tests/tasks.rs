@@ -1,0 +1,132 @@
+//! Detection, segmentation and depth in training: they learn, and a resumed run ends in the same bits.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/adapters.rs"]
+#[allow(dead_code)]
+mod adapters;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use resnet_rs::data::{Dataset, Geometry, Truth};
+use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
+use resnet_rs::gpu::Gpu;
+use resnet_rs::graph::Elements;
+use resnet_rs::models::Input;
+use resnet_rs::train::{
+    Learning, Observer, Optimizer, Recipe, RecipeFlags, Run, Sgd, Step, StepOptions, TaskName, Trainer,
+    TrainingPrecision,
+};
+use resnet_rs::weights::StateDict;
+
+const TASKS: [TaskName; 3] = [TaskName::Segment, TaskName::Detect, TaskName::Depth];
+
+/// A small network for a task.
+fn recipe(task: TaskName) -> Recipe {
+    let flags = RecipeFlags {
+        task: Some(task),
+        model: Some("small".into()),
+        batch: Some(8),
+        head_channels: Some(32),
+        decoder_widths: Some([64, 32, 32, 16, 16]),
+        ..RecipeFlags::default()
+    };
+    Recipe::resolve(None, &flags).unwrap()
+}
+
+struct Silent;
+
+impl Observer for Silent {}
+
+/// Trains up to a step, in a new run or the one of this folder. Returns the state.
+fn train(gpu: &Gpu, recipe: &Recipe, folder: &Path, steps: u64) -> StateDict {
+    let flags = RecipeFlags { max_steps: Some(steps), ..RecipeFlags::default() };
+    let (run, checkpoint) = match folder.exists() {
+        false => (Run::new(folder, "shapes", recipe.with(&flags).unwrap()).unwrap(), None),
+        true => Run::resume(folder, None, &flags, false).map(|(run, c)| (run, Some(c))).unwrap(),
+    };
+    let stop = AtomicBool::new(false);
+    Trainer::new(gpu, run, checkpoint, None, &Silent, &stop).unwrap().train().unwrap();
+    StateDict::read(&folder.join("checkpoint/state.safetensors")).unwrap()
+}
+
+/// In mixed precision and in parts too, since these keep more states.
+#[test]
+fn a_resumed_run_ends_in_the_same_bits() {
+    adapters::on_fastest(|gpu| {
+        let folder = tempfile::tempdir().unwrap();
+        for (task, precision, accumulate) in [
+            (TaskName::Segment, TrainingPrecision::Mixed, 1),
+            (TaskName::Detect, TrainingPrecision::F32, 2),
+            (TaskName::Depth, TrainingPrecision::F32, 1),
+        ] {
+            let recipe = Recipe { precision, accumulate, ema: 0.9, ..recipe(task) };
+            let run = |name: &str, steps| train(gpu, &recipe, &folder.path().join(format!("{task}-{name}")), steps);
+            let whole = run("whole", 5);
+            run("parts", 3);
+            let resumed = run("parts", 5);
+            assert_eq!(whole.tensors.len(), resumed.tensors.len());
+            let differs = whole.tensors.iter().find(|(name, tensor)| {
+                let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                bits(&tensor.data) != bits(&resumed.tensors[*name].data)
+            });
+            assert!(differs.is_none(), "{task}: {} differs after a resumption", differs.unwrap().0);
+        }
+    });
+}
+
+/// The losses of steps on one batch of eight scenes.
+fn losses(gpu: &Gpu, task: TaskName, lr: f32, steps: usize) -> Vec<f32> {
+    let recipe = recipe(task);
+    let task = recipe.task();
+    let data = Dataset::open("shapes", task.truth()).unwrap();
+    let samples: Vec<_> = (0..8).map(|index| data.train.sample(index).unwrap()).collect();
+    let card = task.card(&recipe, &data).unwrap();
+    let size = [card.res as usize; 2];
+    let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: true });
+    let learning = Learning { optimizer, weight_decay: 0.0, max_norm: 10.0, ..Learning::default() };
+    let options = StepOptions { learning, ..StepOptions::default() };
+    let input = Input::Pixels { mean: card.mean, std: card.std };
+    let step = Step::build(&card.config, samples.len(), size, input, &*task, &options).unwrap();
+    let mut store = ParameterStore::new(gpu);
+    store.allocate(&step.graph).unwrap();
+    store.initialize(1).unwrap();
+    let (terms, outputs) = (step.loss.clone(), step.outputs());
+    let mut session = Session::new(&store, step.graph, &outputs, &SessionOptions::default()).unwrap();
+    session.prepare().unwrap();
+
+    let pixel = |pixel: &image::Rgb<u8>| u32::from_le_bytes([pixel[0], pixel[1], pixel[2], 255]);
+    let pixels: Vec<u32> = samples.iter().flat_map(|sample| sample.image.pixels().map(pixel)).collect();
+    let truths: Vec<Truth> = samples.into_iter().map(|sample| sample.truth).collect();
+    let targets = task.encode(&truths, &vec![Geometry::whole(size); truths.len()], None).unwrap();
+    let mut losses = Vec::new();
+    for number in 0..steps {
+        let mut feeds: Vec<(&str, Elements<'_>)> = vec![("pixels", pixels[..].into())];
+        // A short warm-up.
+        let lr = [lr * ((number + 1) as f32 / 10.0).min(1.0)];
+        let clock = [0, number as u32];
+        feeds.extend([("lr", lr[..].into()), ("factor", [1.0][..].into()), ("clock", clock[..].into())]);
+        feeds.extend(targets.iter());
+        session.feed_inputs(&feeds).unwrap();
+        session.run().unwrap();
+        let values = session.read_later(&outputs).unwrap().wait().unwrap();
+        losses.push(terms.iter().zip(values).map(|(term, value)| term.weight * value[0]).sum());
+    }
+    losses
+}
+
+/// Networks that cannot learn eight scenes by heart have a mistake somewhere.
+#[test]
+fn scenes_are_learnt_by_heart() {
+    adapters::on_fastest(|gpu| {
+        // The loss of depth is a root, times 10: 0.5 are errors of 5 %.
+        for (task, lr, steps, least) in
+            [(TASKS[0], 0.05, 80, 0.15), (TASKS[1], 0.01, 120, 0.2), (TASKS[2], 0.02, 80, 0.5)]
+        {
+            let losses = losses(gpu, task, lr, steps);
+            eprintln!("{task}: {losses:?}");
+            let last = losses[losses.len() - 5..].iter().copied().fold(0.0, f32::max);
+            assert!(last < least, "{task}: the loss is still {last} after {steps} steps: {losses:?}");
+        }
+    });
+}
