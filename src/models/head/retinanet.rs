@@ -99,7 +99,9 @@ impl RetinaNet {
         b.conv_layer(&name, x, &layer, stride, Activation::Identity)
     }
 
-    /// One of the two small networks on every level.
+    /// One of the two small networks on every level. Its inner layers start with Kaiming's distribution, so that narrow
+    /// ones learn from scratch too: torchvision's deviation of 0.01 is made for 256 channels, and halves a signal in
+    /// each of them.
     fn subnet(
         self,
         b: &mut Builder<'_>,
@@ -109,15 +111,15 @@ impl RetinaNet {
         bias: Init,
         pyramid: &[TensorId],
     ) -> Result<Vec<TensorId>, Error> {
-        let weight = Init::Normal { deviation: 0.01 };
         let mut layers: Vec<(String, Layer, Activation)> = Vec::new();
         for i in 0..DEPTH {
             let name = format!("{name}.conv.{i}.0");
-            let layer = b.layer(&name, [3, self.channels, self.channels], [weight, Init::Constant(0.0)])?;
+            let layer =
+                b.layer(&name, [3, self.channels, self.channels], [Init::KaimingFanOut, Init::Constant(0.0)])?;
             layers.push((name, layer, Activation::Relu));
         }
         let name = format!("{name}.{last}");
-        let layer = b.layer(&name, [3, self.channels, outputs], [weight, bias])?;
+        let layer = b.layer(&name, [3, self.channels, outputs], [Init::Normal { deviation: 0.01 }, bias])?;
         layers.push((name, layer, Activation::Identity));
 
         let mut of_levels = Vec::new();
