@@ -11,7 +11,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> z: array<Full>;
+@group(0) @binding(1) var<storage, read> z: array<Quad>;
 @group(0) @binding(2) var<storage, read_write> likeliest: array<u32>;
 
 #include "pixels/largest.wgsl"

@@ -18,10 +18,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> z: array<Full>;
+@group(0) @binding(1) var<storage, read> z: array<Quad>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> counted: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dz: array<Full>;
+@group(0) @binding(4) var<storage, read_write> dz: array<Quad>;
 #if scaled
 @group(0) @binding(5) var<storage, read> scale: array<f32>;
 #endif
@@ -33,7 +33,7 @@ fn each(i: u32) {
     let at = i * p.quads;
     if (label == p.ignored) {
         for (var quad = 0u; quad < p.quads; quad++) {
-            dz[at + quad] = to_full(vec4<f32>(0.0));
+            dz[at + quad] = narrow(vec4<f32>(0.0));
         }
         return;
     }
@@ -44,6 +44,6 @@ fn each(i: u32) {
         let share = exp(logits(at, quad) - top) / sum;
         let lanes = vec4<u32>(0u, 1u, 2u, 3u) + quad * 4u;
         let one = select(vec4<f32>(0.0), vec4<f32>(1.0), lanes == vec4<u32>(label));
-        dz[at + quad] = to_full((share - one) * factor);
+        dz[at + quad] = narrow((share - one) * factor);
     }
 }

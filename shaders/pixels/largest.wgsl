@@ -8,7 +8,7 @@ struct Largest {
 // A quad of a pixel's logits; `at` is the pixel's first quad.
 fn logits(at: u32, quad: u32) -> vec4<f32> {
     let lanes = vec4<u32>(0u, 1u, 2u, 3u) + quad * 4u;
-    return select(vec4<f32>(-3.4e38), from_full(z[at + quad]), lanes < vec4<u32>(p.classes));
+    return select(vec4<f32>(-3.4e38), widen(z[at + quad]), lanes < vec4<u32>(p.classes));
 }
 
 fn largest(at: u32) -> Largest {

@@ -32,7 +32,7 @@ pub(super) fn scratch_bytes(logits: &Spec) -> u64 {
 /// Runs of pixels whose logits fit a binding, each but the last a multiple of `unit` pixels.
 pub(super) fn slices(logits: &Spec, unit: usize) -> Vec<Range<usize>> {
     let (pixels, unit) = (logits.rows(), unit * ALIGNED_PIXELS);
-    let bytes = 16 * logits.quads() as u64;
+    let bytes = logits.quad_bytes() * logits.quads() as u64;
     let step = ((MAX_BINDING_BYTES / bytes) as usize / unit * unit).max(unit);
     (0..pixels).step_by(step).map(|first| first..(first + step).min(pixels)).collect()
 }
@@ -45,7 +45,7 @@ fn labels(l: &Lowering<'_>, run: &Range<usize>) -> View {
 pub(super) fn cross_entropy(l: &mut Lowering<'_>, op: &PixelCrossEntropy) {
     let logits = l.input(0);
     let Chunks { chunk_pixels, chunks } = Chunks::over(logits.spec);
-    let kernel = l.kernel_in_full("pixels/cross_entropy");
+    let kernel = l.kernel("pixels/cross_entropy");
     for run in slices(logits.spec, chunk_pixels) {
         let views = vec![logits.rows(&run), labels(l, &run), l.workspace()];
         let (first, count) = (run.start / chunk_pixels, run.len().div_ceil(chunk_pixels));
@@ -62,7 +62,7 @@ pub(super) fn cross_entropy(l: &mut Lowering<'_>, op: &PixelCrossEntropy) {
 
 pub(super) fn cross_entropy_grad(l: &mut Lowering<'_>, op: &PixelCrossEntropyGrad) {
     let (logits, dlogits) = (l.input(0), l.output(0));
-    let kernel = l.kernel_in_full("pixels/cross_entropy_grad").with("scaled", Setting::Flag(op.scaled));
+    let kernel = l.kernel("pixels/cross_entropy_grad").with("scaled", Setting::Flag(op.scaled));
     for run in slices(logits.spec, 1) {
         let mut views = vec![logits.rows(&run), labels(l, &run), l.input(2).whole(), dlogits.rows(&run)];
         views.extend(op.scaled.then(|| l.input(3).whole()));
@@ -78,7 +78,7 @@ pub(super) fn argmax(l: &mut Lowering<'_>) {
     for run in slices(logits.spec, 1) {
         let views = vec![logits.rows(&run), classes.elements(&run)];
         let params = words! { classes: logits.spec.last(), quads: logits.spec.quads() };
-        l.each(l.kernel_in_full("pixels/argmax"), views, run.len(), params);
+        l.each(l.kernel("pixels/argmax"), views, run.len(), params);
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     fn runs_of_pixels_fit_bindings_and_begin_where_bindings_may() {
         for shape in [[4, 513, 513, 21], [1, 3, 5, 7], [2, 1024, 1024, 150], [1, 64, 64, 8192]] {
             let logits = Spec::channels(shape);
-            let bytes = 16 * logits.quads() as u64;
+            let bytes = logits.quad_bytes() * logits.quads() as u64;
             for unit in [1, Chunks::over(&logits).chunk_pixels] {
                 let runs = slices(&logits, unit);
                 assert_eq!(runs.iter().map(Range::len).sum::<usize>(), logits.rows(), "{shape:?}");

@@ -187,7 +187,7 @@ impl Rule for FocalLoss {
     }
 
     fn half(&self) -> Half {
-        Half::Maps
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -248,7 +248,7 @@ impl Rule for BoxLoss {
     }
 
     fn half(&self) -> Half {
-        Half::Maps
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

@@ -103,7 +103,7 @@ impl Rule for DepthLoss {
     }
 
     fn half(&self) -> Half {
-        Half::Maps
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {

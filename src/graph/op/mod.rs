@@ -86,7 +86,7 @@ pub enum Half {
     None,
     /// Maps. It is an operation of training, whose weights stay f32.
     Maps,
-    /// Maps, and weights if it has any: an operation of inference.
+    /// Maps, and weights if it has any: an operation of inference, or of an evaluation.
     MapsAndWeights,
 }
 

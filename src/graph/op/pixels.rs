@@ -1,6 +1,6 @@
 //! The classes of a map's pixels: their cross-entropy, where some pixels are ignored, and the likeliest ones.
 
-use super::{Rule, map, same};
+use super::{Half, Rule, map, same};
 use crate::graph::autodiff::{Backward, Seed};
 use crate::graph::{DType, Error, Node, Spec};
 
@@ -37,6 +37,10 @@ fn check(inputs: &[&Spec]) -> Result<[usize; 4], String> {
 impl Rule for PixelCrossEntropy {
     fn name(&self) -> &'static str {
         "pixel_cross_entropy"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn is_loss(&self) -> bool {
@@ -79,6 +83,10 @@ impl Rule for PixelCrossEntropyGrad {
         "pixel_cross_entropy_grad"
     }
 
+    fn half(&self) -> Half {
+        Half::Maps
+    }
+
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 3 + usize::from(self.scaled))?;
         for (number, name) in inputs[2..].iter().zip(["count", "scale"]) {
@@ -97,6 +105,10 @@ pub struct Argmax;
 impl Rule for Argmax {
     fn name(&self) -> &'static str {
         "argmax"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
@@ -127,6 +139,10 @@ impl Confusion {
 impl Rule for Confusion {
     fn name(&self) -> &'static str {
         "confusion"
+    }
+
+    fn half(&self) -> Half {
+        Half::MapsAndWeights
     }
 
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
