@@ -8,8 +8,8 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::{Gpu, Target, Tuning};
 use resnet_rs::graph::autodiff::{self, Loss};
 use resnet_rs::graph::op::{
-    AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Linear, MAX_BINDING_BYTES, Padding, ScaleAdd, SoftmaxCrossEntropy,
-    Window,
+    AvgPool, BatchNorm, Conv2d, FocalLoss, GlobalAvgPool, Linear, MAX_BINDING_BYTES, Padding, ScaleAdd,
+    SoftmaxCrossEntropy, Window,
 };
 use resnet_rs::graph::{Activation, DType, Graph, Init, Spec, StateKind};
 use resnet_rs::inference::{Answer, Inference};
@@ -133,5 +133,72 @@ fn training_step_in_slices() {
             let allowed = 8.0 * (1_280.0 + 32_768f64).sqrt() * 2f64.powi(-24) * largest;
             assert!(error <= allowed, "{}: off by {error:e}, allowed {allowed:e}", g.tensor(id).name);
         }
+    });
+}
+
+/// The loss of a detector whose first level takes 61 MiB a picture, of which a binding holds two, at offsets that no
+/// binding may start at. Loss and gradients of three pictures are those of each picture alone.
+#[test]
+fn a_detectors_loss_in_slices() {
+    let (sizes, anchors, classes) = ([[397, 401], [3, 5]], 7, 14);
+    let total = sizes.iter().map(|[h, w]| h * w * anchors).sum::<usize>();
+    let noise = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    // The numbers of some pictures, `size` each; `seed` tells one tensor from another.
+    let floats = |pictures: &[usize], size: usize, seed: usize| -> Vec<f32> {
+        pictures.iter().flat_map(|p| (0..size).map(move |i| noise((p * 7 + seed) * 0x0100_0001 + i))).collect()
+    };
+    adapters::on_fastest(|gpu| {
+        let answer = |pictures: &[usize]| {
+            let (mut g, n) = (Graph::new(), pictures.len());
+            let labels = g.input("labels", Spec::plain([n, total], DType::U32)).unwrap();
+            let normalisers = g.input("normalisers", Spec::plain([n], DType::F32)).unwrap();
+            let levels = sizes.map(|[h, w]| {
+                let spec = Spec::channels([n, h, w, anchors * classes]);
+                g.parameter(format!("level of {h}"), spec, Init::Constant(0.0)).unwrap()
+            });
+            let focal = FocalLoss { classes, alpha: 0.25, gamma: 2.0 };
+            let inputs = [&[labels, normalisers], &levels[..]].concat();
+            let loss = g.apply1("loss", focal, &inputs).unwrap();
+            let mut outputs = vec![loss];
+            autodiff::differentiate(&mut g, &[Loss { id: loss, weight: 1.0 }], None, |_, _, gradient| {
+                outputs.push(gradient);
+                Ok(())
+            })
+            .unwrap();
+            let mut store = ParameterStore::new(gpu);
+            store.allocate(&g).unwrap();
+            for (i, id) in levels.into_iter().enumerate() {
+                let values = floats(pictures, g.spec(id).elements() / n, i);
+                store.write(&g.tensor(id).name, &values).unwrap();
+            }
+            let mut session = Session::new(&store, g, &outputs, &SessionOptions::default()).unwrap();
+            session.prepare().unwrap();
+            let of_label = |v: f32| ((v + 1.0) * 8.0) as u32; // 0 to 15: a class, the background, or ignored
+            let of_picture: Vec<f32> = pictures.iter().map(|&p| 1e-5 * (1.0 + p as f32)).collect();
+            let words: Vec<u32> = floats(pictures, total, 5).into_iter().map(of_label).collect();
+            session.feed(&[(normalisers, &of_picture)], &[(labels, &words)]).unwrap();
+            session.run().unwrap();
+            outputs.iter().map(|&id| session.read(id).unwrap()).collect::<Vec<_>>()
+        };
+        let together = answer(&[0, 1, 2]);
+        let mut mean = 0.0;
+        for picture in 0..3 {
+            let alone = answer(&[picture]);
+            mean += alone[0][0] / 3.0;
+            for (all, one) in together[1..].iter().zip(&alone[1..]) {
+                let of_picture = &all[picture * one.len()..][..one.len()];
+                assert!(one.iter().any(|&v| v != 0.0));
+                // Thirds are rounded once, and their products once more.
+                let off =
+                    of_picture.iter().zip(one).filter(|(a, b)| (**a * 3.0 - **b).abs() > b.abs() * 2f32.powi(-21));
+                assert_eq!(off.count(), 0, "picture {picture}");
+            }
+        }
+        // Each invocation adds up some thousands of terms, in one order for three pictures, in another for one.
+        assert!(
+            (together[0][0] - mean).abs() <= mean * 8.0 * 4096f32.sqrt() * 2f32.powi(-24),
+            "{} and {mean}",
+            together[0][0]
+        );
     });
 }

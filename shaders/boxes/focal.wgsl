@@ -1,6 +1,6 @@
-// Focal loss of the logits of a level's anchors, turned such that each should be high: x = z for the anchor's class, else
-// -z. With softplus(x) = ln(1 + exp(x)), each costs share * exp(-gamma * softplus(x)) * softplus(-x), which neither
-// overflows nor divides by 0.
+// Focal loss of the logits of a level's anchors, turned such that each should be high: x = z for the anchor's class,
+// else -z. With softplus(x) = ln(1 + exp(x)), each costs share * exp(-gamma * softplus(x)) * softplus(-x), which
+// neither overflows nor divides by 0.
 #if backward
 // Its gradient: dz = +-share * exp(-gamma * softplus(x)) * (gamma * sigmoid(x) * softplus(-x) + sigmoid(-x)). Padding
 // becomes 0.
@@ -34,8 +34,8 @@
 // The label of anchors that do not count.
 const IGNORED = 0xffffffffu;
 
-// ln(1 + e) for e from 0 to 1, as 2 * artanh(e / (2 + e)): near 1 the error of log() may exceed a small result. The first
-// omitted term is below 2^-26 of the result.
+// ln(1 + e) for e from 0 to 1, as 2 * artanh(e / (2 + e)): near 1 the error of log() may exceed a small result. The
+// omitted terms are below 2^-25 of the result.
 fn log_of_one_and(e: vec4<f32>) -> vec4<f32> {
     let u = e / (e + 2.0);
     let s = u * u;

@@ -1,5 +1,5 @@
-// Gradient of the loss of depth/loss, whose share in the total loss is `weight`, by the predictions; 0 where the depth is
-// not known{{ ", and where the loss is a root of 0" if root else "" }}.
+// Gradient of the loss of depth/loss, whose share in the total loss is `weight`, by the predictions; 0 where the depth
+// is not known{{ ", and where the loss is a root of 0" if root else "" }}.
 //
 // predictions, gradient: [pixels] in quads, of which the first number counts, truths: [pixels], statistics: [3], the
 // number of known pixels, the mean of d and its biased variance. i: a pixel.

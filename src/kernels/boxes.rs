@@ -208,3 +208,62 @@ pub(super) fn box_loss_grad(l: &mut Lowering<'_>, op: &BoxLossGrad) {
     let level = Level { map: l.input(0), first: op.first, truths, numbers: 4, classes, factor: op.weight };
     gradient(l, &kernel, before, op.scaled, level, &settings);
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::gpu::Target;
+    use crate::graph::autodiff::{Loss, differentiate};
+    use crate::graph::{DType, Graph, Init};
+    use crate::kernels::{Choices, lower};
+
+    /// Two pictures of a level whose map takes 96 MiB each; one picture of 160 MiB; many anchors with few numbers, so
+    /// that the truths are what is cut. All runs together are the level, and bind what a binding may hold.
+    #[test]
+    fn large_levels_are_cut_into_aligned_runs() {
+        for (pictures, [h, w], anchors, classes) in
+            [(2, [128, 128], 9, 170), (1, [161, 163], 16, 100), (5, [500, 501], 7, 1), (3, [7, 5], 9, 4)]
+        {
+            let mut g = Graph::new();
+            let sizes = [[h, w], [3, 5]];
+            let total = (h * w + 15) * anchors;
+            let labels = g.input("labels", Spec::plain([pictures, total], DType::U32)).unwrap();
+            let normalisers = g.input("normalisers", Spec::plain([pictures], DType::F32)).unwrap();
+            let targets = g.input("targets", Spec::plain([pictures, total, 4], DType::F32)).unwrap();
+            let boxes = g.input("anchors", Spec::plain([total, 4], DType::F32)).unwrap();
+            let mut levels = |what: &str, numbers: usize| {
+                sizes.map(|[h, w]| {
+                    let spec = Spec::channels([pictures, h, w, anchors * numbers]);
+                    g.parameter(format!("{what} {h}"), spec, Init::Constant(0.0)).unwrap()
+                })
+            };
+            let (logits, deltas) = (levels("logits", classes), levels("deltas", 4));
+            let focal = FocalLoss { classes, alpha: 0.25, gamma: 2.0 };
+            let inputs = [&[labels, normalisers], &logits[..]].concat();
+            let first = g.apply1("focal", focal, &inputs).unwrap();
+            let inputs = [&[labels, normalisers, targets, boxes], &deltas[..]].concat();
+            let second = g.apply1("giou", BoxLoss { classes, kind: BoxLossKind::Giou }, &inputs).unwrap();
+            let losses = [first, second].map(|id| Loss { id, weight: 1.0 });
+            differentiate(&mut g, &losses, None, |_, _, _| Ok(())).unwrap();
+            for node in 0..g.nodes().len() {
+                let launches = lower(&g, node, Target::TILES, Choices::TABLE).unwrap();
+                let name = g.nodes()[node].op.rule().name();
+                let views = launches.iter().flat_map(|launch| &launch.views);
+                for view in views {
+                    assert!(view.bytes > 0 && view.bytes <= MAX_BINDING_BYTES, "{name}: {view:?}");
+                    assert!(view.offset.is_multiple_of(256), "{name}: {view:?}");
+                }
+            }
+            let specs: Vec<&Spec> = g.nodes()[1].inputs.iter().map(|&id| g.spec(id)).collect();
+            let cut = Cut::of_loss(&specs, 4);
+            for level in &cut.levels {
+                let runs = cut.runs(level);
+                assert_eq!(runs.first().map(|run| run.start), Some(0));
+                assert_eq!(runs.last().map(|run| run.end), Some(level.rows() * level.quads()));
+                assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
+            }
+            assert!(cut.chunks() <= MAX_LOOP_ITERATIONS && cut.chunk_quads() <= MAX_LOOP_ITERATIONS);
+        }
+    }
+}

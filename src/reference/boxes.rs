@@ -305,7 +305,7 @@ mod tests {
         near(giou_of([0.0, 0.0, 2.0, 2.0], [4.0, 0.0, 6.0, 2.0]).0, 1.0 + 4.0 / 12.0);
         let (loss, slopes) = giou_of([3.0, 4.0, 10.0, 6.0], [3.0, 4.0, 10.0, 6.0]);
         near(loss, 0.0);
-        slopes.map(|slope| near(slope, 0.0));
+        slopes.into_iter().for_each(|slope| near(slope, 0.0));
         // torchvision's `BoxCoder` decodes these deltas of the anchor (100, 100, 132, 164) to (-852, 164, 1148, 228).
         let deltas = [1.0, 1.0, 1000f64.ln(), 0.0];
         near(giou(deltas, [100.0, 100.0, 132.0, 164.0], [-852.0, 164.0, 1148.0, 228.0]).0, 0.0);

@@ -1,7 +1,7 @@
 //! Losses of a detector's anchors: of which class each is, and where its box lies.
 //!
-//! A detector has levels: maps `[N, Hi, Wi, A * C]` with C numbers for each of a pixel's A anchors; number c of anchor a
-//! is channel `a * C + c`. The anchors of all levels are numbered by level, row, column and a, as torchvision numbers
+//! A detector has levels: maps `[N, Hi, Wi, A * C]` with C numbers for each of a pixel's A anchors; number c of anchor
+//! a is channel `a * C + c`. The anchors of all levels are numbered by level, row, column and a, as torchvision numbers
 //! them, from 0 to T - 1. T is the sum of `Hi * Wi * A`.
 
 use super::{Half, Rule, arity, map, same};
@@ -207,7 +207,8 @@ impl Rule for FocalLoss {
     }
 }
 
-/// Gradient of [`FocalLoss`] with respect to the logits of one level; times a weight, and times a scale if there is one.
+/// Gradient of [`FocalLoss`] with respect to the logits of one level; times a weight, and times a scale if there is
+/// one.
 ///
 /// Inputs: the level's logits, labels, normalisers and, if `scaled`, the scale `[1]`. Output: shaped as the logits.
 #[derive(Clone, Copy, Debug, PartialEq)]

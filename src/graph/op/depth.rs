@@ -123,8 +123,8 @@ impl Rule for DepthLoss {
     }
 }
 
-/// Gradient of [`DepthLoss`] with respect to the predictions; times a weight, and times a scale if there is one. It is 0
-/// where the depth is not known, and everywhere if the loss is a root of 0, which is its minimum.
+/// Gradient of [`DepthLoss`] with respect to the predictions; times a weight, and times a scale if there is one. It is
+/// 0 where the depth is not known, and everywhere if the loss is a root of 0, which is its minimum.
 ///
 /// Inputs: predictions, truths, the statistics `[3]` and, if `scaled`, the scale `[1]`. Output `[N, H, W, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -30,9 +30,10 @@ impl Levels {
         self.sizes[..level].iter().map(|[h, w]| h * w * self.anchors).sum()
     }
 
-    /// Labels and normalisers.
+    /// Labels and normalisers. These make losses of order one, whose differences in f64 tell their gradients.
     fn labelled(&self, draft: &mut Draft) -> Vec<TensorId> {
         let (classes, [known, ignored]) = (self.classes, self.of_8);
+        let some = (self.total() as f64 / 8.0).max(1.0);
         let label = |bits: u32| match bits >> 29 {
             share if share < known => bits % classes as u32,
             share if share < known + ignored => FocalLoss::IGNORED,
@@ -40,7 +41,7 @@ impl Levels {
         };
         vec![
             draft.integers("labels", vec![self.pictures, self.total()], |_, bits| label(bits)),
-            draft.input_with("normalisers", Spec::plain([self.pictures], DType::F32), |_, v| 0.25 + v * v),
+            draft.input_with("normalisers", Spec::plain([self.pictures], DType::F32), |_, v| (0.25 + v * v) / some),
         ]
     }
 
