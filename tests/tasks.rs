@@ -12,17 +12,16 @@ use resnet_rs::data::{Dataset, Geometry, Truth};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::Elements;
-use resnet_rs::models::Input;
+use resnet_rs::models::{Input, Purpose};
 use resnet_rs::train::{
-    Learning, Observer, Optimizer, Recipe, RecipeFlags, Run, Sgd, Step, StepOptions, TaskName, Trainer,
-    TrainingPrecision,
+    Learning, Observer, Optimizer, Recipe, RecipeFlags, Run, Sgd, Step, StepOptions, Trainer, TrainingPrecision,
 };
 use resnet_rs::weights::StateDict;
 
-const TASKS: [TaskName; 3] = [TaskName::Segment, TaskName::Detect, TaskName::Depth];
+const TASKS: [Purpose; 3] = [Purpose::Segment, Purpose::Detect, Purpose::Depth];
 
 /// A small network for a task.
-fn recipe(task: TaskName) -> Recipe {
+fn recipe(task: Purpose) -> Recipe {
     let flags = RecipeFlags {
         task: Some(task),
         model: Some("small".into()),
@@ -56,9 +55,9 @@ fn a_resumed_run_ends_in_the_same_bits() {
     adapters::on_fastest(|gpu| {
         let folder = tempfile::tempdir().unwrap();
         for (task, precision, accumulate) in [
-            (TaskName::Segment, TrainingPrecision::Mixed, 1),
-            (TaskName::Detect, TrainingPrecision::F32, 2),
-            (TaskName::Depth, TrainingPrecision::F32, 1),
+            (Purpose::Segment, TrainingPrecision::Mixed, 1),
+            (Purpose::Detect, TrainingPrecision::F32, 2),
+            (Purpose::Depth, TrainingPrecision::F32, 1),
         ] {
             let recipe = Recipe { precision, accumulate, ema: 0.9, ..recipe(task) };
             let run = |name: &str, steps| train(gpu, &recipe, &folder.path().join(format!("{task}-{name}")), steps);
@@ -76,7 +75,7 @@ fn a_resumed_run_ends_in_the_same_bits() {
 }
 
 /// The losses of steps on one batch of eight scenes.
-fn losses(gpu: &Gpu, task: TaskName, lr: f32, steps: usize) -> Vec<f32> {
+fn losses(gpu: &Gpu, task: Purpose, lr: f32, steps: usize) -> Vec<f32> {
     let recipe = recipe(task);
     let task = recipe.task();
     let data = Dataset::open("shapes", task.truth()).unwrap();

@@ -3,7 +3,7 @@
 use super::Bounds;
 
 /// The most that a prediction may enlarge an anchor, as a logarithm: the factor 1000 / 16, as in torchvision.
-const LARGEST: f32 = 4.135_166_6;
+pub(crate) const LARGEST: f32 = 4.135_166_6;
 
 /// The centre, width and height of a box in px.
 fn centred([left, top, right, bottom]: Bounds) -> [f32; 4] {

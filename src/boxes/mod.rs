@@ -13,6 +13,8 @@ mod select;
 mod tests;
 
 pub use anchors::{Anchors, PER_CELL};
+#[cfg(feature = "onnx")]
+pub(crate) use coder::LARGEST;
 pub use coder::{decode, encode};
 pub use matching::{BACKGROUND, FOREGROUND, Match, matches};
 pub use select::{Detection, Selection};

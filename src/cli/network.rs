@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use crate::models::{self, Config, Layers, Preset};
-use crate::train::{HeadName, Recipe, TaskName, parse_numbers, task};
+use crate::models::{self, Config, Layers, Preset, Purpose};
+use crate::train::{HeadName, Recipe, parse_numbers, task};
 
 #[derive(Args)]
 pub(super) struct NetworkFlags {
     /// What the network is made for
     #[arg(long, value_enum, default_value_t)]
-    task: TaskName,
+    task: Purpose,
     /// Head of another task than classify [default: the task's]
     #[arg(long, value_enum)]
     head: Option<HeadName>,
@@ -37,10 +37,10 @@ impl NetworkFlags {
     /// Classes that the network tells apart: by default ImageNet's, COCO's or VOC's.
     pub(super) fn classes(&self) -> usize {
         self.classes.unwrap_or(match self.task {
-            TaskName::Classify => 1000,
-            TaskName::Detect => 91,
-            TaskName::Segment => 21,
-            TaskName::Depth => 1,
+            Purpose::Classify => 1000,
+            Purpose::Detect => 91,
+            Purpose::Segment => 21,
+            Purpose::Depth => 1,
         })
     }
 
@@ -51,7 +51,7 @@ impl NetworkFlags {
 
     /// The preset's name with these changes, to distinguish it from the preset.
     pub(super) fn name(&self, preset: &Preset) -> String {
-        let task = (self.task != TaskName::Classify).then(|| format!(" --task {}", self.task));
+        let task = (self.task != Purpose::Classify).then(|| format!(" --task {}", self.task));
         let head = self.head.map(|head| format!(" --head {head}"));
         let channels = self.head_channels.map(|channels| format!(" --head-channels {channels}"));
         let widths = self.decoder_widths.map(|w| format!(" --decoder-widths {}", w.map(|w| w.to_string()).join(",")));

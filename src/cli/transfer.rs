@@ -10,7 +10,8 @@ use super::signals::Stop;
 use super::study::{Table, train};
 use super::{Error, Global, output};
 use crate::files;
-use crate::train::{Recipe, RecipeFlags, TaskName};
+use crate::models::Purpose;
+use crate::train::{Recipe, RecipeFlags};
 
 /// Compare weights to start from by what they are worth for other tasks, as the paper's table 5 does
 ///
@@ -63,14 +64,14 @@ fn is_word(name: &str) -> bool {
 /// A task with its data.
 #[derive(Clone, Debug, PartialEq)]
 struct Goal {
-    task: TaskName,
+    task: Purpose,
     data: String,
 }
 
 fn parse_goal(text: &str) -> Result<Goal, String> {
     let wrong = || "expected TASK=DATA, such as detect=coco:DIR, with classify, segment, detect or depth".to_owned();
     let (task, data) = text.split_once('=').ok_or_else(wrong)?;
-    let task = <TaskName as clap::ValueEnum>::from_str(task, false).map_err(|_| wrong())?;
+    let task = <Purpose as clap::ValueEnum>::from_str(task, false).map_err(|_| wrong())?;
     Ok(Goal { task, data: data.to_owned() })
 }
 
@@ -78,7 +79,7 @@ fn parse_goal(text: &str) -> Result<Goal, String> {
 #[derive(Serialize)]
 struct Outcome {
     from: String,
-    task: TaskName,
+    task: Purpose,
     data: String,
     /// Name of the number that the task is judged by.
     measure: &'static str,
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(parse_start("none").unwrap(), Start { name: "none".into(), file: None });
         assert_eq!(parse_start("rs-50=a=b").unwrap(), Start { name: "rs-50".into(), file: Some("a=b".into()) });
         assert!(["run/best.safetensors", "a/b=c", "=c", ""].iter().all(|text| parse_start(text).is_err()));
-        let goal = Goal { task: TaskName::Segment, data: "voc:D".into() };
+        let goal = Goal { task: Purpose::Segment, data: "voc:D".into() };
         assert_eq!(parse_goal("segment=voc:D").unwrap(), goal);
         assert!(["voc:D", "segments=voc:D"].iter().all(|text| parse_goal(text).is_err()));
     }

@@ -131,6 +131,8 @@ impl Dataset {
     pub fn usual_truth(spec: &str) -> TruthKind {
         match spec.split_once(':').map_or(spec, |(kind, _)| kind) {
             "voc" | "coco" => TruthKind::Objects,
+            "masks" | "ade20k" => TruthKind::Mask,
+            "depth" => TruthKind::Depth,
             _ => TruthKind::Class,
         }
     }

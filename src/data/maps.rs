@@ -8,6 +8,9 @@ use super::geometry::{Affine, inverse, moved};
 /// The class of a mask's pixels that do not count.
 pub const IGNORED: u8 = 255;
 
+/// The class of each pixel, of as many classes as a network can have.
+pub type ClassMap = ImageBuffer<Luma<u16>, Vec<u16>>;
+
 /// Depth in metres; 0 where it is unknown.
 pub type DepthMap = ImageBuffer<Luma<f32>, Vec<f32>>;
 
@@ -41,6 +44,13 @@ impl Geometry {
     pub fn mask_to_picture(&self, mask: &GrayImage, picture: [usize; 2]) -> GrayImage {
         let labels = nearest(mask, inverse(self.map), picture, IGNORED);
         GrayImage::from_raw(picture[1] as u32, picture[0] as u32, labels).expect(WHOLE)
+    }
+
+    /// The classes of the pixels of a picture of this height and width, from the input's: nearest pixels, and `unseen`
+    /// where the input did not show the picture.
+    pub fn classes_to_picture(&self, classes: &ClassMap, picture: [usize; 2], unseen: u16) -> ClassMap {
+        let classes = nearest(classes, inverse(self.map), picture, unseen);
+        ClassMap::from_raw(picture[1] as u32, picture[0] as u32, classes).expect(WHOLE)
     }
 
     /// The input's depths, from the picture's: nearest pixels, and 0 outside of the picture. An object in a picture

@@ -92,7 +92,7 @@ pub(crate) use decode::decode_bytes;
 #[cfg(feature = "pictures")]
 pub use error::Error;
 pub use geometry::Geometry;
-pub use maps::{DepthMap, IGNORED};
+pub use maps::{ClassMap, DepthMap, IGNORED};
 pub(crate) use resize::pack;
 pub use resize::{CropMode, Interpolation, Placement, Region, View, evaluation_crop, evaluation_geometry, rows_read};
 #[cfg(feature = "pictures")]

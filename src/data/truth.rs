@@ -5,6 +5,7 @@ use image::GrayImage;
 use super::{DepthMap, Error, Geometry};
 use crate::boxes::Object;
 use crate::graph::Elements;
+use crate::models::Purpose;
 
 /// What is known about a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,18 @@ pub enum TruthKind {
     Mask,
     /// [`Truth::Depth`].
     Depth,
+}
+
+impl From<Purpose> for TruthKind {
+    /// What a network with this purpose learns from.
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Classify => Self::Class,
+            Purpose::Segment => Self::Mask,
+            Purpose::Detect => Self::Objects,
+            Purpose::Depth => Self::Depth,
+        }
+    }
 }
 
 impl TruthKind {

@@ -1,6 +1,7 @@
 //! Elements of a tensor in the program's memory.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Logical elements of a tensor, row-major, as they are fed to an input or read from an output. Elements of f16 tensors
 /// are passed as f32.
@@ -56,6 +57,26 @@ impl Elements<'_> {
         match self {
             Self::U32(elements) => elements,
             Self::F32(_) => panic!("these are the elements of a tensor of floats"),
+        }
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty, reason = "a tensor is never empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(elements) => elements.len(),
+            Self::U32(elements) => elements.len(),
+        }
+    }
+
+    /// Borrows a part of the elements.
+    ///
+    /// # Panics
+    /// If it reaches beyond them.
+    pub fn part(&self, range: Range<usize>) -> Elements<'_> {
+        match self {
+            Self::F32(elements) => elements[range].into(),
+            Self::U32(elements) => elements[range].into(),
         }
     }
 

@@ -28,13 +28,20 @@ pub enum Precision {
 /// # Errors
 /// [`Error::NoHalf`] for a training graph: small steps would be lost in weights of 11 bits.
 pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
-    let answers = |node: &Node| node.op.rule().half() == Half::MapsAndWeights;
-    if let Some(node) = graph.nodes().iter().find(|node| !answers(node)) {
+    let stored = |spec: &Spec| spec.is_map() || spec.layout == Layout::Weights;
+    let refuses = |node: &&Node| touches(graph, node, stored) && node.op.rule().half() != Half::MapsAndWeights;
+    if let Some(node) = graph.nodes().iter().find(refuses) {
         let hint = " weights, which are for inference: train in mixed precision";
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint });
     }
-    store(graph, |spec| spec.is_map() || spec.layout == Layout::Weights);
+    store(graph, stored);
     Ok(())
+}
+
+/// Whether a node reads, updates or writes such a tensor.
+fn touches(graph: &Graph, node: &Node, which: impl Fn(&Spec) -> bool) -> bool {
+    let tensors = node.inputs.iter().chain(&node.updates).chain(&node.outputs);
+    tensors.into_iter().any(|&id| which(graph.spec(id)))
 }
 
 /// Stores every map of a graph in f16, gradients included.
@@ -42,8 +49,7 @@ pub fn store_half(graph: &mut Graph) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NoHalf`] for an operation whose kernels support maps in f32 only.
 pub fn store_half_maps(graph: &mut Graph) -> Result<(), Error> {
-    let touches_maps = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|&id| graph.spec(id).is_map());
-    let refuses = |node: &&Node| touches_maps(node) && node.op.rule().half() == Half::None;
+    let refuses = |node: &&Node| touches(graph, node, Spec::is_map) && node.op.rule().half() == Half::None;
     if let Some(node) = graph.nodes().iter().find(refuses) {
         return Err(Error::NoHalf { node: node.name.clone(), op: node.op.rule().name(), hint: " maps" });
     }

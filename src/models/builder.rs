@@ -57,12 +57,13 @@ pub(super) struct Builder<'c> {
 }
 
 impl<'c> Builder<'c> {
-    pub(super) fn new(config: &'c Config, style: Style, batch: usize, mode: Mode) -> Result<Self, Error> {
+    pub(super) fn new(config: &'c Config, mut style: Style, batch: usize, mode: Mode) -> Result<Self, Error> {
         let (mut graph, parts) = (Graph::new(), Parts::new(config.parts()));
         let (clock, norm) = match mode {
             Mode::Inference => (None, Norm::Batch),
             Mode::Training { norm, .. } => (Some(graph.input("clock", Spec::plain([2], DType::U32))?), norm),
         };
+        style.bn_eps = config.bn_eps.unwrap_or(style.bn_eps);
         let prefix = config.head.backbone_prefix();
         Ok(Self { graph, config, style, prefix, norm, batch, mode, levels: Vec::new(), parts, clock, dropouts: 0 })
     }

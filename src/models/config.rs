@@ -22,6 +22,10 @@ pub struct Config {
     pub drop_path: f32,
     /// Weight of the new batch in the running statistics (PyTorch's convention: TensorFlow's momentum 0 is 1 here).
     pub bn_momentum: f32,
+    /// What the backbone's batch norms add to the variance, at least 0; `None` is what the family has. Only networks
+    /// from elsewhere differ, such as the RetinaNet that torchvision released, which has 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_eps: Option<f32>,
     /// Distance between neighbouring elements of the last map, in pixels of the input: 32 for classifiers; 16 or 8 for
     /// dense predictions, where the stages that would halve the map further are dilated instead, as timm does it.
     #[serde(default = "full_stride", skip_serializing_if = "is_full_stride")]
@@ -141,6 +145,7 @@ impl Config {
             dropout: 0.0,
             drop_path: 0.0,
             bn_momentum: 0.1,
+            bn_eps: None,
             output_stride: FULL_STRIDE,
             head: Head::Classifier,
         }
@@ -178,6 +183,8 @@ impl Config {
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout)?;
         check("drop path", (0.0..1.0).contains(&self.drop_path), "at least 0 and below 1", self.drop_path)?;
         check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)?;
+        let eps = self.bn_eps.unwrap_or_default();
+        check("BN epsilon", (0.0..=1.0).contains(&eps), "from 0 to 1", eps)?;
         check("output stride", matches!(self.output_stride, 8 | 16 | 32), "8, 16 or 32", self.output_stride)
     }
 }

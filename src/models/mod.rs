@@ -11,8 +11,8 @@ mod resnet;
 
 pub use config::{Config, Layers};
 pub use efficientnet::EfficientNet;
-pub use head::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, RetinaNet};
-pub use network::{Input, Level, Mode, Network, Norm};
+pub use head::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, Purpose, RetinaNet, depth_of_pixels};
+pub use network::{Input, Level, Mode, Network, Norm, output};
 pub use parts::Parts;
 pub(crate) use preset::current_name;
 pub use preset::{IMAGENET_MEAN_STD, PRESETS, Preset};

@@ -132,12 +132,23 @@ impl Network {
     }
 }
 
+/// The output with this name; of a detector, that of its finest level.
+///
+/// # Errors
+/// If there is none.
+pub fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, Error> {
+    let port = outputs.iter().find(|port| port.name == name);
+    port.map(|port| port.id).ok_or_else(|| Error::NoOutput { name, outputs: outputs.iter().map(|p| p.name).collect() })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Preset, ResNet, Shortcut, Stem, StemDownsampling};
+    use super::super::{
+        DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Preset, ResNet, RetinaNet, Shortcut, Stem, StemDownsampling,
+    };
     use super::*;
-    use crate::graph::Role;
+    use crate::graph::{Op, Role};
 
     fn build(name: &str, res: usize, mode: Mode) -> Network {
         let config = Preset::find(name).unwrap().config(1000);
@@ -227,6 +238,60 @@ mod tests {
         // He et al. 2015, table 1, count ResNet-50 as 3.8 GMACs, with the stride on the 1x1 convolution; timm counts
         // 4.1 for this form.
         assert_eq!(gmacs(&build("resnet50", 224, Mode::Inference).graph), "4.089");
+    }
+
+    /// Numbers of parameters of torchvision's networks with weights for 21 and 91 classes, and of the same heads on
+    /// other backbones, counted with PyTorch.
+    #[test]
+    fn sizes_of_dense_networks_equal_torchvisions() {
+        let retinanet = Head::RetinaNet(RetinaNet::default());
+        let deeplab = |auxiliary| Head::DeepLabV3(DeepLabV3 { auxiliary, ..DeepLabV3::default() });
+        let fcn = |auxiliary| Head::Fcn(Fcn { auxiliary });
+        let plus = Head::DeepLabV3Plus(DeepLabV3Plus::default());
+        let depth = |first: usize| {
+            let widths = std::array::from_fn(|level| first >> level);
+            Head::DenseDepth(DenseDepth { widths, ..DenseDepth::default() })
+        };
+        let rows = [
+            ("resnet-rs-50", retinanet, 21, 42_750_849),
+            ("resnet-rs-101", retinanet, 21, 70_677_633),
+            ("resnet-rs-152", retinanet, 21, 93_680_513),
+            ("resnet-50", retinanet, 21, 32_615_969),
+            ("resnet-50", retinanet, 91, 34_068_119),
+            ("resnet-rs-50", deeplab(false), 21, 49_773_749),
+            ("resnet-50", deeplab(false), 21, 39_638_869),
+            ("resnet-50", deeplab(true), 21, 42_004_074),
+            ("resnet-50", fcn(false), 21, 32_957_013),
+            ("resnet-50", fcn(true), 21, 35_322_218),
+            ("resnet-rs-50", plus, 21, 36_817_605),
+            ("resnet-50", plus, 21, 26_682_725),
+            ("resnet-rs-50", depth(2048), 1, 87_909_409),
+            ("resnet-rs-50", depth(512), 1, 40_159_297),
+        ];
+        for (name, head, classes, expected) in rows {
+            let config = Config { head, ..Preset::find(name).unwrap().config(classes) };
+            let network = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
+            assert_eq!(parameters(&network.graph), expected, "{name} with {head:?} for {classes} classes");
+        }
+    }
+
+    #[test]
+    fn another_epsilon_is_the_backbones_alone() {
+        let eps = |bn_eps| {
+            let config =
+                Config { head: Head::DeepLabV3(DeepLabV3::default()), bn_eps, ..Config::resnet_rs([1; 4], 0.25, 5) };
+            let network = Network::build(&config, 1, [64; 2], Input::Tensor, Mode::Inference).unwrap();
+            let of_norms = network.graph.nodes().iter().filter_map(|node| match &node.op {
+                Op::BatchNormInference(norm) => Some((node.name.contains("classifier"), norm.eps)),
+                _ => None,
+            });
+            of_norms.collect::<Vec<_>>()
+        };
+        assert!(eps(None).iter().all(|(_, eps)| *eps == 1e-5));
+        assert!(eps(Some(0.0)).iter().all(|(of_head, eps)| *eps == if *of_head { 1e-5 } else { 0.0 }));
+        assert!(eps(Some(0.0)).iter().any(|(of_head, _)| *of_head));
+        let refused = Config { bn_eps: Some(-1e-5), ..Config::resnet_rs([1; 4], 0.25, 5) }.validate().unwrap_err();
+        assert!(refused.to_string().contains("BN epsilon must be from 0 to 1"), "{refused}");
     }
 
     /// RS-50 at 160 px, as in timm.

@@ -7,9 +7,9 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, Schedule, TaskName, TrainingPrecision};
+use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, Schedule, TrainingPrecision};
 use crate::data::Convention;
-use crate::models::{ActivationChoice, DropPathSchedule, Preset, Shortcut, Stem, StemDownsampling};
+use crate::models::{ActivationChoice, DropPathSchedule, Preset, Purpose, Shortcut, Stem, StemDownsampling};
 
 /// Settings from a command line or a TOML file; settings that are not given keep their values.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct RecipeFlags {
     pub models: BTreeMap<String, RecipeFlags>,
     /// What to learn: classes of pictures, classes of pixels, boxes of objects, depths [default: classify]
     #[arg(long, hide_possible_values = true, value_name = "classify|segment|detect|depth")]
-    pub task: Option<TaskName>,
+    pub task: Option<Purpose>,
     /// Model to train: small, resnet-rs-50, efficientnet-b0 ..., all of `resnet-rs models` [default: small]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,

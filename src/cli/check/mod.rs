@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::{Error, Global, output};
 use crate::data::{ClassCounts, Dataset, Inspection, Named, TruthFacts, TruthKind, inspect};
+use crate::models::Purpose;
 use tables::percent;
 
 mod tables;
@@ -18,36 +19,13 @@ pub(super) struct Check {
     /// ade20k:DIR or depth:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
-    /// What is to be learnt from it [default: what the data is made for: detect for voc and coco, else classify]
+    /// What is to be learnt from it [default: what the data is made for: detect for voc and coco, segment for masks and
+    /// ade20k, depth for depth, else classify]
     #[arg(long, value_enum)]
-    task: Option<Task>,
+    task: Option<Purpose>,
     /// Pictures to name for each kind of fault; JSON names all
     #[arg(long, value_name = "N", default_value_t = 10)]
     list: usize,
-}
-
-/// What is learnt from pictures.
-#[derive(Clone, Copy, ValueEnum)]
-enum Task {
-    /// Classes of pictures
-    Classify,
-    /// Classes of pixels
-    Segment,
-    /// Boxes of objects
-    Detect,
-    /// Depths of pixels
-    Depth,
-}
-
-impl Task {
-    fn truth(self) -> TruthKind {
-        match self {
-            Self::Classify => TruthKind::Class,
-            Self::Segment => TruthKind::Mask,
-            Self::Detect => TruthKind::Objects,
-            Self::Depth => TruthKind::Depth,
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -59,7 +37,7 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(args: Check, global: &Global) -> Result<(), Error> {
-    let truth = args.task.map_or_else(|| Dataset::usual_truth(&args.data), Task::truth);
+    let truth = args.task.map_or_else(|| Dataset::usual_truth(&args.data), TruthKind::from);
     let dataset = Dataset::open_for_inspection(&args.data, truth)?;
     let progress = global.progress("reading pictures");
     let found = inspect(&dataset, truth, &progress);

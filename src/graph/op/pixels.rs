@@ -141,10 +141,6 @@ impl Rule for Confusion {
         "confusion"
     }
 
-    fn half(&self) -> Half {
-        Half::MapsAndWeights
-    }
-
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         super::arity(inputs, 2)?;
         let shape = &inputs[0].shape;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::super::Error;
 use super::super::builder::Builder;
 use super::super::config::check;
+use super::super::network::output;
 use crate::graph::op::{Concat, Filter, Resize, ScaledSigmoid};
-use crate::graph::{Activation, Port};
+use crate::graph::{Activation, Graph, Port, TensorId};
 
 /// A 1x1 convolution on the last level; four times a resizing to the size of the next finer level, which is joined, and
 /// two 3x3 convolutions; a 3x3 convolution to one channel, and a sigmoid that keeps the depth within its range.
@@ -57,4 +58,16 @@ impl DenseDepth {
         b.end_part(depth)?;
         Ok(vec![Port { name: "depth", id: depth }])
     }
+}
+
+/// Appends the depth of each pixel of the input, `[N, H, W, 1]`: the output `depth`, resized.
+///
+/// # Errors
+/// If there is no such output.
+pub fn depth_of_pixels(graph: &mut Graph, outputs: &[Port]) -> Result<TensorId, Error> {
+    let depth = output(outputs, "depth")?;
+    let input = ["pixels", "input"].into_iter().find_map(|name| graph.find(name));
+    let input = input.unwrap_or_else(|| unreachable!("a network takes pictures"));
+    let size = [1, 2].map(|d| graph.spec(input).shape[d]);
+    Ok(graph.apply1("full_size", Resize { size, filter: Filter::Bilinear }, &[depth])?)
 }

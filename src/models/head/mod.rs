@@ -8,9 +8,11 @@ mod depth;
 mod retinanet;
 mod segment;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-pub use depth::DenseDepth;
+pub use depth::{DenseDepth, depth_of_pixels};
 pub use retinanet::RetinaNet;
 pub use segment::{DeepLabV3, DeepLabV3Plus, Fcn};
 
@@ -38,7 +40,61 @@ pub enum Head {
     DenseDepth(DenseDepth),
 }
 
+/// What a network tells of a picture: its task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Its class.
+    #[default]
+    Classify,
+    /// The class of each pixel.
+    Segment,
+    /// Its objects, with their boxes.
+    Detect,
+    /// The depth of each pixel.
+    Depth,
+}
+
+impl Purpose {
+    /// Its name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classify => "classify",
+            Self::Segment => "segment",
+            Self::Detect => "detect",
+            Self::Depth => "depth",
+        }
+    }
+
+    /// What such a network is called in messages.
+    pub fn network(self) -> &'static str {
+        match self {
+            Self::Classify => "classifier",
+            Self::Detect => "detector",
+            Self::Segment => "segmentation network",
+            Self::Depth => "depth network",
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Head {
+    /// What a network with this head tells.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Classifier => Purpose::Classify,
+            Self::RetinaNet(_) => Purpose::Detect,
+            Self::DeepLabV3(_) | Self::DeepLabV3Plus(_) | Self::Fcn(_) => Purpose::Segment,
+            Self::DenseDepth(_) => Purpose::Depth,
+        }
+    }
+
     /// Whether this is the classifier, which cards do not mention.
     pub(super) fn is_classifier(&self) -> bool {
         *self == Self::Classifier

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Augment, DepthLossName, FrozenNorm, HeadName, Recipe, TaskName, TrainingPrecision};
+use super::{Augment, DepthLossName, FrozenNorm, HeadName, Recipe, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
 use crate::graph::op::DepthLossKind;
 use crate::models::{
     self, ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, DropPathSchedule, EfficientNet, Fcn, Head,
-    Layers, Norm, Preset, ResNet, RetinaNet,
+    Layers, Norm, Preset, Purpose, ResNet, RetinaNet,
 };
 use crate::train::task::{Classify, Depth, Detect, Segment, Task};
 use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
@@ -66,28 +66,28 @@ impl Recipe {
     fn head(&self) -> HeadName {
         self.head.unwrap_or(match self.task {
             // A classifier has no choice, so what stands here is not used.
-            TaskName::Classify | TaskName::Segment => HeadName::DeepLabV3,
-            TaskName::Detect => HeadName::RetinaNet,
-            TaskName::Depth => HeadName::DenseDepth,
+            Purpose::Classify | Purpose::Segment => HeadName::DeepLabV3,
+            Purpose::Detect => HeadName::RetinaNet,
+            Purpose::Depth => HeadName::DenseDepth,
         })
     }
 
     /// Fails if the head is one of another task.
     pub(super) fn check_head(&self) -> Result<(), Error> {
         let fits = match self.task {
-            TaskName::Classify => self.head.is_none(),
-            TaskName::Segment => {
+            Purpose::Classify => self.head.is_none(),
+            Purpose::Segment => {
                 matches!(self.head(), HeadName::DeepLabV3 | HeadName::DeepLabV3Plus | HeadName::Fcn)
             }
-            TaskName::Detect => self.head() == HeadName::RetinaNet,
-            TaskName::Depth => self.head() == HeadName::DenseDepth,
+            Purpose::Detect => self.head() == HeadName::RetinaNet,
+            Purpose::Depth => self.head() == HeadName::DenseDepth,
         };
         if fits { Ok(()) } else { Err(Error::Conflict { problem: "--head is one of another --task: leave it out" }) }
     }
 
     /// The layers of its head.
     fn head_layers(&self) -> Head {
-        if self.task == TaskName::Classify {
+        if self.task == Purpose::Classify {
             return Head::Classifier;
         }
         let channels = self.head_channels;
@@ -189,13 +189,13 @@ impl Recipe {
     /// The task that the network learns.
     pub fn task(&self) -> Arc<dyn Task> {
         match self.task {
-            TaskName::Classify => {
+            Purpose::Classify => {
                 let mixed = self.mixup > 0.0 || self.cutmix > 0.0;
                 Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
             }
-            TaskName::Segment => Arc::new(Segment),
-            TaskName::Detect => Arc::new(Detect),
-            TaskName::Depth => Arc::new(Depth {
+            Purpose::Segment => Arc::new(Segment),
+            Purpose::Detect => Arc::new(Detect),
+            Purpose::Depth => Arc::new(Depth {
                 loss: match self.depth_loss {
                     DepthLossName::ScaleInvariant => DepthLossKind::ScaleInvariant { lambda: 0.5 },
                     DepthLossName::Silog => DepthLossKind::SiLog { focus: 0.85 },
@@ -220,7 +220,7 @@ impl Recipe {
 
     /// A network with the head of this recipe, and the output stride that it needs.
     pub(crate) fn headed(&self, config: Config) -> Config {
-        let usual = if self.task == TaskName::Segment { 16 } else { 32 };
+        let usual = if self.task == Purpose::Segment { 16 } else { 32 };
         Config { output_stride: self.output_stride.unwrap_or(usual), head: self.head_layers(), ..config }
     }
 
@@ -281,7 +281,7 @@ impl Recipe {
 
     /// How training pictures are transformed.
     pub(in crate::train) fn transform(&self, dataset: &Dataset, card: &ModelCard) -> Transform {
-        let (dense, border) = (self.task != TaskName::Classify, card.view().border);
+        let (dense, border) = (self.task != Purpose::Classify, card.view().border);
         let rand_augment = RandAugment {
             layers: self.randaug_layers,
             magnitude: self.randaug_magnitude as f32,

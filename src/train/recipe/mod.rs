@@ -14,7 +14,7 @@ use toml::Table;
 use super::{Error, RecipeFlags, Schedule};
 use crate::data::Convention;
 use crate::files;
-use crate::models::{ActivationChoice, DropPathSchedule, Shortcut, Stem, StemDownsampling};
+use crate::models::{ActivationChoice, DropPathSchedule, Purpose, Shortcut, Stem, StemDownsampling};
 
 /// Recipes that come with the program: for little data, for ImageNet, and for each task other than classification.
 const BUILT_IN: [(&str, &str); 9] = [
@@ -29,31 +29,9 @@ const BUILT_IN: [(&str, &str); 9] = [
     ("depth", include_str!("../../../recipes/depth.toml")),
 ];
 
-/// What the network of a run learns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum TaskName {
-    /// The class of a picture.
-    #[default]
-    Classify,
-    /// The class of each pixel.
-    Segment,
-    /// Classes and boxes of the objects in a picture.
-    Detect,
-    /// The depth of each pixel.
-    Depth,
-}
-
-impl TaskName {
-    /// The built-in recipe of a run that names none; `None` for the defaults.
-    fn recipe(self) -> Option<&'static str> {
-        match self {
-            Self::Classify => None,
-            Self::Segment => Some("segment"),
-            Self::Detect => Some("detect"),
-            Self::Depth => Some("depth"),
-        }
-    }
+/// The built-in recipe of a run that names none; `None` for the defaults.
+fn of_task(task: Purpose) -> Option<&'static str> {
+    (task != Purpose::Classify).then_some(task.name())
 }
 
 /// A head for dense predictions.
@@ -80,19 +58,12 @@ pub enum HeadName {
     DenseDepth,
 }
 
-/// The name on the command line.
-macro_rules! as_on_the_command_line {
-    ($($name:ty),*) => {
-        $(impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let value = self.to_possible_value();
-                f.write_str(value.as_ref().map_or("", |value| value.get_name()))
-            }
-        })*
-    };
+impl fmt::Display for HeadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
 }
-
-as_on_the_command_line!(TaskName, HeadName);
 
 /// Which parts of the backbone's batch norms stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -159,7 +130,7 @@ pub enum Augment {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     /// What the network learns.
-    pub task: TaskName,
+    pub task: Purpose,
     /// Name of the model: `small`, `resnet-rs-50`.
     pub model: String,
     /// Blocks of the four stages, instead of the model's.
@@ -290,7 +261,7 @@ impl Default for Recipe {
     /// For small data: pictures of about 32 px in about ten classes.
     fn default() -> Self {
         Self {
-            task: TaskName::Classify,
+            task: Purpose::Classify,
             model: "small".into(),
             depths: None,
             width: None,
@@ -367,7 +338,7 @@ impl Recipe {
     /// An unknown recipe, a file that does not parse, an unknown key, a value out of its range.
     pub fn resolve(named_or_file: Option<&str>, flags: &RecipeFlags) -> Result<Self, Error> {
         let mut settings = table("defaults", &Self::default())?;
-        if let Some(name) = named_or_file.or_else(|| flags.task.and_then(TaskName::recipe)) {
+        if let Some(name) = named_or_file.or_else(|| flags.task.and_then(of_task)) {
             let text = match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
                 Some((_, text)) => (*text).to_owned(),
                 None if Path::new(name).exists() => files::read_text(Path::new(name))?,

@@ -1,7 +1,7 @@
 //! The range of every setting.
 
-use super::{Augment, Error, Recipe, TaskName};
-use crate::models;
+use super::{Augment, Error, Recipe};
+use crate::models::{self, Purpose};
 
 impl Recipe {
     /// Checks every setting against its range.
@@ -94,7 +94,7 @@ impl Recipe {
         if let Some(n) = self.max_steps {
             range("max-steps", n.to_string(), "from 1 to 2^63 - 1", (1..=MAX_INTEGER).contains(&n))?;
         }
-        if self.task != TaskName::Classify && self.mixup + self.cutmix + self.erasing > 0.0 {
+        if self.task != Purpose::Classify && self.mixup + self.cutmix + self.erasing > 0.0 {
             let problem = "--mixup, --cutmix and --erasing need --task classify: they take things from their places";
             return Err(Error::Conflict { problem });
         }

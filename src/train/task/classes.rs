@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::data::{ClassMatch, Dataset, match_classes};
+use crate::models::Head;
 use crate::train::Error;
 use crate::weights::{HostTensor, ModelCard, StateDict};
 use crate::words::listed;
@@ -38,7 +39,11 @@ pub(super) fn adapt_weights(
                 ClassMatch::Different(why) => why,
                 _ => format!("the network tells {count} classes apart, the data has {}", card.classes.len()),
             };
-            log::warn!("{}: {why}: {} starts anew", path.display(), layers.join(" and "));
+            let what = match card.config.head {
+                Head::Classifier => "the classifier".to_owned(),
+                _ => layers.join(" and "),
+            };
+            log::warn!("{}: {why}: {what} starts anew", path.display());
             weights.tensors.retain(|name, _| !in_layers(name));
             return layers.iter().map(|layer| format!("{layer}.")).collect();
         }

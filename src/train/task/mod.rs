@@ -25,11 +25,11 @@ pub use detect::Detect;
 pub use segment::Segment;
 
 use super::report::Section;
-use super::{Error, Measure, Numbers, Recipe, TaskName};
+use super::{Error, Measure, Numbers, Recipe};
 use crate::data::{Batch, CropMode, Dataset, Encode, Interpolation, Source, TruthKind};
 use crate::graph::{Elements, Graph, Port, TensorId, autodiff};
 use crate::inference::Answer;
-use crate::models::{self, Config, Head};
+use crate::models::{self, Config, Purpose};
 use crate::weights::{ModelCard, StateDict};
 
 /// A task that a network learns.
@@ -147,11 +147,11 @@ pub fn of_network(card: &ModelCard) -> Arc<dyn Task> {
 
 /// The task of a network with this head.
 pub fn of_config(config: &Config) -> Arc<dyn Task> {
-    match config.head {
-        Head::Classifier => Arc::new(Classify::default()),
-        Head::RetinaNet(_) => Arc::new(Detect),
-        Head::DeepLabV3(_) | Head::DeepLabV3Plus(_) | Head::Fcn(_) => Arc::new(Segment),
-        Head::DenseDepth(_) => Arc::new(Depth::default()),
+    match config.head.purpose() {
+        Purpose::Classify => Arc::new(Classify::default()),
+        Purpose::Detect => Arc::new(Detect),
+        Purpose::Segment => Arc::new(Segment),
+        Purpose::Depth => Arc::new(Depth::default()),
     }
 }
 
@@ -177,6 +177,12 @@ pub trait Metric {
 
     /// The task's measures so far, then `loss`.
     fn numbers(&self) -> Numbers;
+
+    /// Numbers of each class, as members of an evaluation's JSON object. `classes` are the names of the data's classes,
+    /// of which the network may know more.
+    fn by_class(&self, _classes: &[String]) -> serde_json::Map<String, Value> {
+        serde_json::Map::new()
+    }
 
     /// Other findings, as a JSON object.
     fn findings(&self) -> Value {
@@ -223,12 +229,12 @@ pub struct Table {
 
 /// Side of the pictures that a task's networks are usually shown, px: VOC in DeepLab, NYU's height; `None` if it is
 /// that of the model.
-pub(crate) fn usual_side(task: TaskName) -> Option<u32> {
+pub(crate) fn usual_side(task: Purpose) -> Option<u32> {
     match task {
-        TaskName::Classify => None,
-        TaskName::Detect => Some(512),
-        TaskName::Segment => Some(513),
-        TaskName::Depth => Some(480),
+        Purpose::Classify => None,
+        Purpose::Detect => Some(512),
+        Purpose::Segment => Some(513),
+        Purpose::Depth => Some(480),
     }
 }
 
@@ -241,22 +247,13 @@ fn dense_card(recipe: &Recipe, config: Config, dataset: &Dataset) -> Result<Mode
     Ok(ModelCard { res, crop_pct: 1.0, crop_mode: CropMode::Border, interpolation, classes: Vec::new(), ..card })
 }
 
+/// Explains what the numbers of dense predictions are of.
+fn shown_whole(card: &ModelCard) -> String {
+    format!("Pictures are shown whole at {0} x {0} px, with a border where they are not square.", card.res)
+}
+
 /// Numbers of pictures and classes in one line.
 fn summary_of_classes(dataset: &Dataset) -> String {
     let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
     format!("{train} training and {val} validation pictures in {classes} classes")
-}
-
-/// Batch, height and width of the pictures that a graph takes.
-fn picture_size(graph: &Graph) -> [usize; 3] {
-    let input = ["pixels", "input"].into_iter().find_map(|name| graph.find(name));
-    let input = input.unwrap_or_else(|| unreachable!("a network takes pictures"));
-    [0, 1, 2].map(|d| graph.spec(input).shape[d])
-}
-
-/// The output with this name.
-fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, models::Error> {
-    let port = outputs.iter().find(|port| port.name == name);
-    port.map(|port| port.id)
-        .ok_or_else(|| models::Error::NoOutput { name, outputs: outputs.iter().map(|p| p.name).collect() })
 }
