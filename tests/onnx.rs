@@ -13,7 +13,10 @@ use std::path::Path;
 use resnet_rs::Precision;
 use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::{Graph, TensorId};
-use resnet_rs::models::{ActivationChoice, Config, Input, Mode, Network, Preset, ResNet, Shortcut, StemDownsampling};
+use resnet_rs::models::{
+    ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, Input, Mode, Network, Preset, ResNet,
+    RetinaNet, Shortcut, StemDownsampling,
+};
 use resnet_rs::reference::fold;
 use resnet_rs::weights::{HostTensor, ModelCard, StateDict, onnx, timm};
 
@@ -104,8 +107,8 @@ fn weights(config: &Config, res: u32) -> (StateDict, ModelCard) {
 
 fn graph(config: &Config, side: usize) -> (Graph, TensorId) {
     let network = Network::build(config, 1, [side; 2], Input::Tensor, Mode::Inference).unwrap();
-    let logits = network.output("logits");
-    (network.graph, logits)
+    let first = network.outputs[0].id;
+    (network.graph, first)
 }
 
 fn small() -> Config {
@@ -115,7 +118,8 @@ fn small() -> Config {
 /// Name and dimensions (numbers or names) of an input or output.
 fn value_info(info: &Message<'_>) -> (String, Vec<String>) {
     let tensor = info.message(2).message(1);
-    assert_eq!(tensor.numbers(1), [1], "f32");
+    let is_index = ["classes", "pictures"].contains(&info.texts(1)[0]);
+    assert_eq!(tensor.numbers(1), [if is_index { 7 } else { 1 }], "i64 or f32");
     let dimension = |d: Message<'_>| d.numbers(1).first().map_or_else(|| d.texts(2)[0].to_owned(), u64::to_string);
     (info.texts(1)[0].to_owned(), tensor.message(2).messages(1).into_iter().map(dimension).collect())
 }
@@ -123,7 +127,7 @@ fn value_info(info: &Message<'_>) -> (String, Vec<String>) {
 #[test]
 fn a_file_says_what_it_is() {
     let (weights, card) = weights(&small(), 40);
-    let file = onnx::export((Path::new("w"), &weights), &card).unwrap();
+    let file = onnx::export((Path::new("w"), &weights), &card, &onnx::Options::default()).unwrap();
     let model = Message::parse(&file);
     assert_eq!(model.numbers(1), [8], "IR version");
     assert_eq!((model.texts(2), model.texts(3)), (vec!["resnet-rs"], vec![env!("CARGO_PKG_VERSION")]));
@@ -146,7 +150,7 @@ fn a_file_says_what_it_is() {
 #[test]
 fn a_file_holds_the_folded_weights() {
     let (weights, card) = weights(&Preset::find("efficientnet-b0").unwrap().config(10), 64);
-    let file = onnx::export((Path::new("w"), &weights), &card).unwrap();
+    let file = onnx::export((Path::new("w"), &weights), &card, &onnx::Options::default()).unwrap();
     let network = Message::parse(&file).message(7);
 
     let (graph, logits) = graph(&card.config, 64);
@@ -190,16 +194,20 @@ fn operators(file: &[u8]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Asserts that a file's nodes read only its input, its tensors, and results of earlier nodes, and that each name is
-/// written once.
-fn assert_sound(what: &str, file: &[u8]) {
+/// Asserts that a file's nodes read only its input, its tensors, and results of earlier nodes, that each name is
+/// written once, that everything is read, and that the file's outputs are these.
+fn assert_sound(what: &str, file: &[u8], outputs: &[&str]) {
     let model = Message::parse(file);
     let graph = model.message(7);
     let tensors = graph.messages(5);
-    let mut known: Vec<&str> = tensors.iter().map(|tensor| tensor.texts(8)[0]).chain(["input"]).collect();
+    let mut known: Vec<&str> = Vec::from(["input"]);
+    for name in tensors.iter().map(|tensor| tensor.texts(8)[0]) {
+        assert!(!known.contains(&name), "{what}: two tensors are named {name}");
+        known.push(name);
+    }
     let mut read = Vec::new();
     for node in graph.messages(1) {
-        for name in node.texts(1) {
+        for name in node.texts(1).into_iter().filter(|name| !name.is_empty()) {
             assert!(known.contains(&name), "{what}: {:?} reads {name}", node.texts(3));
             read.push(name);
         }
@@ -208,8 +216,11 @@ fn assert_sound(what: &str, file: &[u8]) {
             known.push(name);
         }
     }
-    assert!(known.iter().all(|name| *name == "logits" || read.contains(name)), "{what}: something is never read");
-    assert_eq!(known.last(), Some(&"logits"), "{what}");
+    let described: Vec<String> = graph.messages(12).iter().map(|info| info.texts(1)[0].to_owned()).collect();
+    assert_eq!(described, outputs, "{what}");
+    assert!(outputs.iter().all(|name| known.contains(name)), "{what}: {known:?}");
+    let unread = known.iter().find(|name| !outputs.contains(name) && !read.contains(name));
+    assert_eq!(unread, None, "{what}");
 }
 
 /// A network of each family, and every switch that changes its operations.
@@ -232,8 +243,8 @@ fn every_family_is_exported() {
     ];
     for (what, config) in cases {
         let (weights, card) = weights(&config, 33);
-        let file = onnx::export((Path::new("w"), &weights), &card).unwrap();
-        assert_sound(what, &file);
+        let file = onnx::export((Path::new("w"), &weights), &card, &onnx::Options::default()).unwrap();
+        assert_sound(what, &file, &["logits"]);
         let operators = operators(&file);
         let has = |operator: &str| operators.contains_key(operator);
         assert_eq!(has("MaxPool"), what.ends_with("ResNet") || what == "ResNet-D", "{what}: {operators:?}");
@@ -246,11 +257,63 @@ fn every_family_is_exported() {
     }
 }
 
+/// Name and dimensions of each output of a file.
+fn outputs(file: &[u8]) -> Vec<(String, String)> {
+    let outputs = Message::parse(file).message(7).messages(12);
+    outputs.iter().map(value_info).map(|(name, sides)| (name, sides.join(" "))).collect()
+}
+
+/// Each head of a small network, for pictures of 64 x 96 px: cells of 8 x 12, 4 x 6, 2 x 3, 1 x 2 and 1 x 1.
+#[test]
+fn every_head_is_exported() {
+    let anchors = 9 * (96 + 24 + 6 + 2 + 1);
+    let boxes = format!("N {anchors} 4");
+    let detector = [("logits", &*format!("N {anchors} 7")), ("boxes", &boxes), ("anchors", &boxes[2..])];
+    let detections = [("boxes", "M 4"), ("scores", "M"), ("classes", "M"), ("pictures", "M")];
+    let retinanet = Head::RetinaNet(RetinaNet { channels: 16 });
+    let deeplab = Head::DeepLabV3(DeepLabV3 { channels: 16, auxiliary: true });
+    let plus = Head::DeepLabV3Plus(DeepLabV3Plus { channels: 16 });
+    let depth = Head::DenseDepth(DenseDepth { widths: [32, 16, 16, 8, 8], max_m: 10.0 });
+    let cases = [
+        (retinanet, 7, false, "detect", &detector[..]),
+        (retinanet, 7, true, "detect", &detections),
+        (deeplab, 7, false, "segment", &[("logits", "N 7 64 96")]),
+        (plus, 7, false, "segment", &[("logits", "N 7 64 96")]),
+        (Head::Fcn(Fcn { auxiliary: true }), 7, false, "segment", &[("logits", "N 7 64 96")]),
+        (depth, 1, false, "depth", &[("depth", "N 1 32 48")]),
+    ];
+    for (head, classes, with_nms, task, expected) in cases {
+        let what = format!("{head:?}, with_nms {with_nms}");
+        let (weights, card) = weights(&Config { head, classes, ..small() }, 64);
+        let options = onnx::Options { size: Some([64, 96]), with_nms };
+        let file = onnx::export((Path::new("w"), &weights), &card, &options).unwrap();
+        let names: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
+        assert_sound(&what, &file, &names);
+        let expected: Vec<(String, String)> = expected.iter().map(|(n, s)| ((*n).into(), (*s).into())).collect();
+        assert_eq!(outputs(&file), expected, "{what}");
+
+        let model = Message::parse(&file);
+        let entries = model.messages(14);
+        let of = |key: &str| entries.iter().find(|entry| entry.texts(1) == [key]).unwrap().texts(2)[0];
+        assert_eq!((of("task"), of("res")), (task, "[64,96]"), "{what}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(of("classes")).unwrap(), card.classes, "{what}");
+        let tensors = model.message(7).messages(5);
+        let is_of = |part: &str| tensors.iter().filter(|tensor| tensor.texts(8)[0].starts_with(part)).count();
+        assert_eq!(is_of("aux_classifier."), 0, "{what}: only training reads the auxiliary head");
+        // The levels share two subnetworks of five layers.
+        assert_eq!(is_of("head."), if head == retinanet { 20 } else { 0 }, "{what}");
+    }
+    let (weights, card) = weights(&small(), 64);
+    let options = onnx::Options { with_nms: true, ..onnx::Options::default() };
+    let refused = onnx::export((Path::new("w"), &weights), &card, &options).unwrap_err().to_string();
+    assert!(refused.contains("only a detector") && refused.contains("classify"), "{refused}");
+}
+
 #[test]
 fn what_is_no_number_is_refused_by_name() {
     let (mut weights, card) = weights(&small(), 32);
     let variances = weights.tensors.get_mut("layer2.0.bn2.running_var").unwrap();
     variances.data[3] = -1.0;
-    let refused = onnx::export((Path::new("w"), &weights), &card).unwrap_err().to_string();
+    let refused = onnx::export((Path::new("w"), &weights), &card, &onnx::Options::default()).unwrap_err().to_string();
     assert!(refused.contains("layer2.0.conv2.weight holds NaN") && refused.contains("diverged"), "{refused}");
 }

@@ -15,8 +15,10 @@ use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 
 /// Write weights for other tools, checked: f32 safetensors under timm's names, or the network as an ONNX file
 ///
-/// An ONNX file (operator set 17) holds the network as it answers, with batch norm folded: `input` [N, 3, H, W],
-/// standardised, to `logits` [N, classes], for any N. Its metadata says how pictures are prepared, and the classes'
+/// An ONNX file (operator set 17) holds the network as it answers, with batch norm folded, for any number N of
+/// pictures. The input is `input` [N, 3, H, W], standardised. The outputs are `logits` [N, classes] of pictures,
+/// `logits` [N, classes, H, W] of pixels, or `depth` [N, 1, H/2, W/2] in metres; of a detector `logits` [N, A, classes],
+/// `boxes` [N, A, 4] and `anchors` [A, 4]. The metadata says the task, how pictures are prepared, and the classes'
 /// names.
 #[derive(Args)]
 pub(super) struct Export {
@@ -26,9 +28,27 @@ pub(super) struct Export {
     /// File to write; its ending chooses the format
     #[arg(value_name = "OUT.safetensors|OUT.onnx")]
     out: PathBuf,
-    /// Side of the input, px, which an ONNX file is bound to [default: the model's]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    res: Option<u32>,
+    /// Side of the input, px, or height and width, which an ONNX file is bound to [default: the model's side]
+    #[arg(long, value_name = "PX|HxW", value_parser = sides)]
+    res: Option<[u32; 2]>,
+    /// In an ONNX file of a detector, choose the detections as torchvision does: the best 1000 predictions of each
+    /// level with a score above 0.05, less those that overlap a better one of their class by more than half, at most
+    /// 300 a picture. Outputs are then `boxes` [M, 4] (left, top, right, bottom in px of the input), `scores`,
+    /// `classes` and `pictures` (the index in the batch) of the M detections of all pictures together
+    #[arg(long)]
+    with_nms: bool,
+    /// Epsilon of the backbone's batch norms, at least 0, where the weights were trained with another than this
+    /// network's: 0 for the RetinaNet that torchvision released. The written file keeps it
+    #[arg(long, value_name = "EPS")]
+    bn_eps: Option<f32>,
+}
+
+/// A side in px, for both sides, or a height and a width.
+fn sides(text: &str) -> Result<[u32; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let wrong = || "expected a side, or HEIGHTxWIDTH, each from 1 to 4096 px".to_owned();
+    Ok([side(height).ok_or_else(wrong)?, side(width).ok_or_else(wrong)?])
 }
 
 pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
@@ -40,10 +60,20 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
             return Err(Error::usage(format!("{out}: only .safetensors and .onnx can be written")));
         }
     };
+    if args.with_nms && !as_onnx {
+        return Err(Error::usage(format!("{}: --with-nms is for .onnx files alone", args.out.display())));
+    }
     let TrainedNetwork { path, weights, mut card } = args.weights.load(global)?;
-    card.res = args.res.unwrap_or(card.res);
+    card.config.bn_eps = args.bn_eps.or(card.config.bn_eps);
+    if let Some([height, width]) = args.res {
+        if height != width && !as_onnx {
+            return Err(Error::usage(format!("{}: --res must be one side here", args.out.display())));
+        }
+        card.res = height;
+    }
     let written = if as_onnx {
-        let file = onnx::export((&path, &weights), &card)?;
+        let size = args.res.map(|sides| sides.map(|side| side as usize));
+        let file = onnx::export((&path, &weights), &card, &onnx::Options { size, with_nms: args.with_nms })?;
         files::write_atomic(&args.out, |out| out.write_all(&file))?;
         HumanBytes(file.len() as u64).to_string()
     } else {

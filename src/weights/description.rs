@@ -61,7 +61,9 @@ pub(super) fn card(path: &Path, weights: &StateDict, insisted: bool) -> Result<M
     if let Some(own) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(own);
     }
-    let Some(description) = Description::beside(path)? else { return timm::recognise(path, weights) };
+    let Some(description) = Description::beside(path)? else {
+        return if insisted { timm::from_tensors(path, weights) } else { timm::recognise(path, weights) };
+    };
     let card = if insisted || description.architecture.is_some() {
         timm::from_tensors(path, weights)?
     } else {

@@ -12,6 +12,7 @@ mod heads;
 pub mod hub;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod outputs;
 pub mod timm;
 mod trained;
 
@@ -20,6 +21,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use card::ModelCard;
 pub(crate) use file::write;
 pub use half::Rounding;
+pub(crate) use outputs::named_outputs;
 pub use trained::TrainedNetwork;
 pub(crate) use trained::weight_file;
 

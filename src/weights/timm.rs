@@ -154,10 +154,25 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
         return Ok(card);
     }
     let card = from_tensors(path, weights)?;
+    if matches!(card.config.head, Head::DeepLabV3(_) | Head::DeepLabV3Plus(_) | Head::Fcn(_)) {
+        log::warn!(
+            "{}: the tensors do not tell the output stride; {} is assumed, that of the released networks with this \
+             head. If yours has another one, give predict --output-stride",
+            path.display(),
+            card.config.output_stride
+        );
+    }
     if matches!(card.config.layers, Layers::EfficientNet(_)) {
         log::warn!(
             "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the \
              same tensors, but other padding, and would be answered wrongly",
+            path.display()
+        );
+    }
+    if matches!(card.config.head, Head::RetinaNet(_)) && card.config.classes == heads::COCO_CLASSES {
+        log::warn!(
+            "{}: if torchvision released these weights, export them once with --bn-eps 0, since their batch norms add \
+             nothing to the variance and this program adds 1e-5",
             path.display()
         );
     }
@@ -166,7 +181,8 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
 
 /// [`recognise`] from the tensors alone, without a log message about what they leave open.
 pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
-    let (head, classes) = heads::recognise(weights).map_or((Head::Classifier, None), |(head, n)| (head, Some(n)));
+    let (head, classes) =
+        heads::recognise(path, weights)?.map_or((Head::Classifier, None), |(head, n)| (head, Some(n)));
     let named = |name: &str| format!("{}{name}", head.backbone_prefix());
     let shape = |name: &str| weights.tensors.get(&named(name)).map(|t| t.shape.as_slice());
     let missing = |tensor: &str| Error::Mismatch {
@@ -200,8 +216,9 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
         ..ResNet::rs(depths, planes as f64 / 64.0)
     };
     let classes = classes.map_or_else(|| first("fc.weight"), Ok)?;
-    let card = valid(path, "fc.weight", Config { head, ..Config::new(layers, classes) })?;
-    Ok(heads::complete(card))
+    let config = Config { head, ..Config::new(layers, classes) };
+    let last = config.class_layers().0.first().map_or("decoder.first.weight".into(), |layer| format!("{layer}.weight"));
+    Ok(heads::complete(valid(path, &last, config)?))
 }
 
 /// The card of a network that can be built; else an error that names `tensor`.

@@ -193,6 +193,11 @@ fn bad_flags_are_refused() {
     f.refuses("profile small --top 3 --all", "--all");
     f.refuses(&format!("export {weights} @out.pt"), "@out.pt: only .safetensors and .onnx");
     f.refuses(&format!("export {weights} @out.onnx --res 0"), "--res");
+    f.refuses(&format!("export {weights} @out.onnx --res 64x"), "HEIGHTxWIDTH, each from 1 to 4096 px");
+    f.refuses(&format!("export {weights} @out.onnx --with-nms"), "last.safetensors: only a detector has detections");
+    f.refuses(&format!("export {weights} @out.onnx --bn-eps 2"), "BN epsilon must be from 0 to 1");
+    f.refuses(&format!("export {weights} @out.safetensors --with-nms"), "--with-nms is for .onnx files alone");
+    f.refuses(&format!("export {weights} @out.safetensors --res 32x64"), "--res must be one side here");
     f.refuses(&format!("quantize {weights} @out.onnx"), "@out.onnx: only .safetensors");
     f.refuses(&format!("quantize {weights} @run/../run/last.safetensors"), "is what is read");
 

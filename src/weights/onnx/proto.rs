@@ -73,7 +73,7 @@ pub(super) struct NodeProto {
     pub(super) attribute: Vec<AttributeProto>,
 }
 
-/// A setting of an operation; `type` says which of the fields holds it: 1 `f`, 2 `i`, 7 `ints`.
+/// A setting of an operation; `type` says which of the fields holds it: 1 `f`, 2 `i`, 3 `s`, 7 `ints`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AttributeProto {
     #[prost(string, tag = "1")]
@@ -108,8 +108,12 @@ impl AttributeProto {
     }
 }
 
-/// The element type f32.
-const FLOAT: i32 = 1;
+/// The type of an output's elements.
+#[derive(Clone, Copy)]
+pub(super) enum Elements {
+    F32 = 1,
+    I64 = 7,
+}
 
 /// Weights.
 #[derive(Clone, PartialEq, Message)]
@@ -131,7 +135,7 @@ const _: () = assert!(cfg!(target_endian = "little"));
 impl TensorProto {
     pub(super) fn floats(name: &str, tensor: &HostTensor) -> Self {
         let raw_data = bytemuck::cast_slice(&tensor.data).to_vec();
-        Self { dims: integers(&tensor.shape), data_type: FLOAT, name: name.into(), raw_data }
+        Self { dims: integers(&tensor.shape), data_type: Elements::F32 as i32, name: name.into(), raw_data }
     }
 }
 
@@ -149,10 +153,15 @@ pub(super) struct ValueInfoProto {
 impl ValueInfoProto {
     /// A batch of f32 tensors of any size: its first dimension is named N.
     pub(super) fn batch(name: &str, item: &[usize], doc: &str) -> Self {
-        let batch = DimensionProto { dim_value: None, dim_param: Some("N".into()) };
+        Self::new(name, Elements::F32, Some("N"), item, doc)
+    }
+
+    /// A tensor whose first dimension is free and has this name, if there is one.
+    pub(super) fn new(name: &str, elements: Elements, free: Option<&str>, item: &[usize], doc: &str) -> Self {
+        let free = free.map(|name| DimensionProto { dim_value: None, dim_param: Some(name.into()) });
         let item = integers(item).into_iter().map(|n| DimensionProto { dim_value: Some(n), dim_param: None });
-        let shape = TensorShapeProto { dim: [batch].into_iter().chain(item).collect() };
-        let tensor = TensorTypeProto { elem_type: FLOAT, shape: Some(shape) };
+        let shape = TensorShapeProto { dim: free.into_iter().chain(item).collect() };
+        let tensor = TensorTypeProto { elem_type: elements as i32, shape: Some(shape) };
         Self { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }), doc_string: doc.into() }
     }
 }
