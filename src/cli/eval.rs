@@ -35,7 +35,7 @@ pub(super) struct Eval {
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// Also list the K worst mistakes, and which classes are taken for which
+    /// Also list the K worst mistakes or pictures, and how well each class is told
     #[arg(long, value_name = "K")]
     mistakes: Option<usize>,
 }
@@ -44,6 +44,8 @@ pub(super) struct Eval {
 struct Answer {
     #[serde(flatten)]
     evaluation: Evaluation,
+    #[serde(flatten)]
+    by_class: serde_json::Map<String, Value>,
     #[serde(flatten)]
     findings: Option<Value>,
 }
@@ -81,7 +83,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let findings = args.mistakes.map(|_| metric.findings());
     let (broken, pictures) = (evaluation.broken.clone(), source.len());
     if global.json {
-        output::json(&Answer { evaluation, findings })?;
+        output::json(&Answer { evaluation, by_class: metric.by_class(&dataset.classes), findings })?;
     } else {
         print(&*task, &evaluation)?;
         if let Some(findings) = findings {

@@ -1,6 +1,7 @@
-//! Shared by all drawings: colours, text, and files.
+//! Shared by all drawings: colours, text, and files; and what is drawn over pictures.
 
 mod font;
+pub(crate) mod overlay;
 
 use std::io::Cursor;
 

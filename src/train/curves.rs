@@ -44,7 +44,8 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
         note,
         color: loss_color,
         height: 310,
-        steps,
+        along: "step",
+        end: steps,
         values,
         curves: vec![
             Curve { pale: true, ..front(loss, loss_color) },
@@ -77,7 +78,8 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
         note,
         color: goal_color,
         height: 230,
-        steps,
+        along: "step",
+        end: steps,
         values: range(val.iter().chain(&ema).chain(&training)),
         curves: vec![
             Curve { pale: true, ..front(training, goal_color) },
@@ -92,7 +94,8 @@ pub(super) fn panels(goal: Measure, lines: &[Line]) -> Vec<Panel> {
         note: format!("peak: {peak}"),
         color: rate_color,
         height: 180,
-        steps,
+        along: "step",
+        end: steps,
         values: range(&rate),
         curves: vec![front(rate, rate_color)],
     };

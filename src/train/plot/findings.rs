@@ -1,4 +1,4 @@
-//! Findings of a validation as PNG pictures: the confusion matrix, and the most confident mistakes.
+//! Findings of a validation as PNG pictures: the confusion matrix, and the worst pictures.
 
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
@@ -17,13 +17,11 @@ const CELL: u32 = 40;
 const ROOM: u32 = 4;
 /// Longest heading of the matrix, px: about sixty letters.
 const HEADING: u32 = 480;
-/// Side of a picture on the sheet and the gap around it, px; height of a line of text below it, px; most lines per
-/// text; pictures in a row.
-const SIDE: u32 = 96;
+/// Width of a sheet, about, and the gap around a tile, px; height of a line of text below it, px; most lines per text.
+const SHEET: u32 = 960;
 const GAP: u32 = 24;
 const LINE: u32 = 16;
 const LINES: usize = 5;
-const COLUMNS: usize = 8;
 
 /// A cell of a matrix.
 pub(in crate::train) struct Shade {
@@ -35,13 +33,12 @@ pub(in crate::train) struct Shade {
     pub strength: f64,
 }
 
-/// A square matrix whose rows and columns have the same names, as PNG.
-pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>]) -> Result<Vec<u8>, Error> {
+/// A square matrix whose rows and columns have the same names, with a note above it, as PNG.
+pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>], note: &str) -> Result<Vec<u8>, Error> {
     let names: Vec<String> = names.iter().map(|name| fitted(name, LETTERS, HEADING)).collect();
     let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| width(text, LETTERS)).max().unwrap_or(0);
     let cell = CELL.max(widest(&mut rows.iter().flatten().map(|shade| &shade.text)) + 2 * ROOM);
     let names_side = GAP / 2 + widest(&mut names.iter()) + 2 * ROOM;
-    let note = "rows: what pictures are; columns: what they are taken for";
     let (left, top) = (names_side, names_side + 2 * NOTES);
     let matrix_side = cell * names.len() as u32 + GAP;
     let size = (left + matrix_side).max(width(note, NOTES) + GAP);
@@ -70,38 +67,57 @@ pub(in crate::train) fn matrix(names: &[String], rows: &[Vec<Shade>]) -> Result<
     png(&painted(size, top + matrix_side, paint)?).map_err(Error::draw)
 }
 
-/// Pictures in rows, each with three texts below it, the first one coloured, as PNG.
-pub(in crate::train) fn sheet(pictures: &[(RgbImage, [String; 3])]) -> Result<Vec<u8>, Error> {
-    let tile = SIDE + GAP;
-    let lines = |words: &[String; 3]| -> Vec<(String, RGBColor)> {
-        let colored = words.iter().zip([super::PALETTE[1], INK, INK]);
-        let broken = colored.map(|(text, color)| (wrapped(text, NOTES, SIDE + GAP / 2 - ROOM, LINES), color));
+/// A place on a sheet.
+#[derive(Clone)]
+pub(in crate::train) struct Tile {
+    /// Pictures side by side.
+    pub pictures: Vec<RgbImage>,
+    /// Texts below them; the first is coloured.
+    pub words: Vec<String>,
+}
+
+/// Tiles in rows, each with as many pictures as the first one, as PNG. A picture becomes a square of `side` px.
+pub(in crate::train) fn sheet(side: u32, tiles: &[Tile]) -> Result<Vec<u8>, Error> {
+    let across = tiles.first().map_or(1, |tile| tile.pictures.len().max(1)) as u32;
+    let inner = across * (side + ROOM) - ROOM;
+    let outer = inner + GAP;
+    // Rounded.
+    let columns = ((SHEET + outer / 2) / outer).max(1) as usize;
+    let lines = |tile: &Tile| -> Vec<(String, RGBColor)> {
+        let colors = std::iter::once(super::PALETTE[1]).chain(std::iter::repeat(INK));
+        let broken = tile
+            .words
+            .iter()
+            .zip(colors)
+            .map(|(text, color)| (wrapped(text, NOTES, inner + GAP / 2 - ROOM, LINES), color));
         broken.flat_map(|(lines, color)| lines.into_iter().map(move |line| (line, color))).collect()
     };
-    let words: Vec<Vec<(String, RGBColor)>> = pictures.iter().map(|(_, words)| lines(words)).collect();
+    let words: Vec<Vec<(String, RGBColor)>> = tiles.iter().map(lines).collect();
     // The top of each row, and the end of the page.
     let mut tops = vec![GAP / 2];
-    for row in words.chunks(COLUMNS) {
+    for row in words.chunks(columns) {
         let lines = row.iter().map(Vec::len).max().unwrap_or(0) as u32;
-        tops.push(tops[tops.len() - 1] + tile + LINE * lines);
+        tops.push(tops[tops.len() - 1] + side + GAP + LINE * lines);
     }
-    let corner = |i: usize| [GAP / 2 + (i % COLUMNS) as u32 * tile, tops[i / COLUMNS]].map(|at| at as i32);
+    let corner = |i: usize| [GAP / 2 + (i % columns) as u32 * outer, tops[i / columns]].map(|at| at as i32);
     let paint = |page: &Page<'_>| {
         for (i, words) in words.iter().enumerate() {
             let [x, y] = corner(i);
             for (line, (text, color)) in words.iter().enumerate() {
-                let below = (SIDE + 2 * ROOM + LINE * line as u32) as i32;
+                let below = (side + 2 * ROOM + LINE * line as u32) as i32;
                 letters(NOTES, *color).write(page, text, (x, y + below))?;
             }
         }
         Ok(())
     };
-    let mut page = painted(COLUMNS as u32 * tile, tops[tops.len() - 1] - GAP / 2, paint)?;
-    for (i, (picture, _)) in pictures.iter().enumerate() {
+    let mut page = painted(columns as u32 * outer, tops[tops.len() - 1] - GAP / 2, paint)?;
+    for (i, tile) in tiles.iter().enumerate() {
         let [x, y] = corner(i);
-        // Small pictures are enlarged without smoothing.
-        let enlarged = resize(picture, SIDE, SIDE, FilterType::Nearest);
-        overlay(&mut page, &enlarged, x.into(), y.into());
+        for (picture, beside) in tile.pictures.iter().zip((0..).step_by((side + ROOM) as usize)) {
+            // Small pictures are enlarged without smoothing.
+            let enlarged = resize(picture, side, side, FilterType::Nearest);
+            overlay(&mut page, &enlarged, i64::from(x) + beside, y.into());
+        }
     }
     png(&page).map_err(Error::draw)
 }
@@ -137,7 +153,7 @@ mod tests {
         let shade = |text: &str, color, strength| Shade { text: text.into(), color, strength };
         let (blue, orange) = (super::super::PALETTE[0], super::super::PALETTE[1]);
         let rows = [[blue, orange], [orange, blue]].map(|row| vec![shade("", row[0], 1.0), shade("7", row[1], 0.0)]);
-        let picture = pixels(&matrix(&names, &rows).unwrap());
+        let picture = pixels(&matrix(&names, &rows, "rows: true; columns: predicted").unwrap());
         let left = GAP / 2 + width(&names[1], LETTERS) + 2 * ROOM;
         let top = left + 2 * NOTES;
         assert!(left > 200, "room for the whole name");
@@ -165,7 +181,7 @@ mod tests {
         for (classes, name, count) in [(1, "a", "1"), (2, "a", "99"), (3, &*long, "50000"), (12, &long, "1234567")] {
             let shade = || Shade { text: count.into(), color: super::super::PALETTE[0], strength: 0.0 };
             let rows: Vec<Vec<Shade>> = (0..classes).map(|_| (0..classes).map(|_| shade()).collect()).collect();
-            let picture = pixels(&matrix(&vec![name.to_owned(); classes], &rows).unwrap());
+            let picture = pixels(&matrix(&vec![name.to_owned(); classes], &rows, "a note").unwrap());
             assert!(has_margins(&picture), "{classes} classes");
             let written = width(count, LETTERS);
             let cell = CELL.max(written + 2 * ROOM);
@@ -181,33 +197,47 @@ mod tests {
         }
     }
 
+    /// Side of the pictures in these tests, px.
+    const SIDE: u32 = 96;
+
     /// A text of any length stays within its tile.
     #[test]
     fn a_sheet_cuts_no_text() {
         let long = "W".repeat(60);
-        let words = [format!("{long} 75 %"), format!("is {long}"), "#12345678".to_owned()];
-        let white = RgbImage::from_pixel(4, 4, Rgb([255; 3]));
-        let page = pixels(&sheet(&vec![(white, words); COLUMNS + 1]).unwrap());
-        assert!(has_margins(&page));
-        for column in 0..COLUMNS as u32 {
-            // Nothing on the lines between tiles, between the rows and below the last.
-            let x = (GAP / 2 + column * (SIDE + GAP)).saturating_sub(2);
-            assert!((0..page.height()).all(|y| page.get_pixel(x, y).0 == [255; 3]), "column {column}");
+        for (across, columns) in [(1, 8), (3, 3)] {
+            let words = vec![format!("{long} 75 %"), format!("is {long}"), "#12345678".to_owned()];
+            let tile = Tile { pictures: vec![RgbImage::from_pixel(4, 4, Rgb([255; 3])); across], words };
+            let page = pixels(&sheet(SIDE, &vec![tile; columns + 1]).unwrap());
+            assert!(has_margins(&page));
+            let width = across as u32 * (SIDE + ROOM) - ROOM + GAP;
+            assert_eq!(page.width(), columns as u32 * width);
+            for column in 0..columns as u32 {
+                // Nothing on the lines between tiles, between the rows and below the last.
+                let x = (GAP / 2 + column * width).saturating_sub(2);
+                assert!((0..page.height()).all(|y| page.get_pixel(x, y).0 == [255; 3]), "column {column}");
+            }
+            if across == 1 {
+                let height = SIDE + GAP + (2 * LINES as u32 + 1) * LINE;
+                assert_eq!(page.height(), 2 * height);
+                let mut between = height + 3..height + 10;
+                assert!(between.all(|y| (0..page.width()).all(|x| page.get_pixel(x, y).0 == [255; 3])));
+            }
         }
-        let tile = SIDE + GAP + (2 * LINES as u32 + 1) * LINE;
-        assert_eq!(page.height(), 2 * tile);
-        assert!((tile + 3..tile + 10).all(|y| (0..page.width()).all(|x| page.get_pixel(x, y).0 == [255; 3])));
     }
 
     #[test]
     fn a_sheet_shows_every_picture() {
-        let picture = |i: u8| RgbImage::from_pixel(4, 4, Rgb([10 * i, 200, 7]));
-        let pictures: Vec<_> = (0..11u8).map(|i| (picture(i), ["a", "b", "c"].map(String::from))).collect();
-        let page = pixels(&sheet(&pictures).unwrap());
+        let picture = |i: u8, blue| RgbImage::from_pixel(4, 4, Rgb([10 * i, 200, blue]));
+        let words = || ["a", "b", "c"].map(String::from).to_vec();
+        let tiles: Vec<_> = (0..11u8).map(|i| Tile { pictures: vec![picture(i, 7)], words: words() }).collect();
+        let page = pixels(&sheet(SIDE, &tiles).unwrap());
         assert_eq!(page.dimensions(), (8 * 120, 2 * (120 + 48)));
+        let pairs = (0..11u8).map(|i| Tile { pictures: vec![picture(i, 7), picture(i, 9)], words: words() });
+        let of_pairs = pixels(&sheet(SIDE, &pairs.collect::<Vec<_>>()).unwrap());
         for i in 0..11u8 {
-            let shown = page.pixels().filter(|p| p.0 == [10 * i, 200, 7]).count();
-            assert_eq!(shown, (SIDE * SIDE) as usize, "picture {i}");
+            let shown = |page: &RgbImage, blue| page.pixels().filter(|p| p.0 == [10 * i, 200, blue]).count();
+            let squares = [shown(&page, 7), shown(&of_pairs, 7), shown(&of_pairs, 9)];
+            assert_eq!(squares, [(SIDE * SIDE) as usize; 3], "picture {i}");
         }
     }
 }

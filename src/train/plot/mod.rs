@@ -10,13 +10,13 @@ use plotters::{
     prelude::*,
 };
 
-pub(super) use findings::{Shade, matrix, sheet};
+pub(super) use findings::{Shade, Tile, matrix, sheet};
 
 use super::Error;
 use crate::drawing::{CARRIED, DrawError, GRID, INK, PALE_INK, drawable, fitted, letters, width, wrapped};
 pub(super) use crate::drawing::{PALETTE, png};
 
-/// Points over the steps.
+/// Points over the steps, or over another number.
 pub(super) type Points = Vec<(f64, f64)>;
 
 /// Heights of the heading and of a line of the legend, px.
@@ -41,7 +41,7 @@ pub(super) struct Curve {
     pub ringed: Option<(f64, f64)>,
 }
 
-/// A chart over the steps.
+/// A chart over the steps, or over another number from 0 on.
 pub(super) struct Panel {
     /// What it shows.
     pub name: String,
@@ -51,8 +51,10 @@ pub(super) struct Panel {
     pub color: RGBColor,
     /// Height with its heading, px.
     pub height: u32,
-    /// Steps at its right edge.
-    pub steps: f64,
+    /// What its horizontal axis shows: `step`.
+    pub along: &'static str,
+    /// The value at its right edge.
+    pub end: f64,
     /// Values at its lower and upper edge.
     pub values: Range<f64>,
     /// Lines, back to front.
@@ -133,14 +135,14 @@ impl Panel {
             heading = 12 + 18 * note.len() as u32;
         }
         // The last label may be centred below the right edge.
-        let beyond = width(&format!("{:.0}", self.steps), 14) / 2;
+        let beyond = width(&format!("{:.0}", self.end), 14) / 2;
         let mut chart: ChartContext<'_, B, Cartesian2d<RangedCoordf64, RangedCoordf64>> = ChartBuilder::on(area)
             .margin_top(heading)
             .margin_right(MARGIN.max(beyond + 4))
             .margin_left(if named { 16 } else { 0 })
             .x_label_area_size(40)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..self.steps.max(10.0), self.values.clone())?;
+            .build_cartesian_2d(0.0..self.end.max(10.0), self.values.clone())?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -148,10 +150,10 @@ impl Panel {
             .bold_line_style(GRID)
             .axis_style(PALE_INK)
             .label_style(letters(14, PALE_INK).style(CARRIED))
-            .x_desc("step")
+            .x_desc(self.along)
             .axis_desc_style(letters(14, PALE_INK).style(CARRIED))
             .x_labels(width_px as usize / 96)
-            .x_label_formatter(&|step| format!("{step:.0}"))
+            .x_label_formatter(&|value| format!("{value:.0}"))
             .y_label_formatter(&|value| number(*value, self.values.end - self.values.start))
             .y_labels(height_px as usize / 48)
             .draw()?;
@@ -261,7 +263,8 @@ mod tests {
                 note: name.clone(),
                 color: INK,
                 height: 200,
-                steps: 1e9,
+                along: "step",
+                end: 1e9,
                 values: 1e-7..2e-7,
                 curves: vec![],
             };
@@ -282,7 +285,8 @@ mod tests {
             note: String::new(),
             color: INK,
             height: 200,
-            steps: 10.0,
+            along: "step",
+            end: 10.0,
             values: 0.0..1.0,
             curves: vec![curve(color)],
         };

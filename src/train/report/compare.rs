@@ -19,7 +19,8 @@ pub fn compare(runs: &[(String, Vec<Line>)], goal: Measure, as_png: bool) -> Res
         note: note.into(),
         color: PALETTE[6],
         height: 320,
-        steps,
+        along: "step",
+        end: steps,
         values: range(curves.iter().flat_map(|(points, _)| points)),
         curves: curves
             .into_iter()

@@ -2,6 +2,7 @@
 
 mod compare;
 mod overview;
+pub(super) mod parts;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::weights::ModelCard;
 /// Number of mistakes that are kept of a validation.
 pub(super) const WORST: usize = 24;
 /// Largest side of the pictures on the page, px.
-const THUMBNAIL: usize = 96;
+pub(super) const THUMBNAIL: u32 = 96;
 /// The most broken pictures on the page.
 const BROKEN: usize = 50;
 
@@ -119,7 +120,7 @@ pub(super) fn write(
 /// A picture cropped as the network sees it, at most [`THUMBNAIL`] px; `None` if it cannot be read.
 pub(super) fn thumbnail(card: &ModelCard, pictures: &dyn Source, index: usize) -> Option<RgbImage> {
     let sample = (index < pictures.len()).then(|| pictures.sample(index))?.ok()?;
-    Some(evaluation_crop(&sample.image, [THUMBNAIL.min(card.res as usize); 2], card.view()))
+    Some(evaluation_crop(&sample.image, [THUMBNAIL.min(card.res) as usize; 2], card.view()))
 }
 
 /// The data of the template, which escapes every text except the drawings and the task's section.
@@ -302,5 +303,7 @@ pub(super) fn data_uri(png: &[u8]) -> String {
     uri
 }
 
+#[cfg(test)]
+mod section_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Keeps the worst pictures of an evaluation, with answers small enough for a report.
 
 /// Largest side of an answer that is kept, in pixels.
-const SIDE: usize = 96;
+const SIDE: usize = 128;
 
 /// Adds a picture with this score to those with the lowest scores, lowest first; at most `keep` of them stay. Pictures
 /// of equal score stay in order.

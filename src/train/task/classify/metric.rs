@@ -9,6 +9,7 @@ use crate::graph::Elements;
 use crate::train::Numbers;
 use crate::train::metrics::number_or_nan;
 use crate::train::numbers::short;
+use crate::train::report::parts::confused;
 use crate::weights::ModelCard;
 
 /// The most classes with a confusion matrix: nobody looks at more than 200 x 200 counts.
@@ -70,7 +71,7 @@ impl Metric for Accuracy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
     /// Number of pictures by true class (rows) and predicted class (columns). Empty for more than 200 classes.
-    pub confusion: Vec<Vec<u32>>,
+    pub confusion: Vec<Vec<u64>>,
     /// Misclassified pictures, highest loss first.
     pub mistakes: Vec<Mistake>,
 }
@@ -103,7 +104,7 @@ pub(super) fn tables(findings: &Value, card: &ModelCard, dataset: &Dataset) -> s
     // The network may know more classes than the data has.
     let known = |class: usize| card.classes.get(class).or(dataset.classes.get(class)).cloned();
     let name = |class: usize| known(class).unwrap_or_else(|| class.to_string());
-    let pair = |(label, predicted, count): (usize, usize, u32)| vec![count.to_string(), name(label), name(predicted)];
+    let pair = |(label, predicted, count): (usize, usize, u64)| vec![count.to_string(), name(label), name(predicted)];
     let mistake = |m: &Mistake| {
         let probability = format!("{:.1} %", 100.0 * m.probability);
         vec![m.index.to_string(), name(m.label), probability, name(m.predicted)]
@@ -111,7 +112,7 @@ pub(super) fn tables(findings: &Value, card: &ModelCard, dataset: &Dataset) -> s
     Ok(vec![
         Table {
             header: vec!["pictures", "of class", "taken for"],
-            rows: findings.confused().into_iter().take(PAIRS).map(pair).collect(),
+            rows: confused(&findings.confusion).into_iter().take(PAIRS).map(pair).collect(),
         },
         Table {
             header: vec!["picture", "class", "probability", "taken for"],
@@ -142,17 +143,6 @@ impl Findings {
             let probability = (-cross_entropy(logits, predicted)).exp() as f32;
             self.mistakes.insert(place, Mistake { index, label, predicted, probability, loss });
         }
-    }
-
-    /// Pairs of true and predicted class with the number of pictures, most frequent first.
-    pub fn confused(&self) -> Vec<(usize, usize, u32)> {
-        let row = |(label, row): (usize, &Vec<u32>)| -> Vec<_> {
-            let entry = |(predicted, &count): (usize, &u32)| (label, predicted, count);
-            row.iter().enumerate().map(entry).filter(|&(a, b, count)| a != b && count > 0).collect()
-        };
-        let mut pairs: Vec<_> = self.confusion.iter().enumerate().flat_map(row).collect();
-        pairs.sort_by_key(|&(.., count)| std::cmp::Reverse(count));
-        pairs
     }
 }
 
@@ -201,7 +191,7 @@ mod tests {
         let mut findings = Findings::new(3);
         (0..100).for_each(|i| findings.add(i, &logits(i), 0, 12));
         assert_eq!(findings.confusion, [[20, 40, 40], [0; 3], [0; 3]]);
-        assert_eq!(findings.confused(), [(0, 1, 40), (0, 2, 40)]);
+        assert_eq!(confused(&findings.confusion), [(0, 1, 40), (0, 2, 40)]);
         let mut all: Vec<usize> = (0..100).filter(|i| i % 5 != 0).collect();
         all.sort_by_key(|i| std::cmp::Reverse(i % 4));
         assert_eq!(findings.mistakes.iter().map(|m| m.index).collect::<Vec<_>>(), all[..12]);
@@ -214,7 +204,7 @@ mod tests {
 
         let mut many = Findings::new(MAX_CONFUSION_CLASSES + 1);
         many.add(7, &[f32::NAN; MAX_CONFUSION_CLASSES + 1], 0, 1);
-        assert!(many.confusion.is_empty() && many.confused().is_empty());
+        assert!(many.confusion.is_empty() && confused(&many.confusion).is_empty());
         assert!(many.mistakes[0].predicted == 1 && many.mistakes[0].loss.is_nan(), "{many:?}");
         let mut none = Findings::new(3);
         none.add(0, &logits(1), 0, 0);

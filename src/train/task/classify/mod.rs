@@ -75,7 +75,7 @@ impl Task for Classify {
     /// Cross-entropy with label smoothing of `logits` `[N, K]`. The targets are `labels` `[N]`, u32; if pictures are
     /// mixed also `others` `[N]`, u32, and `shares` `[N]`, f32, the shares of `labels`.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
-        let logits = super::output(outputs, "logits")?;
+        let logits = models::output(outputs, "logits")?;
         let batch = graph.spec(logits).shape[0];
         let mut target = |name: &str, dtype| graph.input(name, Spec::plain([batch], dtype));
         let mut inputs = vec![logits, target("labels", DType::U32)?];

@@ -30,6 +30,8 @@ pub(super) struct Errors {
 /// What a validation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
+    /// The errors by name, means over the pictures.
+    pub errors: Numbers,
     /// Pictures with the lowest share of nearly right depths, lowest first.
     pub worst: Vec<Worst>,
 }
@@ -41,6 +43,8 @@ pub struct Worst {
     pub index: usize,
     /// Share of its depths that are wrong by less than a factor of 1.25.
     pub delta1: f64,
+    /// The least and the greatest of its true depths, millimetres.
+    pub truth_mm: [u32; 2],
     /// Height and width of the answer.
     pub size: [usize; 2],
     /// The predicted depth of each pixel, row by row, millimetres, made smaller for the report.
@@ -52,6 +56,17 @@ impl Errors {
         let (sums, worst) = ([0.0; 7], Vec::new());
         Self { max_m, sums, pictures: 0, loss: 0.0, batches: 0, worst, keep }
     }
+
+    /// The errors by name, NaN without pictures.
+    fn errors(&self) -> Numbers {
+        let mean = |sum: f64| if self.pictures > 0 { sum / self.pictures as f64 } else { f64::NAN };
+        let errors = NAMES.into_iter().zip(self.sums);
+        errors.fold(Numbers::default(), |numbers, (name, sum)| numbers.with(name, mean(sum)))
+    }
+}
+
+fn millimetres(metres: f32) -> u32 {
+    (1e3 * metres).round() as u32
 }
 
 /// The errors of a picture's depths, in the order of [`NAMES`]; `None` if no depth is known. Truths count between 1 mm
@@ -105,9 +120,11 @@ impl Metric for Errors {
                     |worst| worst.delta1,
                     delta1,
                     || {
+                        let known = truth.iter().copied().filter(|&metres| metres > LEAST_M && metres < self.max_m);
+                        let ends = known.fold([f32::INFINITY, 0.0f32], |[l, h], m| [l.min(m), h.max(m)]);
                         let (size, predicted) = worst::smaller(batch.size, predicted);
-                        let predicted_mm = predicted.into_iter().map(|metres| (1e3 * metres).round() as u32).collect();
-                        Worst { index, delta1, size, predicted_mm }
+                        let predicted_mm = predicted.into_iter().map(millimetres).collect();
+                        Worst { index, delta1, truth_mm: ends.map(millimetres), size, predicted_mm }
                     },
                 );
             }
@@ -116,15 +133,12 @@ impl Metric for Errors {
 
     /// The loss is a mean over the batches.
     fn numbers(&self) -> Numbers {
-        let mean = |sum: f64| if self.pictures > 0 { sum / self.pictures as f64 } else { f64::NAN };
-        let errors = NAMES.into_iter().zip(self.sums);
-        let numbers = errors.fold(Numbers::default(), |numbers, (name, sum)| numbers.with(name, mean(sum)));
-        numbers.with("loss", self.loss / self.batches.max(1) as f64)
+        self.errors().with("loss", self.loss / self.batches.max(1) as f64)
     }
 
     fn findings(&self) -> Value {
         let Some(_) = self.keep else { return Value::Object(serde_json::Map::new()) };
-        let findings = Findings { worst: self.worst.clone() };
+        let findings = Findings { errors: self.errors(), worst: self.worst.clone() };
         serde_json::to_value(findings).unwrap_or_else(|e| unreachable!("findings are plain data: {e}"))
     }
 }

@@ -1,17 +1,20 @@
 //! Depth from one picture: each pixel is some metres away, or nobody knows.
 
 mod metric;
+mod section;
 
 use rayon::prelude::*;
+use serde_json::Value;
 
 pub use metric::{Findings, Worst};
 
-use super::{Loss, Metric, Task};
-use crate::data::{self, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
-use crate::graph::op::{DepthLoss, DepthLossKind, Filter, Resize};
+use super::{Loss, Metric, Remarks, Table, Task};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
+use crate::graph::op::{DepthLoss, DepthLossKind};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
 use crate::models::{self, Config, Head};
-use crate::train::{Measure, Recipe};
+use crate::train::report::Section;
+use crate::train::{Error, Measure, Recipe};
 use crate::weights::ModelCard;
 
 /// The task of predicting depth.
@@ -51,11 +54,18 @@ impl Encode for Depth {
     }
 }
 
+/// The greatest depth that the network predicts, metres.
+fn max_m(card: &ModelCard) -> f32 {
+    match card.config.head {
+        Head::DenseDepth(head) => head.max_m,
+        _ => f32::INFINITY,
+    }
+}
+
 /// The prediction at the input's size, and the input for the true depth.
 fn at_full_size(graph: &mut Graph, outputs: &[Port]) -> Result<[TensorId; 2], models::Error> {
-    let depth = super::output(outputs, "depth")?;
-    let [n, h, w] = super::picture_size(graph);
-    let full = graph.apply1("full_size", Resize { size: [h, w], filter: Filter::Bilinear }, &[depth])?;
+    let full = models::depth_of_pixels(graph, outputs)?;
+    let [n, h, w, _] = graph.spec(full).as_map();
     Ok([full, graph.input("truth", Spec::plain([n, h, w], DType::F32))?])
 }
 
@@ -92,10 +102,24 @@ impl Task for Depth {
     }
 
     fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric> {
-        let max_m = match card.config.head {
-            Head::DenseDepth(head) => head.max_m,
-            _ => f32::INFINITY,
-        };
-        Box::new(metric::Errors::new(max_m, keep))
+        Box::new(metric::Errors::new(max_m(card), keep))
+    }
+
+    fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
+        let numbers = format!(
+            "Delta 1 is the share of the pixels whose depth is wrong by less than a factor of 1.25, a mean over the \
+             pictures. Pixels whose depth is unknown do not count, nor do those that are {} m away or more.",
+            max_m(card)
+        );
+        let whole = super::shown_whole(card) + " Depths are compared at that size.";
+        Remarks { numbers: vec![numbers, whole], settings: Vec::new() }
+    }
+
+    fn section(&self, findings: super::Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error> {
+        section::section(&findings, card, pictures)
+    }
+
+    fn tables(&self, findings: &Value, _card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
+        section::tables(findings, dataset)
     }
 }

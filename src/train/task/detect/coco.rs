@@ -2,7 +2,7 @@
 
 use std::array;
 
-use super::curve::{curve, mean, precision_at, raise, ranked};
+use super::curve::{Point, curve, mean, precision_at, raise, ranked};
 use crate::boxes::{Bounds, Detection, Object};
 
 /// The names of the twelve numbers of [`Coco::numbers`], in order: average precision, at an overlap of 50 % and 75 %,
@@ -15,6 +15,8 @@ pub const NAMES: [&str; 12] =
 const OVERLAPS: [f64; 10] = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.899_999_999_999_999_9, 0.95];
 /// The least and largest area in px² of all, small, medium and large objects.
 const SIZES: [[f64; 2]; 4] = [[0.0, 1e10], [0.0, 32.0 * 32.0], [32.0 * 32.0, 96.0 * 96.0], [96.0 * 96.0, 1e10]];
+/// All objects, in [`SIZES`].
+const ALL: usize = 0;
 /// The most detections of a class in a picture.
 const MOST: usize = 100;
 
@@ -65,7 +67,6 @@ impl Coco {
     /// The numbers that [`NAMES`] lists, each 0 to 1: means over the classes that have objects. `None`, for which
     /// pycocotools writes -1, if no class has any.
     pub fn numbers(&self) -> [Option<f64>; 12] {
-        const ALL: usize = 0;
         const SMALL: usize = 1;
         const MEDIUM: usize = 2;
         const LARGE: usize = 3;
@@ -93,12 +94,30 @@ impl Coco {
         ]
     }
 
+    /// Objects of a class, without crowds.
+    ///
+    /// # Panics
+    /// If the metric does not have the class.
+    pub fn objects(&self, class: usize) -> usize {
+        self.classes[class].objects[ALL]
+    }
+
+    /// The precision of a class at 101 recalls, 0 to 1 by hundredths, at an overlap of 50 %: the highest at that recall
+    /// or more. Their mean is the class's part of `AP50`. `None` if it has no objects.
+    ///
+    /// # Panics
+    /// If the metric does not have the class.
+    pub fn precisions(&self, class: usize) -> Option<Vec<f64>> {
+        let class = &self.classes[class];
+        (class.objects[ALL] > 0).then(|| precisions(&class.curve(&class.ranked(MOST), ALL, 0)).collect())
+    }
+
     /// The average precision of a class, the mean at overlaps of 50 % to 95 %, 0 to 1; `None` if it has no objects.
     ///
     /// # Panics
     /// If the metric does not have the class.
     pub fn average_precision(&self, class: usize) -> Option<f64> {
-        let averages = self.classes[class].averages(0, MOST)?;
+        let averages = self.classes[class].averages(ALL, MOST)?;
         mean(averages.iter().map(|a| a.precision))
     }
 }
@@ -148,24 +167,39 @@ impl Class {
 
     /// For each of [`OVERLAPS`], with so many detections a picture; `None` if there are no objects of this size.
     fn averages(&self, size: usize, most: usize) -> Option<[Averages; OVERLAPS.len()]> {
-        let objects = self.objects[size];
-        if objects == 0 {
+        if self.objects[size] == 0 {
             return None;
         }
-        let mut best: Vec<&Judged> = self.detections.iter().filter(|d| usize::from(d.place) < most).collect();
-        best.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Some(array::from_fn(|bit| {
-            let is_set = |marks: &[u16; SIZES.len()]| marks[size] >> bit & 1 == 1;
-            let counted = best.iter().filter(|d| is_set(&d.hit) || is_set(&d.miss));
-            let mut curve = curve(counted.map(|d| (d.score, is_set(&d.hit))), objects);
-            raise(&mut curve);
-            let precisions = (0..=100).map(|hundredths| precision_at(&curve, f64::from(hundredths) * 0.01));
+        let best = self.ranked(most);
+        Some(array::from_fn(|overlap| {
+            let curve = self.curve(&best, size, overlap);
             Averages {
-                precision: mean(precisions).unwrap_or(0.0),
+                precision: mean(precisions(&curve)).unwrap_or(0.0),
                 recall: curve.last().map_or(0.0, |point| point.recall),
             }
         }))
     }
+
+    /// Detections, so many a picture, highest score first.
+    fn ranked(&self, most: usize) -> Vec<&Judged> {
+        let mut best: Vec<&Judged> = self.detections.iter().filter(|d| usize::from(d.place) < most).collect();
+        best.sort_by(|a, b| b.score.total_cmp(&a.score));
+        best
+    }
+
+    /// The raised curve of these detections at one of [`OVERLAPS`].
+    fn curve(&self, best: &[&Judged], size: usize, overlap: usize) -> Vec<Point> {
+        let is_set = |marks: &[u16; SIZES.len()]| marks[size] >> overlap & 1 == 1;
+        let counted = best.iter().filter(|d| is_set(&d.hit) || is_set(&d.miss));
+        let mut curve = curve(counted.map(|d| (d.score, is_set(&d.hit))), self.objects[size]);
+        raise(&mut curve);
+        curve
+    }
+}
+
+/// The precisions of a raised curve at 101 recalls.
+fn precisions(curve: &[Point]) -> impl Iterator<Item = f64> {
+    (0..=100).map(|hundredths| precision_at(curve, f64::from(hundredths) * 0.01))
 }
 
 /// Width times height, in px².

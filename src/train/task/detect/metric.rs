@@ -11,6 +11,7 @@ use crate::boxes::{self, Anchors, Detection, Object, Selection};
 use crate::data::{Batch, Truth};
 use crate::graph::Elements;
 use crate::train::Numbers;
+use crate::train::report::parts::Names;
 
 /// The least score of the boxes that a report draws.
 const DRAWN: f32 = 0.3;
@@ -30,13 +31,29 @@ pub(super) struct Precision {
 /// What a validation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
-    /// COCO's twelve numbers by name; those without objects are left out.
-    pub coco: Vec<(String, f64)>,
-    /// Of each class of the data: the average precision at an intersection over union of 0.5, COCO's mean over ten
-    /// thresholds, and VOC's; `None` for a class without objects.
-    pub per_class: Vec<[Option<f64>; 2]>,
-    /// Pictures in which most objects are missed or invented, worst first.
+    /// COCO's twelve numbers by [name](coco::NAMES); those without objects are left out.
+    pub coco: Numbers,
+    /// Of each class of the data, or `None` for a class without objects.
+    pub classes: Vec<Option<OfClass>>,
+    /// Pictures with the most objects missed and false alarms, worst first.
     pub worst: Vec<Worst>,
+}
+
+/// How well a class is found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfClass {
+    /// Its objects, without crowds.
+    pub objects: usize,
+    /// COCO's average precision at an intersection over union of 0.5.
+    pub ap50: f64,
+    /// COCO's mean over ten thresholds, 0.5 to 0.95.
+    pub ap: f64,
+    /// VOC's average precision since 2010; `None` if all objects are difficult.
+    pub voc_ap50: Option<f64>,
+    /// The precision at an intersection over union of 0.5, at 101 recalls from 0 to 1: [`Coco::precisions`], with four
+    /// digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<f64>,
 }
 
 /// A picture with its answer.
@@ -44,10 +61,36 @@ pub struct Findings {
 pub struct Worst {
     /// Its index in the source.
     pub index: usize,
-    /// Share of its objects and of the boxes found that belong together.
-    pub agreement: f64,
+    /// Its objects, without difficult ones and crowds.
+    pub objects: usize,
+    /// Objects that are among those found.
+    pub right: usize,
     /// The boxes found with a score above 0.3, in pixels of the picture: class of the data, score, edges.
     pub found: Vec<(u32, f32, [f32; 4])>,
+}
+
+impl Worst {
+    fn new(index: usize, objects: &[Object], found: &[Detection]) -> Self {
+        // A box that is no number could not be read again.
+        let drawn =
+            found.iter().filter(|found| found.score > DRAWN && found.bounds.iter().all(|edge| edge.is_finite()));
+        let found: Vec<_> = drawn.map(|found| (found.class, found.score, found.bounds)).collect();
+        let mut free: Vec<&Object> = objects.iter().filter(|object| !object.difficult && !object.crowd).collect();
+        let objects = free.len();
+        for &(class, _, bounds) in &found {
+            let fits = |object: &&Object| object.class == class && boxes::overlap(object.bounds, bounds) > 0.5;
+            if let Some(at) = free.iter().position(fits) {
+                free.swap_remove(at);
+            }
+        }
+        Self { index, objects, right: objects - free.len(), found }
+    }
+
+    /// Share of objects and boxes found that belong together: twice the pairs over the sum of both numbers.
+    fn agreement(&self) -> f64 {
+        let total = self.objects + self.found.len();
+        if total == 0 { 1.0 } else { 2.0 * self.right as f64 / total as f64 }
+    }
 }
 
 impl Precision {
@@ -55,6 +98,18 @@ impl Precision {
         let coco = Coco::new(classes - 1);
         let voc = Voc::new(classes - 1, Rule { overlap: 0.5, inclusive: true });
         Self { classes, coco, voc, loss: 0.0, pictures: 0, worst: Vec::new(), keep }
+    }
+
+    /// Numbers of a class without its curve; `None` if it has no objects.
+    fn of_class(&self, class: usize) -> Option<OfClass> {
+        let precisions = self.coco.precisions(class)?;
+        Some(OfClass {
+            objects: self.coco.objects(class),
+            ap50: precisions.iter().sum::<f64>() / precisions.len() as f64,
+            ap: self.coco.average_precision(class)?,
+            voc_ap50: self.voc.average_precision(class, Average::Area),
+            curve: Vec::new(),
+        })
     }
 
     /// The objects found in picture `n` of a batch, in pixels of the picture, with classes of the data.
@@ -73,23 +128,6 @@ impl Precision {
         };
         found.into_iter().filter_map(in_picture).collect()
     }
-}
-
-/// Share of objects and drawn boxes that belong together: twice the pairs over the sum of both numbers.
-fn agreement(objects: &[Object], found: &[Detection]) -> f64 {
-    let found: Vec<&Detection> = found.iter().filter(|found| found.score > DRAWN).collect();
-    let mut free: Vec<&Object> = objects.iter().filter(|object| !object.difficult && !object.crowd).collect();
-    let total = free.len() + found.len();
-    let mut pairs = 0;
-    for detection in found {
-        let fits =
-            |object: &&Object| object.class == detection.class && boxes::overlap(object.bounds, detection.bounds) > 0.5;
-        if let Some(at) = free.iter().position(fits) {
-            free.swap_remove(at);
-            pairs += 1;
-        }
-    }
-    if total == 0 { 1.0 } else { 2.0 * pairs as f64 / total as f64 }
 }
 
 impl Metric for Precision {
@@ -111,18 +149,8 @@ impl Metric for Precision {
             self.voc.add(objects, &found);
             self.pictures += 1;
             if let Some(keep) = self.keep {
-                let agreement = agreement(objects, &found);
-                worst::keep(
-                    &mut self.worst,
-                    keep,
-                    |worst| worst.agreement,
-                    agreement,
-                    || {
-                        let drawn = found.iter().filter(|found| found.score > DRAWN);
-                        let found = drawn.map(|found| (found.class, found.score, found.bounds)).collect();
-                        Worst { index, agreement, found }
-                    },
-                );
+                let worst = Worst::new(index, objects, &found);
+                worst::keep(&mut self.worst, keep, Worst::agreement, worst.agreement(), || worst);
             }
         }
     }
@@ -138,15 +166,80 @@ impl Metric for Precision {
         numbers.with("loss", self.loss / self.pictures.max(1) as f64)
     }
 
+    fn by_class(&self, classes: &[String]) -> serde_json::Map<String, Value> {
+        let of_class = |class: usize| (Names(classes).of(class), serde_json::json!(self.of_class(class)));
+        let per_class = (0..self.classes - 1).map(of_class).collect::<serde_json::Map<_, _>>();
+        std::iter::once(("per_class".to_owned(), per_class.into())).collect()
+    }
+
     fn findings(&self) -> Value {
         let Some(_) = self.keep else { return Value::Object(serde_json::Map::new()) };
         let named = coco::NAMES.iter().zip(self.coco.numbers());
-        let of_class = |class| [self.coco.average_precision(class), self.voc.average_precision(class, Average::Area)];
+        let rounded = |precision: f64| (1e4 * precision).round() / 1e4;
+        let of_class = |class| {
+            let curve = self.coco.precisions(class)?.into_iter().map(rounded).collect();
+            Some(OfClass { curve, ..self.of_class(class)? })
+        };
         let findings = Findings {
-            coco: named.filter_map(|(name, number)| Some(((*name).to_owned(), number?))).collect(),
-            per_class: (0..self.classes - 1).map(of_class).collect(),
+            coco: named.fold(Numbers::default(), |numbers, (name, number)| match number {
+                Some(number) => numbers.with(*name, number),
+                None => numbers,
+            }),
+            classes: (0..self.classes - 1).map(of_class).collect(),
             worst: self.worst.clone(),
         };
         serde_json::to_value(findings).unwrap_or_else(|e| unreachable!("findings are plain data: {e}"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const LEFT: [f32; 4] = [0.0, 0.0, 40.0, 40.0];
+    const RIGHT: [f32; 4] = [60.0, 0.0, 100.0, 40.0];
+
+    /// Two objects of class 0, one of which is found.
+    #[test]
+    fn classes_have_their_numbers_by_name() {
+        let mut metric = Precision::new(3, Some(1));
+        let (objects, found) = ([LEFT, RIGHT].map(|bounds| Object::new(0, bounds)), [(0, LEFT), (1, RIGHT)]);
+        let found = found.map(|(class, bounds)| Detection { class, score: 0.9, bounds });
+        metric.coco.add(&objects, &found);
+        metric.voc.add(&objects, &found);
+        let json = Value::from(metric.by_class(&["cat".to_owned()]));
+        // 51 of 101 recalls are reached.
+        let ap = 51.0 / 101.0;
+        let near = |number: &Value, want: f64| (number.as_f64().unwrap() - want).abs() < 1e-12;
+        let cat = &json["per_class"]["cat"];
+        assert!(cat["objects"] == 2 && near(&cat["ap50"], ap) && near(&cat["ap"], ap) && near(&cat["voc_ap50"], 0.5));
+        assert!(json["per_class"]["1"].is_null() && json["per_class"].as_object().unwrap().len() == 2, "{json}");
+        let findings: Findings = serde_json::from_value(metric.findings()).unwrap();
+        assert_eq!(findings.classes[1], None);
+        let curve = &findings.classes[0].as_ref().unwrap().curve;
+        assert_eq!((curve.len(), curve[0], curve[50], curve[51]), (101, 1.0, 1.0, 0.0));
+        assert!((findings.coco.get("AP50").unwrap() - ap).abs() < 1e-12);
+    }
+
+    #[test]
+    fn objects_found_and_invented_are_counted() {
+        let objects = [
+            Object::new(0, LEFT),
+            Object { difficult: true, ..Object::new(1, RIGHT) },
+            Object { crowd: true, ..Object::new(1, RIGHT) },
+        ];
+        let found = |class, score, bounds| Detection { class, score, bounds };
+        let nan = [f32::NAN, 0.0, 40.0, 40.0];
+        let worst = Worst::new(
+            5,
+            &objects,
+            &[found(0, 0.9, LEFT), found(0, 0.8, LEFT), found(1, 0.7, LEFT), found(0, 0.2, LEFT), found(0, 0.9, nan)],
+        );
+        assert_eq!((worst.index, worst.objects, worst.right, worst.found.len()), (5, 1, 1, 3));
+        assert!((worst.agreement() - 0.5).abs() < 1e-12, "{worst:?}");
+        assert!((Worst::new(0, &objects[1..], &[]).agreement() - 1.0).abs() < 1e-12);
+        let text = serde_json::to_string(&worst).unwrap();
+        assert_eq!(serde_json::from_str::<Worst>(&text).unwrap(), worst);
     }
 }

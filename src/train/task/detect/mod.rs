@@ -3,6 +3,7 @@
 pub mod coco;
 mod curve;
 mod metric;
+mod section;
 pub mod voc;
 
 #[cfg(test)]
@@ -13,17 +14,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde_json::Value;
 
 pub use curve::Point;
 
-pub use metric::{Findings, Worst};
+pub use metric::{Findings, OfClass, Worst};
 
-use super::{Loss, Metric, Task, classes};
+use super::{Loss, Metric, Remarks, Table, Task, classes};
 use crate::boxes::{self, Anchors, Bounds, Match, Object, matches};
-use crate::data::{self, Dataset, Encode, Geometry, Mixed, Targets, Truth, TruthKind};
+use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{BoxLoss, BoxLossKind, FocalLoss};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
 use crate::models::{self, Config};
+use crate::train::report::Section;
 use crate::train::{Error, Measure, Recipe};
 use crate::weights::{ModelCard, StateDict};
 
@@ -128,7 +131,7 @@ fn of_data(card: &ModelCard) -> &[String] {
 
 /// The outputs of all levels with this name.
 fn levels(outputs: &[Port], name: &'static str) -> Result<Vec<TensorId>, models::Error> {
-    super::output(outputs, name)?;
+    models::output(outputs, name)?;
     Ok(outputs.iter().filter(|port| port.name == name).map(|port| port.id).collect())
 }
 
@@ -212,5 +215,23 @@ impl Task for Detect {
 
     fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
         classes::as_learnt(card.config.classes - 1, of_data(card), data, dataset)
+    }
+
+    fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
+        let numbers =
+            "AP (average precision) at IoU 0.5 is the area below the curve of precision over recall, where a \
+                       box is right if what it shares with a true box of its class is half or more of what the two \
+                       cover together; it is a mean over the classes. It is 0 at first: the network begins with a \
+                       score of 0.01 for every class everywhere, and boxes count from 0.05 on."
+                .to_owned();
+        Remarks { numbers: vec![numbers, super::shown_whole(card)], settings: Vec::new() }
+    }
+
+    fn section(&self, findings: super::Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error> {
+        section::section(&findings, card, pictures)
+    }
+
+    fn tables(&self, findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
+        section::tables(findings, card, dataset)
     }
 }

@@ -7,6 +7,7 @@ use super::super::{Metric, worst};
 use crate::data::Batch;
 use crate::graph::Elements;
 use crate::train::Numbers;
+use crate::train::report::parts::Names;
 
 /// Counts pixels by true and predicted class.
 pub(super) struct Overlap {
@@ -114,6 +115,12 @@ impl Metric for Overlap {
         numbers.with("loss", self.loss / self.pixels.max(1.0))
     }
 
+    fn by_class(&self, classes: &[String]) -> serde_json::Map<String, Value> {
+        let overlaps = overlaps(&self.confusion, self.classes).into_iter().enumerate();
+        let iou = overlaps.map(|(class, overlap)| (Names(classes).of(class), overlap.into()));
+        std::iter::once(("iou".to_owned(), iou.collect::<serde_json::Map<_, _>>().into())).collect()
+    }
+
     fn findings(&self) -> Value {
         let Some(_) = self.keep else { return Value::Object(serde_json::Map::new()) };
         let confusion = self.confusion.chunks(self.classes).map(<[u64]>::to_vec).collect();
@@ -125,6 +132,14 @@ impl Metric for Overlap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlaps_have_the_names_of_their_classes() {
+        let confusion = vec![6, 2, 0, 0, 4, 0, 0, 0, 0];
+        let metric = Overlap { confusion, ..Overlap::new(3, None) };
+        let json = Value::from(metric.by_class(&["sky".to_owned()]));
+        assert_eq!(json, serde_json::json!({"iou": {"sky": 0.75, "1": 4.0 / 6.0, "2": null}}));
+    }
 
     #[test]
     fn classes_that_never_occur_are_left_out_of_the_mean() {

@@ -1,19 +1,22 @@
 //! Semantic segmentation: each pixel has a class, or does not count.
 
 mod metric;
+mod section;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde_json::Value;
 
 pub use metric::{Findings, Worst};
 
-use super::{Loss, Metric, Task, classes};
-use crate::data::{self, Dataset, Encode, Geometry, IGNORED, Mixed, Targets, Truth, TruthKind};
+use super::{Loss, Metric, Remarks, Table, Task, classes};
+use crate::data::{self, Dataset, Encode, Geometry, IGNORED, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{Argmax, Confusion, PixelCrossEntropy};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
 use crate::models::{self, Config};
+use crate::train::report::Section;
 use crate::train::{Error, Measure, Recipe};
 use crate::weights::{ModelCard, StateDict};
 
@@ -78,12 +81,12 @@ impl Task for Segment {
 
     /// Cross-entropy of the pixels that count, of `logits` and half of that of `aux` if there is an auxiliary head.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
-        let logits = super::output(outputs, "logits")?;
+        let logits = models::output(outputs, "logits")?;
         let mask = mask(graph, logits)?;
         let op = PixelCrossEntropy { ignored: IGNORED.into() };
         let of_logits = graph.apply("loss", op, &[logits, mask], &[])?;
         let mut terms = vec![autodiff::Loss { id: of_logits[0], weight: 1.0 }];
-        if let Ok(aux) = super::output(outputs, "aux") {
+        if let Ok(aux) = models::output(outputs, "aux") {
             let id = graph.apply("auxiliary_loss", op, &[aux, mask], &[])?[0];
             terms.push(autodiff::Loss { id, weight: AUXILIARY });
         }
@@ -92,7 +95,7 @@ impl Task for Segment {
 
     /// The class of each pixel, the confusion matrix of each picture, the mean loss and the number of pixels that count.
     fn readings(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
-        let logits = super::output(outputs, "logits")?;
+        let logits = models::output(outputs, "logits")?;
         let classes = graph.spec(logits).last();
         let mask = mask(graph, logits)?;
         let ignored = IGNORED.into();
@@ -126,5 +129,24 @@ impl Task for Segment {
 
     fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
         classes::as_learnt(card.config.classes, &card.classes, data, dataset)
+    }
+
+    fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
+        let numbers =
+            "Mean IoU (intersection over union) is a mean over the classes: the pixels that truth and answer \
+                       both give to a class, as a share of those that at least one of them gives to it. So small \
+                       classes count as much as large ones, unlike in pixel accuracy, the share of all pixels that are \
+                       right."
+                .to_owned();
+        let whole = super::shown_whole(card) + " Pixels are compared at that size.";
+        Remarks { numbers: vec![numbers, whole], settings: Vec::new() }
+    }
+
+    fn section(&self, findings: super::Findings, card: &ModelCard, pictures: &dyn Source) -> Result<Section, Error> {
+        section::section(&findings, card, pictures)
+    }
+
+    fn tables(&self, findings: &Value, card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
+        section::tables(findings, card, dataset)
     }
 }
