@@ -21,7 +21,7 @@ def open_picture(path: str | PathLike[str]) -> NDArray[np.uint8]:
 
 @type_check_only
 class _Predictor:
-    """What Classifier and Features have in common."""
+    """What all networks have in common."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class _Predictor:
     ) -> None:
         """Loads a network onto a GPU.
 
-        weights: a safetensors file under timm's names.
+        weights: a safetensors file under timm's or torchvision's names.
         device: number or part of the name of an adapter; the fastest if None.
         precision: "f32", or "f16" for maps and weights in half the memory.
         batch: pictures answered at a time.
@@ -90,6 +90,53 @@ class Classifier(_Predictor):
         """Index, name and probability of the k likeliest classes, likeliest first."""
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [N, classes] of standardised pictures [N, 3, H, W]: what timm's model returns for them."""
+
+@final
+class Detector(_Predictor):
+    """A trained network that finds objects, with its pre-processing. Threads may share it.
+
+    An object is the index and the name of its class, its score from 0 to 1, and the left, top, right and bottom edge of
+    its box in pixels of the picture.
+    """
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, of which the first is the background, which is never found; empty if unknown."""
+    def detect(
+        self, picture: NDArray[np.uint8], score: float = 0.5
+    ) -> list[tuple[int, str, float, tuple[float, float, float, float]]]:
+        """The objects in a picture [H, W, 3 or 4] with at least this score, 0.05 to 1, highest first."""
+    def detect_all(
+        self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], score: float = 0.5
+    ) -> list[list[tuple[int, str, float, tuple[float, float, float, float]]]]:
+        """The objects in each of several pictures."""
+    def outputs(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Outputs "logits" [N, A, K] and "boxes" [N, A, 4] of standardised pictures [N, 3, H, W], as of torchvision's head."""
+
+@final
+class Segmenter(_Predictor):
+    """A trained network that tells the class of each pixel, with its pre-processing. Threads may share it."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty if unknown."""
+    def segment(self, picture: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """The class of each pixel [H, W] of a picture [H, W, 3 or 4]; 65535 where a crop hides it from the network."""
+    def segment_all(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint16]]:
+        """The classes of the pixels of each of several pictures."""
+    def outputs(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Output "logits" [N, K, H, W] of standardised pictures [N, 3, H, W]: torchvision's "out"."""
+
+@final
+class DepthEstimator(_Predictor):
+    """A trained network that tells the depth of each pixel, with its pre-processing. Threads may share it."""
+
+    def estimate(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The depth of each pixel [H, W] of a picture [H, W, 3 or 4], metres; 0 where a crop hides it."""
+    def estimate_all(self, pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """The depths of the pixels of each of several pictures."""
+    def outputs(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Output "depth" [N, 1, H / 2, W / 2] of standardised pictures [N, 3, H, W], metres."""
 
 @final
 class Features(_Predictor):

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::backbone::Seen;
 use crate::inference::Answer;
-use crate::predictor::{FromOutputs, Predictor};
+use crate::models::{Head, Purpose};
+use crate::predictor::{FromHead, FromOutputs, Predictor};
 use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
@@ -59,8 +61,21 @@ impl Classifier {
         self.submit_all(pictures)?.wait()
     }
 
-    /// Logits of standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: what timm's models return for
-    /// the same tensor. Each new shape needs a network of its own; the last one is kept.
+    /// Classifies any number of picture files, as [`Self::answer_files`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    #[cfg(feature = "pictures")]
+    pub fn classify_files<P: AsRef<std::path::Path> + Sync, B>(
+        &self,
+        paths: &[P],
+        each: impl FnMut(&std::path::Path, Result<Prediction, Error>) -> std::ops::ControlFlow<B>,
+    ) -> Result<std::ops::ControlFlow<B>, Error> {
+        self.answer_files(paths, each)
+    }
+
+    /// Logits of standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: the only one of
+    /// [`Self::outputs`].
     ///
     /// ```no_run
     /// # fn example(net: &resnet_rs::Classifier, nchw: &[f32]) -> Result<(), resnet_rs::Error> {
@@ -71,10 +86,10 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// If the shape is not of this form, `nchw` has another number of elements, the pictures are too small for the
-    /// network, or the device fails.
+    /// The errors of [`Self::outputs`].
     pub fn logits(&self, nchw: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, Error> {
-        Ok(self.backbone.submit_tensor(nchw, shape)?.wait()?.swap_remove(0))
+        let logits = self.outputs(nchw, shape)?.remove("logits");
+        Ok(logits.unwrap_or_else(|| unreachable!("a classifier has logits")).data)
     }
 }
 
@@ -115,13 +130,17 @@ pub struct Guess {
     pub probability: f32,
 }
 
-impl FromOutputs for Prediction {
-    const OUTPUTS: Answer = Answer::Outputs;
+impl FromHead for Prediction {}
 
-    fn reader(card: &ModelCard, _shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static {
+impl FromOutputs for Prediction {
+    fn tensors(head: &Head) -> Option<Answer> {
+        (head.purpose() == Purpose::Classify).then_some(Answer::Outputs)
+    }
+
+    fn reader(card: &ModelCard, _shapes: Vec<Vec<usize>>) -> impl Fn(&Seen<'_>) -> Self + Send + Sync + 'static {
         let classes: Arc<[String]> = card.classes.clone().into();
-        move |outputs| {
-            let logits = outputs[0].to_vec();
+        move |seen| {
+            let logits = seen.outputs[0].floats().to_vec();
             Self { probabilities: softmax(&logits), logits, classes: classes.clone() }
         }
     }
@@ -141,13 +160,15 @@ impl Prediction {
     pub fn top(&self, k: usize) -> Vec<Guess> {
         let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
         order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]).then(a.cmp(&b)));
-        let guess = |class: usize| Guess {
-            class,
-            label: self.classes.get(class).cloned().unwrap_or_else(|| class.to_string()),
-            probability: self.probabilities[class],
-        };
+        let guess =
+            |class: usize| Guess { class, label: label(&self.classes, class), probability: self.probabilities[class] };
         order.into_iter().take(k).map(guess).collect()
     }
+}
+
+/// The name of a class, or its index if the names are unknown.
+pub(crate) fn label(names: &[String], class: usize) -> String {
+    names.get(class).cloned().unwrap_or_else(|| class.to_string())
 }
 
 /// Probabilities of one row of logits.

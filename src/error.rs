@@ -1,11 +1,13 @@
 //! The front door's error: one type for the errors of all floors.
 
+use std::path::PathBuf;
+
 use crate::{exec, files, gpu, graph, models, picture, reference, weights};
 
 /// Anything that can go wrong. Messages say what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant carries the error of the module of the same name")]
+#[allow(missing_docs, reason = "nearly each variant carries the error of the module of the same name")]
 pub enum Error {
     #[cfg(feature = "pictures")]
     #[error(transparent)]
@@ -26,6 +28,8 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] weights::onnx::Error),
+    #[error("{}: these weights are those of a {found}: load them with {predictor}", path.display())]
+    OtherTask { path: PathBuf, found: &'static str, predictor: &'static str },
     #[error(transparent)]
     Picture(#[from] picture::Error),
     #[error(transparent)]

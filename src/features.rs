@@ -1,12 +1,15 @@
 //! Feature maps of a network, for those who build on a backbone.
 
+use crate::backbone::Seen;
 use crate::inference::Answer;
+use crate::models::Head;
 use crate::predictor::{FromOutputs, Predictor};
 use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
-/// A trained network up to its last map. It returns five maps of every picture, of strides 2, 4, 8, 16 and 32, as
-/// timm's `features_only` does.
+/// A trained network up to its last map, whatever it was trained for. It returns five maps of every picture, of strides
+/// 2, 4, 8, 16 and 32, as timm's `features_only` does. Where a network for segmentation has an output stride of 16 or 8,
+/// the coarser maps have that stride.
 ///
 /// ```no_run
 /// use resnet_rs::{Features, Gpu, GpuOptions};
@@ -80,14 +83,17 @@ impl Features {
 }
 
 impl FromOutputs for [FeatureMap; 5] {
-    const OUTPUTS: Answer = Answer::Levels;
+    fn tensors(_head: &Head) -> Option<Answer> {
+        Some(Answer::Levels)
+    }
 
-    fn reader(_card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static {
-        move |outputs| {
+    fn reader(card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&Seen<'_>) -> Self + Send + Sync + 'static {
+        let output_stride = card.config.output_stride;
+        move |seen| {
             std::array::from_fn(|level| FeatureMap {
-                stride: 2 << level,
+                stride: (2 << level).min(output_stride),
                 shape: [0, 1, 2].map(|axis| shapes[level][axis]),
-                data: outputs[level].to_vec(),
+                data: seen.outputs[level].floats().to_vec(),
             })
         }
     }

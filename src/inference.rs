@@ -1,5 +1,6 @@
 //! A network ready to answer: built, fused and bound to a device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::exec::{ParameterStore, PendingRead, Session, SessionOptions};
@@ -9,7 +10,7 @@ use crate::graph::{Elements, Graph, Port, Precision, Role, TensorId, fuse};
 use crate::kernels::frame::Crop;
 use crate::models::{self, Config, Input, Mode, Network};
 use crate::reference;
-use crate::weights::{TrainedNetwork, timm};
+use crate::weights::{HostTensor, TrainedNetwork, named_outputs, timm};
 use crate::{Error, exec};
 
 /// How a network is made ready to answer.
@@ -51,15 +52,23 @@ pub type Make = dyn Fn(&mut Graph, &[Port]) -> Result<Vec<TensorId>, models::Err
 
 impl Answer {
     /// The tensors to read, after the network's graph is completed.
-    fn tensors(&self, network: &mut Network) -> Result<Vec<TensorId>, models::Error> {
-        let tensors = match self {
-            Self::Outputs => network.output_ids(),
-            Self::Levels => network.levels.iter().map(|level| level.map).collect(),
-            Self::Made(make) => make(&mut network.graph, &network.outputs)?,
+    fn tensors(&self, network: &mut Network) -> Result<Vec<Port>, models::Error> {
+        let ports = match self {
+            Self::Outputs => network.outputs.clone(),
+            Self::Levels => network.levels.iter().map(|level| Port { name: level.name, id: level.map }).collect(),
+            Self::Made(make) => {
+                let made = make(&mut network.graph, &network.outputs)?;
+                made.into_iter().map(|id| Port { name: "made", id }).collect()
+            }
         };
-        network.graph.retain_ancestors(&tensors);
-        Ok(tensors)
+        network.graph.retain_ancestors(&ids(&ports));
+        Ok(ports)
     }
+}
+
+/// The tensors of ports.
+fn ids(ports: &[Port]) -> Vec<TensorId> {
+    ports.iter().map(|port| port.id).collect()
 }
 
 /// A network's weights, folded and on a device. Networks for any batch and any size of pictures share them.
@@ -67,7 +76,6 @@ pub struct FoldedWeights {
     store: ParameterStore,
     config: Config,
     precision: Precision,
-    answer: Answer,
 }
 
 impl FoldedWeights {
@@ -90,24 +98,25 @@ impl FoldedWeights {
         let network = Network::build(config, options.batch, size, input, Mode::Inference)?;
         let (frozen, input, outputs) = frozen(network.clone(), &answer, options.precision)?;
         store.allocate(&frozen.graph)?;
-        let session = Session::new(&store, frozen.graph.clone(), &outputs, &options.session)?;
+        let session = Session::new(&store, frozen.graph.clone(), &ids(&outputs), &options.session)?;
         // The driver finishes compiling kernels while the weights are folded; uploads would wait for it.
         session.warm_up()?;
         store.load(&reference::fold(&frozen, timm::values(path, weights, &network.graph)?)?)?;
         let mut first = Inference { session, input, outputs };
         first.prepare()?;
-        Ok((Self { store, config: config.clone(), precision: options.precision, answer }, first))
+        Ok((Self { store, config: config.clone(), precision: options.precision }, first))
     }
 
     /// One more network over the same weights. If the device runs convolutions by Winograd's algorithm, the network
-    /// holds transformed copies of some weights.
+    /// holds transformed copies of some weights. `answer` may differ from that of the first network, but must not need
+    /// weights that the first one did not.
     ///
     /// # Errors
     /// If the network cannot be built for that size or does not fit the device.
-    pub fn network(&self, batch: usize, size: [usize; 2], input: Input) -> Result<Inference, Error> {
+    pub fn network(&self, batch: usize, size: [usize; 2], input: Input, answer: &Answer) -> Result<Inference, Error> {
         let network = Network::build(&self.config, batch, size, input, Mode::Inference)?;
-        let (frozen, input, outputs) = frozen(network, &self.answer, self.precision)?;
-        let session = Session::new(&self.store, frozen.graph, &outputs, &SessionOptions::default())?;
+        let (frozen, input, outputs) = frozen(network, answer, self.precision)?;
+        let session = Session::new(&self.store, frozen.graph, &ids(&outputs), &SessionOptions::default())?;
         let mut network = Inference { session, input, outputs };
         network.prepare()?;
         Ok(network)
@@ -119,17 +128,17 @@ fn frozen(
     mut network: Network,
     answer: &Answer,
     precision: Precision,
-) -> Result<(Frozen, TensorId, Vec<TensorId>), models::Error> {
+) -> Result<(Frozen, TensorId, Vec<Port>), models::Error> {
     let outputs = answer.tensors(&mut network)?;
     let Network { graph, input, .. } = network;
-    Ok((freeze(graph, &outputs, precision)?, input, outputs))
+    Ok((freeze(graph, &ids(&outputs), precision)?, input, outputs))
 }
 
 /// A fused inference network on a device, for a fixed number of pictures of a fixed size.
 pub struct Inference {
     session: Session,
     input: TensorId,
-    outputs: Vec<TensorId>,
+    outputs: Vec<Port>,
 }
 
 impl Inference {
@@ -149,9 +158,9 @@ impl Inference {
     ) -> Result<Self, Error> {
         let mut network = Network::build(config, batch, size, input, Mode::Inference)?;
         let outputs = answer.tensors(&mut network)?;
-        fuse::for_inference(&mut network.graph, &outputs)?;
+        fuse::for_inference(&mut network.graph, &ids(&outputs))?;
         store.allocate(&network.graph)?;
-        let session = Session::new(store, network.graph, &outputs, options)?;
+        let session = Session::new(store, network.graph, &ids(&outputs), options)?;
         Ok(Self { session, input: network.input, outputs })
     }
 
@@ -220,12 +229,19 @@ impl Inference {
     /// first.
     pub(crate) fn answer(&mut self) -> Result<PendingRead, exec::Error> {
         self.session.run()?;
-        self.session.read_later(&self.outputs)
+        self.session.read_later(&ids(&self.outputs))
     }
 
-    /// Shapes of the outputs.
-    pub(crate) fn shapes(&self) -> Vec<Vec<usize>> {
-        self.outputs.iter().map(|&output| self.session.graph().spec(output).shape.clone()).collect()
+    /// All outputs of standardised pictures `[N, H, W, 3]` by name, in PyTorch's order, for a network that answers with
+    /// [`Answer::Outputs`].
+    pub fn outputs_of_tensor(&mut self, pictures: &[f32]) -> Result<BTreeMap<String, HostTensor>, Error> {
+        self.feed_tensor(pictures)?;
+        Ok(named_outputs(&self.described(), self.answer()?.wait()?))
+    }
+
+    /// Names and shapes of the outputs.
+    pub(crate) fn described(&self) -> Vec<(&'static str, Vec<usize>)> {
+        self.outputs.iter().map(|port| (port.name, self.session.graph().spec(port.id).shape.clone())).collect()
     }
 
     /// The session, for its plan and its times.

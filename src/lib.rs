@@ -1,7 +1,8 @@
 //! ResNet-RS on any GPU.
 //!
-//! The front door is what this page re-exports: a [`Gpu`], opened here or by an application; a [`Classifier`] or
-//! [`Features`] (both are [`Predictor`]s) from a weight file; and a [`Picture`] from memory or a texture.
+//! The front door is what this page re-exports: a [`Gpu`], opened here or by an application; a [`Classifier`],
+//! [`Detector`], [`Segmenter`], [`DepthEstimator`] or [`Features`] (all are [`Predictor`]s) from a weight file; and a
+//! [`Picture`] from memory or a texture.
 //!
 //! ```no_run
 //! let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -48,6 +49,8 @@ pub mod weights;
 
 mod backbone;
 mod classifier;
+mod depths;
+mod detector;
 #[cfg(feature = "train")]
 mod drawing;
 mod error;
@@ -59,12 +62,15 @@ pub mod inference;
 mod pending;
 pub mod picture;
 mod predictor;
+mod segmenter;
 #[cfg(feature = "pictures")]
 mod stream;
 #[cfg(feature = "pictures")]
 mod words;
 
 pub use classifier::{Classifier, Guess, Prediction};
+pub use depths::{DepthEstimator, Depths};
+pub use detector::{Detections, Detector, Found};
 pub use error::Error;
 pub use features::{FeatureMap, Features};
 pub use gpu::{Frame, Gpu, GpuOptions};
@@ -73,5 +79,6 @@ pub use inference::InferenceOptions;
 pub use pending::Pending;
 pub use picture::Picture;
 pub use predictor::Predictor;
+pub use segmenter::{ClassShare, Segmentation, Segmenter};
 /// The version of wgpu whose devices and textures this crate takes.
 pub use wgpu;

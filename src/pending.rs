@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::Error;
 use crate::exec::PendingRead;
+use crate::graph::Elements;
 
 /// An answer that the GPU is working on. An application that draws calls [`Self::is_ready`] once a frame; one with an
 /// async runtime, whichever it is, awaits it; any other calls [`wait`](Self::wait).
@@ -35,10 +36,13 @@ pub struct Pending<T> {
 }
 
 /// From the values of each output of each read, to the answer.
-type Finish<T> = Box<dyn FnOnce(Vec<Vec<Vec<f32>>>) -> T + Send>;
+type Finish<T> = Box<dyn FnOnce(Vec<Vec<Elements<'static>>>) -> T + Send>;
 
 impl<T> Pending<T> {
-    pub(crate) fn new(reads: Vec<PendingRead>, finish: impl FnOnce(Vec<Vec<Vec<f32>>>) -> T + Send + 'static) -> Self {
+    pub(crate) fn new(
+        reads: Vec<PendingRead>,
+        finish: impl FnOnce(Vec<Vec<Elements<'static>>>) -> T + Send + 'static,
+    ) -> Self {
         Self { reads, finish: Some(Box::new(finish)) }
     }
 
@@ -81,7 +85,7 @@ impl<T> Pending<T> {
 
     fn take(&mut self) -> Result<T, Error> {
         let Some(finish) = self.finish.take() else { unreachable!("an answer is taken once") };
-        Ok(finish(self.reads.drain(..).map(PendingRead::wait).collect::<Result<_, _>>()?))
+        Ok(finish(self.reads.drain(..).map(PendingRead::wait_elements).collect::<Result<_, _>>()?))
     }
 }
 

@@ -26,8 +26,18 @@ pub struct Picture<'a>(pub(crate) Pixels<'a>);
 pub(crate) enum Pixels<'a> {
     Host(Cow<'a, RgbImage>),
     Device(Frame),
-    /// Resized and cropped already, for a network with this view.
-    Prepared(RgbImage, View),
+    /// Resized and cropped already.
+    Prepared(Prepared),
+}
+
+/// A picture as a network's input.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) input: RgbImage,
+    /// How it was resized and cropped.
+    pub(crate) view: View,
+    /// Width and height before that.
+    pub(crate) size: [u32; 2],
 }
 
 /// Why something cannot be used as a picture.
@@ -153,12 +163,19 @@ impl Picture<'_> {
         Ok(rgb_of::<3>(bytes, size, stride_bytes)?.into())
     }
 
-    /// Width and height in pixels.
-    pub(crate) fn size(&self) -> (u32, u32) {
+    /// Width and height in pixels; of a prepared picture, those that it had before.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), resnet_rs::Error> {
+    /// let [width, height] = resnet_rs::Picture::open("cat.jpg")?.size();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn size(&self) -> [u32; 2] {
         match &self.0 {
-            Pixels::Host(picture) => picture.dimensions(),
-            Pixels::Prepared(picture, _) => picture.dimensions(),
-            Pixels::Device(frame) => frame.size().into(),
+            Pixels::Host(picture) => picture.dimensions().into(),
+            Pixels::Prepared(prepared) => prepared.size,
+            Pixels::Device(frame) => frame.size(),
         }
     }
 }

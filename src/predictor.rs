@@ -1,21 +1,25 @@
 //! The front door for applications: load weights once, hand over pictures, receive answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Seen};
 use crate::gpu::Gpu;
 use crate::inference::Answer;
-use crate::weights::{ModelCard, TrainedNetwork};
+use crate::models::{Head, Purpose};
+use crate::weights::{HostTensor, ModelCard, TrainedNetwork};
 use crate::{Error, InferenceOptions, Pending, Picture};
 
 /// A trained network with its pre-processing, which answers a picture with an `A`: a [`Classifier`](crate::Classifier)
-/// with a [`Prediction`](crate::Prediction), [`Features`](crate::Features) with five
+/// with a [`Prediction`](crate::Prediction), a [`Detector`](crate::Detector) with [`Detections`](crate::Detections), a
+/// [`Segmenter`](crate::Segmenter) with a [`Segmentation`](crate::Segmentation), a
+/// [`DepthEstimator`](crate::DepthEstimator) with [`Depths`](crate::Depths), [`Features`](crate::Features) with five
 /// [`FeatureMap`](crate::FeatureMap)s. Threads may share it.
 ///
 /// Pictures are resized, cropped and standardised as timm does for this network: pictures in memory on the CPU, in the
-/// thread that hands them over; textures on the GPU.
+/// thread that hands them over; textures on the GPU. Answers are in the picture's own pixels.
 ///
 /// ```no_run
 /// use resnet_rs::{Classifier, Features, Gpu, Predictor};
@@ -29,24 +33,39 @@ use crate::{Error, InferenceOptions, Pending, Picture};
 /// ```
 pub struct Predictor<A> {
     pub(crate) backbone: Backbone,
-    read: Arc<Reader<A>>,
+    pub(crate) read: Arc<Reader<A>>,
 }
 
-/// Turns a network's outputs for one picture into an answer.
-type Reader<A> = dyn Fn(&[&[f32]]) -> A + Send + Sync;
+/// Turns what a network computed for one picture into an answer.
+type Reader<A> = dyn Fn(&Seen<'_>) -> A + Send + Sync;
 
 /// Types that a predictor can answer with. Sealed: other crates cannot name this trait.
 pub trait FromOutputs: Sized + Send + 'static {
-    /// Which tensors the network answers with.
-    const OUTPUTS: Answer;
+    /// Which tensors a network with this head answers with; `None` if it does not answer so.
+    fn tensors(head: &Head) -> Option<Answer>;
 
-    /// Returns the function that turns a picture's outputs, of these shapes, into an answer.
-    fn reader(card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&[&[f32]]) -> Self + Send + Sync + 'static;
+    /// Returns the function that turns what was computed for a picture, tensors of these shapes, into an answer.
+    fn reader(card: &ModelCard, shapes: Vec<Vec<usize>>) -> impl Fn(&Seen<'_>) -> Self + Send + Sync + 'static;
+}
+
+/// Answers for which the whole network runs. Sealed, too.
+pub trait FromHead: FromOutputs {}
+
+/// The error for weights that need another predictor.
+fn other_task(network: &TrainedNetwork) -> Error {
+    let purpose = network.card.config.head.purpose();
+    let predictor = match purpose {
+        Purpose::Classify => "Classifier",
+        Purpose::Detect => "Detector",
+        Purpose::Segment => "Segmenter",
+        Purpose::Depth => "DepthEstimator",
+    };
+    Error::OtherTask { path: network.path.clone(), found: purpose.network(), predictor }
 }
 
 impl<A: FromOutputs> Predictor<A> {
-    /// Loads a safetensors file under timm's names, as timm or this program wrote it. The network is recognised from
-    /// the tensors. Weights that the answers do not need are not uploaded: [`Features`](crate::Features) need no
+    /// Loads a safetensors file under timm's or torchvision's names, as they or this program wrote it. The network is
+    /// recognised from the tensors. Weights that the answers do not need are not uploaded: [`Features`](crate::Features) need no
     /// classifier.
     ///
     /// ```no_run
@@ -59,7 +78,8 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read, belongs to no network of this crate, or the network does not fit the device.
+    /// If the file cannot be read, belongs to no network of this crate or to one for another task, or the network does
+    /// not fit the device.
     pub fn load(gpu: &Gpu, path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load_with(gpu, path, &InferenceOptions::default())
     }
@@ -119,10 +139,11 @@ impl<A: FromOutputs> Predictor<A> {
     /// ```
     ///
     /// # Errors
-    /// If the weights are not those of the card's network, a field of the card is out of range, or the network does not
-    /// fit the device.
+    /// If the weights are not those of the card's network, a field of the card is out of range, the network is for
+    /// another task, or it does not fit the device.
     pub fn new(gpu: &Gpu, network: &TrainedNetwork, options: &InferenceOptions<'_>) -> Result<Self, Error> {
-        let backbone = Backbone::load(gpu, network, A::OUTPUTS, options)?;
+        let tensors = A::tensors(&network.card.config.head).ok_or_else(|| other_task(network))?;
+        let backbone = Backbone::load(gpu, network, tensors, options)?;
         let read = Arc::new(A::reader(&network.card, backbone.picture_shapes()));
         Ok(Self { backbone, read })
     }
@@ -184,7 +205,34 @@ impl<A: FromOutputs> Predictor<A> {
         pictures: impl IntoIterator<Item = P>,
     ) -> Result<Pending<Vec<A>>, Error> {
         let (pictures, read) = (pictures.into_iter().map(Into::into).collect::<Vec<_>>(), self.read.clone());
-        self.backbone.submit(&pictures, move |outputs| read(outputs))
+        self.backbone.submit(&pictures, move |seen| read(seen))
+    }
+}
+
+impl<A: FromHead> Predictor<A> {
+    /// The network's outputs for standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: what torchvision's
+    /// and timm's models return for the same tensor. Each new shape needs a network of its own; the last one is kept.
+    ///
+    /// | Network | Outputs |
+    /// |---|---|
+    /// | classifier | `logits` `[N, K]` for K classes |
+    /// | detector | `logits` `[N, A, K]` and `boxes` `[N, A, 4]` for A anchors; see [`crate::boxes`] |
+    /// | segmentation | `logits` `[N, K, H, W]` |
+    /// | depth | `depth` `[N, 1, H / 2, W / 2]`, metres |
+    ///
+    /// ```no_run
+    /// # fn example(net: &resnet_rs::Segmenter, nchw: &[f32]) -> Result<(), resnet_rs::Error> {
+    /// let logits = &net.outputs(nchw, [1, 3, 520, 520])?["logits"];
+    /// assert_eq!(logits.shape, [1, net.card().config.classes, 520, 520]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the shape is not of this form, `nchw` has another number of elements, the pictures are too small for the
+    /// network, or the device fails.
+    pub fn outputs(&self, nchw: &[f32], shape: [usize; 4]) -> Result<BTreeMap<String, HostTensor>, Error> {
+        self.backbone.outputs(nchw, shape)
     }
 }
 

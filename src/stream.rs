@@ -1,4 +1,4 @@
-//! Classifies many files: the next ones are decoded and resized while the GPU works.
+//! Answers many files: the next ones are decoded and resized while the GPU works.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -8,7 +8,8 @@ use std::sync::mpsc::sync_channel;
 use rayon::prelude::*;
 
 use crate::data::decode;
-use crate::{Classifier, Error, Pending, Picture, Prediction};
+use crate::predictor::FromOutputs;
+use crate::{Error, Pending, Picture, Predictor};
 
 /// Batches on the GPU at a time.
 const UNDER_WAY: usize = 2;
@@ -18,27 +19,27 @@ const UNDER_WAY: usize = 2;
 const PICTURES_A_WORKER: usize = 4;
 
 /// A batch that the GPU works on.
-struct UnderWay<'p, P> {
+struct UnderWay<'p, P, A> {
     paths: &'p [P],
     /// Errors of the unreadable pictures, by position.
     failures: Vec<Option<Error>>,
     /// Answers for the readable pictures.
-    answers: Pending<Vec<Prediction>>,
+    answers: Pending<Vec<A>>,
 }
 
-impl Classifier {
-    /// Classifies any number of picture files and calls `each` with every path and its answer, in order. An unreadable
+impl<A: FromOutputs> Predictor<A> {
+    /// Answers any number of picture files and calls `each` with every path and its answer, in order. An unreadable
     /// file is an error in its place and does not stop the others. If `each` breaks, the value that it breaks with is
     /// returned at once.
     ///
     /// ```no_run
-    /// # fn example(net: &resnet_rs::Classifier) -> Result<(), resnet_rs::Error> {
+    /// # fn example(net: &resnet_rs::Detector) -> Result<(), resnet_rs::Error> {
     /// use std::ops::ControlFlow::Continue;
     ///
     /// let found = resnet_rs::data::pictures_in("holiday".as_ref())?;
-    /// net.classify_files(&found.pictures, |path, answer| {
+    /// net.answer_files(&found.pictures, |path, answer| {
     ///     match answer {
-    ///         Ok(prediction) => println!("{}: {}", path.display(), prediction.top(1)[0].label),
+    ///         Ok(detections) => println!("{}: {} objects", path.display(), detections.above(0.5).len()),
     ///         Err(error) => eprintln!("{error}"),
     ///     }
     ///     Continue::<()>(())
@@ -49,10 +50,10 @@ impl Classifier {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn classify_files<P: AsRef<Path> + Sync, B>(
+    pub fn answer_files<P: AsRef<Path> + Sync, B>(
         &self,
         paths: &[P],
-        mut each: impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
+        mut each: impl FnMut(&Path, Result<A, Error>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Error> {
         let prepare = |path: &P| self.prepare(decode(path.as_ref())?);
         // On a thread of rayon's pool, waiting could block its only worker.
@@ -104,9 +105,9 @@ impl Classifier {
 }
 
 /// Waits for a batch and calls `each` for its files.
-fn tell<P: AsRef<Path>, B>(
-    UnderWay { paths, failures, answers }: UnderWay<'_, P>,
-    each: &mut impl FnMut(&Path, Result<Prediction, Error>) -> ControlFlow<B>,
+fn tell<P: AsRef<Path>, A: FromOutputs, B>(
+    UnderWay { paths, failures, answers }: UnderWay<'_, P, A>,
+    each: &mut impl FnMut(&Path, Result<A, Error>) -> ControlFlow<B>,
 ) -> Result<ControlFlow<B>, Error> {
     let mut answers = answers.wait()?.into_iter();
     for (path, failure) in paths.iter().zip(failures) {

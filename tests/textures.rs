@@ -21,10 +21,10 @@ use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::graph::op::{ScaleAdd, Standardize};
 use resnet_rs::graph::{DType, Graph, Spec};
 use resnet_rs::kernels::frame::Crop;
-use resnet_rs::models::{Config, IMAGENET_MEAN_STD};
+use resnet_rs::models::{Config, DeepLabV3, Head, IMAGENET_MEAN_STD};
 use resnet_rs::weights::ModelCard;
 use resnet_rs::wgpu::{self, TextureFormat, TextureUsages};
-use resnet_rs::{Classifier, Features, Frame, Gpu, InferenceOptions, Picture, Precision};
+use resnet_rs::{Classifier, Features, Frame, Gpu, InferenceOptions, Picture, Precision, Segmenter};
 
 /// An application's device and queue.
 struct App {
@@ -211,6 +211,27 @@ fn textures_and_pictures_are_classified_alike() {
                 assert!(largest < 0.01, "a level or two of some pixels move a probability by {largest}");
                 assert_eq!(got.top(1)[0].class, want.top(1)[0].class);
             }
+        }
+    });
+}
+
+/// Answers for the pixels of wide and tall pictures, of their sizes.
+#[test]
+fn textures_and_pictures_are_segmented_alike() {
+    let head = Head::DeepLabV3(DeepLabV3 { channels: 32, auxiliary: false });
+    let network = weights::with_head(head, 4, 16);
+    on_each(|adapter| {
+        let app = App::open(adapter, Gpu::FEATURES);
+        let net = Segmenter::new(&app.gpu, &network, &InferenceOptions::default()).unwrap();
+        for picture in [picture(200, 60), picture(47, 90), picture(64, 64)] {
+            let want = net.segment(&picture).unwrap().classes;
+            let frame = Frame::new(&app.upload(&picture, TextureFormat::Rgba8Unorm)).unwrap();
+            let got = net.segment(frame).unwrap().classes;
+            assert_eq!(got.dimensions(), picture.dimensions());
+            let off = got.iter().zip(want.iter()).filter(|(got, want)| got != want).count();
+            // A level or two of some pixels move the borders between classes; nothing is resized in the last picture.
+            let most = if picture.dimensions() == (64, 64) { 0 } else { want.len() / 50 };
+            assert!(off <= most, "{off} of {} pixels", want.len());
         }
     });
 }

@@ -15,6 +15,10 @@ pub(crate) enum Failure {
     Flags(u32),
     /// More guesses than classes, or none.
     Count { count: usize, classes: usize },
+    /// A call for other networks.
+    OtherTask { found: &'static str, call: &'static str },
+    /// Room for another number of pixels than the picture has.
+    Pixels { pixels: usize, there: usize },
     /// A picture of more bytes than memory can hold.
     Size { width: u32, height: u32, stride_bytes: usize },
     /// A tensor of more elements than memory can hold.
@@ -41,6 +45,12 @@ impl Failure {
                 format!("flags {flags:#x} contain one that does not exist: RESNET_RS_F16 is the only one")
             }
             Self::Count { count, classes } => format!("{count} guesses were requested, 1 to {classes} can be had"),
+            Self::OtherTask { found, call } => {
+                format!("the network is a {found}: call {call}() or {call}_file()")
+            }
+            Self::Pixels { pixels, there } => {
+                format!("room for {pixels} pixels, the picture has {there}: ask resnet_rs_picture_size()")
+            }
             Self::Size { width, height, stride_bytes } => {
                 format!(
                     "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart is larger than memory"

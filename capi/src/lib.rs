@@ -1,17 +1,61 @@
-//! The C interface: load a network, classify RGBA pixels or a file, free it. The header is `include/resnet_rs.h`.
+//! The C interface: load a network, show it RGBA pixels or a file, free it. The header is `include/resnet_rs.h`.
 
+mod dense;
 mod last_error;
+mod pointers;
 
-use std::ffi::{CStr, CString, c_char};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::{CString, c_char};
 
+pub use dense::Object;
 use last_error::Failure;
-use resnet_rs::{Classifier, Gpu, GpuOptions, InferenceOptions, Picture, Precision};
+use pointers::{borrow, check, file, guard, picture, slice, status, text, write};
+use resnet_rs::models::Purpose;
+use resnet_rs::weights::{ModelCard, TrainedNetwork};
+use resnet_rs::{
+    Classifier, DepthEstimator, Detector, Gpu, GpuOptions, InferenceOptions, Picture, Precision, Segmenter,
+};
 
 /// A network on a GPU, with the names of its classes.
 pub struct Network {
-    classifier: Classifier,
+    predictor: Predictor,
     labels: Vec<CString>,
+}
+
+enum Predictor {
+    Classifier(Classifier),
+    Detector(Detector),
+    Segmenter(Segmenter),
+    DepthEstimator(DepthEstimator),
+}
+
+impl Network {
+    fn card(&self) -> &ModelCard {
+        match &self.predictor {
+            Predictor::Classifier(net) => net.card(),
+            Predictor::Detector(net) => net.card(),
+            Predictor::Segmenter(net) => net.card(),
+            Predictor::DepthEstimator(net) => net.card(),
+        }
+    }
+
+    fn classifier(&self) -> Result<&Classifier, Failure> {
+        match &self.predictor {
+            Predictor::Classifier(net) => Ok(net),
+            _ => Err(self.other_task()),
+        }
+    }
+
+    /// The error for a call that is for other networks.
+    fn other_task(&self) -> Failure {
+        let call = match &self.predictor {
+            Predictor::Classifier(_) => "resnet_rs_classify",
+            Predictor::Detector(_) => "resnet_rs_detect",
+            Predictor::Segmenter(_) => "resnet_rs_segment",
+            Predictor::DepthEstimator(_) => "resnet_rs_depth",
+        };
+        let found = self.card().config.head.purpose().network();
+        Failure::OtherTask { found, call }
+    }
 }
 
 /// How a call ended.
@@ -53,7 +97,8 @@ pub extern "C" fn resnet_rs_last_error() -> *const c_char {
     last_error::get()
 }
 
-/// Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.
+/// Loads a safetensors file under timm's or torchvision's names, as they or resnet-rs wrote it: a classifier, a
+/// detector, a segmentation network or a depth network.
 ///
 /// `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest.
 /// `flags` is 0 or RESNET_RS_F16. Returns NULL if that fails; otherwise free the result with resnet_rs_free().
@@ -72,12 +117,18 @@ pub unsafe extern "C" fn resnet_rs_load(weights: *const c_char, device: *const c
         let gpu = Gpu::new(&GpuOptions { device: device.map(str::to_owned), ..GpuOptions::default() })?;
         let precision = if flags & RESNET_RS_F16 != 0 { Precision::F16 } else { Precision::F32 };
         let options = InferenceOptions { precision, ..InferenceOptions::default() };
-        let classifier = Classifier::load_with(&gpu, weights, &options)?;
-        let names = classifier.card().classes.iter();
+        let network = TrainedNetwork::read(weights)?;
+        let predictor = match network.card.config.head.purpose() {
+            Purpose::Classify => Predictor::Classifier(Classifier::new(&gpu, &network, &options)?),
+            Purpose::Detect => Predictor::Detector(Detector::new(&gpu, &network, &options)?),
+            Purpose::Segment => Predictor::Segmenter(Segmenter::new(&gpu, &network, &options)?),
+            Purpose::Depth => Predictor::DepthEstimator(DepthEstimator::new(&gpu, &network, &options)?),
+        };
+        let names = network.card.classes.iter();
         // A name with a zero byte ends there, as C reads it.
         let labels =
             names.map(|name| name.split('\0').next().and_then(|name| CString::new(name).ok()).unwrap_or_default());
-        Ok(Box::into_raw(Box::new(Network { labels: labels.collect(), classifier })))
+        Ok(Box::into_raw(Box::new(Network { labels: labels.collect(), predictor })))
     });
     loaded.unwrap_or(std::ptr::null_mut())
 }
@@ -98,14 +149,14 @@ pub unsafe extern "C" fn resnet_rs_free(network: *mut Network) {
     let _ = freed; // only a panic, which last_error has
 }
 
-/// Number of classes of the network; 0 for NULL.
+/// Number of classes of the network, of a detector with the background, its class 0; 1 of a depth network; 0 for NULL.
 ///
 /// # Safety
 /// `network` is NULL, or comes from resnet_rs_load().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_class_count(network: *const Network) -> usize {
     // SAFETY: as the caller promises.
-    let count = guard(|| Ok(unsafe { borrow(network) }?.classifier.card().config.classes));
+    let count = guard(|| Ok(unsafe { borrow(network) }?.card().config.classes));
     count.unwrap_or(0)
 }
 
@@ -143,17 +194,7 @@ pub unsafe extern "C" fn resnet_rs_classify(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        let network = unsafe { borrow(network) }?;
-        // The number of bytes that the caller promises; if it overflows, there cannot be that much memory.
-        let rows = (height as usize).saturating_sub(1);
-        let bytes =
-            stride_bytes.checked_mul(rows).and_then(|bytes| bytes.checked_add((width as usize).checked_mul(4)?));
-        let bytes =
-            bytes.filter(|&bytes| bytes <= isize::MAX as usize).ok_or(Failure::Size { width, height, stride_bytes })?;
-        // SAFETY: the caller promises this many bytes.
-        let rgba = unsafe { slice("rgba", rgba, bytes) }?;
-        // SAFETY: the caller promises room for so many.
-        unsafe { classify(network, || Picture::rgba(rgba, [width, height], stride_bytes), guesses, count) }
+        unsafe { classify(borrow(network)?, || picture(rgba, width, height, stride_bytes), guesses, count) }
     }))
 }
 
@@ -174,10 +215,7 @@ pub unsafe extern "C" fn resnet_rs_classify_file(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        let (network, path) = unsafe { (borrow(network)?, text("path", path)?) };
-        let path = path.ok_or(Failure::Null("path"))?;
-        // SAFETY: the caller promises room for so many.
-        unsafe { classify(network, || Picture::open(path), guesses, count) }
+        unsafe { classify(borrow(network)?, || file(path), guesses, count) }
     }))
 }
 
@@ -187,16 +225,16 @@ pub unsafe extern "C" fn resnet_rs_classify_file(
 /// `guesses` is NULL, or points to room for `count`, which no other thread uses meanwhile.
 unsafe fn classify(
     network: &Network,
-    picture: impl FnOnce() -> Result<Picture<'static>, resnet_rs::Error>,
+    picture: impl FnOnce() -> Result<Picture<'static>, Failure>,
     guesses: *mut Guess,
     count: usize,
 ) -> Result<(), Failure> {
-    let classes = network.classifier.card().config.classes;
+    let (classifier, classes) = (network.classifier()?, network.card().config.classes);
     if count == 0 || count > classes {
         return Err(Failure::Count { count, classes });
     }
     check("guesses", guesses)?;
-    let prediction = network.classifier.classify(picture()?)?;
+    let prediction = classifier.classify(picture()?)?;
     let found = prediction.top(count).into_iter().map(|g| Guess { class_index: g.class, probability: g.probability });
     // SAFETY: as the caller promises.
     unsafe { write("guesses", guesses, &found.collect::<Vec<_>>()) }
@@ -219,7 +257,7 @@ pub unsafe extern "C" fn resnet_rs_logits(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        let classifier = &unsafe { borrow(network) }?.classifier;
+        let classifier = unsafe { borrow(network) }?.classifier()?;
         let shape = [count, 3, height, width];
         let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
         let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();
@@ -230,59 +268,4 @@ pub unsafe extern "C" fn resnet_rs_logits(
         // SAFETY: the caller promises room for one row of classes per picture, which is the number of logits.
         unsafe { write("logits", logits, &classifier.logits(pictures, shape)?) }
     }))
-}
-
-/// Runs a call's work. A failure, panics included, becomes this thread's last error.
-fn guard<T>(work: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Failure::Panic));
-    result.map_err(|failure| last_error::set(&failure)).ok()
-}
-
-fn status(done: Option<()>) -> Status {
-    if done.is_some() { Status::Ok } else { Status::Failed }
-}
-
-/// # Safety
-/// `network` is NULL, or comes from resnet_rs_load() and lives as long as it is borrowed.
-unsafe fn borrow<'n>(network: *const Network) -> Result<&'n Network, Failure> {
-    // SAFETY: as the caller promises.
-    unsafe { network.as_ref() }.ok_or(Failure::Null("network"))
-}
-
-/// # Safety
-/// `text` is NULL, or ends with a zero byte and lives as long as it is borrowed.
-unsafe fn text<'t>(name: &'static str, text: *const c_char) -> Result<Option<&'t str>, Failure> {
-    if text.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: as the caller promises.
-    let bytes = unsafe { CStr::from_ptr(text) };
-    bytes.to_str().map(Some).map_err(|_| Failure::NotUtf8(name))
-}
-
-/// # Safety
-/// `first` is NULL, or points to `length` elements that live as long as they are borrowed. Together they are no longer
-/// than `isize::MAX` bytes.
-unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Result<&'s [T], Failure> {
-    check(name, first)?;
-    // SAFETY: not NULL, aligned, and otherwise as the caller promises.
-    Ok(unsafe { std::slice::from_raw_parts(first, length) })
-}
-
-/// Copies results to memory that may be uninitialised.
-///
-/// # Safety
-/// `first` is NULL, or points to room for all `values`, which no other thread uses meanwhile.
-unsafe fn write<T: Copy>(name: &'static str, first: *mut T, values: &[T]) -> Result<(), Failure> {
-    check(name, first)?;
-    // SAFETY: not NULL, aligned, and otherwise as the caller promises; `values` does not overlap it.
-    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first, values.len()) };
-    Ok(())
-}
-
-fn check<T>(name: &'static str, first: *const T) -> Result<(), Failure> {
-    if first.is_null() {
-        return Err(Failure::Null(name));
-    }
-    if first.is_aligned() { Ok(()) } else { Err(Failure::Unaligned(name)) }
 }

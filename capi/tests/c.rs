@@ -14,9 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use resnet_rs::models::{Config, Preset};
+use resnet_rs::models::{Config, DenseDepth, Fcn, Head, Preset, RetinaNet};
 use resnet_rs::weights::ModelCard;
-use resnet_rs::{Classifier, Gpu, GpuOptions};
+use resnet_rs::{Classifier, DepthEstimator, Detector, Found, Gpu, GpuOptions, Segmenter};
 
 /// Largest logit error as a share of the largest logit.
 const LOGITS: f64 = 1e-4;
@@ -94,6 +94,47 @@ fn golden_logits_and_misuse() {
         succeeded(&Command::new(program).args(&arguments).args(["2", "64"]).output().unwrap());
         golden::assert_close("logits", &floats(&fs::read(at("logits")).unwrap()), &golden["logits"], LOGITS);
     }
+}
+
+/// Objects, classes and depths of pixels are those of the Rust door, and other calls are refused.
+#[test]
+fn networks_for_other_tasks_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let heads = [
+        ("detector", Head::RetinaNet(RetinaNet { channels: 32 }), 4),
+        ("segmenter", Head::Fcn(Fcn { auxiliary: false }), 3),
+        ("depth", Head::DenseDepth(DenseDepth { widths: [64, 32, 32, 16, 16], max_m: 10.0 }), 1),
+    ];
+    for (name, head, classes) in heads {
+        weights::with_head(head, classes, 32).weights.write(&at(name)).unwrap();
+    }
+    let turned = here().join("../tests/golden/pictures/deep.tif");
+    let program = compile("tests/dense.c", folder.path(), &SHARED);
+    let output = Command::new(program).args(heads.map(|(name, ..)| at(name))).arg(&turned).output().unwrap();
+    succeeded(&output);
+
+    let gpu = Gpu::new(&GpuOptions::default()).unwrap();
+    let picture = resnet_rs::Picture::open(&turned).unwrap();
+    let detections = Detector::load(&gpu, at("detector")).unwrap().detect(picture.clone()).unwrap();
+    let segmentation = Segmenter::load(&gpu, at("segmenter")).unwrap().segment(picture.clone()).unwrap();
+    let depths = DepthEstimator::load(&gpu, at("depth")).unwrap().estimate(picture.clone()).unwrap();
+    let [width, height] = picture.size();
+    let line = |found: &Found| {
+        let [left, top, right, bottom] = found.bounds;
+        format!("{} {:.4} {left:.2} {top:.2} {right:.2} {bottom:.2}\n", found.class, found.score)
+    };
+    let found: String = detections.above(0.2).iter().take(50).map(line).collect();
+    assert!(!found.is_empty());
+    let sum: usize = segmentation.classes.iter().map(|&class| usize::from(class)).sum();
+    let metres = depths.metres.iter().map(|&metres| f64::from(metres)).sum::<f64>() / f64::from(width * height);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{width} {height}\n{found}{sum} {metres:.2}\n"));
+
+    let example = compile("examples/detect.c", folder.path(), &SHARED);
+    let output = Command::new(example).args([&at("detector"), &turned]).output().unwrap();
+    succeeded(&output);
+    let lines = String::from_utf8(output.stdout).unwrap().lines().count();
+    assert_eq!(lines, detections.above(0.5).len().min(100));
 }
 
 /// The example prints the same answers as the Rust door.

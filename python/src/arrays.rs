@@ -1,10 +1,16 @@
 //! Converts between numpy's arrays and the library's pictures and values. Pictures are copied, since Python may change
 //! its arrays while the GPU works.
 
-use numpy::ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
-use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
+use std::collections::BTreeMap;
+
+use numpy::ndarray::{Array2, Array3, Array4, ArrayD, ArrayView3, Axis};
+use numpy::{
+    Element, IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use resnet_rs::weights::HostTensor;
 use resnet_rs::{FeatureMap, Picture};
 
 use crate::failed;
@@ -61,6 +67,26 @@ pub(crate) fn pixels(py: Python<'_>, size: (u32, u32), rgb: Vec<u8>) -> PyResult
 pub(crate) fn rows(py: Python<'_>, values: Vec<f32>, width: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let array = Array2::from_shape_vec((values.len() / width, width), values);
     Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
+}
+
+/// A value for each pixel of a picture of this width and height, `[H, W]`.
+pub(crate) fn of_pixels<T: Element>(
+    py: Python<'_>,
+    (width, height): (u32, u32),
+    values: Vec<T>,
+) -> PyResult<Bound<'_, PyArray2<T>>> {
+    let array = Array2::from_shape_vec([height as usize, width as usize], values);
+    Ok(array.map_err(|e| PyValueError::new_err(e.to_string()))?.into_pyarray(py))
+}
+
+/// Tensors by name.
+pub(crate) fn named(py: Python<'_>, tensors: BTreeMap<String, HostTensor>) -> PyResult<Bound<'_, PyDict>> {
+    let named = PyDict::new(py);
+    for (name, HostTensor { shape, data }) in tensors {
+        let array = ArrayD::from_shape_vec(shape, data).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        named.set_item(name, array.into_pyarray(py))?;
+    }
+    Ok(named)
 }
 
 /// A map in timm's order, `[C, H, W]`.

@@ -8,7 +8,7 @@ use numpy::{IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray3, PyReado
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 use resnet_rs::gpu::adapters;
 use resnet_rs::weights::hub::HubOptions;
 use resnet_rs::{Gpu, GpuOptions, InferenceOptions, Precision};
@@ -172,6 +172,98 @@ predictor!(Classifier {
     }
 });
 
+/// A box with its class: index and name of the class, score, and left, top, right and bottom edge.
+type Found = (usize, String, f32, (f32, f32, f32, f32));
+
+fn found(detections: &resnet_rs::Detections, score: f32) -> Vec<Found> {
+    let found = detections.above(score).iter();
+    found.map(|found| (found.class, found.label.clone(), found.score, found.bounds.into())).collect()
+}
+
+predictor!(Detector {
+    #[getter]
+    fn classes(&self) -> &[String] {
+        &self.net.card().classes
+    }
+
+    #[pyo3(signature = (picture, score = 0.5))]
+    fn detect(&self, picture: PyReadonlyArray3<'_, u8>, score: f32) -> PyResult<Vec<Found>> {
+        let py = picture.py();
+        let picture = arrays::picture(&picture)?;
+        let detections = py.detach(|| self.net.detect(picture)).map_err(failed)?;
+        Ok(found(&detections, score))
+    }
+
+    #[pyo3(signature = (pictures, score = 0.5))]
+    fn detect_all(&self, pictures: &Bound<'_, PyAny>, score: f32) -> PyResult<Vec<Vec<Found>>> {
+        let py = pictures.py();
+        let pictures = arrays::pictures(pictures)?;
+        let all = py.detach(|| self.net.submit_all(pictures)?.wait()).map_err(failed)?;
+        Ok(all.iter().map(|detections| found(detections, score)).collect())
+    }
+
+    fn outputs<'py>(&self, x: PyReadonlyArray4<'py, f32>) -> PyResult<Bound<'py, PyDict>> {
+        let py = x.py();
+        let (x, shape) = arrays::tensor(&x)?;
+        arrays::named(py, py.detach(|| self.net.outputs(&x, shape)).map_err(failed)?)
+    }
+});
+
+predictor!(Segmenter {
+    #[getter]
+    fn classes(&self) -> &[String] {
+        &self.net.card().classes
+    }
+
+    fn segment<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Bound<'py, PyArray2<u16>>> {
+        let py = picture.py();
+        let picture = arrays::picture(&picture)?;
+        let answer = py.detach(|| self.net.segment(picture)).map_err(failed)?;
+        arrays::of_pixels(py, answer.classes.dimensions(), answer.classes.into_raw())
+    }
+
+    fn segment_all<'py>(&self, pictures: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyArray2<u16>>>> {
+        let py = pictures.py();
+        let pictures = arrays::pictures(pictures)?;
+        let answers = py.detach(|| self.net.submit_all(pictures)?.wait()).map_err(failed)?;
+        let array = |answer: resnet_rs::Segmentation| {
+            arrays::of_pixels(py, answer.classes.dimensions(), answer.classes.into_raw())
+        };
+        answers.into_iter().map(array).collect()
+    }
+
+    fn outputs<'py>(&self, x: PyReadonlyArray4<'py, f32>) -> PyResult<Bound<'py, PyDict>> {
+        let py = x.py();
+        let (x, shape) = arrays::tensor(&x)?;
+        arrays::named(py, py.detach(|| self.net.outputs(&x, shape)).map_err(failed)?)
+    }
+});
+
+predictor!(DepthEstimator {
+    fn estimate<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let py = picture.py();
+        let picture = arrays::picture(&picture)?;
+        let metres = py.detach(|| self.net.estimate(picture)).map_err(failed)?.metres;
+        arrays::of_pixels(py, metres.dimensions(), metres.into_raw())
+    }
+
+    fn estimate_all<'py>(&self, pictures: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyArray2<f32>>>> {
+        let py = pictures.py();
+        let pictures = arrays::pictures(pictures)?;
+        let answers = py.detach(|| self.net.submit_all(pictures)?.wait()).map_err(failed)?;
+        let array = |answer: resnet_rs::Depths| {
+            arrays::of_pixels(py, answer.metres.dimensions(), answer.metres.into_raw())
+        };
+        answers.into_iter().map(array).collect()
+    }
+
+    fn outputs<'py>(&self, x: PyReadonlyArray4<'py, f32>) -> PyResult<Bound<'py, PyDict>> {
+        let py = x.py();
+        let (x, shape) = arrays::tensor(&x)?;
+        arrays::named(py, py.detach(|| self.net.outputs(&x, shape)).map_err(failed)?)
+    }
+});
+
 predictor!(Features {
     fn extract<'py>(&self, picture: PyReadonlyArray3<'py, u8>) -> PyResult<Vec<Bound<'py, PyArray3<f32>>>> {
         let py = picture.py();
@@ -195,5 +287,8 @@ fn python_module(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(devices, m)?)?;
     m.add_function(wrap_pyfunction!(open_picture, m)?)?;
     m.add_class::<Classifier>()?;
+    m.add_class::<Detector>()?;
+    m.add_class::<Segmenter>()?;
+    m.add_class::<DepthEstimator>()?;
     m.add_class::<Features>()
 }

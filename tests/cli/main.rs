@@ -1,10 +1,19 @@
 //! Runs every command of the program once, as a user would, on the default adapter.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../common/golden.rs"]
+mod golden;
 #[path = "../common/program.rs"]
 mod program;
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../common/synth.rs"]
+mod synth;
+#[path = "../common/weights.rs"]
+mod weights;
 
 mod fixture;
+mod predict;
 mod refusals;
 
 use std::fs;
@@ -121,6 +130,13 @@ fn every_command_answers() {
     let shown = succeed(&format!("eval --data shapes --weights {weights} --mistakes 3"));
     assert!(String::from_utf8_lossy(&shown.stdout).contains("taken for"));
 
+    for task in ["detect", "segment", "depth"] {
+        let scenes = path(task);
+        let sampled = json_lines(&format!("sample --data shapes --task {task} --out {scenes} --count 1 --first 5"));
+        let (image, truth) = (format!("{scenes}/0005.png"), format!("{scenes}/0005-truth.png"));
+        assert_eq!((&sampled[0]["image"], &sampled[0]["truth"]), (&Value::from(&*image), &Value::from(&*truth)));
+        assert_ne!(fs::read(image).unwrap(), fs::read(truth).unwrap(), "{task}");
+    }
     let sampled = json_lines(&format!("sample --data shapes --out {pictures} --count 3"));
     let files: Vec<&str> = sampled.iter().map(|line| line["image"].as_str().unwrap()).collect();
     let predicted = json_lines(&format!("predict {} --weights {weights} --top 2", files.join(" ")));
@@ -157,7 +173,9 @@ fn every_command_answers() {
     succeed(&format!("export --weights {weights} {network} --res 48"));
     let file = StateDict::read(Path::new(&weights)).unwrap();
     let card = timm::recognise(Path::new(&weights), &file).unwrap();
-    let theirs = onnx::export((Path::new(&weights), &file), &ModelCard { res: 48, ..card.clone() }).unwrap();
+    let theirs =
+        onnx::export((Path::new(&weights), &file), &ModelCard { res: 48, ..card.clone() }, &onnx::Options::default())
+            .unwrap();
     assert!(fs::read(&network).unwrap() == theirs, "the program writes what the library does");
 
     let small = path("small.safetensors");
