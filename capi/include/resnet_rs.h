@@ -1,4 +1,4 @@
-// resnet-rs from C: load a network, classify pictures. Made by cbindgen from capi/src/lib.rs; do not edit.
+// resnet-rs from C: load a network, show it pictures. Made by cbindgen from capi/src/lib.rs and dense.rs; do not edit.
 //
 // No panic crosses into C, though running out of memory may abort the process. Functions that fail return NULL, 0 or a
 // status other than RESNET_RS_STATUS_OK, and resnet_rs_last_error() says why, to each thread its own. One network may
@@ -32,6 +32,22 @@ typedef struct {
   float probability;
 } resnet_rs_guess;
 
+// An object that a detector found.
+typedef struct {
+  // Index of the class; never 0, which is the background.
+  size_t class_index;
+  // How sure the network is, 0 to 1.
+  float score;
+  // Left edge in pixels of the picture.
+  float left;
+  // Top edge in pixels of the picture.
+  float top;
+  // Right edge in pixels of the picture.
+  float right;
+  // Bottom edge in pixels of the picture.
+  float bottom;
+} resnet_rs_object;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -43,7 +59,8 @@ const char *resnet_rs_version(void);
 // Valid until this thread's next failed call, or its end.
 const char *resnet_rs_last_error(void);
 
-// Loads a safetensors file under timm's names, as timm or resnet-rs wrote it.
+// Loads a safetensors file under timm's or torchvision's names, as they or resnet-rs wrote it: a classifier, a
+// detector, a segmentation network or a depth network.
 //
 // `weights` is its path, in UTF-8. `device` is the number or a part of the name of the GPU, or NULL for the fastest.
 // `flags` is 0 or RESNET_RS_F16. Returns NULL if that fails; otherwise free the result with resnet_rs_free().
@@ -60,7 +77,7 @@ resnet_rs_network *resnet_rs_load(const char *weights,
 // `network` is NULL, or comes from resnet_rs_load() and is not used any more.
 void resnet_rs_free(resnet_rs_network *network);
 
-// Number of classes of the network; 0 for NULL.
+// Number of classes of the network, of a detector with the background, its class 0; 1 of a depth network; 0 for NULL.
 //
 // # Safety
 // `network` is NULL, or comes from resnet_rs_load().
@@ -113,6 +130,97 @@ resnet_rs_status resnet_rs_logits(const resnet_rs_network *network,
                                   size_t height,
                                   size_t width,
                                   float *logits);
+
+// Finds objects in a picture; see resnet_rs_classify() for its pixels.
+//
+// Writes the objects with at least this score, 0.05 to 1, to `objects`, highest score first and no more than
+// `capacity`, and their number to `count`.
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
+// `stride_bytes * (height - 1) + 4 * width` bytes. `objects` is NULL or has room for `capacity`, `count` is NULL or has
+// room for one number.
+resnet_rs_status resnet_rs_detect(const resnet_rs_network *network,
+                                  const uint8_t *rgba,
+                                  uint32_t width,
+                                  uint32_t height,
+                                  size_t stride_bytes,
+                                  float score,
+                                  resnet_rs_object *objects,
+                                  size_t capacity,
+                                  size_t *count);
+
+// Finds objects in a picture file, as resnet_rs_detect().
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `objects` is NULL or has
+// room for `capacity`, `count` is NULL or has room for one number.
+resnet_rs_status resnet_rs_detect_file(const resnet_rs_network *network,
+                                       const char *path,
+                                       float score,
+                                       resnet_rs_object *objects,
+                                       size_t capacity,
+                                       size_t *count);
+
+// Writes width and height of a picture file in pixels, upright as its EXIF data or XMP say.
+//
+// # Safety
+// `path` is NULL or ends with a zero byte. `width` and `height` are NULL or have room for one number.
+resnet_rs_status resnet_rs_picture_size(const char *path,
+                                        uint32_t *width,
+                                        uint32_t *height);
+
+// Tells the class of each pixel of a picture; see resnet_rs_classify() for its pixels.
+//
+// Writes `width * height` indices of classes to `classes`, row by row; 65535 where the network did not see the pixel,
+// since the picture was cropped.
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
+// `stride_bytes * (height - 1) + 4 * width` bytes. `classes` is NULL or has room for `width * height` numbers.
+resnet_rs_status resnet_rs_segment(const resnet_rs_network *network,
+                                   const uint8_t *rgba,
+                                   uint32_t width,
+                                   uint32_t height,
+                                   size_t stride_bytes,
+                                   uint16_t *classes);
+
+// Tells the class of each pixel of a picture file, as resnet_rs_segment(). `pixels` is the number of its pixels, from
+// resnet_rs_picture_size().
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `classes` is NULL or has
+// room for `pixels` numbers.
+resnet_rs_status resnet_rs_segment_file(const resnet_rs_network *network,
+                                        const char *path,
+                                        uint16_t *classes,
+                                        size_t pixels);
+
+// Tells the depth of each pixel of a picture; see resnet_rs_classify() for its pixels.
+//
+// Writes `width * height` depths in metres to `metres`, row by row; 0 where the network did not see the pixel, since
+// the picture was cropped.
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
+// `stride_bytes * (height - 1) + 4 * width` bytes. `metres` is NULL or has room for `width * height` floats.
+resnet_rs_status resnet_rs_depth(const resnet_rs_network *network,
+                                 const uint8_t *rgba,
+                                 uint32_t width,
+                                 uint32_t height,
+                                 size_t stride_bytes,
+                                 float *metres);
+
+// Tells the depth of each pixel of a picture file, as resnet_rs_depth(). `pixels` is the number of its pixels, from
+// resnet_rs_picture_size().
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `path` is NULL or ends with a zero byte. `metres` is NULL or has
+// room for `pixels` floats.
+resnet_rs_status resnet_rs_depth_file(const resnet_rs_network *network,
+                                      const char *path,
+                                      float *metres,
+                                      size_t pixels);
 
 #ifdef __cplusplus
 }  // extern "C"
