@@ -39,7 +39,7 @@ fn exit_status_and_messages() {
         ("info small --batch 1 --train", 1, "error: layer4.0.bn2: batch_norm"),
         ("info small --width 100", 1, "error: width must be from 0.125 to 8, got 100"),
         ("info resnet-rs-51", 2, "there is no model \"resnet-rs-51\"; known are small, resnet-rs-50"),
-        ("info small --depths 1,2", 2, "four numbers"),
+        ("info small --depths 1,2", 2, "4 numbers"),
     ];
     for (line, status, message) in cases {
         let output = program(&words(line)).output().unwrap();
