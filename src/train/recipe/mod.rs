@@ -195,7 +195,7 @@ pub struct Recipe {
     /// Decay of the exponential moving averages of weights and statistics, smaller at the start ([`super::ema_decay`]);
     /// 0 for none.
     pub ema: f64,
-    /// The last frozen part of the network: one of [`crate::models::Layers::parts`], except the classifier.
+    /// The last frozen part of the network: one of [`crate::models::Config::parts`], except the last.
     pub freeze: Option<String>,
     /// Which parts of the backbone's batch norms stay as they are.
     pub frozen_norm: FrozenNorm,
