@@ -17,9 +17,9 @@ use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 ///
 /// An ONNX file (operator set 17) holds the network as it answers, with batch norm folded, for any number N of
 /// pictures. The input is `input` [N, 3, H, W], standardised. The outputs are `logits` [N, classes] of pictures,
-/// `logits` [N, classes, H, W] of pixels, or `depth` [N, 1, H/2, W/2] in metres; of a detector `logits` [N, A, classes],
-/// `boxes` [N, A, 4] and `anchors` [A, 4]. The metadata says the task, how pictures are prepared, and the classes'
-/// names.
+/// `logits` [N, classes, H, W] of pixels, or `depth` [N, 1, H/2, W/2] in metres; of a detector `logits` [N, A,
+/// classes], `boxes` [N, A, 4] and `anchors` [A, 4]. The metadata says the task, how pictures are prepared, and the
+/// classes' names.
 #[derive(Args)]
 pub(super) struct Export {
     /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub
