@@ -35,7 +35,7 @@ pub(super) struct Eval {
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// Also list the K worst mistakes or pictures, and how well each class is told
+    /// Also list the K worst mistakes or pictures, and the figures of each class
     #[arg(long, value_name = "K")]
     mistakes: Option<usize>,
 }

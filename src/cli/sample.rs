@@ -21,8 +21,8 @@ pub(super) struct Sample {
     /// ade20k:DIR or depth:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
-    /// Which truth to draw [default: what the data is made for: boxes of voc and coco, masks of masks and ade20k, depths
-    /// of depth, else classes]
+    /// Which truth to draw [default: what the data is made for: boxes of voc and coco, masks of masks and ade20k,
+    /// depths of depth, else classes]
     #[arg(long, value_enum)]
     task: Option<Purpose>,
     /// Folder to write to

@@ -15,14 +15,14 @@ use crate::train::{Recipe, RecipeFlags};
 
 /// Compare weights to start from by what they are worth for other tasks, as the paper's table 5 does
 ///
-/// Each task is trained from each of the weights with the same head and the same recipe, so that only the start differs.
+/// Each task is trained from each of the weights with the same head and the same recipe: only the start differs.
 /// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
 /// mean IoU, AP at IoU 0.5, delta 1. Each run has a folder of its own in --out and is resumed if the command is given
 /// again. Signals stop it as they stop train, with the same exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
-    /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from random
-    /// weights. Repeat it
+    /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from
+    /// random weights. Repeat it
     #[arg(long, value_name = "NAME=FILE|none", required = true, value_parser = parse_start)]
     from: Vec<Start>,
     /// A task and its data, such as segment=voc:VOCdevkit. Repeat it

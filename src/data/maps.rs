@@ -8,13 +8,13 @@ use super::geometry::{Affine, inverse, moved};
 /// The class of a mask's pixels that do not count.
 pub const IGNORED: u8 = 255;
 
-/// The class of each pixel, of as many classes as a network can have.
+/// The class of each pixel. 16 bits hold every class that a network can have.
 pub type ClassMap = ImageBuffer<Luma<u16>, Vec<u16>>;
 
 /// Depth in metres; 0 where it is unknown.
 pub type DepthMap = ImageBuffer<Luma<f32>, Vec<f32>>;
 
-/// Why a map of as many values as pixels is a picture.
+/// What makes it safe to build a picture from a list of values: there is one for each pixel.
 const WHOLE: &str = "a value for each pixel";
 
 impl Geometry {

@@ -127,7 +127,7 @@ impl Level<'_> {
     }
 }
 
-/// The run from the last place at or before its start where a binding may start.
+/// The run with its start moved back to a place where a binding may start.
 fn aligned(run: &Range<usize>) -> Range<usize> {
     run.start / ALIGNED * ALIGNED..run.end
 }

@@ -98,7 +98,7 @@ pub(super) fn confusion(l: &mut Lowering<'_>, op: &Confusion) {
     }
     let pictures = counts.spec.shape[0];
     let pixels = truths.spec.elements() / pictures.max(1);
-    // A picture less leaves room for what lies between where a binding may start and the first picture.
+    // A binding may have to start before the first picture, so one picture less is taken if they must be cut.
     let fit = (MAX_BINDING_BYTES / 4) as usize / pixels.max(all).max(1);
     let step = if fit < pictures { fit.saturating_sub(1).max(1) } else { pictures };
     let local = all <= LOCAL_COUNTS;

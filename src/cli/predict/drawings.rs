@@ -26,8 +26,8 @@ impl Drawings {
         Ok(Self { folder: folder.to_owned(), names: HashSet::new() })
     }
 
-    /// Writes the drawing of an answer, `NAME.drawn.png` for the picture `NAME.jpg`, and its numbers, `NAME.mask.png` or
-    /// `NAME.depth.png`. Returns the paths with their keys for a line of JSON.
+    /// Writes the drawing of an answer, `NAME.drawn.png` for the picture `NAME.jpg`, and its numbers, `NAME.mask.png`
+    /// or `NAME.depth.png`. Returns the paths with their keys for a line of JSON.
     pub(super) fn write<A: Shown>(
         &mut self,
         picture: &Path,

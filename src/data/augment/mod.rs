@@ -31,7 +31,7 @@ pub struct Augmentation {
     /// Crop and flip.
     pub crop: Augment,
     /// Strength of random changes of brightness, contrast and colourfulness, in random order: each is multiplied by a
-    /// factor drawn evenly from 1 - 0.4 strength to 1 + 0.4 strength. (SSD changes brightness by up to 12 %, the others
+    /// factor from `1 - 0.4 * strength` to `1 + 0.4 * strength`. (SSD changes brightness by up to 12 %, the others
     /// by up to 50 %.) From 0, which turns it off, to 2.5.
     pub jitter: f32,
     /// RandAugment, after crop and flip, on pictures of the training resolution.

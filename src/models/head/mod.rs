@@ -40,7 +40,7 @@ pub enum Head {
     DenseDepth(DenseDepth),
 }
 
-/// What a network tells of a picture: its task.
+/// The task of a network: what it predicts from a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "train", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]

@@ -24,8 +24,8 @@ pub struct RetinaNet {
 /// Convolutions in front of each output.
 const DEPTH: usize = 4;
 
-/// The probability of a class that the biases of a new network give every anchor, so that the many anchors without an
-/// object do not drown the others (paper, section 4.1).
+/// The probability of each class that a new network gives every anchor. It is low, since most anchors have no object
+/// and their losses would outweigh those of the others (paper, section 4.1). The biases of the last layer set it.
 const PRIOR: f32 = 0.01;
 
 impl Default for RetinaNet {

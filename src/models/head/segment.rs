@@ -30,8 +30,8 @@ pub struct Fcn {
     pub auxiliary: bool,
 }
 
-/// DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) with the layers of segmentation-models-pytorch, but bilinear resizing
-/// by pixel centres instead of corners. Output: `logits` `[N, H, W, classes]` of the input's size.
+/// DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611) with the layers of segmentation-models-pytorch, but bilinear
+/// resizing by pixel centres instead of corners. Output: `logits` `[N, H, W, classes]` of the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeepLabV3Plus {
