@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/optimizers.rs"]
+mod optimizers;
 #[path = "common/synth.rs"]
 mod synth;
 
 use golden::{BRANCH_GAMMA, EFFICIENTNET_GAMMA, SEED, assert_close, load, shapes};
 use resnet_rs::graph::autodiff::{self, Loss};
-use resnet_rs::graph::op::SgdMomentum;
-use resnet_rs::graph::{Graph, Role, Spec, StateKind, TensorId, fuse};
+use resnet_rs::graph::{Graph, Role, StateKind, TensorId, fuse};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::reference::{Values, run};
 use resnet_rs::train::task::{Classify, Task};
+use resnet_rs::train::{Learning, Step, StepOptions};
 use resnet_rs::weights::timm;
 
 /// Both sides compute in f64. The files hold f32, and so do this crate's constants such as 0.1, which PyTorch holds in
@@ -37,10 +39,9 @@ fn weights_with(graph: &Graph, branch_gamma: f32) -> Values {
     let mut values = Values::new();
     for id in graph.persistent() {
         let tensor = graph.tensor(id);
-        let made = if tensor.name.ends_with(".momentum") {
-            vec![0.0; tensor.spec.elements()]
-        } else {
-            widen(synth::parameter(&tensor.name, &tensor.spec.shape, SEED, branch_gamma))
+        let made = match tensor.role {
+            Role::State(StateKind::Momentum, _) => vec![0.0; tensor.spec.elements()],
+            _ => widen(synth::parameter(&tensor.name, &tensor.spec.shape, SEED, branch_gamma)),
         };
         values.set(graph, id, made).unwrap();
     }
@@ -199,43 +200,39 @@ fn gradients_of_resnet_rs_50() {
     assert_eq!(norms.len(), expected.len());
 }
 
-/// Ten steps of SGD as in PyTorch, then evaluation with the running statistics.
-fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
+/// Ten steps of an optimiser as in PyTorch, then evaluation with the running statistics.
+fn ten_steps(case: &str, learning: Learning) {
     let want = load(case);
-    let mut net = Network::build(&small(), 8, [32; 2], Input::Tensor, TRAINING).unwrap();
-    let loss = SMOOTHED.loss(&mut net.graph, &net.outputs).unwrap().terms[0].id;
-    let lr = net.graph.input("lr", Spec::plain([1], resnet_rs::graph::DType::F32)).unwrap();
-    autodiff::differentiate(&mut net.graph, &[Loss { id: loss, weight: 1.0 }], None, |g, parameter, gradient| {
-        let tensor = g.tensor(parameter).clone();
-        let decays = decay_vectors || tensor.spec.shape.len() > 1;
-        let weight_decay = if decays { 4e-5 } else { 0.0 };
-        let velocity = g.state(format!("{}.momentum", tensor.name), tensor.spec, StateKind::Momentum, 0.0)?;
-        let sgd = SgdMomentum::new(0.9, nesterov, weight_decay);
-        g.apply(&tensor.name, sgd, &[lr, gradient], &[parameter, velocity]).map(drop)
-    })
-    .unwrap();
+    let options = StepOptions { learning, ..StepOptions::default() };
+    let Step { graph, loss, .. } = Step::build(&small(), 8, [32; 2], Input::Tensor, &SMOOTHED, &options).unwrap();
+    let [loss, input, lr, clock, labels] = [loss[0].id]
+        .into_iter()
+        .chain(["input", "lr", "clock", "labels"].map(|name| graph.find(name).unwrap()))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
 
-    let mut values = weights(&net.graph);
-    values.set(&net.graph, net.graph.find("clock").unwrap(), vec![0.0, 0.0]).unwrap();
-    values.set(&net.graph, net.graph.find("labels").unwrap(), small_labels()).unwrap();
-    values.set(&net.graph, lr, vec![0.001]).unwrap();
+    let mut values = weights(&graph);
+    values.set(&graph, clock, vec![0.0, 0.0]).unwrap();
+    values.set(&graph, labels, small_labels()).unwrap();
+    values.set(&graph, lr, vec![0.001]).unwrap();
     let mut losses = Vec::new();
     for step in 0..10 {
-        values.set(&net.graph, net.input, pictures(&format!("input{step}"), 8, 32)).unwrap();
-        run(&net.graph, &mut values).unwrap();
+        values.set(&graph, input, pictures(&format!("input{step}"), 8, 32)).unwrap();
+        run(&graph, &mut values).unwrap();
         losses.extend(values.get(loss).unwrap());
     }
     assert_close("losses", &losses, &want["losses"], TOLERANCE);
     for name in ["conv1.0.weight", "fc.weight", "layer4.0.bn3.running_var"] {
-        let id = net.graph.find(name).unwrap();
-        let expected = synth::from_torch(&net.graph.spec(id).shape, &want[name]);
+        let id = graph.find(name).unwrap();
+        let expected = synth::from_torch(&graph.spec(id).shape, &want[name]);
         assert_close(name, values.get(id).unwrap(), &expected, TOLERANCE);
     }
 
     let eval = Network::build(&small(), 8, [32; 2], Input::Tensor, Mode::Inference).unwrap();
     let mut trained = Values::new();
     for id in eval.graph.persistent() {
-        let source = net.graph.find(&eval.graph.tensor(id).name).unwrap();
+        let source = graph.find(&eval.graph.tensor(id).name).unwrap();
         trained.set(&eval.graph, id, values.get(source).unwrap().to_vec()).unwrap();
     }
     trained.set(&eval.graph, eval.input, pictures("input", 8, 32)).unwrap();
@@ -245,10 +242,15 @@ fn ten_steps(case: &str, nesterov: bool, decay_vectors: bool) {
 
 #[test]
 fn ten_steps_of_sgd() {
-    ten_steps("train_small_sgd", false, true);
+    ten_steps("train_small_sgd", optimizers::sgd());
 }
 
 #[test]
 fn ten_steps_of_nesterov() {
-    ten_steps("train_small_nesterov", true, false);
+    ten_steps("train_small_nesterov", optimizers::nesterov());
+}
+
+#[test]
+fn ten_steps_of_adamw() {
+    ten_steps("train_small_adamw", optimizers::adamw());
 }

@@ -8,6 +8,8 @@ mod adapters;
 mod golden;
 #[path = "common/kinks.rs"]
 mod kinks;
+#[path = "common/optimizers.rs"]
+mod optimizers;
 #[path = "common/synth.rs"]
 mod synth;
 #[path = "common/weights.rs"]
@@ -18,11 +20,11 @@ use kinks::{pictures, through_kinks};
 use resnet_rs::exec::{ParameterStore, Session, SessionOptions};
 use resnet_rs::gpu::Gpu;
 use resnet_rs::graph::autodiff::{self, Loss};
-use resnet_rs::graph::{Graph, Op, TensorId, fuse};
+use resnet_rs::graph::{Graph, Op, Role, StateKind, TensorId, fuse};
 use resnet_rs::inference::{Answer, Inference};
 use resnet_rs::models::{Config, Input, Mode, Network, Preset};
 use resnet_rs::train::task::{Classify, Task};
-use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
+use resnet_rs::train::{Learning, Step, StepOptions};
 use resnet_rs::weights::ModelCard;
 use resnet_rs::{InferenceOptions, Precision};
 
@@ -38,7 +40,7 @@ fn synthetic(gpu: &Gpu, graph: &Graph, branch_gamma: f32) -> ParameterStore {
     let mut store = ParameterStore::new(gpu);
     store.allocate(graph).unwrap();
     for tensor in store.tensors() {
-        if !tensor.name.ends_with(".momentum") {
+        if !matches!(tensor.role, Role::State(StateKind::Momentum, _)) {
             store.write(&tensor.name, &synth::parameter(&tensor.name, &tensor.spec.shape, SEED, branch_gamma)).unwrap();
         }
     }
@@ -258,13 +260,11 @@ fn gradients_of_resnet_rs_50() {
 }
 
 /// Ten optimiser steps as in PyTorch; then the losses, some weights, and logits with running statistics.
-fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
+fn ten_steps(case: &str, learning: &Learning) {
     let want = load(case);
     let config = Config::resnet_rs([1, 1, 1, 1], 0.25, 10);
     let check = |gpu: &Gpu, nearby| {
-        let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov });
-        let learning = Learning { optimizer, weight_decay: 4e-5, decay, ..Learning::default() };
-        let options = StepOptions { learning, ..StepOptions::default() };
+        let options = StepOptions { learning: learning.clone(), ..StepOptions::default() };
         let step = Step::build(&config, 8, [32; 2], Input::Tensor, &SMOOTHED, &options).unwrap();
         let store = synthetic(gpu, &step.graph, BRANCH_GAMMA);
         let loss = step.loss[0].id;
@@ -304,10 +304,15 @@ fn ten_steps(case: &str, nesterov: bool, decay: Decay) {
 
 #[test]
 fn ten_steps_of_sgd() {
-    ten_steps("train_small_sgd", false, Decay::All);
+    ten_steps("train_small_sgd", &optimizers::sgd());
 }
 
 #[test]
 fn ten_steps_of_nesterov() {
-    ten_steps("train_small_nesterov", true, Decay::Kernels);
+    ten_steps("train_small_nesterov", &optimizers::nesterov());
+}
+
+#[test]
+fn ten_steps_of_adamw() {
+    ten_steps("train_small_adamw", &optimizers::adamw());
 }

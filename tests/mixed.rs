@@ -13,7 +13,7 @@ use resnet_rs::graph::{Precision, TensorId};
 use resnet_rs::kernels;
 use resnet_rs::models::{ActivationChoice, Config, Input, Preset, ResNet};
 use resnet_rs::train::task::Classify;
-use resnet_rs::train::{Step, StepOptions, When};
+use resnet_rs::train::{AdamW, Learning, Optimizer, Sgd, Step, StepOptions, When};
 
 const BATCH: usize = 8;
 const SEED: u32 = 23;
@@ -26,8 +26,18 @@ fn config() -> Config {
     Config::new(smooth, 10)
 }
 
+const OPTIMIZERS: [Optimizer; 2] = [
+    Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: true }),
+    Optimizer::AdamW(AdamW { decays: [0.9, 0.999], eps: 1e-8 }),
+];
+
 fn step(precision: Precision, when: When) -> Step {
-    let options = StepOptions { precision, when, ..StepOptions::default() };
+    step_of(OPTIMIZERS[0], precision, when)
+}
+
+fn step_of(optimizer: Optimizer, precision: Precision, when: When) -> Step {
+    let learning = Learning { optimizer, ..Learning::default() };
+    let options = StepOptions { learning, precision, when, ..StepOptions::default() };
     Step::build(&config(), BATCH, [32; 2], Input::Tensor, &Classify::default(), &options).unwrap()
 }
 
@@ -135,8 +145,8 @@ fn gradients_are_those_of_full_precision_but_for_rounding() {
 /// does.
 #[test]
 fn steps_that_overflow_are_left_out_until_the_scale_fits() {
-    adapters::on_each(|gpu| {
-        let mut mixed = Running::new(gpu, step(Precision::F16, When::AtOnce));
+    let left_out = |gpu: &Gpu, optimizer| {
+        let mut mixed = Running::new(gpu, step_of(optimizer, Precision::F16, When::AtOnce));
         mixed.store.write("loss_scale", &[2f32.powi(24)]).unwrap();
         let before = bits(&mixed.learned());
         let mut scale = 2f32.powi(24);
@@ -151,7 +161,8 @@ fn steps_that_overflow_are_left_out_until_the_scale_fits() {
         }
         assert_eq!(mixed.loss_scale(), scale, "a step that fits leaves the scale");
         assert!(bits(&mixed.learned()) != before);
-    });
+    };
+    adapters::on_each(|gpu| OPTIMIZERS.into_iter().for_each(|optimizer| left_out(gpu, optimizer)));
 }
 
 #[test]
@@ -175,12 +186,14 @@ fn recomputed_maps_are_stored_alike() {
 #[test]
 fn learning_together_changes_nothing_by_itself() {
     adapters::on_fastest(|gpu| {
-        let of = |when| {
-            let mut running = Running::new(gpu, step(Precision::F32, when));
+        let of = |optimizer, when| {
+            let mut running = Running::new(gpu, step_of(optimizer, Precision::F32, when));
             running.run();
             running.run();
             bits(&running.learned())
         };
-        assert!(of(When::AtOnce) == of(When::Together));
+        for optimizer in OPTIMIZERS {
+            assert!(of(optimizer, When::AtOnce) == of(optimizer, When::Together));
+        }
     });
 }

@@ -24,7 +24,7 @@ use resnet_rs::models::{
 };
 use resnet_rs::selftest::cases;
 use resnet_rs::train::task::Classify;
-use resnet_rs::train::{Decay, Learning, Optimizer, Sgd, Step, StepOptions};
+use resnet_rs::train::{AdamW, Decay, Learning, Optimizer, Sgd, Step, StepOptions};
 
 /// WebGPU's default limits, which every device grants.
 const DEFAULT_STORAGE_BUFFERS: usize = 8;
@@ -120,10 +120,14 @@ impl Found {
         let logits = network.output("logits");
         fuse::for_inference(&mut network.graph, &[logits]).unwrap();
         self.graph(&network.graph, &format!("fused {what}"));
-        for (nesterov, weight_decay, precision) in
-            [(false, 0.0, Precision::F32), (true, 1e-4, Precision::F32), (true, 0.0, Precision::F16)]
-        {
-            let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov });
+        let [plain, nesterov] = [false, true].map(|nesterov| Optimizer::Sgd(Sgd { momentum: 0.9, nesterov }));
+        let adamw = Optimizer::AdamW(AdamW::default());
+        for (optimizer, weight_decay, precision) in [
+            (plain, 0.0, Precision::F32),
+            (nesterov, 1e-4, Precision::F32),
+            (nesterov, 0.0, Precision::F16),
+            (adamw, 1e-4, Precision::F32),
+        ] {
             let learning = Learning { optimizer, weight_decay, decay: Decay::Kernels, ..Learning::default() };
             let options = StepOptions { learning, precision, ..StepOptions::default() };
             let step = Step::build(config, batch, size, input, &Classify::default(), &options).unwrap();

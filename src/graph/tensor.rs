@@ -71,7 +71,7 @@ pub enum StateKind {
     Frozen,
     /// A running statistic of a batch norm.
     Statistic,
-    /// The optimiser's momentum buffer.
+    /// What the optimiser remembers of earlier gradients.
     Momentum,
     /// The moving average of a parameter or a running statistic.
     Average,

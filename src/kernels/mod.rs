@@ -155,6 +155,8 @@ pub fn lower(graph: &Graph, node: NodeId, target: Target, choices: &Choices) -> 
         Op::ScaledSigmoid(op) => depth::scaled_sigmoid(&mut l, op)?,
         Op::ScaledSigmoidGrad(op) => depth::scaled_sigmoid_grad(&mut l, op)?,
         Op::SgdMomentum(op) => optim::sgd_momentum(&mut l, op),
+        Op::AdamW(op) => optim::adamw(&mut l, op),
+        Op::BiasCorrection(op) => optim::bias_correction(&mut l, op),
         Op::Accumulate(_) => optim::accumulate(&mut l),
         Op::MovingAverage(_) => optim::moving_average(&mut l),
         Op::SquaredNorm(_) => optim::squared_norm(&mut l),

@@ -2,7 +2,9 @@
 
 use super::{Kernel, Lowering, Params, Setting, View, fold, words};
 use crate::gpu::{Family, Target};
-use crate::graph::op::{AdaptLossScale, GradientScale, ParameterRates, SgdMomentum, SquaredNorm};
+use crate::graph::op::{
+    AdamW, AdaptLossScale, BiasCorrection, GradientScale, ParameterRates, SgdMomentum, SquaredNorm,
+};
 
 pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
     let kernel = l
@@ -13,6 +15,23 @@ pub(super) fn sgd_momentum(l: &mut Lowering<'_>, op: &SgdMomentum) {
         let ParameterRates { weight_decay, lr_scale } = op.parameters[tensor];
         words! { weight_decay, lr_scale }
     });
+}
+
+pub(super) fn adamw(l: &mut Lowering<'_>, op: &AdamW) {
+    let kernel = l.kernel_in_full("optim/adamw").with("scaled", Setting::Flag(op.scaled));
+    let [new_mean, new_square] = op.decays.map(|decay| 1.0 - decay);
+    update_each(l, &kernel, op.leading(), words! { new_mean, new_square, eps: op.eps }, |tensor| {
+        let ParameterRates { weight_decay, lr_scale } = op.parameters[tensor];
+        words! { weight_decay, lr_scale }
+    });
+}
+
+pub(super) fn bias_correction(l: &mut Lowering<'_>, op: &BiasCorrection) {
+    let mut views: Vec<View> = (0..l.node.inputs.len()).map(|i| l.input(i).whole()).collect();
+    views.push(l.update(0).whole());
+    let [new_first, new_second] = op.decays.map(|decay| 1.0 - decay);
+    let kernel = Kernel::new("optim/bias_correction").with("scaled", Setting::Flag(op.scaled));
+    l.each(kernel, views, 1, words! { new_first, new_second });
 }
 
 pub(super) fn accumulate(l: &mut Lowering<'_>) {

@@ -179,6 +179,14 @@ fn evaluate(graph: &Graph, node: &Node, values: &Values, updates: &mut [Vec<f64>
             optim::sgd_momentum(op, x, updates);
             Vec::new()
         }
+        Op::AdamW(op) => {
+            optim::adamw(op, x, updates);
+            Vec::new()
+        }
+        Op::BiasCorrection(op) => {
+            optim::bias_correction(op, x, updates);
+            Vec::new()
+        }
         Op::Accumulate(_) => {
             optim::accumulate(x, updates);
             Vec::new()

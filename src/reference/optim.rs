@@ -1,7 +1,7 @@
-//! Stochastic gradient descent with momentum, and the operations between a gradient and its step.
+//! The optimisers, and the operations between a gradient and its step.
 
 use super::View;
-use crate::graph::op::{AdaptLossScale, GradientScale, SgdMomentum};
+use crate::graph::op::{AdamW, AdaptLossScale, BiasCorrection, GradientScale, SgdMomentum};
 
 /// `g = grad + weight_decay * p; v = momentum * v + g; p -= lr_scale * lr * (nesterov ? g + momentum * v : v)`.
 /// `inputs` are lr, perhaps a scale, and each grad; `updates` are p and v of each.
@@ -20,6 +20,40 @@ pub(super) fn sgd_momentum(op: &SgdMomentum, inputs: &[View<'_>], updates: &mut 
             *v = momentum * *v + g;
             *p -= lr * if op.nesterov { g + momentum * *v } else { *v };
         }
+    }
+}
+
+/// `m += (1 - b1) * (grad - m); v += (1 - b2) * (grad^2 - v);
+/// p -= lr_scale * lr * (weight_decay * p + (m / c1) / (sqrt(v / c2) + eps))`.
+/// `inputs` are lr, the corrections c1 and c2, perhaps a scale, and each grad; `updates` are p, m and v of each.
+pub(super) fn adamw(op: &AdamW, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    let (leading, gradients) = inputs.split_at(op.leading());
+    let [scale, finite] = leading.get(2).map_or([1.0, 1.0], |scale| [scale.data[0], scale.data[1]]);
+    if finite == 0.0 {
+        return;
+    }
+    let [c1, c2] = [0, 1].map(|i| leading[1].data[i]);
+    let [new1, new2] = op.decays.map(|decay| 1.0 - f64::from(decay));
+    for ((gradient, updates), rates) in gradients.iter().zip(updates.chunks_mut(3)).zip(&op.parameters) {
+        let [parameter, mean, square] = updates else { unreachable!("the shape rule asks for three updated tensors") };
+        let lr = f64::from(rates.lr_scale) * leading[0].data[0];
+        for (((p, m), v), grad) in parameter.iter_mut().zip(mean).zip(square).zip(gradient.data) {
+            let g = scale * grad;
+            *m += new1 * (g - *m);
+            *v += new2 * (g * g - *v);
+            let direction = (*m / c1) / ((*v / c2).sqrt() + f64::from(op.eps));
+            *p -= lr * (f64::from(rates.weight_decay) * *p + direction);
+        }
+    }
+}
+
+/// `c += (1 - decay) * (1 - c)`. `inputs` is perhaps a scale, `updates` the corrections.
+pub(super) fn bias_correction(op: &BiasCorrection, inputs: &[View<'_>], updates: &mut [Vec<f64>]) {
+    if inputs.first().is_some_and(|scale| scale.data[1] == 0.0) {
+        return;
+    }
+    for (c, decay) in updates[0].iter_mut().zip(op.decays) {
+        *c += (1.0 - f64::from(decay)) * (1.0 - *c);
     }
 }
 

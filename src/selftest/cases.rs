@@ -25,7 +25,7 @@ use ops::{Join, Layer};
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{
     AvgPool, Axis, Dropout, DropoutScope, Epilogue, Filter, GlobalAvgPool, Half, Padding, Resize, ResizeGrad,
-    SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Statistics, Window, WinogradTile,
+    SliceChannels, SoftmaxCrossEntropyGrad, Statistics, Window, WinogradTile,
 };
 use crate::graph::{self, Activation, DType, Graph, Spec, TensorId, winograd};
 
@@ -331,37 +331,7 @@ fn rest() -> Vec<Case> {
     }
     // More rows than one loop may have iterations.
     cases.push(ops::loss([70_000, 3], 0.1, 1.0, false, 0));
-    // More tensors than a launch can bind, some of which are cut into chunks.
-    let many: Vec<Spec> =
-        (0..30).map(|i| if i % 9 == 4 { Spec::weights([3, 3, 40, 70]) } else { Spec::channels([1 + 3 * i]) }).collect();
-    for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 4e-5), (0.9, true, 0.1)] {
-        let sgd = SgdMomentum::new(momentum, nesterov, weight_decay);
-        cases.push(optim::sgd_momentum(&[Spec::channels([7])], sgd.clone(), 0));
-        cases.push(optim::sgd_momentum(&[Spec::weights([3, 3, 6, 10])], sgd.clone(), 0));
-        cases.push(optim::sgd_momentum(&many, SgdMomentum { scaled: true, ..sgd }, 0));
-    }
-    for (i, specs) in
-        [vec![Spec::channels([7])], vec![Spec::weights([2, 6, 10]), Spec::channels([5])], many].iter().enumerate()
-    {
-        cases.push(optim::accumulate(specs, (i % 2) as f32, 0));
-        cases.push(optim::moving_average(specs, 0));
-        cases.push(optim::squared_norm(specs, 0));
-    }
-    // Below the limit, above it, and without one.
-    for (total, max_norm) in [(0.25, 1.0), (25.0, 1.0), (25.0, f32::INFINITY)] {
-        cases.push(optim::gradient_scale(total, max_norm, 0));
-    }
-    cases.extend([1.0, 65_536.0].map(|loss_scale| optim::unscale(loss_scale, 0)));
-    // Loss scales in between, about to grow, and overflowing; at both ends of the range.
-    for (state, finite) in [
-        ([1024.0, 0.0], true),
-        ([1024.0, 2.0], true),
-        ([1024.0, 1.0], false),
-        ([16_777_216.0, 2.0], true),
-        ([1.0, 0.0], false),
-    ] {
-        cases.push(optim::adapt_loss_scale(state, finite, 0));
-    }
+    cases.extend(optim::cases());
     cases
 }
 

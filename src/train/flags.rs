@@ -7,7 +7,7 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, Schedule, TrainingPrecision};
+use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, OptimizerName, Schedule, TrainingPrecision};
 use crate::data::Convention;
 use crate::models::{ActivationChoice, DropPathSchedule, Preset, Purpose, Shortcut, Stem, StemDownsampling};
 
@@ -96,12 +96,18 @@ pub struct RecipeFlags {
     /// How the learning rate falls [default: cosine]
     #[arg(long)]
     pub schedule: Option<Schedule>,
-    /// Momentum of SGD [default: 0.9]
+    /// Optimiser [default: sgd]
+    #[arg(long)]
+    pub optimizer: Option<OptimizerName>,
+    /// Momentum of SGD, or share of AdamW's mean of gradients that is kept [default: 0.9]
     #[arg(long, value_name = "RATE")]
     pub momentum: Option<f64>,
-    /// Nesterov momentum [default: true]
+    /// Nesterov momentum of SGD [default: true]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub nesterov: Option<bool>,
+    /// Share of AdamW's mean of squared gradients that is kept [default: 0.999]
+    #[arg(long, value_name = "RATE")]
+    pub beta2: Option<f64>,
     /// Weight decay [default: 5e-4]
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,

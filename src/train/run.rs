@@ -24,6 +24,7 @@ const TENSORS: &[&str] = &[
     "head",
     "head-channels",
     "decoder-widths",
+    "optimizer",
     "freeze",
     "frozen-norm",
 ];

@@ -118,11 +118,11 @@ fn differentiate(
     };
     match options.when() {
         When::AtOnce => {
-            learning.at_once(graph, |graph, lr| {
+            learning.at_once(graph, |graph, steps| {
                 in_groups(graph, &loss.terms, None, |graph, gradients| {
                     let learner = |&(parameter, gradient)| learning.learner(graph, parts, parameter, gradient);
                     let learners: Vec<Learner> = gradients.iter().map(learner).collect();
-                    learning.optimizer.step(graph, &learners, lr, None)
+                    steps.append(graph, &learners)
                 })
             })?;
             Ok(None)

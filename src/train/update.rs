@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Decay;
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, Steps};
 use super::step::{Step, StepOptions};
 use crate::graph::op::{Accumulate, AdaptLossScale, GradientScale, MovingAverage, SquaredNorm, Unscale};
 use crate::graph::{self, DType, Graph, Op, Precision, Role, Spec, StateKind, TensorId};
@@ -48,7 +48,7 @@ pub(super) fn outlives_a_step(role: Role) -> bool {
 pub struct Learning {
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Weight decay, an L2 penalty.
+    /// Weight decay: an L2 penalty of SGD, a share of the learning rate of AdamW.
     pub weight_decay: f32,
     /// Parameters that decay.
     pub decay: Decay,
@@ -87,15 +87,15 @@ impl Learning {
         Learner { parameter, gradient, weight_decay: if decays { self.weight_decay } else { 0.0 }, lr_scale }
     }
 
-    /// Appends updates that do not depend on other gradients: calls `learn` with the learning rate to append the steps
-    /// of all parameters.
+    /// Appends updates that do not depend on other gradients: calls `learn` to append the steps of all parameters.
     pub(super) fn at_once(
         &self,
         graph: &mut Graph,
-        learn: impl FnOnce(&mut Graph, TensorId) -> Result<(), graph::Error>,
+        learn: impl FnOnce(&mut Graph, &Steps) -> Result<(), graph::Error>,
     ) -> Result<(), graph::Error> {
         let (lr, ema_rate) = self.rates(graph)?;
-        learn(graph, lr)?;
+        let steps = self.optimizer.begin(graph, lr, None)?;
+        learn(graph, &steps)?;
         average(graph, ema_rate)
     }
 
@@ -119,7 +119,7 @@ impl Learning {
         let inputs: Vec<TensorId> = [factor].into_iter().chain(gradients).collect();
         graph.apply("norm", SquaredNorm, &inputs, &[sums])?;
         let scaled = graph.apply("clip", GradientScale { max_norm: self.max_norm }, &[sums, factor], &[])?;
-        self.optimizer.step(graph, learners, lr, Some(scaled[0]))?;
+        self.optimizer.begin(graph, lr, Some(scaled[0]))?.append(graph, learners)?;
         if let Some(scale) = loss_scale {
             let steps = loss_scale_state(graph, LOSS_SCALE_STEPS, 0.0)?;
             graph.apply(LOSS_SCALE, AdaptLossScale { growth_steps: GROWTH_STEPS }, &[scaled[0]], &[scale, steps])?;

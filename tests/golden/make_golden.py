@@ -129,16 +129,16 @@ def training_step(folder):
     )
 
 
-def ten_steps(folder, name, nesterov, decay_all):
-    """Ten steps of SGD of the small network, then its logits by the running statistics."""
+def ten_steps(folder, name, optimizer, decay_all, weight_decay, **settings):
+    """Ten steps of the small network by an optimiser, then its logits by the running statistics."""
     model = load(small()).train()
     kernels = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     if decay_all:
-        groups = [{"params": list(model.parameters()), "weight_decay": 4e-5}]
+        groups = [{"params": list(model.parameters()), "weight_decay": weight_decay}]
     else:
-        groups = [{"params": kernels, "weight_decay": 4e-5}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=0.001, momentum=0.9, nesterov=nesterov)
+        groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = optimizer(groups, lr=0.001, **settings)
     losses = []
     for step in range(10):
         optimizer.zero_grad()
@@ -163,9 +163,8 @@ def ten_steps(folder, name, nesterov, decay_all):
         width=WIDTH,
         depths=DEPTHS,
         lr=0.001,
-        momentum=0.9,
-        nesterov=nesterov,
-        weight_decay=4e-5,
+        **settings,
+        weight_decay=weight_decay,
         decay="all" if decay_all else "kernels only",
         note="step s uses images(inputS); labels as in train_small_step",
     )
@@ -332,8 +331,10 @@ def main():
     folder = Folder(arguments.out)
     inference(folder)
     training_step(folder)
-    ten_steps(folder, "sgd", nesterov=False, decay_all=True)
-    ten_steps(folder, "nesterov", nesterov=True, decay_all=False)
+    sgd, adamw = torch.optim.SGD, torch.optim.AdamW
+    ten_steps(folder, "sgd", sgd, decay_all=True, weight_decay=4e-5, momentum=0.9, nesterov=False)
+    ten_steps(folder, "nesterov", sgd, decay_all=False, weight_decay=4e-5, momentum=0.9, nesterov=True)
+    ten_steps(folder, "adamw", adamw, decay_all=False, weight_decay=0.05, betas=[0.9, 0.999], eps=1e-8)
     gradients_of_depth_50(folder)
     efficientnets(folder)
     augmentations(folder, evaluation_crops(folder))

@@ -31,7 +31,8 @@ pub use input::Standardize;
 pub use loss::{SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad};
 pub use norm::{BatchNorm, BatchNormGrad, BatchNormInference, FoldBatchNorm, Normalize, Statistics};
 pub use optim::{
-    Accumulate, AdaptLossScale, GradientScale, MovingAverage, ParameterRates, SgdMomentum, SquaredNorm, Unscale,
+    Accumulate, AdamW, AdaptLossScale, BiasCorrection, GradientScale, MovingAverage, ParameterRates, SgdMomentum,
+    SquaredNorm, Unscale,
 };
 pub use pixels::{Argmax, Confusion, PixelCrossEntropy, PixelCrossEntropyGrad};
 pub use pool::{AvgPool, AvgPoolGrad, GlobalAvgPool, GlobalAvgPoolGrad, MaxPool, MaxPoolGrad};
@@ -275,6 +276,8 @@ operations!(
     ScaledSigmoid,
     ScaledSigmoidGrad,
     SgdMomentum,
+    AdamW,
+    BiasCorrection,
     Accumulate,
     MovingAverage,
     SquaredNorm,

@@ -1,6 +1,6 @@
-//! The optimiser: stochastic gradient descent with momentum, and the operations that may come between a gradient and
-//! its step: accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed precision,
-//! and averages of the weights.
+//! The optimisers, stochastic gradient descent with momentum and AdamW, and the operations that may come between a
+//! gradient and its step: accumulation over the parts of a batch, clipping by the global norm, the loss scale of mixed
+//! precision, and averages of the weights.
 //!
 //! The operations on gradients and weights take any number of tensors, so that many small ones share a launch.
 
@@ -28,7 +28,8 @@ pub struct SgdMomentum {
 /// What the optimiser's steps of two parameters may differ in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParameterRates {
-    /// L2 penalty added to the gradient: the derivative of half the squared norm times this.
+    /// [`SgdMomentum`]: L2 penalty added to the gradient, the derivative of half the squared norm times this.
+    /// [`AdamW`]: what the parameter loses of itself in a step, as a share of the learning rate.
     pub weight_decay: f32,
     /// Multiplies the learning rate: fine-tuned layers may learn more slowly than a new classifier.
     pub lr_scale: f32,
@@ -64,6 +65,79 @@ impl Rule for SgdMomentum {
             same("parameter", &updated[0].shape, &gradient.shape)?;
             same("momentum buffer", &updated[1].shape, &gradient.shape)?;
         }
+        Ok(Vec::new())
+    }
+}
+
+/// `m += (1 - b1) * (grad - m); v += (1 - b2) * (grad^2 - v);
+/// p -= lr_scale * lr * (weight_decay * p + (m / c1) / (sqrt(v / c2) + eps))`, with decays b1, b2: AdamW (Loshchilov and
+/// Hutter 2019, arXiv 1711.05101) as PyTorch computes it, for one parameter or several.
+///
+/// Inputs: lr `[1]`; corrections `[2]`, the c1 and c2 that [`BiasCorrection`] keeps; if `scaled`, a [`GradientScale`]'s
+/// result `[2]` as for [`SgdMomentum`]; then each parameter's grad. Updates: for each grad, the parameter p, the mean m
+/// of its gradients and the mean v of their squares, all shaped as grad.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamW {
+    /// Shares of m and v that are kept, each in `[0, 1)`.
+    pub decays: [f32; 2],
+    /// Keeps steps finite where all gradients have been 0; above 0.
+    pub eps: f32,
+    /// Whether the third input scales the gradients.
+    pub scaled: bool,
+    /// The parameters' own settings, in order.
+    pub parameters: Vec<ParameterRates>,
+}
+
+impl AdamW {
+    /// The number of inputs before the gradients.
+    pub fn leading(&self) -> usize {
+        2 + usize::from(self.scaled)
+    }
+}
+
+impl Rule for AdamW {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        let (leading, count) = (self.leading(), self.parameters.len());
+        super::arity(inputs, leading + 4 * count)?;
+        same("lr", &inputs[0].shape, &[1])?;
+        for input in &inputs[1..leading] {
+            same("corrections or scale", &input.shape, &[2])?;
+        }
+        let (gradients, updates) = inputs[leading..].split_at(count);
+        for (gradient, updated) in gradients.iter().zip(updates.chunks(3)) {
+            for (what, updated) in ["parameter", "mean", "mean of squares"].into_iter().zip(updated) {
+                same(what, &updated.shape, &gradient.shape)?;
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// `c += (1 - decay) * (1 - c)` for two decays: the weight of all that two moving averages have seen so far, if they
+/// started at 0 as c does. An average divided by its c is unbiased.
+///
+/// Inputs: if `scaled`, a [`GradientScale`]'s result `[2]`, which lets nothing be updated if its second number is 0.
+/// Updates: corrections `[2]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BiasCorrection {
+    /// The decays of the averages.
+    pub decays: [f32; 2],
+    /// Whether there is an input.
+    pub scaled: bool,
+}
+
+impl Rule for BiasCorrection {
+    fn name(&self) -> &'static str {
+        "bias_correction"
+    }
+
+    fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
+        super::arity(inputs, 1 + usize::from(self.scaled))?;
+        inputs.iter().try_for_each(|input| same("scale or corrections", &input.shape, &[2]))?;
         Ok(Vec::new())
     }
 }

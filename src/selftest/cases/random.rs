@@ -6,9 +6,9 @@ use super::ops::{self, ConvCase, Join, Layer};
 use super::{ACTIVATIONS, Case, STATISTICS, pool_windows};
 use super::{depth, maps, optim};
 use crate::graph::op::{
-    AvgPool, Axis, BoxLoss, BoxLossGrad, DepthLossGrad, Dropout, DropoutScope, Epilogue, Filter, FocalLoss,
-    FocalLossGrad, GlobalAvgPool, Padding, ParameterRates, PixelCrossEntropyGrad, Resize, ResizeGrad, ScaledSigmoid,
-    SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window, WinogradTile,
+    AdamW, AvgPool, Axis, BiasCorrection, BoxLoss, BoxLossGrad, DepthLossGrad, Dropout, DropoutScope, Epilogue, Filter,
+    FocalLoss, FocalLossGrad, GlobalAvgPool, Padding, ParameterRates, PixelCrossEntropyGrad, Resize, ResizeGrad,
+    ScaledSigmoid, SgdMomentum, SliceChannels, SoftmaxCrossEntropyGrad, Window, WinogradTile,
 };
 use crate::graph::{Activation, Spec};
 
@@ -27,6 +27,13 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         }],
         scaled: d.flag(),
     };
+    let adamw = AdamW {
+        decays: [d.number(0, 9) as f32 / 10.0, d.number(0, 99) as f32 / 100.0],
+        eps: 1e-3,
+        parameters: sgd.parameters.clone(),
+        scaled: d.flag(),
+    };
+    let correction = BiasCorrection { decays: adamw.decays, scaled: adamw.scaled };
     vec![
         ops::standardize([d.length(4), d.length(9), d.length(9)], seed),
         ops::conv2d(d.convolution(), d.epilogue(), seed),
@@ -78,6 +85,8 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         depth::scaled_sigmoid(d.map(), d.scaled_sigmoid(), seed),
         depth::scaled_sigmoid_grad(d.map(), d.scaled_sigmoid(), seed),
         optim::sgd_momentum(&d.tensors(), sgd, seed),
+        optim::adamw(&d.tensors(), adamw, seed),
+        optim::bias_correction(correction, d.flag(), seed),
         optim::accumulate(&d.tensors(), d.number(0, 1) as f32, seed),
         optim::moving_average(&d.tensors(), seed),
         optim::squared_norm(&d.tensors(), seed),

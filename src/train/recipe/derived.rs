@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Augment, DepthLossName, FrozenNorm, HeadName, Recipe, TrainingPrecision};
+use super::{Augment, DepthLossName, FrozenNorm, HeadName, OptimizerName, Recipe, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
 use crate::graph::op::DepthLossKind;
@@ -11,7 +11,7 @@ use crate::models::{
     Layers, Norm, Preset, Purpose, ResNet, RetinaNet,
 };
 use crate::train::task::{Classify, Depth, Detect, Segment, Task};
-use crate::train::{Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
+use crate::train::{AdamW, Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
 /// ImageNet-1k's classes, as in the released networks.
@@ -159,6 +159,14 @@ impl Recipe {
         Ok(scales.into_iter().enumerate().map(of_part).collect())
     }
 
+    fn optimizer(&self) -> Optimizer {
+        let momentum = self.momentum as f32;
+        match self.optimizer {
+            OptimizerName::Sgd => Optimizer::Sgd(Sgd { momentum, nesterov: self.nesterov }),
+            OptimizerName::AdamW => Optimizer::AdamW(AdamW { decays: [momentum, self.beta2 as f32], eps: AdamW::EPS }),
+        }
+    }
+
     /// The options of a training step. The recipe must be valid.
     pub(in crate::train) fn step_options(&self) -> StepOptions {
         let when = if self.accumulate > 1 { When::AfterParts } else { When::AtOnce };
@@ -174,7 +182,7 @@ impl Recipe {
                 FrozenNorm::All => Norm::Frozen,
             },
             learning: Learning {
-                optimizer: Optimizer::Sgd(Sgd { momentum: self.momentum as f32, nesterov: self.nesterov }),
+                optimizer: self.optimizer(),
                 weight_decay: self.weight_decay as f32,
                 decay: self.decay,
                 lr_scales: self.lr_scales().unwrap_or_default(),

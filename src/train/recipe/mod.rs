@@ -91,6 +91,18 @@ pub enum DepthLossName {
     Sigloss,
 }
 
+/// An optimiser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent with momentum.
+    #[default]
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019): small networks from scratch learn in fewer steps.
+    AdamW,
+}
+
 /// Which parameters the weight decay pulls towards 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -182,11 +194,15 @@ pub struct Recipe {
     pub warmup_steps: Option<u64>,
     /// How the learning rate falls.
     pub schedule: Schedule,
-    /// Momentum of SGD.
+    /// The optimiser.
+    pub optimizer: OptimizerName,
+    /// Momentum of SGD, or share of AdamW's mean of gradients that is kept.
     pub momentum: f64,
-    /// Whether the momentum is Nesterov's.
+    /// Whether SGD's momentum is Nesterov's.
     pub nesterov: bool,
-    /// Weight decay, added to the gradient as PyTorch does.
+    /// Share of AdamW's mean of squared gradients that is kept.
+    pub beta2: f64,
+    /// Weight decay, as PyTorch does it: added to the gradient by SGD, a share of the learning rate by AdamW.
     pub weight_decay: f64,
     /// Parameters that decay.
     pub decay: Decay,
@@ -286,8 +302,10 @@ impl Default for Recipe {
             warmup_epochs: Some(0.5),
             warmup_steps: None,
             schedule: Schedule::Cosine,
+            optimizer: OptimizerName::Sgd,
             momentum: 0.9,
             nesterov: true,
+            beta2: 0.999,
             weight_decay: 5e-4,
             decay: Decay::Kernels,
             clip_norm: None,

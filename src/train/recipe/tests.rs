@@ -181,7 +181,7 @@ fn mistakes_are_named() {
         ("", "--freeze layer2 --lr-scale layer1=0.1", "--lr-scale is layer1=0.1; it must be of a part that learns"),
         ("btach = 3", "", "there is no setting btach; did you mean batch?"),
         ("warmup_epochs = 3", "", "did you mean warmup-epochs?"),
-        ("[optimizer]\nlr = 1", "", "there is no setting optimizer"),
+        ("[trainer]\nlr = 1", "", "there is no setting trainer"),
         ("lr = ", "", "my.toml: TOML parse error at line 1"),
         ("batch = 'many'", "", "line 1, column 9"),
         ("batch = -1", "", "line 1"),

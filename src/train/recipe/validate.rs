@@ -1,6 +1,6 @@
 //! The range of every setting.
 
-use super::{Augment, Error, Recipe};
+use super::{Augment, Error, OptimizerName, Recipe};
 use crate::models::{self, Purpose};
 
 impl Recipe {
@@ -85,6 +85,7 @@ impl Recipe {
         let decay = self.weight_decay;
         range("weight-decay", decay.to_string(), "a finite number, 0 or more", decay >= 0.0 && decay.is_finite())?;
         rate("momentum", self.momentum)?;
+        rate("beta2", self.beta2)?;
         rate("label-smoothing", self.label_smoothing)?;
         rate("dropout", self.dropout)?;
         rate("drop-path", self.drop_path)?;
@@ -104,7 +105,7 @@ impl Recipe {
         if self.warmup_epochs.is_some() && self.warmup_steps.is_some() {
             return Err(Error::Conflict { problem: "give --warmup-epochs or --warmup-steps, not both" });
         }
-        if self.nesterov && self.momentum == 0.0 {
+        if self.optimizer == OptimizerName::Sgd && self.nesterov && self.momentum == 0.0 {
             return Err(Error::Conflict { problem: "--nesterov needs --momentum above 0: add --nesterov false" });
         }
         Ok(())

@@ -143,6 +143,8 @@ impl Translation<'_> {
             | Op::DepthLossGrad(_)
             | Op::ScaledSigmoidGrad(_)
             | Op::SgdMomentum(_)
+            | Op::AdamW(_)
+            | Op::BiasCorrection(_)
             | Op::Accumulate(_)
             | Op::MovingAverage(_)
             | Op::SquaredNorm(_)
