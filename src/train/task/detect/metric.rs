@@ -156,13 +156,11 @@ impl Metric for Precision {
     }
 
     fn numbers(&self) -> Numbers {
-        let coco = self.coco.numbers();
-        let of_coco = |name: &str| coco::NAMES.iter().position(|n| *n == name).and_then(|at| coco[at]);
-        let voc = |average| self.voc.mean(average).unwrap_or(0.0);
-        let numbers = ["ap50", "ap", "ap75"]
-            .into_iter()
-            .fold(Numbers::default(), |numbers, name| numbers.with(name, of_coco(name).unwrap_or(0.0)));
-        let numbers = numbers.with("voc_ap50", voc(Average::Area)).with("voc07_ap50", voc(Average::ElevenPoints));
+        let [ap, ap50, ap75, ..] = self.coco.numbers();
+        let [voc, voc07] = [Average::Area, Average::ElevenPoints].map(|average| self.voc.mean(average));
+        // Without objects there is no precision.
+        let precisions = [("ap50", ap50), ("ap", ap), ("ap75", ap75), ("voc_ap50", voc), ("voc07_ap50", voc07)];
+        let numbers = precisions.into_iter().fold(Numbers::default(), |n, (name, ap)| n.with(name, ap.unwrap_or(0.0)));
         numbers.with("loss", self.loss / self.pictures.max(1) as f64)
     }
 
@@ -208,6 +206,13 @@ mod tests {
         let found = found.map(|(class, bounds)| Detection { class, score: 0.9, bounds });
         metric.coco.add(&objects, &found);
         metric.voc.add(&objects, &found);
+        let numbers = metric.numbers();
+        let names: Vec<&str> = super::super::MEASURES.iter().map(|measure| measure.name).collect();
+        let expected = [51.0 / 101.0; 3].into_iter().chain([0.5, 6.0 / 11.0]);
+        for (name, expected) in names.into_iter().zip(expected) {
+            let number = numbers.get(name).unwrap();
+            assert!((number - expected).abs() < 1e-12, "{name}: {number}");
+        }
         let json = Value::from(metric.by_class(&["cat".to_owned()]));
         // 51 of 101 recalls are reached.
         let ap = 51.0 / 101.0;
