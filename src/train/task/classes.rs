@@ -9,6 +9,43 @@ use crate::train::Error;
 use crate::weights::{HostTensor, ModelCard, StateDict};
 use crate::words::listed;
 
+/// What a network knows of the data's classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classes<'c> {
+    /// How many it tells apart.
+    pub count: usize,
+    /// Their names; empty if they are unknown.
+    pub names: &'c [String],
+}
+
+impl Classes<'_> {
+    /// The notes that [`as_noted`] reads.
+    pub(super) fn notes(self) -> BTreeMap<String, String> {
+        let mut notes = BTreeMap::from([("classes".to_owned(), self.count.to_string())]);
+        if !self.names.is_empty() {
+            notes.insert("class_names".to_owned(), serde_json::Value::from(self.names.to_vec()).to_string());
+        }
+        notes
+    }
+
+    /// The data, with its classes numbered as in the network.
+    pub(super) fn numbering(self, data: &str, dataset: Dataset) -> Result<Dataset, String> {
+        match match_classes(self.names, self.count, &dataset.classes) {
+            ClassMatch::Same => Ok(dataset),
+            ClassMatch::ByName(labels) => {
+                let classes = dataset.classes.len();
+                log::warn!("the {classes} classes of --data {data} are matched with the network's by name");
+                Ok(dataset.relabelled(&labels, self.names.to_vec()))
+            }
+            ClassMatch::ByNumber(how) => {
+                log::warn!("{how}");
+                Ok(dataset)
+            }
+            ClassMatch::Different(why) => Err(format!("is for other classes than --data {data}: {why}")),
+        }
+    }
+}
+
 /// The most names that a message lists.
 const MOST_NAMES: usize = 10;
 
@@ -59,15 +96,6 @@ fn take_rows(tensor: &mut HostTensor, rows: &[u32], groups: usize) {
     tensor.data = all.flat_map(row).copied().collect();
 }
 
-/// The number of the data's classes, and their names.
-pub(super) fn notes(count: usize, names: &[String]) -> BTreeMap<String, String> {
-    let mut notes = BTreeMap::from([("classes".to_owned(), count.to_string())]);
-    if !names.is_empty() {
-        notes.insert("class_names".to_owned(), serde_json::Value::from(names.to_vec()).to_string());
-    }
-    notes
-}
-
 /// The data, with its classes numbered as when the run began.
 pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
     let data = data.to_owned();
@@ -90,22 +118,5 @@ pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Da
             let [gone, new] = [gone, new].map(|names| listed(names.into_iter(), MOST_NAMES));
             Err(Error::OtherTruths { data, change: format!("the run began with {gone} in the place of {new}") })
         }
-    }
-}
-
-/// The data, with its classes numbered as in a network that tells `count` classes with these names apart.
-pub(super) fn as_learnt(count: usize, names: &[String], data: &str, dataset: Dataset) -> Result<Dataset, String> {
-    match match_classes(names, count, &dataset.classes) {
-        ClassMatch::Same => Ok(dataset),
-        ClassMatch::ByName(labels) => {
-            let classes = dataset.classes.len();
-            log::warn!("the {classes} classes of --data {data} are matched with the network's by name");
-            Ok(dataset.relabelled(&labels, names.to_vec()))
-        }
-        ClassMatch::ByNumber(how) => {
-            log::warn!("{how}");
-            Ok(dataset)
-        }
-        ClassMatch::Different(why) => Err(format!("is for other classes than --data {data}: {why}")),
     }
 }

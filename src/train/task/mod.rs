@@ -19,6 +19,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use classes::Classes;
 pub use classify::Classify;
 pub use depth::Depth;
 pub use detect::Detect;
@@ -70,7 +71,9 @@ pub trait Task: Encode + fmt::Debug {
 
     /// Describes the training data in one line.
     fn summary(&self, dataset: &Dataset) -> String {
-        format!("{} training and {} validation pictures", dataset.train.len(), dataset.val.len())
+        let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
+        let of_classes = if classes == 0 { String::new() } else { format!(" in {classes} classes") };
+        format!("{train} training and {val} validation pictures{of_classes}")
     }
 
     /// What a user would ask the network to do: `Classify a picture`.
@@ -78,38 +81,50 @@ pub trait Task: Encode + fmt::Debug {
         "Ask about a picture"
     }
 
+    /// What a network with this card knows of the data's classes; `None` if the task has no classes. The methods below
+    /// follow from it.
+    fn classes<'c>(&self, _card: &'c ModelCard) -> Option<Classes<'c>> {
+        None
+    }
+
     /// Adapts weights to a network of this task with this card: removes values that do not belong to it, and reorders
     /// others. `theirs` is the card of the weights, if they have one. Returns the name prefixes of the tensors that
     /// start anew.
     fn adapt_weights(
         &self,
-        _path: &Path,
-        _weights: &mut StateDict,
-        _theirs: Option<&ModelCard>,
-        _card: &ModelCard,
+        path: &Path,
+        weights: &mut StateDict,
+        theirs: Option<&ModelCard>,
+        card: &ModelCard,
     ) -> Vec<String> {
-        Vec::new()
+        match self.classes(card) {
+            Some(_) => classes::adapt_weights(path, weights, theirs, card),
+            None => Vec::new(),
+        }
     }
 
     /// Notes on the data for a checkpoint, by which a resumed run recognises it.
-    fn notes(&self, _card: &ModelCard) -> BTreeMap<String, String> {
-        BTreeMap::new()
+    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
+        self.classes(card).map_or_else(BTreeMap::new, Classes::notes)
     }
 
     /// The data as it was for the run that wrote these notes; `data` is its name.
     ///
     /// # Errors
     /// The data is not the same.
-    fn as_noted(&self, _notes: &BTreeMap<String, String>, _data: &str, dataset: Dataset) -> Result<Dataset, Error> {
-        Ok(dataset)
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        if notes.is_empty() { Ok(dataset) } else { classes::as_noted(notes, data, dataset) }
     }
 
     /// The data with the numbering of the network with this card, for an evaluation; `data` is its name.
     ///
     /// # Errors
     /// The reason why the network does not fit the data.
-    fn as_learnt(&self, _card: &ModelCard, _data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        Ok(dataset)
+    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
+        match self.classes(card) {
+            Some(classes) => classes.numbering(data, dataset),
+            None => Ok(dataset),
+        }
     }
 
     /// Explains what a newcomer would wonder about in the curves of a run with these settings.
@@ -250,10 +265,4 @@ fn dense_card(recipe: &Recipe, config: Config, dataset: &Dataset) -> Result<Mode
 /// Explains what the numbers of dense predictions are of.
 fn shown_whole(card: &ModelCard) -> String {
     format!("Pictures are shown whole at {0} x {0} px, with a border where they are not square.", card.res)
-}
-
-/// Numbers of pictures and classes in one line.
-fn summary_of_classes(dataset: &Dataset) -> String {
-    let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
-    format!("{train} training and {val} validation pictures in {classes} classes")
 }

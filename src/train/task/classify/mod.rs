@@ -3,21 +3,18 @@
 mod metric;
 mod section;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use serde_json::Value;
 
 pub use metric::{Findings, Mistake};
 
-use super::{Loss, Metric, Remarks, Table, Task, classes};
+use super::{Classes, Loss, Metric, Remarks, Table, Task};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::SoftmaxCrossEntropy;
 use crate::graph::{DType, Graph, Port, Spec, autodiff};
 use crate::models::{self, Config};
 use crate::train::report::{Section, percent};
 use crate::train::{Error, Measure, Recipe};
-use crate::weights::{ModelCard, StateDict};
+use crate::weights::ModelCard;
 
 /// The task of classification.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,11 +64,6 @@ impl Task for Classify {
         Ok(ModelCard { classes: dataset.classes.clone(), ..recipe.card(config, dataset)? })
     }
 
-    fn summary(&self, dataset: &Dataset) -> String {
-        let (train, val, classes) = (dataset.train.len(), dataset.val.len(), dataset.classes.len());
-        format!("{train} training and {val} validation pictures in {classes} classes")
-    }
-
     /// Cross-entropy with label smoothing of `logits` `[N, K]`. The targets are `labels` `[N]`, u32; if pictures are
     /// mixed also `others` `[N]`, u32, and `shares` `[N]`, f32, the shares of `labels`.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
@@ -94,26 +86,8 @@ impl Task for Classify {
         Box::new(metric::Accuracy::new(card.config.classes, keep))
     }
 
-    fn adapt_weights(
-        &self,
-        path: &Path,
-        weights: &mut StateDict,
-        theirs: Option<&ModelCard>,
-        card: &ModelCard,
-    ) -> Vec<String> {
-        classes::adapt_weights(path, weights, theirs, card)
-    }
-
-    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
-        classes::notes(card.config.classes, &card.classes)
-    }
-
-    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
-        classes::as_noted(notes, data, dataset)
-    }
-
-    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        classes::as_learnt(card.config.classes, &card.classes, data, dataset)
+    fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
+        Some(Classes { count: card.config.classes, names: &card.classes })
     }
 
     fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks {

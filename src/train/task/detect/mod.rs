@@ -10,9 +10,6 @@ pub mod voc;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -20,7 +17,7 @@ pub use curve::Point;
 
 pub use metric::{Findings, OfClass, Worst};
 
-use super::{Loss, Metric, Remarks, Table, Task, classes};
+use super::{Classes, Loss, Metric, Remarks, Table, Task};
 use crate::boxes::{self, Anchors, Bounds, Match, Object, matches};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{BoxLoss, BoxLossKind, FocalLoss};
@@ -28,7 +25,7 @@ use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
 use crate::models::{self, Config};
 use crate::train::report::Section;
 use crate::train::{Error, Measure, Recipe};
-use crate::weights::{ModelCard, StateDict};
+use crate::weights::ModelCard;
 
 /// The task of detection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -170,10 +167,6 @@ impl Task for Detect {
         Ok(ModelCard { classes, ..super::dense_card(recipe, config, dataset)? })
     }
 
-    fn summary(&self, dataset: &Dataset) -> String {
-        super::summary_of_classes(dataset)
-    }
-
     /// Focal loss of the classes, and the absolute error of the boxes' deltas, each divided by the number of anchors of
     /// a picture that have a class (torchvision).
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
@@ -195,26 +188,8 @@ impl Task for Detect {
         Box::new(metric::Precision::new(card.config.classes, keep))
     }
 
-    fn adapt_weights(
-        &self,
-        path: &Path,
-        weights: &mut StateDict,
-        theirs: Option<&ModelCard>,
-        card: &ModelCard,
-    ) -> Vec<String> {
-        classes::adapt_weights(path, weights, theirs, card)
-    }
-
-    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
-        classes::notes(card.config.classes - 1, of_data(card))
-    }
-
-    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
-        classes::as_noted(notes, data, dataset)
-    }
-
-    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        classes::as_learnt(card.config.classes - 1, of_data(card), data, dataset)
+    fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
+        Some(Classes { count: card.config.classes - 1, names: of_data(card) })
     }
 
     fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {

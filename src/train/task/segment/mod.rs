@@ -3,22 +3,19 @@
 mod metric;
 mod section;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use rayon::prelude::*;
 use serde_json::Value;
 
 pub use metric::{Findings, Worst};
 
-use super::{Loss, Metric, Remarks, Table, Task, classes};
+use super::{Classes, Loss, Metric, Remarks, Table, Task};
 use crate::data::{self, Dataset, Encode, Geometry, IGNORED, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{Argmax, Confusion, PixelCrossEntropy};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
 use crate::models::{self, Config};
 use crate::train::report::Section;
 use crate::train::{Error, Measure, Recipe};
-use crate::weights::{ModelCard, StateDict};
+use crate::weights::ModelCard;
 
 /// The task of segmentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,10 +72,6 @@ impl Task for Segment {
         Ok(ModelCard { classes: dataset.classes.clone(), ..card })
     }
 
-    fn summary(&self, dataset: &Dataset) -> String {
-        super::summary_of_classes(dataset)
-    }
-
     /// Cross-entropy of the pixels that count, of `logits` and half of that of `aux` if there is an auxiliary head.
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
         let logits = models::output(outputs, "logits")?;
@@ -109,26 +102,8 @@ impl Task for Segment {
         Box::new(metric::Overlap::new(card.config.classes, keep))
     }
 
-    fn adapt_weights(
-        &self,
-        path: &Path,
-        weights: &mut StateDict,
-        theirs: Option<&ModelCard>,
-        card: &ModelCard,
-    ) -> Vec<String> {
-        classes::adapt_weights(path, weights, theirs, card)
-    }
-
-    fn notes(&self, card: &ModelCard) -> BTreeMap<String, String> {
-        classes::notes(card.config.classes, &card.classes)
-    }
-
-    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
-        classes::as_noted(notes, data, dataset)
-    }
-
-    fn as_learnt(&self, card: &ModelCard, data: &str, dataset: Dataset) -> Result<Dataset, String> {
-        classes::as_learnt(card.config.classes, &card.classes, data, dataset)
+    fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
+        Some(Classes { count: card.config.classes, names: &card.classes })
     }
 
     fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
