@@ -138,8 +138,8 @@ resnet_rs_status resnet_rs_logits(const resnet_rs_network *network,
 //
 // # Safety
 // `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
-// `stride_bytes * (height - 1) + 4 * width` bytes. `objects` is NULL or has room for `capacity`, `count` is NULL or has
-// room for one number.
+// `stride_bytes * (height - 1) + 4 * width` bytes. `objects` is NULL or has room for `capacity`, `count` is NULL or
+// has room for one number.
 resnet_rs_status resnet_rs_detect(const resnet_rs_network *network,
                                   const uint8_t *rgba,
                                   uint32_t width,

@@ -33,8 +33,8 @@ pub struct Object {
 ///
 /// # Safety
 /// `network` is NULL or comes from resnet_rs_load(). `rgba` is NULL or points to
-/// `stride_bytes * (height - 1) + 4 * width` bytes. `objects` is NULL or has room for `capacity`, `count` is NULL or has
-/// room for one number.
+/// `stride_bytes * (height - 1) + 4 * width` bytes. `objects` is NULL or has room for `capacity`, `count` is NULL or
+/// has room for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_detect(
     network: *const Network,
