@@ -46,8 +46,21 @@ impl<T> Pending<T> {
         Self { reads, finish: Some(Box::new(finish)) }
     }
 
-    /// The same answer, with `then` applied to it.
-    pub(crate) fn map<U>(self, then: impl FnOnce(T) -> U + Send + 'static) -> Pending<U>
+    /// The same answer, with `then` applied to it: answers of several networks can be of one type.
+    ///
+    /// ```no_run
+    /// # fn example(
+    /// #     classifier: &resnet_rs::Classifier, detector: &resnet_rs::Detector, picture: &image::RgbImage,
+    /// # ) -> Result<(), resnet_rs::Error> {
+    /// let class = classifier.submit(picture)?.map(|prediction| prediction.top(1)[0].label.clone());
+    /// let number = detector.submit(picture)?.map(|detections| format!("{} objects", detections.objects.len()));
+    /// for answer in [class, number] {
+    ///     println!("{}", answer.wait()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn map<U>(self, then: impl FnOnce(T) -> U + Send + 'static) -> Pending<U>
     where
         T: 'static,
     {

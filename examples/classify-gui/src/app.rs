@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use eframe::egui::{self, Color32, ProgressBar, RichText, Ui};
+use eframe::egui::epaint::Hsva;
+use eframe::egui::{self, Align2, Color32, ProgressBar, Rect, RichText, Stroke, StrokeKind, Ui, vec2};
 use eframe::egui_wgpu::RenderState;
-use resnet_rs::{Frame, Gpu, Guess};
+use resnet_rs::{Found, Frame, Gpu, Guess};
 
 use crate::Args;
 use crate::frame_times::FrameTimes;
 use crate::gallery::{Gallery, State};
 use crate::loader::{Loaded, Loader};
-use crate::model::Model;
+use crate::model::{Answer, Model};
 use crate::texture::PictureTexture;
 
 pub(crate) struct App {
@@ -51,7 +52,7 @@ impl App {
         }
     }
 
-    /// Takes a picture from the loader: uploads it as a texture, and classifies the texture.
+    /// Takes a picture from the loader: uploads it as a texture, and submits the texture to the network.
     fn take(&mut self, Loaded { index, picture }: Loaded) {
         let entry = &mut self.gallery.entries[index];
         entry.wanted = false;
@@ -63,10 +64,10 @@ impl App {
             }
         };
         let texture = PictureTexture::new(&self.render_state, &picture);
-        if let (State::Waiting, Model::Ready(classifier)) = (&entry.state, &self.model) {
+        if let (State::Waiting, Model::Ready(network)) = (&entry.state, &self.model) {
             let since = Instant::now();
             let submitted = Frame::new(texture.texture()).map_err(resnet_rs::Error::from);
-            entry.state = match submitted.and_then(|frame| classifier.submit(frame)) {
+            entry.state = match submitted.and_then(|frame| network.submit(frame)) {
                 Ok(answer) => State::UnderWay { since, answer },
                 Err(error) => State::Failed(error.with_causes()),
             };
@@ -130,8 +131,8 @@ impl App {
                 Model::Failed(message) => {
                     ui.colored_label(ui.visuals().error_fg_color, message);
                 }
-                Model::Ready(classifier) => {
-                    let card = classifier.card();
+                Model::Ready(network) => {
+                    let card = network.card();
                     ui.label(format!("{} px, {} classes", card.res, card.config.classes));
                 }
             }
@@ -148,9 +149,7 @@ impl App {
                 let text = match &entry.state {
                     State::Waiting | State::UnderWay { .. } => RichText::new(name).weak(),
                     State::Failed(_) => RichText::new(name).color(ui.visuals().error_fg_color),
-                    State::Done { best, .. } => {
-                        RichText::new(format!("{name}  {}", best.first().map_or("", |guess| &guess.label)))
-                    }
+                    State::Done { answer, .. } => RichText::new(format!("{name}  {}", answer.summary())),
                 };
                 if ui.selectable_label(self.gallery.selected == index, text).clicked() {
                     self.gallery.selected = index;
@@ -172,15 +171,38 @@ impl App {
             State::Waiting => drop(ui.label("waiting")),
             State::UnderWay { .. } => drop(ui.spinner()),
             State::Failed(message) => drop(ui.colored_label(ui.visuals().error_fg_color, message)),
-            State::Done { best, ms } => {
-                best.iter().for_each(|guess| bar(ui, guess));
+            State::Done { answer, ms } => {
+                if let Answer::Classes(best) = answer {
+                    best.iter().for_each(|guess| bar(ui, guess));
+                }
                 ui.label(format!("{ms:.1} ms"));
             }
         }
         if let Some(texture) = &entry.texture {
-            ui.add(egui::Image::from_texture(texture.sized()).shrink_to_fit());
+            let texture = texture.sized();
+            let drawn = ui.add(egui::Image::from_texture(texture).shrink_to_fit()).rect;
+            if let State::Done { answer: Answer::Objects(found), .. } = &entry.state {
+                let scale = drawn.size() / texture.size;
+                // The lowest score first, so that the surest boxes are on top.
+                found.iter().rev().for_each(|found| draw_box(ui, drawn.min, scale, found));
+            }
         }
     }
+}
+
+/// An object's box over the picture that is drawn from `corner` on, `scale` points a pixel.
+fn draw_box(ui: &Ui, corner: egui::Pos2, scale: egui::Vec2, found: &Found) {
+    let [left, top, right, bottom] = found.bounds;
+    let bounds = Rect::from_min_max(corner + vec2(left, top) * scale, corner + vec2(right, bottom) * scale);
+    // Multiples of the golden ratio: classes with close numbers get hues far apart.
+    let colour = Color32::from(Hsva::new((0.618 * found.class as f32).fract(), 0.9, 0.95, 1.0));
+    ui.painter().rect_stroke(bounds, 0.0, Stroke::new(2.0, colour), StrokeKind::Inside);
+    let text = format!("{} {:.0} %", found.label, 100.0 * found.score);
+    let font = egui::TextStyle::Small.resolve(ui.style());
+    let words = ui.painter().layout_no_wrap(text, font, Color32::BLACK);
+    let label = Align2::LEFT_TOP.anchor_size(bounds.min, words.size());
+    ui.painter().rect_filled(label, 0.0, colour);
+    ui.painter().galley(label.min, words, Color32::BLACK);
 }
 
 /// A class and its probability.

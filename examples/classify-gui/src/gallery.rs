@@ -3,23 +3,24 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use resnet_rs::{Guess, Pending, Prediction};
+use resnet_rs::Pending;
 
+use crate::model::Answer;
 use crate::texture::PictureTexture;
 
 /// Textures that are kept for another look.
 const KEPT_TEXTURES: usize = 12;
 
 pub(crate) enum State {
-    /// It is to be read and classified.
+    /// It is to be read and shown to the network.
     Waiting,
     /// The GPU works on it.
     UnderWay {
         since: Instant,
-        answer: Pending<Prediction>,
+        answer: Pending<Answer>,
     },
     Done {
-        best: Vec<Guess>,
+        answer: Answer,
         ms: f64,
     },
     Failed(String),
@@ -78,7 +79,7 @@ impl Gallery {
                 continue;
             };
             entry.state = match answer.wait() {
-                Ok(prediction) => State::Done { best: prediction.top(5), ms: 1e3 * since.elapsed().as_secs_f64() },
+                Ok(answer) => State::Done { answer, ms: 1e3 * since.elapsed().as_secs_f64() },
                 Err(error) => State::Failed(error.with_causes()),
             };
         }

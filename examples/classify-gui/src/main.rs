@@ -1,5 +1,5 @@
-//! Drop pictures or folders on a window and see how a network classifies them. The network runs on the window's own GPU
-//! device: a picture is uploaded once, as a texture that is both drawn and classified.
+//! Drop pictures or folders on a window and see how a network classifies them, or where it finds objects. The network runs on the window's own GPU
+//! device: a picture is uploaded once, as a texture that is drawn and shown to the network.
 //!
 //! ```text
 //! cargo run --release -p classify-gui -- holiday/
@@ -20,10 +20,10 @@ use eframe::egui_wgpu::WgpuSetup;
 use eframe::wgpu;
 use resnet_rs::Gpu;
 
-/// Drop pictures on a window and see how a network classifies them
+/// Drop pictures on a window and see how a network classifies them, or where it finds objects
 #[derive(Parser)]
 struct Args {
-    /// Safetensors file under timm's names, or a repository on the Hugging Face hub
+    /// Safetensors file of a classifier or a detector, or a repository on the Hugging Face hub
     #[arg(long, value_name = "FILE|hf:OWNER/NAME", default_value = "hf:timm/resnetrs50.tf_in1k")]
     weights: String,
     /// Start with these pictures, or those in these folders

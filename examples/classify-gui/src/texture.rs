@@ -1,4 +1,4 @@
-//! A picture in a texture of the window's device: egui draws it, and the network classifies it.
+//! A picture in a texture of the window's device: egui draws it, and the network sees it.
 
 use eframe::egui;
 use eframe::egui_wgpu::RenderState;
