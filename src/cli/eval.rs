@@ -20,7 +20,7 @@ use crate::{InferenceOptions, Precision};
 #[derive(Args)]
 pub(super) struct Eval {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
-    /// ade20k:DIR or depth:DIR
+    /// ade20k:DIR, depth:DIR or nyu:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Safetensors file under timm's names, or a repository on the Hugging Face hub

@@ -18,7 +18,7 @@ use crate::models::Purpose;
 #[derive(Args)]
 pub(super) struct Sample {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
-    /// ade20k:DIR or depth:DIR
+    /// ade20k:DIR, depth:DIR or nyu:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Which truth to draw [default: what the data is made for: boxes of voc and coco, masks of masks and ade20k,

@@ -22,7 +22,7 @@ use crate::words;
 #[derive(Args)]
 pub(super) struct Train {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
-    /// ade20k:DIR or depth:DIR; with --resume, where they are now
+    /// ade20k:DIR, depth:DIR or nyu:DIR; with --resume, where they are now
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<String>,
     /// Folder of the run: checkpoints, weights, metrics, curves, and report.html to look at

@@ -102,7 +102,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens `shapes`, `idx:DIR`, `cifar10:DIR`, `cifar100:DIR`, `folder:DIR`, `shards:DIR`, `voc:DIR`, `coco:DIR`,
-    /// `masks:DIR`, `ade20k:DIR` or `depth:DIR` for training, with truths of this kind. `~` stands for the home folder.
+    /// `masks:DIR`, `ade20k:DIR`, `depth:DIR` or `nyu:DIR` for training, with truths of this kind. `~` stands for the
+    /// home folder.
     ///
     /// # Errors
     /// An unknown data set, or one without such truths; missing, truncated or contradictory files, named.
@@ -132,7 +133,7 @@ impl Dataset {
         match spec.split_once(':').map_or(spec, |(kind, _)| kind) {
             "voc" | "coco" => TruthKind::Objects,
             "masks" | "ade20k" => TruthKind::Mask,
-            "depth" => TruthKind::Depth,
+            "depth" | "nyu" => TruthKind::Depth,
             _ => TruthKind::Class,
         }
     }
@@ -156,8 +157,10 @@ impl Dataset {
             ("masks", TruthKind::Mask) => masks::open,
             ("ade20k", TruthKind::Mask) => masks::open_ade20k,
             ("depth", TruthKind::Depth) => depth::open,
+            ("nyu", TruthKind::Depth) => depth::open_nyu,
             (
-                "idx" | "cifar10" | "cifar100" | "folder" | "shards" | "voc" | "coco" | "masks" | "ade20k" | "depth",
+                "idx" | "cifar10" | "cifar100" | "folder" | "shards" | "voc" | "coco" | "masks" | "ade20k" | "depth"
+                | "nyu",
                 _,
             ) => {
                 return Err(Error::NoTruth { spec: spec.to_owned(), truth });

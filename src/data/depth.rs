@@ -1,12 +1,15 @@
-//! `depth:DIR`: pictures and depths of the same names.
+//! `depth:DIR`: pictures and depths of the same names. `nyu:DIR`: the same with NYU Depth v2's crops.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+use image::{Luma, imageops};
 
 use super::pairs::{self, Files};
 use super::split::Wanted;
 use super::values::{Values, read_values};
-use super::{Dataset, DepthMap, Error, Truth};
+use super::{Dataset, DepthMap, Error, Sample, Source, Truth};
 
 const DEPTHS: Files = Files { thing: "depth", folders: &["depth", "depths"] };
 
@@ -17,6 +20,81 @@ const FORM: &str = "a PNG of 16-bit grey in millimetres, 0 where the depth is un
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let pairs = pairs::find(directory, &DEPTHS, wanted)?;
     Ok(pairs::dataset(pairs, Vec::new(), Arc::new(|path| Ok(Truth::Depth(read_depth(path)?)))))
+}
+
+/// Width and height of NYU Depth v2's pictures, px. They have a white border, where they were straightened.
+const NYU: (u32, u32) = (640, 480);
+/// Columns and rows within that border, on which networks are trained (BTS; Monocular-Depth-Estimation-Toolbox).
+const WITHIN_BORDER: [Range<u32>; 2] = [43..608, 45..472];
+/// Columns and rows on which networks are compared (Eigen et al. 2014).
+const EIGEN: [Range<u32>; 2] = [41..601, 45..471];
+
+/// Opens NYU Depth v2, laid out as `depth:DIR`: training pictures without their white border, and validation pictures
+/// whose depth is known within Eigen's crop alone, so that errors are those of other publications.
+pub(super) fn open_nyu(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
+    let data = open(directory, wanted)?;
+    let cropped = |pictures, crop: fn(Sample) -> Sample| -> Arc<dyn Source> { Arc::new(Nyu { pictures, crop }) };
+    Ok(Dataset { train: cropped(data.train, within_border), val: cropped(data.val, known_in_eigens_crop), ..data })
+}
+
+/// Pictures of NYU Depth v2 with a crop.
+struct Nyu {
+    pictures: Arc<dyn Source>,
+    crop: fn(Sample) -> Sample,
+}
+
+fn within_border(Sample { image, truth }: Sample) -> Sample {
+    let [columns, rows] = WITHIN_BORDER;
+    let [x, y, width, height] = [columns.start, rows.start, columns.len() as u32, rows.len() as u32];
+    let truth = match truth {
+        Truth::Depth(depth) => Truth::Depth(imageops::crop_imm(&depth, x, y, width, height).to_image()),
+        other => other,
+    };
+    Sample { image: imageops::crop_imm(&image, x, y, width, height).to_image(), truth }
+}
+
+fn known_in_eigens_crop(Sample { image, mut truth }: Sample) -> Sample {
+    let [columns, rows] = EIGEN;
+    if let Truth::Depth(depth) = &mut truth {
+        let outside = |x: u32, y: u32| !columns.contains(&x) || !rows.contains(&y);
+        depth.enumerate_pixels_mut().filter(|(x, y, _)| outside(*x, *y)).for_each(|(.., metres)| *metres = Luma([0.0]));
+    }
+    Sample { image, truth }
+}
+
+impl Source for Nyu {
+    fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<Sample, Error> {
+        let sample = self.pictures.sample(index)?;
+        let (width, height) = sample.image.dimensions();
+        if (width, height) != NYU {
+            let problem = format!(
+                "{width} x {height} px, but nyu:DIR is for NYU Depth v2, whose pictures have {} x {} px: give depth:DIR",
+                NYU.0, NYU.1
+            );
+            return Err(Error::invalid(self.name(index), problem));
+        }
+        Ok((self.crop)(sample))
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.pictures.name(index)
+    }
+
+    fn names(&self) -> Option<Vec<String>> {
+        self.pictures.names()
+    }
+
+    fn are_files(&self) -> bool {
+        self.pictures.are_files()
+    }
+
+    fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
+        self.pictures.bytes(index)
+    }
 }
 
 /// Reads a depth.
@@ -52,6 +130,9 @@ mod tests {
         let Truth::Depth(depth) = data.train.sample(0).unwrap().truth else { panic!("a depth") };
         assert_eq!((depth.into_raw(), data.classes.len()), (vec![0.0, 1.25, 65.535], 0));
 
+        let other = open_nyu(folder.path(), Wanted::Training).unwrap().val.sample(0).err().unwrap().to_string();
+        assert!(other.contains("1.png: 3 x 1 px, but nyu:DIR is for NYU Depth v2, whose pictures have 640 x 480 px"));
+
         let path = folder.path().join("val/depth/1.png");
         let refused = || data.val.sample(0).err().unwrap().to_string();
         GrayImage::new(3, 1).save(&path).unwrap();
@@ -60,5 +141,38 @@ mod tests {
         assert!(refused().contains("1.png: a depth with colours, Rgb, where one number a pixel"), "{}", refused());
         ImageBuffer::<Luma<u16>, _>::new(1, 3).save(&path).unwrap();
         assert!(refused().contains("1.png: it has 1 x 3 pixels, and its picture, turned upright, has 3 x 1"));
+    }
+    #[test]
+    fn nyus_crops_leave_the_border_out() {
+        let folder = tempfile::tempdir().unwrap();
+        // A picture and a depth that tell their columns and rows.
+        let picture = RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x / 3) as u8, (y / 2) as u8, 0]));
+        let depth = ImageBuffer::<Luma<u16>, _>::from_fn(640, 480, |x, y| Luma([(1000 + x + 50 * y) as u16]));
+        for split in ["train", "val"] {
+            for kind in ["images", "depth"] {
+                std::fs::create_dir_all(folder.path().join(split).join(kind)).unwrap();
+            }
+            picture.save(folder.path().join(split).join("images/1.png")).unwrap();
+            depth.save(folder.path().join(split).join("depth/1.png")).unwrap();
+        }
+        let data = open_nyu(folder.path(), Wanted::Training).unwrap();
+        let metres = |x: u32, y: u32| (1000 + x + 50 * y) as f32 / 1000.0;
+        let sample = |source: &Arc<dyn Source>| match source.sample(0).unwrap() {
+            Sample { image, truth: Truth::Depth(depth) } => (image, depth),
+            _ => panic!("a depth"),
+        };
+        let (image, depth) = sample(&data.train);
+        assert_eq!((image.dimensions(), depth.dimensions()), ((565, 427), (565, 427)));
+        assert_eq!((depth.get_pixel(0, 0)[0], depth.get_pixel(564, 426)[0]), (metres(43, 45), metres(607, 471)));
+        assert_eq!(
+            (image.get_pixel(0, 0), image.get_pixel(564, 426)),
+            (picture.get_pixel(43, 45), picture.get_pixel(607, 471))
+        );
+        let (image, depth) = sample(&data.val);
+        assert_eq!(image, picture);
+        let known = depth.enumerate_pixels().filter(|(.., metres)| metres[0] > 0.0).map(|(x, y, _)| [x, y]);
+        let known: Vec<[u32; 2]> = known.collect();
+        assert_eq!((known[0], known[known.len() - 1], known.len()), ([41, 45], [600, 470], 560 * 426));
+        assert_eq!(depth.get_pixel(600, 470)[0], metres(600, 470));
     }
 }

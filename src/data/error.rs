@@ -8,7 +8,7 @@ pub enum Error {
     /// The kind of data that `--data` names is unknown.
     #[error(
         "--data {spec}: give shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, \
-         masks:DIR, ade20k:DIR or depth:DIR{hint}"
+         masks:DIR, ade20k:DIR, depth:DIR or nyu:DIR{hint}"
     )]
     UnknownKind {
         /// What was given.

@@ -162,7 +162,7 @@ fn more(number: usize, thing: &str, fault: &str) -> String {
 }
 
 /// Reads a truth's file.
-type Read = Arc<dyn Fn(&Path) -> Result<Truth, Error> + Send + Sync>;
+pub(super) type Read = Arc<dyn Fn(&Path) -> Result<Truth, Error> + Send + Sync>;
 
 /// The data set of pairs whose truths `read` reads. Colours are standardised as ImageNet's.
 pub(super) fn dataset(pairs: [Pairs; 2], classes: Vec<String>, read: Read) -> Dataset {
@@ -173,10 +173,10 @@ pub(super) fn dataset(pairs: [Pairs; 2], classes: Vec<String>, read: Read) -> Da
         false => pairs.split.clone(),
     };
     let split_names = [name(&pairs[0], Split::Train), name(&pairs[1], Split::Val)];
-    let source = |pairs: Pairs| -> Arc<dyn Source> {
-        match pairs.files.is_empty() {
+    let source = |Pairs { folder, files, .. }: Pairs| -> Arc<dyn Source> {
+        match files.is_empty() {
             true => Arc::new(dataset::Nothing),
-            false => Arc::new(Paired { pairs, read: read.clone() }),
+            false => Arc::new(Paired { folder, files, read: read.clone() }),
         }
     };
     let [train, val] = pairs.map(source);
@@ -184,37 +184,31 @@ pub(super) fn dataset(pairs: [Pairs; 2], classes: Vec<String>, read: Read) -> Da
     Dataset { train, val, classes, mean, std, native_res: None, mirrored: true, passed_over, split_names }
 }
 
-/// One split.
-struct Paired {
-    pairs: Pairs,
-    read: Read,
+/// A split of pictures whose truths are files of the pictures' sizes.
+pub(super) struct Paired {
+    /// The folder that names are paths within.
+    pub(super) folder: PathBuf,
+    /// Pictures and truths.
+    pub(super) files: Vec<[PathBuf; 2]>,
+    pub(super) read: Read,
 }
 
 impl Source for Paired {
     fn len(&self) -> usize {
-        self.pairs.files.len()
+        self.files.len()
     }
 
     fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let [picture, path] = &self.pairs.files[index];
-        let (image, truth) = (decode(picture)?, (self.read)(path)?);
-        let size = match &truth {
-            Truth::Mask(mask) => mask.dimensions(),
-            Truth::Depth(depth) => depth.dimensions(),
-            _ => image.dimensions(),
-        };
-        if size == image.dimensions() {
-            return Ok(Sample { image, truth });
-        }
-        let ((w, h), (wide, high)) = (size, image.dimensions());
-        let problem = format!(
-            "it has {w} x {h} pixels, and its picture, turned upright, has {wide} x {high}: save both in one size"
-        );
-        Err(Error::invalid(path, problem))
+        let image = decode(&self.files[index][0])?;
+        Ok(Sample { truth: self.truth_of_size(index, image.dimensions())?, image })
+    }
+
+    fn truth(&self, index: usize, [width, height]: [u32; 2]) -> Option<Result<Truth, Error>> {
+        Some(self.truth_of_size(index, (width, height)))
     }
 
     fn name(&self, index: usize) -> String {
-        name_within(&self.pairs.folder, &self.pairs.files[index][0])
+        name_within(&self.folder, &self.files[index][0])
     }
 
     fn names(&self) -> Option<Vec<String>> {
@@ -226,7 +220,27 @@ impl Source for Paired {
     }
 
     fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
-        Some(super::decode::read(&self.pairs.files[index][0]))
+        Some(super::decode::read(&self.files[index][0]))
+    }
+}
+
+impl Paired {
+    fn truth_of_size(&self, index: usize, picture: (u32, u32)) -> Result<Truth, Error> {
+        let path = &self.files[index][1];
+        let truth = (self.read)(path)?;
+        let size = match &truth {
+            Truth::Mask(mask) => mask.dimensions(),
+            Truth::Depth(depth) => depth.dimensions(),
+            _ => picture,
+        };
+        if size == picture {
+            return Ok(truth);
+        }
+        let ((w, h), (wide, high)) = (size, picture);
+        let problem = format!(
+            "it has {w} x {h} pixels, and its picture, turned upright, has {wide} x {high}: save both in one size"
+        );
+        Err(Error::invalid(path, problem))
     }
 }
 

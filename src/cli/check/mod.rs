@@ -16,11 +16,11 @@ mod tables;
 #[derive(Args)]
 pub(super) struct Check {
     /// Pictures: shapes, idx:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, shards:DIR, voc:DIR, coco:DIR, masks:DIR,
-    /// ade20k:DIR or depth:DIR
+    /// ade20k:DIR, depth:DIR or nyu:DIR
     #[arg(long, value_name = "DATA")]
     data: String,
     /// What is to be learnt from it [default: what the data is made for: detect for voc and coco, segment for masks and
-    /// ade20k, depth for depth, else classify]
+    /// ade20k, depth for depth and nyu, else classify]
     #[arg(long, value_enum)]
     task: Option<Purpose>,
     /// Pictures to name for each kind of fault; JSON names all

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::mask::read_mask;
-use super::super::walk::name_within;
-use super::super::{Sample, Source, Truth, decode};
+use super::super::pairs::{Paired, Read};
+use super::super::{Source, Truth};
 use super::{CLASSES, Dataset, Error, IMAGENET_MEAN_STD, LISTS, PassedOver, Wanted, Year, check_lists, years};
 
 const KIND: &str = "Segmentation";
@@ -25,10 +25,12 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
     let year = &years[0];
     let train_list = TRAIN_LISTS.into_iter().find(|list| year.list(KIND, list).is_file()).unwrap_or("train");
     let classes: Vec<String> = std::iter::once("background").chain(CLASSES).map(str::to_owned).collect();
-    let list = |list: &str, folders: [&str; 2]| -> Result<Masked, Error> {
-        let one = |name: String| (year.picture(&name), mask(year, &name, folders));
+    let number = classes.len();
+    let read: Read = Arc::new(move |path| Ok(Truth::Mask(read_mask(path, number)?)));
+    let list = |list: &str, folders: [&str; 2]| -> Result<Paired, Error> {
+        let one = |name: String| [year.picture(&name), mask(year, &name, folders)];
         let files = year.names(KIND, list)?.into_iter().map(one).collect();
-        Ok(Masked { folder: directory.to_owned(), files, classes: classes.len() })
+        Ok(Paired { folder: directory.to_owned(), files, read: read.clone() })
     };
     let train_folders = if train_list == "train" { [MASKS, SBD_MASKS] } else { [SBD_MASKS, MASKS] };
     let (train, val) = (list(train_list, train_folders)?, list(VAL_LIST, [MASKS, SBD_MASKS])?);
@@ -51,56 +53,4 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
 fn mask(year: &Year, name: &str, folders: [&str; 2]) -> PathBuf {
     let [first, second] = folders.map(|folder| year.folder.join(folder).join(format!("{name}.png")));
     if !first.is_file() && second.is_file() { second } else { first }
-}
-
-/// A split of pictures with masks.
-struct Masked {
-    /// The folder that names are paths within.
-    folder: PathBuf,
-    /// Pictures and masks.
-    files: Vec<(PathBuf, PathBuf)>,
-    classes: usize,
-}
-
-impl Source for Masked {
-    fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let image = decode(&self.files[index].0)?;
-        Ok(Sample { truth: self.truth(index, image.dimensions().into()).unwrap_or(Ok(Truth::Unknown))?, image })
-    }
-
-    fn truth(&self, index: usize, size: [u32; 2]) -> Option<Result<Truth, Error>> {
-        let path = &self.files[index].1;
-        Some(read_mask(path, self.classes).and_then(|mask| match <[u32; 2]>::from(mask.dimensions()) == size {
-            true => Ok(Truth::Mask(mask)),
-            false => {
-                let [width, height] = size;
-                let problem = format!(
-                    "{} x {} px, but its picture has {width} x {height} px (upright, as EXIF data say)",
-                    mask.width(),
-                    mask.height()
-                );
-                Err(Error::invalid(path, problem))
-            }
-        }))
-    }
-
-    fn name(&self, index: usize) -> String {
-        name_within(&self.folder, &self.files[index].0)
-    }
-
-    fn names(&self) -> Option<Vec<String>> {
-        Some((0..self.len()).map(|index| self.name(index)).collect())
-    }
-
-    fn are_files(&self) -> bool {
-        true
-    }
-
-    fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
-        Some(super::super::decode::read(&self.files[index].0))
-    }
 }

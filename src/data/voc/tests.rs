@@ -211,7 +211,7 @@ fn masks_that_do_not_fit_are_refused() {
     let data = open_masks(folder.path(), Wanted::Training).unwrap();
     let message = |split: Split| data.split(split).sample(0).err().unwrap().to_string();
     assert!(message(Split::Train).contains("SegmentationClass/a.png: label 21"), "{}", message(Split::Train));
-    let of_another_size = "SegmentationClass/b.png: 6 x 8 px, but its picture has 8 x 6 px";
+    let of_another_size = "SegmentationClass/b.png: it has 6 x 8 pixels, and its picture, turned upright, has 8 x 6";
     assert!(message(Split::Val).contains(of_another_size), "{}", message(Split::Val));
     std::fs::remove_file(folder.path().join("VOC2012/SegmentationClass/b.png")).unwrap();
     assert!(message(Split::Val).contains("SegmentationClass/b.png: "), "{}", message(Split::Val));
