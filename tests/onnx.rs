@@ -15,7 +15,7 @@ use resnet_rs::graph::freeze::freeze;
 use resnet_rs::graph::{Graph, TensorId};
 use resnet_rs::models::{
     ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, Input, Mode, Network, Preset, ResNet,
-    RetinaNet, Shortcut, StemDownsampling,
+    RetinaNet, Shortcut, StemDownsampling, UNet,
 };
 use resnet_rs::reference::fold;
 use resnet_rs::weights::{HostTensor, ModelCard, StateDict, onnx, timm};
@@ -273,12 +273,14 @@ fn every_head_is_exported() {
     let retinanet = Head::RetinaNet(RetinaNet { channels: 16 });
     let deeplab = Head::DeepLabV3(DeepLabV3 { channels: 16, auxiliary: true });
     let plus = Head::DeepLabV3Plus(DeepLabV3Plus { channels: 16 });
+    let unet = Head::UNet(UNet { widths: [32, 16, 16, 8, 8] });
     let depth = Head::DenseDepth(DenseDepth { widths: [32, 16, 16, 8, 8], max_m: 10.0 });
     let cases = [
         (retinanet, 7, false, "detect", &detector[..]),
         (retinanet, 7, true, "detect", &detections),
         (deeplab, 7, false, "segment", &[("logits", "N 7 64 96")]),
         (plus, 7, false, "segment", &[("logits", "N 7 64 96")]),
+        (unet, 7, false, "segment", &[("logits", "N 7 64 96")]),
         (Head::Fcn(Fcn { auxiliary: true }), 7, false, "segment", &[("logits", "N 7 64 96")]),
         (depth, 1, false, "depth", &[("depth", "N 1 32 48")]),
     ];

@@ -96,6 +96,11 @@ def fcn_shapes(net, classes):
 
 def depth_shapes(net, widths):
     """Names and shapes of a depth network with a decoder of these widths."""
+    return unet_shapes(net, 1, widths)
+
+
+def unet_shapes(net, classes, widths):
+    """Names and shapes of a U-Net with a decoder of these widths."""
     stem = int(64 * net["width"])
     skips = [stem << 4, stem << 3, stem << 2, stem]
     shapes = backbone_shapes(net, "backbone.") | conv("decoder.first", widths[0], stem << 5, 1)
@@ -103,7 +108,7 @@ def depth_shapes(net, widths):
         at = f"decoder.ups.{i}"
         shapes |= {f"{at}.a.weight": (after, before + skip, 3, 3), **batch_norm(f"{at}.na", after)}
         shapes |= {f"{at}.b.weight": (after, after, 3, 3), **batch_norm(f"{at}.nb", after)}
-    return shapes | conv("decoder.last", 1, widths[-1], 3)
+    return shapes | conv("decoder.last", classes, widths[-1], 3)
 
 
 def deeplab_shapes(net, classes, channels):

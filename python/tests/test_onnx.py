@@ -22,6 +22,7 @@ from networks import (
     fcn_shapes,
     resnet_shapes,
     retinanet_shapes,
+    unet_shapes,
     write_weights,
 )
 from safetensors.numpy import load_file, save_file
@@ -133,6 +134,8 @@ def test_efficientnet_at_an_odd_size(tmp_path):
 CLASSES = ["background", "square", "disc", "ring"]
 GOLDEN_BIAS = -2.0
 RETINANET = retinanet_shapes(SMALL, len(CLASSES), 32)
+# Of the decoder of depth and U-Net.
+WIDTHS = [64, 32, 32, 16, 16]
 DEEPLAB = deeplab_shapes(SMALL | dict(depths=[1, 1, 2, 2]), len(CLASSES), 32)
 
 
@@ -172,6 +175,7 @@ def test_golden_classes_of_pixels(tmp_path, output_stride):
     [
         ({"fcn": {"auxiliary": False}}, fcn_shapes(SMALL, len(CLASSES))),
         ({"deep-lab-v3-plus": {"channels": 32}}, deeplab_plus_shapes(SMALL, len(CLASSES), 32)),
+        ({"u-net": {"widths": WIDTHS}}, unet_shapes(SMALL, len(CLASSES), WIDTHS)),
     ],
 )
 def test_own_classes_of_pixels(tmp_path, head, shapes):
@@ -184,9 +188,8 @@ def test_own_classes_of_pixels(tmp_path, head, shapes):
 
 def test_golden_depths(tmp_path):
     weights = tmp_path / "w.safetensors"
-    widths = [64, 32, 32, 16, 16]
-    head = {"dense-depth": {"widths": widths, "max_m": 10.0}}
-    write_weights(weights, depth_shapes(SMALL, widths), GAMMA, card(SMALL, head, ["depth"]))
+    head = {"dense-depth": {"widths": WIDTHS, "max_m": 10.0}}
+    write_weights(weights, depth_shapes(SMALL, WIDTHS), GAMMA, card(SMALL, head, ["depth"]))
     file, model = export(weights, "64x96")
     assert metadata(model)["task"] == "depth"
     want = load_file(GOLDEN / "depth.safetensors")["eval_depth"]

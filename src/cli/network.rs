@@ -16,7 +16,7 @@ pub(super) struct NetworkFlags {
     /// Channels of the head's maps [default: the head's]
     #[arg(long, value_name = "N")]
     head_channels: Option<usize>,
-    /// Channels of the depth decoder's maps, coarsest first [default: the task's]
+    /// Channels of the maps of U-Net's or the depth decoder, coarsest first [default: the task's]
     #[arg(long, value_name = "A,B,C,D,E", value_parser = parse_numbers::<usize, 5>)]
     decoder_widths: Option<[usize; 5]>,
     /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation [default: the task's]

@@ -11,7 +11,7 @@ mod resnet;
 
 pub use config::{Config, Layers};
 pub use efficientnet::EfficientNet;
-pub use head::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, Purpose, RetinaNet, depth_of_pixels};
+pub use head::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, Purpose, RetinaNet, UNet, depth_of_pixels};
 pub use network::{Input, Level, Mode, Network, Norm, output};
 pub use parts::Parts;
 pub(crate) use preset::current_name;

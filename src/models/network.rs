@@ -145,7 +145,7 @@ pub fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, Error> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::{
-        DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Preset, ResNet, RetinaNet, Shortcut, Stem, StemDownsampling,
+        DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Preset, ResNet, RetinaNet, Shortcut, Stem, StemDownsampling, UNet,
     };
     use super::*;
     use crate::graph::{Op, Role};
@@ -248,6 +248,8 @@ mod tests {
         let deeplab = |auxiliary| Head::DeepLabV3(DeepLabV3 { auxiliary, ..DeepLabV3::default() });
         let fcn = |auxiliary| Head::Fcn(Fcn { auxiliary });
         let plus = Head::DeepLabV3Plus(DeepLabV3Plus::default());
+        // The decoder's last convolution has 21 outputs instead of 1: 20 * (9 * 32 + 1) more than depth's.
+        let unet = Head::UNet(UNet::default());
         let depth = |first: usize| {
             let widths = std::array::from_fn(|level| first >> level);
             Head::DenseDepth(DenseDepth { widths, ..DenseDepth::default() })
@@ -265,6 +267,7 @@ mod tests {
             ("resnet-50", fcn(true), 21, 35_322_218),
             ("resnet-rs-50", plus, 21, 36_817_605),
             ("resnet-50", plus, 21, 26_682_725),
+            ("resnet-rs-50", unet, 21, 40_165_077),
             ("resnet-rs-50", depth(2048), 1, 87_909_409),
             ("resnet-rs-50", depth(512), 1, 40_159_297),
         ];

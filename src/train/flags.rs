@@ -56,7 +56,7 @@ pub struct RecipeFlags {
     /// Channels of the head's maps, a multiple of 4 [default: the head's]
     #[arg(long, value_name = "N")]
     pub head_channels: Option<usize>,
-    /// Channels of the depth decoder's maps, coarsest first, such as 2048,1024,512,256,128 [default: the task's]
+    /// Channels of the maps of U-Net's or the depth decoder, coarsest first, such as 512,256,128,64,32 [default: the head's]
     #[arg(long, value_name = "A,B,C,D,E", value_parser = parse_numbers::<usize, 5>)]
     pub decoder_widths: Option<[usize; 5]>,
     /// The largest depth, metres [default: 10]

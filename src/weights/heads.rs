@@ -1,12 +1,12 @@
 //! Recognises heads for dense predictions by their tensors: torchvision's RetinaNet, DeepLabV3 and FCN, DeepLabV3+ of
-//! segmentation-models-pytorch, and this crate's depth decoder.
+//! segmentation-models-pytorch, and this crate's decoder of depth and U-Net.
 
 use std::path::Path;
 
 use super::{Error, ModelCard, StateDict};
 use crate::boxes::PER_CELL;
 use crate::data::{CropMode, Interpolation};
-use crate::models::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, RetinaNet};
+use crate::models::{DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Head, RetinaNet, UNet};
 
 /// VOC's classes behind the background, in torchvision's order.
 const VOC: &str = "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike \
@@ -53,7 +53,11 @@ pub(super) fn recognise(path: &Path, weights: &StateDict) -> Result<Option<(Head
         for (i, width) in widths[1..].iter_mut().enumerate() {
             *width = rows(&format!("decoder.ups.{i}.b.weight"))?;
         }
-        (Head::DenseDepth(DenseDepth { widths, ..DenseDepth::default() }), 1)
+        // One class alone would be no segmentation.
+        match rows("decoder.last.weight")? {
+            1 => (Head::DenseDepth(DenseDepth { widths, ..DenseDepth::default() }), 1),
+            classes => (Head::UNet(UNet { widths }), classes),
+        }
     } else if has("backbone.") && (has("classifier.0.") || has("classifier.4.")) {
         (Head::Fcn(Fcn { auxiliary }), rows("classifier.4.weight")?)
     } else {
@@ -68,7 +72,7 @@ pub(super) fn complete(mut card: ModelCard) -> ModelCard {
         Head::Classifier => return card,
         Head::DeepLabV3(_) | Head::Fcn(_) => 8,
         Head::DeepLabV3Plus(_) => 16,
-        Head::RetinaNet(_) | Head::DenseDepth(_) => 32,
+        Head::RetinaNet(_) | Head::UNet(_) | Head::DenseDepth(_) => 32,
     };
     let res = match card.config.head {
         Head::RetinaNet(_) => 800,
@@ -121,6 +125,8 @@ mod tests {
             (config("resnet-50", Head::Fcn(Fcn { auxiliary: true }), 21), 8),
             (config("resnet-101", Head::Fcn(Fcn { auxiliary: false }), 7), 8),
             (config("resnet-rs-50", Head::DeepLabV3Plus(DeepLabV3Plus { channels: 256 }), 150), 16),
+            (config("resnet-50", Head::UNet(UNet::default()), 21), 32),
+            (config("small", Head::UNet(UNet { widths: [64, 32, 16, 8, 4] }), 9), 32),
             (config("resnet-rs-50", depth([512, 256, 128, 64, 32]), 1), 32),
             (config("small", depth([64, 32, 16, 8, 4]), 1), 32),
         ]
@@ -150,6 +156,7 @@ mod tests {
             Head::DeepLabV3(DeepLabV3 { channels: 8, auxiliary: true }),
             Head::DeepLabV3Plus(DeepLabV3Plus { channels: 8 }),
             Head::Fcn(Fcn { auxiliary: true }),
+            Head::UNet(UNet { widths: [8; 5] }),
             Head::DenseDepth(DenseDepth { widths: [8; 5], max_m: 10.0 }),
         ] {
             let mut complete = tensors(&config("small", head, if matches!(head, Head::DenseDepth(_)) { 1 } else { 5 }));

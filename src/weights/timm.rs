@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{Error, HostTensor, ModelCard, StateDict, heads};
 use crate::graph::{Graph, Layout, Spec, Tensor};
-use crate::models::{self, Config, Head, Layers, PRESETS, ResNet, Shortcut, Stem, StemDownsampling};
+use crate::models::{self, Config, Head, Layers, PRESETS, Purpose, ResNet, Shortcut, Stem, StemDownsampling};
 
 /// The shape in PyTorch's order: output channels, input channels, then the kernel's sides. So convolution kernels are
 /// OIHW (I is 1 for depthwise ones) and linear weights OI. Vectors are unchanged.
@@ -154,7 +154,7 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
         return Ok(card);
     }
     let card = from_tensors(path, weights)?;
-    if matches!(card.config.head, Head::DeepLabV3(_) | Head::DeepLabV3Plus(_) | Head::Fcn(_)) {
+    if card.config.head.purpose() == Purpose::Segment {
         log::warn!(
             "{}: the tensors do not tell the output stride; {} is assumed, that of the released networks with this \
              head. If yours has another one, give predict --output-stride",

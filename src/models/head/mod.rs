@@ -1,9 +1,10 @@
 //! What a network makes of its backbone's maps: classes of a picture, boxes of objects, classes of pixels, a depth.
 //!
 //! The tensors' names are those of torchvision, of segmentation-models-pytorch for DeepLabV3+, and this crate's own for
-//! the depth decoder.
+//! the decoder of depth and U-Net.
 
 mod aspp;
+mod decoder;
 mod depth;
 mod retinanet;
 mod segment;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use depth::{DenseDepth, depth_of_pixels};
 pub use retinanet::RetinaNet;
-pub use segment::{DeepLabV3, DeepLabV3Plus, Fcn};
+pub use segment::{DeepLabV3, DeepLabV3Plus, Fcn, UNet};
 
 use super::builder::Builder;
 use super::{Error, Layers};
@@ -36,6 +37,8 @@ pub enum Head {
     DeepLabV3Plus(DeepLabV3Plus),
     /// Classes of pixels: two convolutions.
     Fcn(Fcn),
+    /// Classes of pixels: level after level up to stride 2.
+    UNet(UNet),
     /// A depth of each pixel.
     DenseDepth(DenseDepth),
 }
@@ -90,7 +93,7 @@ impl Head {
         match self {
             Self::Classifier => Purpose::Classify,
             Self::RetinaNet(_) => Purpose::Detect,
-            Self::DeepLabV3(_) | Self::DeepLabV3Plus(_) | Self::Fcn(_) => Purpose::Segment,
+            Self::DeepLabV3(_) | Self::DeepLabV3Plus(_) | Self::Fcn(_) | Self::UNet(_) => Purpose::Segment,
             Self::DenseDepth(_) => Purpose::Depth,
         }
     }
@@ -105,7 +108,7 @@ impl Head {
         match self {
             Self::Classifier => "",
             Self::RetinaNet(_) => "backbone.body.",
-            Self::DeepLabV3(_) | Self::DeepLabV3Plus(_) | Self::Fcn(_) | Self::DenseDepth(_) => "backbone.",
+            _ => "backbone.",
         }
     }
 
@@ -118,8 +121,7 @@ impl Head {
                 true => vec!["aux_classifier", "classifier"],
                 false => vec!["classifier"],
             },
-            Self::DeepLabV3Plus(_) => vec!["decoder"],
-            Self::DenseDepth(_) => vec!["decoder"],
+            Self::DeepLabV3Plus(_) | Self::UNet(_) | Self::DenseDepth(_) => vec!["decoder"],
         }
     }
 
@@ -130,6 +132,7 @@ impl Head {
             Self::RetinaNet(_) => (vec!["head.classification_head.cls_logits"], PER_CELL),
             Self::DeepLabV3(_) | Self::Fcn(_) => (vec!["classifier.4", "aux_classifier.4"], 1),
             Self::DeepLabV3Plus(_) => (vec!["segmentation_head.0"], 1),
+            Self::UNet(_) => (vec!["decoder.last"], 1),
         }
     }
 
@@ -144,6 +147,7 @@ impl Head {
             Self::RetinaNet(head) => head.validate(),
             Self::DeepLabV3(head) => head.validate(),
             Self::DeepLabV3Plus(head) => head.validate(),
+            Self::UNet(head) => head.validate(),
             Self::DenseDepth(head) => head.validate(),
         }
     }
@@ -162,6 +166,7 @@ impl Head {
             Self::DeepLabV3(head) => head.build(b, last, size),
             Self::DeepLabV3Plus(head) => head.build(b, last, size),
             Self::Fcn(head) => head.build(b, last, size),
+            Self::UNet(head) => head.build(b, size),
             Self::DenseDepth(head) => head.build(b),
         }
     }

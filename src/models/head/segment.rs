@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Error;
 use super::super::builder::Builder;
 use super::super::config::check;
-use super::aspp;
+use super::{aspp, decoder};
 use crate::graph::op::{Concat, Filter, Resize};
 use crate::graph::{Activation, Port, TensorId};
 
@@ -39,6 +39,16 @@ pub struct DeepLabV3Plus {
     pub channels: usize,
 }
 
+/// U-Net (Ronneberger et al. 2015, arXiv 1505.04597) on a backbone: the decoder of
+/// [`DenseDepth`](super::DenseDepth) to the classes. Its border is finer than the others', since it decides at stride 2.
+/// Output: `logits` `[N, H, W, classes]` of the input's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UNet {
+    /// Channels of its five maps, coarsest first, each a multiple of 4.
+    pub widths: [usize; 5],
+}
+
 /// Channels of the map of stride 4 in DeepLabV3+ (paper, table 1).
 const FINE_CHANNELS: usize = 48;
 
@@ -54,6 +64,12 @@ impl Default for DeepLabV3 {
 impl Default for Fcn {
     fn default() -> Self {
         Self { auxiliary: true }
+    }
+}
+
+impl Default for UNet {
+    fn default() -> Self {
+        Self { widths: decoder::USUAL }
     }
 }
 
@@ -111,6 +127,19 @@ impl DeepLabV3Plus {
         let x = b.separable("decoder.block2.0", x, (3, self.channels), 1)?;
         let x = b.batch_norm("decoder.block2.1", x, 1.0, relu)?;
         let logits = logits(b, "segmentation_head.0", x, size)?;
+        b.end_part(logits)?;
+        Ok(ports(b, logits, None))
+    }
+}
+
+impl UNet {
+    pub(super) fn validate(self) -> Result<(), Error> {
+        decoder::validate(&self.widths)
+    }
+
+    pub(super) fn build(self, b: &mut Builder<'_>, size: [usize; 2]) -> Result<Vec<Port>, Error> {
+        let x = decoder::build(b, &self.widths, b.config.classes)?;
+        let logits = resized(b, "decoder.up", x, size)?;
         b.end_part(logits)?;
         Ok(ports(b, logits, None))
     }

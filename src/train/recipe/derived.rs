@@ -8,7 +8,7 @@ use crate::graph::Precision;
 use crate::graph::op::DepthLossKind;
 use crate::models::{
     self, ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, DropPathSchedule, EfficientNet, Fcn, Head,
-    Layers, Norm, Preset, Purpose, ResNet, RetinaNet,
+    Layers, Norm, Preset, Purpose, ResNet, RetinaNet, UNet,
 };
 use crate::train::task::{Classify, Depth, Detect, Segment, Task};
 use crate::train::{AdamW, Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
@@ -76,9 +76,7 @@ impl Recipe {
     pub(super) fn check_head(&self) -> Result<(), Error> {
         let fits = match self.task {
             Purpose::Classify => self.head.is_none(),
-            Purpose::Segment => {
-                matches!(self.head(), HeadName::DeepLabV3 | HeadName::DeepLabV3Plus | HeadName::Fcn)
-            }
+            Purpose::Segment => !matches!(self.head(), HeadName::RetinaNet | HeadName::DenseDepth),
             Purpose::Detect => self.head() == HeadName::RetinaNet,
             Purpose::Depth => self.head() == HeadName::DenseDepth,
         };
@@ -105,6 +103,10 @@ impl Recipe {
                 Head::DeepLabV3Plus(DeepLabV3Plus { channels: channels.unwrap_or(usual.channels) })
             }
             HeadName::Fcn => Head::Fcn(Fcn::default()),
+            HeadName::UNet => {
+                let usual = UNet::default();
+                Head::UNet(UNet { widths: self.decoder_widths.unwrap_or(usual.widths) })
+            }
             HeadName::DenseDepth => {
                 let usual = DenseDepth::default();
                 let widths = self.decoder_widths.unwrap_or(usual.widths);
@@ -228,8 +230,12 @@ impl Recipe {
 
     /// A network with the head of this recipe, and the output stride that it needs.
     pub(crate) fn headed(&self, config: Config) -> Config {
-        let usual = if self.task == Purpose::Segment { 16 } else { 32 };
-        Config { output_stride: self.output_stride.unwrap_or(usual), head: self.head_layers(), ..config }
+        let head = self.head_layers();
+        let usual = match head {
+            Head::DeepLabV3(_) | Head::DeepLabV3Plus(_) | Head::Fcn(_) => 16,
+            Head::Classifier | Head::RetinaNet(_) | Head::UNet(_) | Head::DenseDepth(_) => 32,
+        };
+        Config { output_stride: self.output_stride.unwrap_or(usual), head, ..config }
     }
 
     /// The model's layers, with the recipe's changes.

@@ -52,6 +52,10 @@ pub enum HeadName {
     DeepLabV3Plus,
     /// FCN, for segmentation.
     Fcn,
+    /// U-Net, for segmentation.
+    #[value(name = "unet")]
+    #[serde(rename = "unet")]
+    UNet,
     /// DenseDepth's decoder, for depth.
     #[value(name = "densedepth")]
     #[serde(rename = "densedepth")]
@@ -165,13 +169,13 @@ pub struct Recipe {
     pub head: Option<HeadName>,
     /// Channels of a head's maps, instead of its authors' number.
     pub head_channels: Option<usize>,
-    /// Channels of the depth decoder's five maps, coarsest first, instead of half of DenseDepth's quarter.
+    /// Channels of the five maps of U-Net's or the depth decoder, coarsest first, instead of 512, 256, 128, 64, 32.
     pub decoder_widths: Option<[usize; 5]>,
     /// The largest depth, metres.
     pub max_depth: f64,
     /// The loss of depths.
     pub depth_loss: DepthLossName,
-    /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation; 16 for segmentation unless it is set.
+    /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation; 16 for DeepLab and FCN unless it is set.
     pub output_stride: Option<usize>,
     /// Side of the training pictures, px, instead of the data's or the model's.
     pub res: Option<u32>,
