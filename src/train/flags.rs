@@ -56,7 +56,8 @@ pub struct RecipeFlags {
     /// Channels of the head's maps, a multiple of 4 [default: the head's]
     #[arg(long, value_name = "N")]
     pub head_channels: Option<usize>,
-    /// Channels of the maps of U-Net's or the depth decoder, coarsest first, such as 512,256,128,64,32 [default: the head's]
+    /// Channels of the maps of U-Net's or the depth decoder, coarsest first, such as 512,256,128,64,32
+    /// [default: the head's]
     #[arg(long, value_name = "A,B,C,D,E", value_parser = parse_numbers::<usize, 5>)]
     pub decoder_widths: Option<[usize; 5]>,
     /// The largest depth, metres [default: 10]
@@ -331,8 +332,8 @@ mod tests {
     fn every_key_is_a_setting() {
         // A recipe's options that are unset by default do not appear in a table.
         let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last head \
-                       head-channels decoder-widths output-stride drop-path-schedule res res-start hflip warmup-steps clip-norm freeze lr-scale max-steps \
-                       max-minutes patience";
+                       head-channels decoder-widths output-stride drop-path-schedule res res-start hflip \
+                       warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(options.split_whitespace().map(str::to_owned));
         let mut keys = RecipeFlags::keys();
