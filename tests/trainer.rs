@@ -118,6 +118,43 @@ fn an_efficientnet_trains_like_the_rest() {
     assert!(losses(&path("mixed")).iter().all(|loss| loss.is_finite()));
 }
 
+/// The backbone is the classifier's: its batch norms stay as they are, its kernels learn. What such networks find is
+/// told class by class.
+#[test]
+fn other_tasks_start_from_a_classifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("ten"), 64, 32);
+    succeed(&train(&path("ten"), &path("first"), "--batch 16 --ema 0 --max-steps 4"));
+    let begun = StateDict::read(&path("first/last.safetensors")).unwrap();
+    for (task, head, prefix) in [
+        ("detect", "--head-channels 8", "backbone.body."),
+        ("segment", "--head unet --decoder-widths 8,8,8,8,8", "backbone."),
+    ] {
+        let (init, run) = (path("first/last.safetensors"), path(task));
+        let told = succeed(&format!(
+            "train --task {task} --data shapes --model small {head} --res 64 --batch 8 --max-steps 2 --frozen-norm --init {} \
+             --out {}",
+            init.display(),
+            run.display()
+        ));
+        assert!(said(&told).contains("its backbone is taken"), "{}", said(&told));
+        let learnt = StateDict::read(&run.join("last.safetensors")).unwrap();
+        let counts = |name: &str| name.ends_with("num_batches_tracked");
+        for (name, tensor) in begun.tensors.iter().filter(|(name, _)| !name.starts_with("fc.") && !counts(name)) {
+            let (layer, _) = name.rsplit_once('.').unwrap();
+            let is_norm = begun.tensors.contains_key(&format!("{layer}.running_mean"));
+            assert_eq!(learnt.tensors[&format!("{prefix}{name}")] == *tensor, is_norm, "{task}: {name}");
+        }
+        let found = json(&format!("eval --data shapes --weights {}", run.join("last.safetensors").display()));
+        let of_class = match task {
+            "detect" => &found["per_class"]["heart"]["objects"],
+            _ => &found["iou"]["heart"],
+        };
+        assert!(of_class.is_number(), "{task}: {found}");
+    }
+}
+
 /// The precision is a setting like others: changing it needs --force, and then the run continues where it stopped.
 #[test]
 fn a_run_goes_on_in_the_other_precision() {

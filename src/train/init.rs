@@ -4,6 +4,7 @@ use std::mem::discriminant;
 use std::path::Path;
 
 use super::task::Task;
+use super::trainer::Observer;
 use crate::Error;
 use crate::graph::Tensor;
 use crate::models::{Head, Input, Layers, Mode, Network, Preset, ResNet};
@@ -11,10 +12,16 @@ use crate::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm};
 use crate::{train, weights};
 
 /// The file's values under the names of the card's network, in this crate's order, as far as they fit the task's data.
+/// If only a backbone is taken, a note says so.
 ///
 /// # Errors
 /// A file that cannot be read, or weights of another network.
-pub(super) fn read(path: &Path, task: &dyn Task, card: &ModelCard) -> Result<Vec<(String, Vec<f32>)>, Error> {
+pub(super) fn read(
+    path: &Path,
+    task: &dyn Task,
+    card: &ModelCard,
+    observer: &dyn Observer,
+) -> Result<Vec<(String, Vec<f32>)>, Error> {
     let (mut weights, theirs) = match TrainedNetwork::read(path) {
         Ok(TrainedNetwork { weights, card, .. }) => (weights, Some(card)),
         // Custom networks are not recognised, but may fit nevertheless.
@@ -31,7 +38,8 @@ pub(super) fn read(path: &Path, task: &dyn Task, card: &ModelCard) -> Result<Vec
             let stages = card.config.layers.stages().len();
             wanted.retain(|tensor| network.parts.of(&tensor.name).is_some_and(|part| part < stages));
             take_backbone(&mut weights, [head, &card.config.head].map(Head::backbone_prefix), &wanted);
-            log::info!("{}: its backbone is taken, {} tensors; the head starts anew", path.display(), wanted.len());
+            let (path, count) = (path.display(), wanted.len());
+            observer.note(&format!("{path}: its backbone is taken, {count} tensors; the head starts anew"));
         }
         _ => {
             let anew = task.adapt_weights(path, &mut weights, theirs.as_ref(), card);

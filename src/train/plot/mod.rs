@@ -22,6 +22,8 @@ pub(super) type Points = Vec<(f64, f64)>;
 /// Heights of the heading and of a line of the legend, px.
 const HEADING: u32 = 40;
 const LEGEND_LINE: u32 = 22;
+/// Where a name of the legend begins in its column, px.
+const LEGEND_NAME: u32 = 30;
 /// Margin beside texts, px.
 const MARGIN: u32 = 24;
 /// Columns that a long series is reduced to: about two pixels each on a page 960 px wide.
@@ -67,7 +69,7 @@ pub(super) struct Picture {
     pub width: u32,
     /// Heading; without one, the charts' names are left out too.
     pub title: Option<String>,
-    /// Names of colours, one per line.
+    /// Names of colours, side by side in columns where they fit.
     pub legend: Vec<(String, RGBColor)>,
     /// The charts.
     pub panels: Vec<Panel>,
@@ -91,7 +93,14 @@ impl Picture {
     fn size(&self) -> (u32, u32) {
         let heading = if self.title.is_some() { HEADING } else { 0 };
         let panels: u32 = self.panels.iter().map(|panel| panel.height).sum();
-        (self.width, heading + self.legend.len() as u32 * LEGEND_LINE + panels)
+        let legend = self.legend.len().div_ceil(self.legend_columns()) as u32 * LEGEND_LINE;
+        (self.width, heading + legend + panels)
+    }
+
+    /// Columns of the legend: as many as its longest name lets fit, with a gap as wide as the margin.
+    fn legend_columns(&self) -> usize {
+        let longest = self.legend.iter().map(|(name, _)| width(name, 14)).max().unwrap_or(0);
+        ((self.width - MARGIN) / (LEGEND_NAME + longest + MARGIN)).max(1) as usize
     }
 
     /// `shown` returns the text that the backend can show.
@@ -108,11 +117,16 @@ impl Picture {
             let title = fitted(&shown(title), 20, self.width - 2 * MARGIN);
             letters(20, INK).write(&below(HEADING), &title, (MARGIN as i32, 14))?;
         }
-        for (name, color) in &self.legend {
+        let columns = self.legend_columns();
+        let column_width = (self.width - MARGIN) / columns as u32;
+        for row in self.legend.chunks(columns) {
             let line = below(LEGEND_LINE);
-            line.draw(&Rectangle::new([(24, 8), (44, 12)], color.filled()))?;
-            let name = fitted(&shown(name), 14, self.width - 54 - MARGIN);
-            letters(14, INK).write(&line, &name, (54, 3))?;
+            for ((name, color), left) in row.iter().zip((MARGIN..).step_by(column_width as usize)) {
+                let (left, name_left) = (left as i32, (left + LEGEND_NAME) as i32);
+                line.draw(&Rectangle::new([(left, 8), (left + 20, 12)], color.filled()))?;
+                let name = fitted(&shown(name), 14, column_width - LEGEND_NAME - MARGIN);
+                letters(14, INK).write(&line, &name, (name_left, 3))?;
+            }
         }
         for panel in &self.panels {
             panel.paint(&below(panel.height), self.title.is_some())?;
@@ -273,6 +287,21 @@ mod tests {
             let picture = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
             assert!(crate::drawing::has_margins(&picture), "{width} px");
         }
+    }
+
+    #[test]
+    fn a_legend_has_as_many_columns_as_fit() {
+        let lines = |names: &[&str]| {
+            let legend = names.iter().map(|name| ((*name).to_owned(), INK)).collect();
+            let picture = Picture { width: 400, title: None, legend, panels: vec![] };
+            let drawn = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
+            assert!(crate::drawing::has_margins(&drawn), "{names:?}");
+            drawn.height() / LEGEND_LINE
+        };
+        assert_eq!(lines(&["star", "ring", "heart", "cross"]), 1);
+        assert_eq!(lines(&["star", "ring", "heart", "cross", "circle"]), 2);
+        assert_eq!(lines(&["star", &"W".repeat(20), "ring"]), 3);
+        assert_eq!(lines(&["star", &"W".repeat(200)]), 2);
     }
 
     /// Letters, grid and curve appear without any font of the machine.

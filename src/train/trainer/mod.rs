@@ -198,7 +198,7 @@ impl<'a> Trainer<'a> {
             );
         }
         let schedule = recipe.learning_rate(steps_per_epoch)?;
-        let first = init.map(|path| init::read(path, &*task, &card)).transpose()?.unwrap_or_default();
+        let first = init.map(|path| init::read(path, &*task, &card, observer)).transpose()?.unwrap_or_default();
         if recipe.freeze.is_some() && checkpoint.is_none() && init.is_none() {
             log::warn!("--freeze keeps weights as they were drawn, since there is no --init to start from");
         }
