@@ -72,7 +72,8 @@ impl Source for Nyu {
         let (width, height) = sample.image.dimensions();
         if (width, height) != NYU {
             let problem = format!(
-                "{width} x {height} px, but nyu:DIR is for NYU Depth v2, whose pictures have {} x {} px: give depth:DIR",
+                "{width} x {height} px, but nyu:DIR is for NYU Depth v2, whose pictures have {} x {} px: give \
+                 depth:DIR",
                 NYU.0, NYU.1
             );
             return Err(Error::invalid(self.name(index), problem));

@@ -1,5 +1,5 @@
-//! Drop pictures or folders on a window and see how a network classifies them, or where it finds objects. The network runs on the window's own GPU
-//! device: a picture is uploaded once, as a texture that is drawn and shown to the network.
+//! Drop pictures or folders on a window and see how a network classifies them, or where it finds objects. The network
+//! runs on the window's own GPU device: a picture is uploaded once, as a texture that is drawn and shown to it.
 //!
 //! ```text
 //! cargo run --release -p classify-gui -- holiday/

@@ -70,8 +70,8 @@ impl Rule for SgdMomentum {
 }
 
 /// `m += (1 - b1) * (grad - m); v += (1 - b2) * (grad^2 - v);
-/// p -= lr_scale * lr * (weight_decay * p + (m / c1) / (sqrt(v / c2) + eps))`, with decays b1, b2: AdamW (Loshchilov and
-/// Hutter 2019, arXiv 1711.05101) as PyTorch computes it, for one parameter or several.
+/// p -= lr_scale * lr * (weight_decay * p + (m / c1) / (sqrt(v / c2) + eps))`, with the decays b1 and b2: AdamW
+/// (Loshchilov and Hutter 2019, arXiv 1711.05101) as PyTorch computes it, for one parameter or several.
 ///
 /// Inputs: lr `[1]`; corrections `[2]`, the c1 and c2 that [`BiasCorrection`] keeps; if `scaled`, a [`GradientScale`]'s
 /// result `[2]` as for [`SgdMomentum`]; then each parameter's grad. Updates: for each grad, the parameter p, the mean m
