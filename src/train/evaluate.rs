@@ -39,8 +39,8 @@ pub struct Show {
 }
 
 /// Runs a network, which answers with [`task::readings`](super::task::readings), over all pictures of a source, and
-/// passes its answers to `metric`. `encode` makes the targets that the network needs, if any. `progress` is called with the
-/// number done and the total, and returns whether to continue; if not, the result is `None`.
+/// passes its answers to `metric`. `encode` makes the targets that the network needs, if any. `progress` is called with
+/// the number done and the total, and returns whether to continue; if not, the result is `None`.
 ///
 /// The next batch is decoded and uploaded while the network works on the current one.
 ///
