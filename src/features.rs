@@ -8,8 +8,8 @@ use crate::weights::ModelCard;
 use crate::{Error, Picture};
 
 /// A trained network up to its last map, whatever it was trained for. It returns five maps of every picture, of strides
-/// 2, 4, 8, 16 and 32, as timm's `features_only` does. Where a network for segmentation has an output stride of 16 or 8,
-/// the coarser maps have that stride.
+/// 2, 4, 8, 16 and 32, as timm's `features_only` does. Where a network for segmentation has an output stride of 16 or
+/// 8, the coarser maps have that stride.
 ///
 /// ```no_run
 /// use resnet_rs::{Features, Gpu, GpuOptions};

@@ -65,8 +65,8 @@ fn other_task(network: &TrainedNetwork) -> Error {
 
 impl<A: FromOutputs> Predictor<A> {
     /// Loads a safetensors file under timm's or torchvision's names, as they or this program wrote it. The network is
-    /// recognised from the tensors. Weights that the answers do not need are not uploaded: [`Features`](crate::Features) need no
-    /// classifier.
+    /// recognised from the tensors. Weights that the answers do not need are not uploaded:
+    /// [`Features`](crate::Features) need no classifier.
     ///
     /// ```no_run
     /// let gpu = resnet_rs::Gpu::new(&resnet_rs::GpuOptions::default())?;
@@ -210,8 +210,9 @@ impl<A: FromOutputs> Predictor<A> {
 }
 
 impl<A: FromHead> Predictor<A> {
-    /// The network's outputs for standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: what torchvision's
-    /// and timm's models return for the same tensor. Each new shape needs a network of its own; the last one is kept.
+    /// The network's outputs for standardised pictures, `[N, 3, H, W]` in PyTorch's order, row by row: what
+    /// torchvision's and timm's models return for the same tensor. Each new shape needs a network of its own; the last
+    /// one is kept.
     ///
     /// | Network | Outputs |
     /// |---|---|

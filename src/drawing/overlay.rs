@@ -69,16 +69,16 @@ fn luminance(RGBColor(red, green, blue): RGBColor) -> f32 {
     0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 }
 
-/// The colour of a class in VOC's palette: red, green and blue take the bits of the number in turn, lowest first, as their
-/// own bits, highest first. 0 is black, 255 a pale grey.
+/// The colour of a class in VOC's palette: red, green and blue take the bits of the number in turn, lowest first, as
+/// their own bits, highest first. 0 is black, 255 a pale grey.
 pub(crate) fn class_colour(class: u8) -> Rgb<u8> {
     let bit = |number: u32| (u32::from(class) >> number) & 1;
     let value = |channel: u32| (bit(channel) << 7 | bit(channel + 3) << 6 | bit(channel + 6) << 5) as u8;
     Rgb([0, 1, 2].map(value))
 }
 
-/// A picture with each class of a mask as a half transparent colour. Pixels of class 0, in most data the background, and
-/// of 255, those that do not count, stay as they are.
+/// A picture with each class of a mask as a half transparent colour. Pixels of class 0, in most data the background,
+/// and of 255, those that do not count, stay as they are.
 ///
 /// # Panics
 /// If the mask is not of the picture's size.
@@ -108,8 +108,8 @@ const PLASMA: [[u8; 3]; 10] = [
     [0xf0, 0xf9, 0x21],
 ];
 
-/// Depths as colours: yellow at the near end of the range (metres), dark blue at the far end and beyond, black where the
-/// depth is unknown (0).
+/// Depths as colours: yellow at the near end of the range (metres), dark blue at the far end and beyond, black where
+/// the depth is unknown (0).
 pub(crate) fn depth(map: &ImageBuffer<Luma<f32>, Vec<f32>>, [near, far]: [f32; 2]) -> RgbImage {
     let colour = |metres: f32| -> [u8; 3] {
         let share = ((far - metres) / (far - near).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);

@@ -39,9 +39,9 @@ pub struct DeepLabV3Plus {
     pub channels: usize,
 }
 
-/// U-Net (Ronneberger et al. 2015, arXiv 1505.04597) on a backbone: the decoder of
-/// [`DenseDepth`](super::DenseDepth) to the classes. Its border is finer than the others', since it decides at stride 2.
-/// Output: `logits` `[N, H, W, classes]` of the input's size.
+/// U-Net (Ronneberger et al. 2015, arXiv 1505.04597) on a backbone: the decoder of [`DenseDepth`](super::DenseDepth) to
+/// the classes. Its borders are finer than those of the other heads, since it decides at stride 2. Output: `logits`
+/// `[N, H, W, classes]` of the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UNet {
