@@ -81,8 +81,8 @@ pub trait Task: Encode + fmt::Debug {
         "Ask about a picture"
     }
 
-    /// What a network with this card knows of the data's classes; `None` if the task has no classes. The methods below
-    /// follow from it.
+    /// What a network with this card knows of the data's classes; `None` if the task has no classes. Of the methods
+    /// below all but [`Self::as_noted`] follow from it.
     fn classes<'c>(&self, _card: &'c ModelCard) -> Option<Classes<'c>> {
         None
     }
@@ -112,8 +112,8 @@ pub trait Task: Encode + fmt::Debug {
     ///
     /// # Errors
     /// The data is not the same.
-    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
-        if notes.is_empty() { Ok(dataset) } else { classes::as_noted(notes, data, dataset) }
+    fn as_noted(&self, _notes: &BTreeMap<String, String>, _data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        Ok(dataset)
     }
 
     /// The data with the numbering of the network with this card, for an evaluation; `data` is its name.

@@ -3,11 +3,13 @@
 mod metric;
 mod section;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 pub use metric::{Findings, Mistake};
 
-use super::{Classes, Loss, Metric, Remarks, Table, Task};
+use super::{Classes, Loss, Metric, Remarks, Table, Task, classes};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::SoftmaxCrossEntropy;
 use crate::graph::{DType, Graph, Port, Spec, autodiff};
@@ -88,6 +90,10 @@ impl Task for Classify {
 
     fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
         Some(Classes { count: card.config.classes, names: &card.classes })
+    }
+
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        classes::as_noted(notes, data, dataset)
     }
 
     fn remarks(&self, settings: &toml::Table, card: &ModelCard) -> Remarks {

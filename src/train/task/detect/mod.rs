@@ -10,6 +10,8 @@ pub mod voc;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ pub use curve::Point;
 
 pub use metric::{Findings, OfClass, Worst};
 
-use super::{Classes, Loss, Metric, Remarks, Table, Task};
+use super::{Classes, Loss, Metric, Remarks, Table, Task, classes};
 use crate::boxes::{self, Anchors, Bounds, Match, Object, matches};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{BoxLoss, BoxLossKind, FocalLoss};
@@ -190,6 +192,10 @@ impl Task for Detect {
 
     fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
         Some(Classes { count: card.config.classes - 1, names: of_data(card) })
+    }
+
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        classes::as_noted(notes, data, dataset)
     }
 
     fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {

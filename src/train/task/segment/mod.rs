@@ -3,12 +3,14 @@
 mod metric;
 mod section;
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use serde_json::Value;
 
 pub use metric::{Findings, Worst};
 
-use super::{Classes, Loss, Metric, Remarks, Table, Task};
+use super::{Classes, Loss, Metric, Remarks, Table, Task, classes};
 use crate::data::{self, Dataset, Encode, Geometry, IGNORED, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{Argmax, Confusion, PixelCrossEntropy};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
@@ -104,6 +106,10 @@ impl Task for Segment {
 
     fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
         Some(Classes { count: card.config.classes, names: &card.classes })
+    }
+
+    fn as_noted(&self, notes: &BTreeMap<String, String>, data: &str, dataset: Dataset) -> Result<Dataset, Error> {
+        classes::as_noted(notes, data, dataset)
     }
 
     fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
