@@ -267,24 +267,32 @@ mod tests {
         assert!(thin.contains(&(5_000.0, 9.0)) && thin.contains(&(5_001.0, -9.0)));
     }
 
+    /// A chart 200 px high without curves.
+    fn empty(name: &str) -> Panel {
+        Panel {
+            name: name.into(),
+            note: String::new(),
+            color: INK,
+            height: 200,
+            along: "step",
+            end: 10.0,
+            values: 0.0..1.0,
+            curves: vec![],
+        }
+    }
+
+    fn drawn(picture: &Picture) -> RgbImage {
+        image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8()
+    }
+
     /// Long names, long notes and many digits.
     #[test]
     fn a_chart_cuts_no_text() {
         let name = "W".repeat(200);
         for width in [400, 960] {
-            let panel = Panel {
-                name: "Validation top-1, %".into(),
-                note: name.clone(),
-                color: INK,
-                height: 200,
-                along: "step",
-                end: 1e9,
-                values: 1e-7..2e-7,
-                curves: vec![],
-            };
+            let panel = Panel { note: name.clone(), end: 1e9, values: 1e-7..2e-7, ..empty("Validation top-1, %") };
             let legend = vec![(name.clone(), INK)];
-            let picture = Picture { width, title: Some(name.clone()), legend, panels: vec![panel] };
-            let picture = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
+            let picture = drawn(&Picture { width, title: Some(name.clone()), legend, panels: vec![panel] });
             assert!(crate::drawing::has_margins(&picture), "{width} px");
         }
     }
@@ -293,10 +301,9 @@ mod tests {
     fn a_legend_has_as_many_columns_as_fit() {
         let lines = |names: &[&str]| {
             let legend = names.iter().map(|name| ((*name).to_owned(), INK)).collect();
-            let picture = Picture { width: 400, title: None, legend, panels: vec![] };
-            let drawn = image::load_from_memory(&picture.png().unwrap()).unwrap().to_rgb8();
-            assert!(crate::drawing::has_margins(&drawn), "{names:?}");
-            drawn.height() / LEGEND_LINE
+            let picture = drawn(&Picture { width: 400, title: Some("t".into()), legend, panels: vec![empty("Loss")] });
+            assert!(crate::drawing::has_margins(&picture), "{names:?}");
+            (picture.height() - HEADING - 200) / LEGEND_LINE
         };
         assert_eq!(lines(&["star", "ring", "heart", "cross"]), 1);
         assert_eq!(lines(&["star", "ring", "heart", "cross", "circle"]), 2);
@@ -307,32 +314,20 @@ mod tests {
     /// Letters, grid and curve appear without any font of the machine.
     #[test]
     fn a_png_shows_the_curve_and_its_labels() {
-        let curve =
-            |color| Curve { points: vec![(0.0, 0.0), (9.0, 1.0)], color, pale: false, marked: false, ringed: None };
-        let panel = |name: &str, color| Panel {
-            name: name.into(),
-            note: String::new(),
-            color: INK,
-            height: 200,
-            along: "step",
-            end: 10.0,
-            values: 0.0..1.0,
-            curves: vec![curve(color)],
+        let curve = || Curve {
+            points: vec![(0.0, 0.0), (9.0, 1.0)],
+            color: PALETTE[0],
+            pale: false,
+            marked: false,
+            ringed: None,
         };
-        let picture = |name, color| Picture {
-            width: 400,
-            title: Some("t".into()),
-            legend: vec![],
-            panels: vec![panel(name, color)],
-        };
-        let pixels = |name, color| {
-            let png = picture(name, color).png().unwrap();
-            image::load_from_memory(&png).unwrap().to_rgb8()
-        };
-        let plain = pixels("", PALETTE[0]);
+        let panel = |name| Panel { curves: vec![curve()], ..empty(name) };
+        let pixels =
+            |name| drawn(&Picture { width: 400, title: Some("t".into()), legend: vec![], panels: vec![panel(name)] });
+        let plain = pixels("");
         assert_eq!(plain.dimensions(), (400, 240));
         assert!(plain.pixels().filter(|p| p.0 == [0x00, 0x72, 0xb2]).count() > 300);
         let dark = |picture: &RgbImage| picture.enumerate_pixels().filter(|(_, y, p)| *y < 70 && p.0[0] < 0x80).count();
-        assert!(dark(&pixels("Loss", PALETTE[0])) > dark(&plain) + 30);
+        assert!(dark(&pixels("Loss")) > dark(&plain) + 30);
     }
 }
