@@ -120,3 +120,35 @@ pub(super) fn as_noted(notes: &BTreeMap<String, String>, data: &str, dataset: Da
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::data::TruthKind;
+    use crate::train::task::{Classify, Depth, Detect, Segment, Task};
+
+    /// Without notes nobody knows whether the data is the same, so that a task with classes refuses to go on.
+    #[test]
+    fn only_tasks_without_classes_resume_without_notes() {
+        let resumed = |task: &dyn Task| {
+            let dataset = Dataset::open("shapes", task.truth()).unwrap();
+            task.as_noted(&BTreeMap::new(), "shapes", dataset).map(|_| ())
+        };
+        for task in [&Classify::default() as &dyn Task, &Detect, &Segment] {
+            assert!(matches!(resumed(task), Err(Error::Notes { key }) if key == "classes"), "{task:?}");
+        }
+        assert!(resumed(&Depth::default()).is_ok());
+    }
+
+    #[test]
+    fn notes_hold_the_classes() {
+        let names = ["circle".to_owned(), "square".to_owned()];
+        let notes = Classes { count: 2, names: &names }.notes();
+        let mut dataset = Dataset::open("shapes", TruthKind::Class).unwrap();
+        dataset.classes = names.to_vec();
+        assert_eq!(as_noted(&notes, "shapes", dataset).unwrap().classes, names);
+        let other = Dataset::open("shapes", TruthKind::Class).unwrap();
+        assert!(matches!(as_noted(&notes, "shapes", other), Err(Error::OtherData { .. })));
+    }
+}
