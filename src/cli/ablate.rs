@@ -10,7 +10,7 @@ use super::signals::Stop;
 use super::study::{Table, plain, signed, train};
 use super::{Error, Global, output};
 use crate::files;
-use crate::models::Layers;
+use crate::models::{Layers, Purpose};
 use crate::train::ablate::{PAPER_MODELS, Row, additive, weight_decay};
 use crate::train::{Recipe, RecipeFlags};
 
@@ -66,6 +66,9 @@ struct Outcome {
 
 pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
     let full = Recipe::resolve(args.recipe.as_deref(), &args.flags)?;
+    if full.task != Purpose::Classify || full.goal.is_some() {
+        return Err(Error::usage("both studies compare top-1: leave out --task and --goal".into()));
+    }
     if full.batch == 0 {
         return Err(Error::usage(
             "rows are compared at one batch, however much memory each takes: give --batch a number".into(),
@@ -94,8 +97,8 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
             eprintln!("{} of {}: {}", n + 1, rows.len(), row.label);
         }
         let folder = args.out.join(folder_name(*study, *i, &row.label));
-        let Some((top1, stopped)) = train(&gpu, global, &folder, (&args.data, &row.recipe, None), stop.requested())?
-        else {
+        let settings = (&*args.data, &row.recipe, None);
+        let Some(trained) = train(&gpu, global, &folder, settings, stop.requested())? else {
             if !global.quiet {
                 eprintln!("stopped in {}: give the same command again to go on", folder.display());
             }
@@ -103,7 +106,7 @@ pub(super) fn run(args: Ablate, global: &Global) -> Result<(), Error> {
         };
         let (label, weight_decay) = (row.label.clone(), row.recipe.weight_decay);
         let paper_top1 = row.paper;
-        let (study, top1) = (*study, 100.0 * top1);
+        let (study, top1, stopped) = (*study, 100.0 * trained.number, trained.stopped);
         outcomes.push(Outcome { study, label, weight_decay, run: folder, top1, paper_top1, stopped });
         let text: String = args.study.iter().map(|&study| markdown(study, &outcomes)).collect();
         files::write_atomic(&args.out.join("ablation.md"), |file| file.write_all(text.as_bytes()))?;

@@ -7,21 +7,31 @@ use super::train::Display;
 use super::{Error, Global};
 use crate::gpu::Gpu;
 use crate::train::ablate::begin;
-use crate::train::{Ended, Line, Recipe, Summary, Trainer, metrics};
+use crate::train::{Ended, Line, Measure, Recipe, Summary, Trainer, metrics};
+
+/// What a run has reached.
+pub(super) struct Trained {
+    /// The measure that it is judged by.
+    pub(super) goal: Measure,
+    /// That number after the last epoch, of the averaged weights if there are any.
+    pub(super) number: f64,
+    /// How far it came, if time ran out.
+    pub(super) stopped: Option<String>,
+}
 
 /// Trains a run of a study in its folder, or resumes it: its data, its settings, and the weights that it starts from if
-/// there are any. Returns the goal's number after the last epoch, of the averaged weights if there are any, and how far
-/// it came if time ran out; `None` if the user stopped it.
+/// there are any. Returns `None` if the user stopped it.
 pub(super) fn train(
     gpu: &Gpu,
     global: &Global,
     folder: &Path,
     (data, recipe, init): (&str, &Recipe, Option<&Path>),
     stop: &AtomicBool,
-) -> Result<Option<(f64, Option<String>)>, Error> {
+) -> Result<Option<Trained>, Error> {
     let (run, checkpoint) = begin(folder, data, recipe)?;
-    let (task, resumed) = (run.recipe.task(), checkpoint.is_some());
-    let display = Display::new(global, task.measures(), resumed);
+    let resumed = checkpoint.is_some();
+    let display = Display::new(global, &run.recipe, resumed);
+    let goal = display.goal;
     let trainer = Trainer::new(gpu, run, checkpoint, init.filter(|_| !resumed), &display, stop)?;
     let summary = trainer.train();
     display.finish();
@@ -30,15 +40,14 @@ pub(super) fn train(
         return Ok(None);
     }
     let stopped = (ended == Ended::Time).then(|| format!("after {steps} of {total_steps} steps"));
-    let goal = task.measures()[0];
     let mut epochs = metrics::read(folder)?.into_iter().filter_map(|line| match line {
         Line::Epoch(epoch) => epoch.ema(goal.name).or(epoch.val(goal.name)),
         Line::Step(_) => None,
     });
-    let last = epochs.next_back().ok_or_else(|| {
+    let number = epochs.next_back().ok_or_else(|| {
         Error::failed(format!("{} has validated no epoch: raise --max-steps or --max-minutes", folder.display()))
     })?;
-    Ok(Some((last, stopped)))
+    Ok(Some(Trained { goal, number, stopped }))
 }
 
 /// A table in Markdown.

@@ -59,8 +59,8 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     let folder = run.folder.clone();
     let gpu = global.gpu()?;
     let stop = Stop::on_signal(global.quiet)?;
-    let (task, resumed) = (run.recipe.task(), checkpoint.is_some());
-    let (goal, display) = (task.measures()[0], Display::new(global, task.measures(), resumed));
+    let display = Display::new(global, &run.recipe, checkpoint.is_some());
+    let goal = display.goal;
     let trainer = Trainer::new(&gpu, run, checkpoint, init.as_deref(), &display, stop.requested())?;
     let result = trainer.train();
     display.finish();
@@ -125,8 +125,10 @@ pub(super) struct Display {
     /// Whether the run was resumed from a checkpoint.
     resumed: bool,
     started: Instant,
-    /// The numbers that the run's task reports; the first is the goal.
+    /// The numbers that the run's task reports.
     measures: &'static [Measure],
+    /// The one that decides which epoch is the best.
+    pub(super) goal: Measure,
     /// The goal's number over the last steps, smoothed.
     smoothed: Mutex<Option<f64>>,
     /// Number of skipped steps.
@@ -142,7 +144,8 @@ pub(super) struct Display {
 const STEP_WEIGHT: f64 = 0.1;
 
 impl Display {
-    pub(super) fn new(global: &Global, measures: &'static [Measure], resumed: bool) -> Self {
+    pub(super) fn new(global: &Global, recipe: &Recipe, resumed: bool) -> Self {
+        let task = recipe.task();
         let target = if global.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style("compiling kernels {wide_bar} {pos}/{len}"));
@@ -151,7 +154,8 @@ impl Display {
             quiet: global.quiet,
             resumed,
             started: Instant::now(),
-            measures,
+            measures: task.measures(),
+            goal: recipe.goal(&*task),
             smoothed: Mutex::default(),
             skipped: AtomicU64::new(0),
             broken: AtomicUsize::new(0),
@@ -223,7 +227,7 @@ impl Observer for Display {
     fn step(&self, line: &StepLine) {
         self.bar.set_position(line.step + 1);
         let (epoch, loss, rate) = (line.epoch + 1, line.loss, line.images_per_s);
-        let goal = &self.measures[0];
+        let goal = self.goal;
         let reached = self.smoothed(line.numbers.get(goal.name));
         let reached = reached.map_or(String::new(), |number| format!(" {} {}", goal.label, goal.short_text(number)));
         // Shows the time spent waiting for data only if it is significant.
@@ -251,13 +255,13 @@ impl Observer for Display {
     }
 
     fn epoch(&self, line: &EpochLine) {
-        let [goal, others @ ..] = self.measures else { return };
+        let goal = self.goal;
         let number = |measure: &Measure| line.val(measure.name).map(|number| measure.text(number));
-        let mut said = format!("{} {}", goal.label, number(goal).unwrap_or_default());
+        let mut said = format!("{} {}", goal.label, number(&goal).unwrap_or_default());
         if let Some(averaged) = line.ema(goal.name) {
             said += &format!(", averaged weights {}", goal.text(averaged));
         }
-        for measure in others {
+        for measure in self.measures.iter().filter(|measure| measure.name != goal.name) {
             said += &number(measure).map_or(String::new(), |number| format!(", {} {number}", measure.label));
         }
         let loss = line.val("loss").map_or(String::new(), |loss| format!(", loss {loss:.3}"));

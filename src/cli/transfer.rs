@@ -17,8 +17,8 @@ use crate::train::{Recipe, RecipeFlags};
 ///
 /// Each task is trained from each of the weights with the same head and the same recipe: only the start differs.
 /// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
-/// mean IoU, AP at IoU 0.5, delta 1. Each run has a folder of its own in --out and is resumed if the command is given
-/// again. Signals stop it as they stop train, with the same exit status.
+/// mean IoU, AP at IoU 0.5 (COCO: AP), delta 1, or --goal. Each run has a folder of its own in --out and is resumed if
+/// the command is given again. Signals stop it as they stop train, with the same exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
     /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from
@@ -107,8 +107,7 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     let pairs: Vec<_> = pairs.flat_map(|(i, pair)| args.from.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (n, (column, (goal, recipe), start)) in pairs.iter().enumerate() {
-        let measure = recipe.task().measures()[0];
-        let (mut numbers, mut runs) = (Vec::new(), Vec::new());
+        let (mut measure, mut numbers, mut runs) = ("", Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
             let folder =
@@ -117,17 +116,18 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
                 eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), goal.task, start.name, recipe.seed);
             }
             let settings = (&*goal.data, &recipe, start.file.as_deref());
-            let Some((number, _)) = train(&gpu, global, &folder, settings, stop.requested())? else {
+            let Some(trained) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
                     eprintln!("stopped in {}: give the same command again to go on", folder.display());
                 }
                 return Err(stop.error());
             };
-            numbers.push(number);
+            measure = trained.goal.label;
+            numbers.push(trained.number);
             runs.push(folder);
         }
         let (from, data) = (start.name.clone(), goal.data.clone());
-        outcomes.push(Outcome { from, task: goal.task, data, measure: measure.label, numbers, runs });
+        outcomes.push(Outcome { from, task: goal.task, data, measure, numbers, runs });
         let text = markdown(&args, &outcomes);
         files::write_atomic(&args.out.join("transfer.md"), |file| file.write_all(text.as_bytes()))?;
     }

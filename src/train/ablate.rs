@@ -139,7 +139,8 @@ pub fn begin(folder: &Path, data: &str, recipe: &Recipe) -> Result<(Run, Option<
     let Recipe { max_steps, max_minutes, patience, .. } = *recipe;
     run.recipe = Recipe { max_steps, max_minutes, patience, ..run.recipe };
     // The run has decided the settings that the row leaves to the data.
-    let recipe = Recipe { hflip: recipe.hflip.or(run.recipe.hflip), ..recipe.clone() };
+    let (hflip, goal) = (recipe.hflip.or(run.recipe.hflip), recipe.goal.clone().or(run.recipe.goal.clone()));
+    let recipe = Recipe { hflip, goal, ..recipe.clone() };
     let settings = run.recipe.differences_but_for_layers(&recipe).into_iter();
     let all = [("data".to_owned(), checkpoint.data.clone(), data.to_owned())].into_iter().chain(settings);
     match all.into_iter().find(|(_, there, here)| there != here) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::models::Purpose;
 use crate::{files, weights};
 
 /// Why a training run cannot start, continue or be recorded.
@@ -49,6 +50,16 @@ pub enum Error {
         value: String,
         /// The values allowed.
         range: &'static str,
+    },
+    /// The task does not measure the goal.
+    #[error("--goal is {goal}, which --task {task} does not measure: choose one of {measured}")]
+    Goal {
+        /// The goal.
+        goal: String,
+        /// The task.
+        task: Purpose,
+        /// Names of what it measures.
+        measured: String,
     },
     /// A setting names a part that the network does not have.
     #[error("--{setting} is {value}; it must be {parts}")]

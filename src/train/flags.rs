@@ -211,6 +211,10 @@ pub struct RecipeFlags {
     /// End after this many epochs without a better validation
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<u32>,
+    /// The number that decides which epoch is the best: top1, top5, ap50, ap, miou, delta1 and so on, as in
+    /// metrics.jsonl [default: ap for coco: data, else the task's first]
+    #[arg(long, value_name = "NAME")]
+    pub goal: Option<String>,
     /// Keep the weights of this many of the best epochs in RUN/top [default: 0]
     #[arg(long, value_name = "K")]
     pub keep: Option<u32>,
@@ -333,7 +337,7 @@ mod tests {
         // A recipe's options that are unset by default do not appear in a table.
         let options = "depths width se-ratio stem stem-downsampling shortcut activation zero-init-last head \
                        head-channels decoder-widths output-stride drop-path-schedule res res-start hflip \
-                       warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience";
+                       warmup-steps clip-norm freeze lr-scale max-steps max-minutes patience goal";
         let mut known: Vec<_> = Table::try_from(Recipe::default()).unwrap().keys().cloned().collect();
         known.extend(options.split_whitespace().map(str::to_owned));
         let mut keys = RecipeFlags::keys();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Augment, Checkpoint, Error, Metrics, Recipe, RecipeFlags, checkpoint};
 use crate::files;
+use crate::models::Purpose;
 
 /// Settings that only say when to stop, what to keep, and how much memory to use.
 const HARMLESS: &[&str] =
@@ -55,6 +56,9 @@ impl Run {
             return Err(Error::RunExists { found: folder.join(found), folder: folder.to_owned() });
         }
         let data_from = std::env::current_dir().ok();
+        let coco = recipe.task == Purpose::Detect && data.starts_with("coco:");
+        let goal = recipe.goal.or_else(|| coco.then(|| "ap".to_owned()));
+        let recipe = Recipe { goal, ..recipe };
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), data_from, recipe })
     }
 
@@ -130,5 +134,24 @@ impl Run {
             Some(c) => Metrics::resume(&self.folder, c.step, c.epoch),
             None => Metrics::create(&self.folder),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coco_ranks_by_ap_unless_told_otherwise() {
+        let goal = |data, task, goal: Option<&str>| {
+            let recipe = Recipe { task, goal: goal.map(str::to_owned), ..Recipe::default() };
+            let run = Run::new(Path::new("no such run"), data, recipe).unwrap();
+            run.recipe.goal(&*run.recipe.task()).name
+        };
+        assert_eq!(goal("coco:photos", Purpose::Detect, None), "ap");
+        assert_eq!(goal("coco:photos", Purpose::Detect, Some("ap75")), "ap75");
+        assert_eq!(goal("voc:VOCdevkit", Purpose::Detect, None), "ap50");
+        assert_eq!(goal("masks:scans", Purpose::Segment, None), "miou");
     }
 }

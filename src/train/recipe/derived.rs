@@ -11,7 +11,7 @@ use crate::models::{
     Layers, Norm, Preset, Purpose, ResNet, RetinaNet, UNet,
 };
 use crate::train::task::{Classify, Depth, Detect, Segment, Task};
-use crate::train::{AdamW, Error, Learning, LearningRate, Optimizer, Sgd, StepOptions, When};
+use crate::train::{AdamW, Error, Learning, LearningRate, Measure, Optimizer, Sgd, StepOptions, When};
 use crate::weights::ModelCard;
 
 /// ImageNet-1k's classes, as in the released networks.
@@ -213,6 +213,12 @@ impl Recipe {
                 },
             }),
         }
+    }
+
+    /// The measure of a task that decides which epoch is the best.
+    pub fn goal(&self, task: &dyn Task) -> Measure {
+        let chosen = |measure: &&Measure| self.goal.as_deref() == Some(measure.name);
+        *task.measures().iter().find(chosen).unwrap_or(&task.measures()[0])
     }
 
     /// The network, with the default number of classes; the task sets the actual one.

@@ -271,6 +271,9 @@ pub struct Recipe {
     pub checkpoint_minutes: f64,
     /// Epochs without a better validation after which the run is over.
     pub patience: Option<u32>,
+    /// The measure that decides which epoch is the best, by its name in `metrics.jsonl` without `val_`; `None` is the
+    /// task's first one. [`Run::new`](crate::train::Run::new) sets `ap` for objects in COCO's format, as COCO ranks.
+    pub goal: Option<String>,
     /// Number of best epochs whose weights are kept, besides the best one's.
     pub keep: u32,
     /// Share of a split's pictures that may be broken, 0 to 1; with 1 the run starts without reading them all first.
@@ -344,6 +347,7 @@ impl Default for Recipe {
             max_minutes: None,
             checkpoint_minutes: 1.0,
             patience: None,
+            goal: None,
             keep: 0,
             broken_at_most: 0.01,
         }

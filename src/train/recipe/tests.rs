@@ -201,6 +201,7 @@ fn mistakes_are_named() {
         ("", "--randaug-magnitude 31", "--randaug-magnitude is 31"),
         ("augment = 'randaugment'", "", "unknown variant `randaugment`"),
         ("", "--patience 0", "--patience is 0"),
+        ("", "--goal miou", "--goal is miou, which --task classify does not measure: choose one of top1, top5"),
         ("", "--epochs 0", "--epochs is 0"),
         ("", "--lr 0", "--lr is 0; it must be a finite number above 0"),
         ("", "--lr -1", "--lr is -1"),

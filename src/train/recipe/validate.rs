@@ -50,6 +50,12 @@ impl Recipe {
         if let Some(n) = self.patience {
             range("patience", n.to_string(), "at least 1", n > 0)?;
         }
+        if let Some(goal) = &self.goal {
+            let names: Vec<&str> = self.task().measures().iter().map(|measure| measure.name).collect();
+            if !names.contains(&&**goal) {
+                return Err(Error::Goal { goal: goal.clone(), task: self.task, measured: names.join(", ") });
+            }
+        }
         let (parts, batch) = (self.accumulate, self.batch);
         range("batch", batch.to_string(), "at most 1048576", batch <= 1 << 20)?;
         let divides = if batch == 0 { parts == 1 } else { (1..=batch).contains(&parts) && batch.is_multiple_of(parts) };

@@ -88,7 +88,7 @@ pub(super) fn write(
     pictures: &dyn Source,
     broken: &BrokenPictures,
 ) -> Result<(), crate::Error> {
-    let (folder, lines, goal) = (&run.folder, metrics::read(&run.folder)?, task.measures()[0]);
+    let (folder, lines, goal) = (&run.folder, metrics::read(&run.folder)?, run.recipe.goal(task));
     let settings = Table::try_from(&run.recipe).map_err(|e| Error::toml("settings", e))?;
     let overview = Overview::new(folder, run.data.clone(), settings, goal, &lines);
     let title = format!("{} on {}", overview.model, overview.data);

@@ -8,7 +8,7 @@ use toml::Table;
 
 use super::super::curves::{Series, best};
 use super::super::plot::smoothed;
-use super::super::{Error, Line, Measure, Numbers, metrics, task};
+use super::super::{Error, Line, Measure, Numbers, Recipe, metrics};
 use crate::files;
 
 /// The state of a run.
@@ -55,7 +55,8 @@ impl Overview {
         let text = files::read_text(&path)?;
         let settings: Table = text.parse().map_err(|e| Error::toml(&path.display().to_string(), e))?;
         let lines = metrics::read(run)?;
-        let goal = task::of_settings(&settings).measures()[0];
+        let recipe: Recipe = settings.clone().try_into().unwrap_or_default();
+        let goal = recipe.goal(&*recipe.task());
         Ok((Self::new(run, data(&text), settings, goal, &lines), lines))
     }
 

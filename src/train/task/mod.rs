@@ -37,8 +37,8 @@ use crate::weights::{ModelCard, StateDict};
 ///
 /// Optional methods have defaults, most of which do nothing.
 pub trait Task: Encode + fmt::Debug {
-    /// The numbers of an evaluation in order, without `loss`. The first is the goal, which decides which epoch is the
-    /// best.
+    /// The numbers of an evaluation in order, without `loss`. The first decides which epoch is the best, unless the
+    /// recipe names another goal.
     fn measures(&self) -> &'static [Measure];
 
     /// The kind of truth that every picture must have.
@@ -147,12 +147,6 @@ pub trait Task: Encode + fmt::Debug {
     fn tables(&self, _findings: &Value, _card: &ModelCard, _dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
         Ok(Vec::new())
     }
-}
-
-/// The task of a run, from the settings in its `run.toml`.
-pub fn of_settings(settings: &toml::Table) -> Arc<dyn Task> {
-    let recipe: Recipe = settings.clone().try_into().unwrap_or_default();
-    recipe.task()
 }
 
 /// The task of a trained network.

@@ -22,7 +22,7 @@ impl Trainer<'_> {
         if !loss.is_finite() {
             return Err(self.diverged(Divergence::Validation { epoch: epoch + 1, loss: loss as f32 }));
         }
-        let goal = self.task.measures()[0];
+        let goal = self.run.recipe.goal(&*self.task);
         let reached = |evaluation: &Evaluation| evaluation.numbers.get(goal.name).unwrap_or(f64::NAN);
         // The better of the two is the epoch's result.
         let (mut number, mut weights) = (reached(&raw), Weights::Raw);
@@ -56,7 +56,7 @@ impl Trainer<'_> {
     /// Keeps the weights of the best epochs in `RUN/top`, named by the goal's number and the epoch, and deletes those
     /// that are no longer among the best.
     fn keep_top(&self, epoch: u64, number: f64, weights: Weights) -> Result<(), Error> {
-        let (keep, goal) = (self.run.recipe.keep as usize, self.task.measures()[0]);
+        let (keep, goal) = (self.run.recipe.keep as usize, self.run.recipe.goal(&*self.task));
         if keep == 0 {
             return Ok(());
         }

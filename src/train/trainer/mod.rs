@@ -222,7 +222,7 @@ impl<'a> Trainer<'a> {
         data::write_names(&run.folder, &dataset, checkpoint.is_none())?;
         broken.write(&run.folder)?;
         let losses = Losses::of_run(&run.folder)?;
-        let best = checkpoint.and_then(|c| c.best_of(task.measures()[0]));
+        let best = checkpoint.and_then(|c| c.best_of(recipe.goal(&*task)));
         let deadline = run.recipe.max_minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(60.0 * minutes));
         observer.starting(engine.planned_bytes(), step, schedule.total_steps);
         Ok(Self {

@@ -60,7 +60,7 @@ impl Trainer<'_> {
         self.unproven = None;
         self.engine.resume(&self.run.folder, checkpoint)?;
         (self.step, self.validated) = (checkpoint.step, checkpoint.epoch);
-        self.best = checkpoint.best_of(self.task.measures()[0]);
+        self.best = checkpoint.best_of(self.run.recipe.goal(&*self.task));
         self.metrics = self.run.open(Some(checkpoint))?;
         self.losses = Losses::of_run(&self.run.folder)?;
         Ok(())
