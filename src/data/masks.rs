@@ -10,8 +10,12 @@ use super::pairs::{self, Files, Pairs};
 use super::split::Wanted;
 use super::{Dataset, Error, IGNORED, Truth};
 use crate::files;
+use crate::words::listed;
 
 const MASKS: Files = Files { thing: "mask", folders: &["masks", "labels", "annotations"] };
+
+/// The most labels that a message lists.
+const MOST_LABELS: usize = 10;
 
 /// Opens a folder of pictures and masks. The lines of `classes.txt` name the classes; without that file, every mask is
 /// read once, and the classes are the numbers from 0 to the largest label.
@@ -20,26 +24,41 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let listed = directory.join("classes.txt");
     let (classes, source) = match listed.exists() {
         true => (files::lines(&listed)?, listed.as_path()),
-        false => (numbered(&pairs)?, directory),
+        false => (numbered(&pairs, directory, wanted)?, directory),
     };
     let number = classes.len();
     if number > usize::from(IGNORED) || (number < 2 && wanted == Wanted::Training) {
         let problem = format!(
-            "{number} classes, where masks need 2 to {IGNORED}, such as the background (0) and one kind of thing (1)"
+            "{number} classes, where masks need 2 to {IGNORED}, such as the background (0) and one kind of thing (1); \
+             {IGNORED} does not count"
         );
         return Err(Error::invalid(source, problem));
     }
     Ok(pairs::dataset(pairs, classes, Arc::new(move |path| Ok(Truth::Mask(read_mask(path, number)?)))))
 }
 
-/// The numbers of the classes in all masks.
-fn numbered(pairs: &[Pairs; 2]) -> Result<Vec<String>, Error> {
+/// The numbers of the classes in all masks. Training needs at least half of them to occur: masks that were painted in
+/// greys, such as 0 and 128, would make classes that nobody meant.
+fn numbered(pairs: &[Pairs; 2], directory: &Path, wanted: Wanted) -> Result<Vec<String>, Error> {
     let masks: Vec<&Path> = pairs.iter().flat_map(|pairs| &pairs.files).map(|[_, mask]| mask.as_path()).collect();
-    let largest = |mask: &&Path| -> Result<Option<u8>, Error> {
-        Ok(read_labels(mask)?.iter().copied().filter(|label| *label != IGNORED).max())
+    let labels = |mask: &&Path| -> Result<[bool; 256], Error> {
+        let mut occurs = [false; 256];
+        read_labels(mask)?.iter().for_each(|&label| occurs[usize::from(label)] = true);
+        Ok(occurs)
     };
-    let largest = masks.par_iter().map(largest).collect::<Result<Vec<_>, _>>()?;
-    let classes = largest.into_iter().flatten().max().map_or(0, |largest| usize::from(largest) + 1);
+    let each = masks.par_iter().map(labels).collect::<Result<Vec<_>, _>>()?;
+    let occurs = |label: &u8| each.iter().any(|mask| mask[usize::from(*label)]);
+    let found: Vec<u8> = (0..IGNORED).filter(occurs).collect();
+    let classes = found.last().map_or(0, |largest| usize::from(*largest) + 1);
+    if wanted == Wanted::Training && 2 * found.len() < classes {
+        let problem = format!(
+            "of the classes 0 to {} only {} occur in the masks. If these are greys, replace them by 0, 1 and so on; if \
+             the other classes exist, name all of them in classes.txt, one a line",
+            classes - 1,
+            listed(found.iter(), MOST_LABELS)
+        );
+        return Err(Error::invalid(directory, problem));
+    }
     Ok((0..classes).map(|class| class.to_string()).collect())
 }
 
@@ -122,9 +141,13 @@ mod tests {
 
     #[test]
     fn masks_without_classes_are_refused() {
-        let message = |masks| open(folder(masks).path(), Wanted::Training).unwrap_err().to_string();
+        let message = |masks: &[_]| open(folder(masks).path(), Wanted::Training).unwrap_err().to_string();
         let one = message(&[("train", [0, 0]), ("val", [255, 0])]);
         assert!(one.contains(": 1 classes, where masks need 2 to 255, such as"), "{one}");
+        let greys = [("train", [0, 128]), ("train", [255, 128]), ("val", [0, 128])];
+        let refused = message(&greys);
+        assert!(refused.contains("of the classes 0 to 128 only 0, 128 occur in the masks. If these are"), "{refused}");
+        assert_eq!(open(folder(&greys).path(), Wanted::Everything).unwrap().classes.len(), 129, "to look at them");
         let folder = folder(&[("train", [0, 1]), ("val", [0, 1])]);
         let path = folder.path().join("annotations/val/1.png");
         RgbImage::new(2, 1).save(&path).unwrap();

@@ -106,7 +106,7 @@ impl Year {
     }
 }
 
-/// The error for a split whose list is missing.
+/// The error for a split whose list is missing or empty.
 fn missing_list(directory: &Path, years: &[Year], kind: &str, split: Split) -> Error {
     let folder = Path::new(LISTS).join(kind);
     let there = match years.iter().map(|year| year.folder.join(&folder)).find(|folder| folder.is_dir()) {
@@ -118,7 +118,8 @@ fn missing_list(directory: &Path, years: &[Year], kind: &str, split: Split) -> E
         Split::Val => ("val", "validation"),
     };
     let problem = format!(
-        "no list of the {pictures} pictures in {}: {there}. Write their names without endings to {}, one a line",
+        "the list of the {pictures} pictures in {} is missing or empty: {there}. Write their names without endings to \
+         {}, one a line",
         folder.display(),
         folder.join(name).with_extension("txt").display()
     );

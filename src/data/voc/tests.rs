@@ -83,7 +83,8 @@ fn years_join_and_the_test_of_2007_validates() {
     });
     let data = open_objects(folder.path(), Wanted::Validation).unwrap();
     assert_eq!((data.train.len(), data.val.len()), (0, 1));
-    assert!(open(&folder).unwrap_err().contains("no list of the training pictures in ImageSets/Main: there is only"));
+    let error = open(&folder).unwrap_err();
+    assert!(error.contains("training pictures in ImageSets/Main is missing or empty: there is only"), "{error}");
 }
 
 #[test]
@@ -146,13 +147,13 @@ fn folders_that_are_not_vocs_are_told_the_way_out() {
         (tree(&[("VOCdevkit/VOC2012/JPEGImages/a.jpg", "")]), "Give the folder VOCdevkit, or one of a year"),
         (
             no_lists,
-            "no list of the training pictures in ImageSets/Main: there is no such folder. Write their names without \
-             endings to ImageSets/Main/train.txt, one a line",
+            "the list of the training pictures in ImageSets/Main is missing or empty: there is no such folder. Write \
+             their names without endings to ImageSets/Main/train.txt, one a line",
         ),
         (
             years_of(&[(".", "train", "a")]),
-            "no list of the validation pictures in ImageSets/Main: there is only train.txt. Write their names without \
-             endings to ImageSets/Main/val.txt, one a line",
+            "the list of the validation pictures in ImageSets/Main is missing or empty: there is only train.txt. Write \
+             their names without endings to ImageSets/Main/val.txt, one a line",
         ),
         (listed_with_endings, r#"line 2 is "/JPEGImages/b.jpg"; a line is a picture's name without folder and ending"#),
     ] {
