@@ -29,9 +29,9 @@ pub(super) struct Eval {
     /// Side of the pictures, px [default: the weights']
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=4096))]
     res: Option<u32>,
-    /// Pictures at a time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
+    /// Pictures at a time [default: 64, or fewer if they have more than 256 x 256 px]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
@@ -44,6 +44,8 @@ pub(super) struct Eval {
 struct Answer {
     #[serde(flatten)]
     evaluation: Evaluation,
+    /// The number of pictures, which `images` tells as well, its name in older versions.
+    pictures: usize,
     #[serde(flatten)]
     by_class: serde_json::Map<String, Value>,
     #[serde(flatten)]
@@ -62,7 +64,8 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
         log::warn!("--data {}: passed over {}", args.data, dataset.passed_over);
     }
     let gpu = global.gpu()?;
-    let (batch, res) = (args.batch as usize, args.res.unwrap_or(card.res));
+    let res = args.res.unwrap_or(card.res);
+    let batch = args.batch.unwrap_or(usual_batch(res)) as usize;
     let input = Input::Pixels { mean: card.mean, std: card.std };
     let compiling = global.progress("compiling kernels");
     let session = SessionOptions { progress: Some(&compiling), ..SessionOptions::default() };
@@ -83,7 +86,8 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let findings = args.mistakes.map(|_| metric.findings());
     let (broken, pictures) = (evaluation.broken.clone(), source.len());
     if global.json {
-        output::json(&Answer { evaluation, by_class: metric.by_class(&dataset.classes), findings })?;
+        let pictures = evaluation.images;
+        output::json(&Answer { evaluation, pictures, by_class: metric.by_class(&dataset.classes), findings })?;
     } else {
         print(&*task, &evaluation)?;
         if let Some(findings) = findings {
@@ -106,6 +110,11 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     )))
 }
 
+/// Pictures of this side to evaluate at a time: as many pixels as 64 pictures of 256 x 256 px have.
+fn usual_batch(res: u32) -> u32 {
+    ((64 << 16) / u64::from(res).pow(2)).clamp(1, 64) as u32
+}
+
 fn print(task: &dyn Task, result: &Evaluation) -> Result<(), Error> {
     let measure = |measure: &Measure| Some([measure.label.to_owned(), measure.text(result.numbers.get(measure.name)?)]);
     let mut rows: Vec<[String; 2]> = task.measures().iter().filter_map(measure).collect();
@@ -113,4 +122,18 @@ fn print(task: &dyn Task, result: &Evaluation) -> Result<(), Error> {
     rows.push(["pictures".into(), result.images.to_string()]);
     rows.push(["images/s".into(), format!("{:.1}", result.images_per_s)]);
     Ok(output::table(["", ""], &rows)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::op::PixelCrossEntropy;
+
+    /// A loss takes a limited number of pixels.
+    #[test]
+    fn the_usual_batch_suits_every_side() {
+        assert_eq!([32, 224, 256, 320, 513, 4096].map(usual_batch), [64, 64, 64, 40, 15, 1]);
+        let [_, most] = PixelCrossEntropy::MOST;
+        assert!((1..=4096).all(|res| (usual_batch(res) * res * res) as usize <= most));
+    }
 }
