@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::signals::Stop;
 use super::study::{Table, train};
 use super::{Error, Global, output};
 use crate::files;
 use crate::models::Purpose;
-use crate::train::{Recipe, RecipeFlags};
+use crate::train::{Measure, Recipe, RecipeFlags};
 
 /// Compare weights to start from by what they are worth for other tasks, as the paper's table 5 does
 ///
@@ -81,8 +81,9 @@ struct Outcome {
     from: String,
     task: Purpose,
     data: String,
-    /// Name of the number that the task is judged by.
-    measure: &'static str,
+    /// The number that the task is judged by.
+    #[serde(serialize_with = "label")]
+    measure: Measure,
     /// That number after the last epoch of each run, of the averaged weights if there are any.
     numbers: Vec<f64>,
     runs: Vec<PathBuf>,
@@ -107,7 +108,7 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     let pairs: Vec<_> = pairs.flat_map(|(i, pair)| args.from.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (n, (column, (goal, recipe), start)) in pairs.iter().enumerate() {
-        let (mut measure, mut numbers, mut runs) = ("", Vec::new(), Vec::new());
+        let (mut trained, mut runs) = (Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
             let folder =
@@ -116,18 +117,23 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
                 eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), goal.task, start.name, recipe.seed);
             }
             let settings = (&*goal.data, &recipe, start.file.as_deref());
-            let Some(trained) = train(&gpu, global, &folder, settings, stop.requested())? else {
+            let Some(one) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
                     eprintln!("stopped in {}: give the same command again to go on", folder.display());
                 }
                 return Err(stop.error());
             };
-            measure = trained.goal.label;
-            numbers.push(trained.number);
+            trained.push(one);
             runs.push(folder);
         }
-        let (from, data) = (start.name.clone(), goal.data.clone());
-        outcomes.push(Outcome { from, task: goal.task, data, measure, numbers, runs });
+        outcomes.extend(trained.first().map(|first| Outcome {
+            from: start.name.clone(),
+            task: goal.task,
+            data: goal.data.clone(),
+            measure: first.goal,
+            numbers: trained.iter().map(|one| one.number).collect(),
+            runs,
+        }));
         let text = markdown(&args, &outcomes);
         files::write_atomic(&args.out.join("transfer.md"), |file| file.write_all(text.as_bytes()))?;
     }
@@ -148,27 +154,34 @@ fn markdown(args: &Transfer, outcomes: &[Outcome]) -> String {
     };
     let mut heads = vec!["Start".to_owned()];
     heads.extend(args.to.iter().map(|goal| {
-        let measure = of(goal, None).map_or("", |outcome| outcome.measure);
-        format!("{} ({}): {measure}, %", goal.task, goal.data)
+        let measure = of(goal, None).map_or(String::new(), |outcome| outcome.measure.label_with_unit());
+        format!("{} ({}): {measure}", goal.task, goal.data)
     }));
     let mut table = Table::new(&heads);
     for start in &args.from {
         let mut cells = vec![start.name.clone()];
-        cells.extend(args.to.iter().map(|goal| of(goal, Some(start)).map_or("-".to_owned(), |o| cell(&o.numbers))));
+        cells.extend(
+            args.to.iter().map(|goal| of(goal, Some(start)).map_or("-".to_owned(), |o| cell(o.measure, &o.numbers))),
+        );
         table.row(&cells);
     }
     table.text
 }
 
-/// The mean in percent; with several numbers also their standard deviation.
-fn cell(numbers: &[f64]) -> String {
+/// The mean, of shares in percent; with several numbers also their standard deviation.
+fn cell(measure: Measure, numbers: &[f64]) -> String {
     let count = numbers.len() as f64;
     let mean = numbers.iter().sum::<f64>() / count;
+    let digits = if measure.is_share { 1 } else { 3 };
     if numbers.len() < 2 {
-        return format!("{:.1}", 100.0 * mean);
+        return format!("{:.digits$}", measure.scaled(mean));
     }
     let variance = numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * variance.sqrt())
+    format!("{:.digits$} ± {:.digits$}", measure.scaled(mean), measure.scaled(variance.sqrt()))
+}
+
+fn label<S: Serializer>(measure: &Measure, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(measure.label)
 }
 
 #[cfg(test)]
@@ -188,7 +201,10 @@ mod tests {
 
     #[test]
     fn cells_are_means_with_deviations() {
-        assert_eq!(cell(&[0.5]), "50.0");
-        assert_eq!(cell(&[0.5, 0.7]), "60.0 ± 14.1");
+        let top1 = Measure { name: "top1", label: "top-1", is_share: true, higher_is_better: true };
+        assert_eq!(cell(top1, &[0.5]), "50.0");
+        assert_eq!(cell(top1, &[0.5, 0.7]), "60.0 ± 14.1");
+        let rmse = Measure { name: "rmse", label: "RMSE", is_share: false, higher_is_better: false };
+        assert_eq!(cell(rmse, &[0.5, 0.7]), "0.600 ± 0.141");
     }
 }

@@ -32,7 +32,7 @@ impl Measure {
     }
 
     /// A number as charts show it: shares in percent.
-    pub(super) fn scaled(&self, number: f64) -> f64 {
+    pub fn scaled(&self, number: f64) -> f64 {
         if self.is_share { 100.0 * number } else { number }
     }
 
@@ -52,7 +52,7 @@ impl Measure {
     }
 
     /// The label with its unit: `top-1, %`.
-    pub(super) fn label_with_unit(&self) -> String {
+    pub fn label_with_unit(&self) -> String {
         format!("{}{}", self.label, if self.is_share { ", %" } else { "" })
     }
 }
