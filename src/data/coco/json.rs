@@ -51,8 +51,8 @@ pub(super) struct Notes {
     pub(super) classes: Vec<String>,
     /// Its pictures, in its order.
     pub(super) pictures: Vec<Noted>,
-    /// Boxes that have no area within their picture.
-    pub(super) degenerate: usize,
+    /// The annotations whose boxes have no area within their picture.
+    pub(super) degenerate: Vec<String>,
 }
 
 /// A picture.
@@ -97,14 +97,16 @@ fn notes(file: File) -> Result<Notes, String> {
     let mut notes = Notes {
         pictures: images.into_iter().map(noted).collect(),
         classes: categories.into_iter().map(|category| category.name).collect(),
-        degenerate: 0,
+        degenerate: vec![],
     };
     for (at, annotation) in annotations.into_iter().enumerate() {
-        let named = |problem: String| match annotation.id {
-            Some(id) => format!("annotation {id}: {problem}"),
-            None => format!("annotation number {} of the list: {problem}", at + 1),
+        let name = || match annotation.id {
+            Some(id) => format!("annotation {id}"),
+            None => format!("annotation number {} of the list", at + 1),
         };
-        let missing = |key: &str, id: i64, list: &str| named(format!("its {key} {id} is not among the {list}"));
+        let missing = |key: &str, id: i64, list: &str| {
+            format!("{}: its {key} {id} is not among the {list}: add it there, or remove the annotation", name())
+        };
         let place = places.get(&annotation.image_id);
         let place = place.ok_or_else(|| missing("image_id", annotation.image_id, "images"))?;
         let class = classes.get(&annotation.category_id);
@@ -112,18 +114,20 @@ fn notes(file: File) -> Result<Notes, String> {
         let picture = &mut notes.pictures[*place];
         match object(&annotation, *class, picture.size) {
             Some(object) => picture.objects.push(object),
-            None => notes.degenerate += 1,
+            None => notes.degenerate.push(name()),
         }
     }
     Ok(notes)
 }
 
-/// The object, unless its box has no area within the picture.
+/// The object, unless its box has no area within the picture. The box is as noted, even where it reaches over the
+/// picture's edges, since COCO's evaluation compares such boxes whole.
 fn object(annotation: &Annotation, class: u32, [width, height]: [u32; 2]) -> Option<Object> {
     let [left, top, across, down] = annotation.bbox;
-    let within = |place: f64, side: u32| place.clamp(0.0, f64::from(side)) as f32;
-    let bounds = [within(left, width), within(top, height), within(left + across, width), within(top + down, height)];
-    (bounds[0] < bounds[2] && bounds[1] < bounds[3]).then(|| Object {
+    let [right, bottom] = [left + across, top + down];
+    let overlaps = |from: f64, to: f64, side: u32| from.max(0.0) < to.min(f64::from(side));
+    let bounds = [left, top, right, bottom].map(|place| place as f32);
+    (overlaps(left, right, width) && overlaps(top, bottom, height)).then(|| Object {
         class,
         bounds,
         area: annotation.area.map_or_else(|| area(bounds), |area| area as f32),
@@ -193,14 +197,15 @@ mod tests {
     }
 
     #[test]
-    fn boxes_are_clipped_and_those_without_area_counted() {
+    fn boxes_stay_as_they_are_and_those_without_area_are_named() {
         let boxes = [[-3, 5, 9, 50], [1, 1, 0, 5], [1, 1, 5, -2], [20, 0, 5, 5], [0, -9, 5, 9], [19, 19, 9, 9]];
         let annotations: Vec<Value> =
             boxes.iter().map(|bbox| json!({ "image_id": 2, "category_id": 7, "bbox": bbox })).collect();
         let notes = read_value(&with(annotations.into())).unwrap();
         let kept: Vec<[f32; 4]> = notes.pictures[1].objects.iter().map(|object| object.bounds).collect();
-        assert_eq!(kept, [[0.0, 5.0, 6.0, 20.0], [19.0, 19.0, 20.0, 20.0]]);
-        assert_eq!(notes.degenerate, 4);
+        assert_eq!(kept, [[-3.0, 5.0, 6.0, 55.0], [19.0, 19.0, 28.0, 28.0]]);
+        let dropped = [2, 3, 4, 5].map(|number| format!("annotation number {number} of the list"));
+        assert_eq!(notes.degenerate, dropped);
         assert!(notes.pictures[0].objects.is_empty(), "a picture without boxes is kept");
     }
 
@@ -216,9 +221,19 @@ mod tests {
         let mut twice_picture = with(json!([]));
         twice_picture["images"][1]["id"] = 9.into();
         for (file, problem) in [
-            (annotation(17.into(), 5, 7), "annotation 17: its image_id 5 is not among the images"),
-            (annotation(17.into(), 2, 8), "annotation 17: its category_id 8 is not among the categories"),
-            (annotation(Value::Null, 5, 7), "annotation number 1 of the list: its image_id 5 is not among the images"),
+            (
+                annotation(17.into(), 5, 7),
+                "annotation 17: its image_id 5 is not among the images: add it there, or remove the annotation",
+            ),
+            (
+                annotation(17.into(), 2, 8),
+                "annotation 17: its category_id 8 is not among the categories: add it there, or remove the annotation",
+            ),
+            (
+                annotation(Value::Null, 5, 7),
+                "annotation number 1 of the list: its image_id 5 is not among the images: add it there, or remove the \
+                 annotation",
+            ),
             (twice_id, "two categories have the id 7: dog and cat"),
             (twice_name, "two categories are called cat: rename or remove one of them"),
             (twice_picture, "two pictures have the id 9; the second is a.jpg"),

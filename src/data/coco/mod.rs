@@ -45,14 +45,22 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let mut passed_over = PassedOver::default();
     let mut list = |place: &Option<Place>, notes: Option<Notes>| match (place, notes) {
         (Some(place), Some(notes)) => {
-            if notes.degenerate > 0 {
-                passed_over.add("boxes without area within their picture", notes.degenerate);
+            if let Some(first) = notes.degenerate.first() {
+                let what = format!("boxes without area within their picture (such as {first} in {})", place.name);
+                passed_over.add(&what, notes.degenerate.len());
             }
             place.list(directory, renumbered(notes, &classes, &place.json)?)
         }
         _ => Ok(Annotated::default()),
     };
     let (train_list, val_list) = (list(&train, train_notes)?, list(&val, val_notes)?);
+    let empty_split =
+        [(&train, &train_list, wanted == Wanted::Training), (&val, &val_list, wanted != Wanted::Everything)];
+    for (place, list, needed) in empty_split {
+        if let (Some(place), true, true) = (place, needed, list.pictures.is_empty()) {
+            return Err(Error::invalid(&place.json, "it lists no pictures: add them to its images"));
+        }
+    }
     let name = |place: Option<Place>, split: Split| place.map_or_else(|| split.name().to_owned(), |place| place.name);
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {

@@ -102,8 +102,22 @@ fn boxes_without_area_are_reported() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, text.replace("[1,1,2,2]", "[1,1,0,2]")).unwrap();
     let data = opened(&folder).unwrap();
-    assert_eq!(data.passed_over.to_string(), "1 boxes without area within their picture");
+    let told = "1 boxes without area within their picture (such as annotation number 1 of the list in val)";
+    assert_eq!(data.passed_over.to_string(), told);
     assert_eq!(data.val.sample(0).unwrap().truth, Truth::Objects(vec![]), "the picture is kept");
+}
+
+#[test]
+fn a_split_without_pictures_is_refused_where_it_is_needed() {
+    for [train, val] in [[&[][..], &["b.png"]], [&["a.png"], &[]]] {
+        let jsons = [("annotations/train.json", train, "dog"), ("annotations/val.json", val, "dog")];
+        let folder = tree(&["a.png", "b.png"], &jsons);
+        let message = opened(&folder).unwrap_err();
+        let name = if train.is_empty() { "train" } else { "val" };
+        assert!(message.ends_with(&format!("{name}.json: it lists no pictures: add them to its images")), "{message}");
+        assert_eq!(open(folder.path(), Wanted::Validation).is_ok(), train.is_empty());
+        assert!(open(folder.path(), Wanted::Everything).is_ok());
+    }
 }
 
 #[test]
