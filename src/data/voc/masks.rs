@@ -27,13 +27,13 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
     let classes: Vec<String> = std::iter::once("background").chain(CLASSES).map(str::to_owned).collect();
     let number = classes.len();
     let read: Read = Arc::new(move |path| Ok(Truth::Mask(read_mask(path, number)?)));
-    let list = |list: &str, folders: [&str; 2]| -> Result<Paired, Error> {
+    let paired = |list: &str, folders: [&str; 2]| -> Result<Paired, Error> {
         let one = |name: String| [year.picture(&name), mask(year, &name, folders)];
         let files = year.names(KIND, list)?.into_iter().map(one).collect();
         Ok(Paired { folder: directory.to_owned(), files, read: read.clone() })
     };
     let train_folders = if train_list == "train" { [MASKS, SBD_MASKS] } else { [SBD_MASKS, MASKS] };
-    let (train, val) = (list(train_list, train_folders)?, list(VAL_LIST, [MASKS, SBD_MASKS])?);
+    let (train, val) = (paired(train_list, train_folders)?, paired(VAL_LIST, [MASKS, SBD_MASKS])?);
     check_lists(directory, &years, KIND, [train.len(), val.len()], wanted)?;
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {

@@ -46,8 +46,10 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
         pictures: read.into_iter().map(|read| read.with_classes(&names)).collect(),
     };
     let (train, val) = (list(train), list(val));
-    if wanted != Wanted::Everything {
+    if wanted == Wanted::Training {
         train.check()?;
+    }
+    if wanted != Wanted::Everything {
         val.check()?;
     }
     let (mean, std) = IMAGENET_MEAN_STD;

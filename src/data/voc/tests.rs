@@ -88,6 +88,14 @@ fn years_join_and_the_test_of_2007_validates() {
 }
 
 #[test]
+fn an_evaluation_needs_the_validation_pictures_alone() {
+    let folder = years_of(&[(".", "train", "a"), (".", "val", "b")]);
+    put(&folder, "Annotations/a.xml", "no XML");
+    assert!(open(&folder).unwrap_err().contains("a.xml: is no sound XML"));
+    assert_eq!(open_objects(folder.path(), Wanted::Validation).unwrap().val.len(), 1);
+}
+
+#[test]
 fn other_classes_than_vocs_are_sorted() {
     let folder = years_of(&[(".", "train", "a b"), (".", "val", "c")]);
     annotated(&folder, ".", "a", "wolf");

@@ -59,7 +59,7 @@ fn object(node: Node) -> Result<Noted, String> {
     let [left, top, right, bottom] = [side("xmin")?, side("ymin")?, side("xmax")?, side("ymax")?];
     for (axis, least, most) in [("x", left, right), ("y", top, bottom)] {
         if most < least {
-            return Err(named(format!("its {axis}max {most} is less than its {axis}min {least}")));
+            return Err(named(format!("its {axis}max {most} is less than its {axis}min {least}: swap them")));
         }
     }
     // VOC counts pixels from 1 and includes the last one.
@@ -132,8 +132,8 @@ mod tests {
         let dog = |sides: [&str; 4]| boxed("cat", ["1", "1", "2", "2"]) + &boxed("dog", sides);
         let sound = dog(["1", "1", "2", "2"]);
         for (objects, problem) in [
-            (dog(["5", "1", "4", "2"]), "object 2 (dog): its xmax 4 is less than its xmin 5"),
-            (dog(["1", "7.5", "4", "2"]), "object 2 (dog): its ymax 2 is less than its ymin 7.5"),
+            (dog(["5", "1", "4", "2"]), "object 2 (dog): its xmax 4 is less than its xmin 5: swap them"),
+            (dog(["1", "7.5", "4", "2"]), "object 2 (dog): its ymax 2 is less than its ymin 7.5: swap them"),
             (dog(["1", "1", "far", "2"]), r#"object 2 (dog): <xmax> is "far", which is no number"#),
             (dog(["nan", "1", "4", "2"]), r#"object 2 (dog): <xmin> is "nan", which is no number"#),
             (dog(["1", "1", "2", ""]), r#"object 2 (dog): <ymax> is "", which is no number"#),
