@@ -1,10 +1,10 @@
-//! `depth:DIR`: pictures and depths of the same names. `nyu:DIR`: the same with NYU Depth v2's crops.
+//! `depth:DIR`: pictures and depths of the same names. `nyu:DIR`: the same, where NYU Depth v2 is known.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{Luma, imageops};
+use image::Luma;
 
 use super::pairs::{self, Files};
 use super::split::Wanted;
@@ -25,41 +25,23 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
 /// Width and height of NYU Depth v2's pictures, px. They have a white border, where they were straightened.
 const NYU: (u32, u32) = (640, 480);
 /// Columns and rows within that border, on which networks are trained (BTS; Monocular-Depth-Estimation-Toolbox).
-const WITHIN_BORDER: [Range<u32>; 2] = [43..608, 45..472];
+static WITHIN_BORDER: [Range<u32>; 2] = [43..608, 45..472];
 /// Columns and rows on which networks are compared (Eigen et al. 2014).
-const EIGEN: [Range<u32>; 2] = [41..601, 45..471];
+static EIGEN: [Range<u32>; 2] = [41..601, 45..471];
 
-/// Opens NYU Depth v2, laid out as `depth:DIR`: training pictures without their white border, and validation pictures
-/// whose depth is known within Eigen's crop alone, so that errors are those of other publications.
+/// Opens NYU Depth v2, laid out as `depth:DIR`. Pictures stay as they are, so that training and validation show objects
+/// in one size. Depths are known in parts alone: of training pictures within their white border, of validation pictures
+/// within Eigen's crop, so that errors are those of other publications.
 pub(super) fn open_nyu(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     let data = open(directory, wanted)?;
-    let cropped = |pictures, crop: fn(Sample) -> Sample| -> Arc<dyn Source> { Arc::new(Nyu { pictures, crop }) };
-    Ok(Dataset { train: cropped(data.train, within_border), val: cropped(data.val, known_in_eigens_crop), ..data })
+    let known = |pictures, within| -> Arc<dyn Source> { Arc::new(Nyu { pictures, within }) };
+    Ok(Dataset { train: known(data.train, &WITHIN_BORDER), val: known(data.val, &EIGEN), ..data })
 }
 
-/// Pictures of NYU Depth v2 with a crop.
+/// Pictures of NYU Depth v2 whose depth is known within these columns and rows.
 struct Nyu {
     pictures: Arc<dyn Source>,
-    crop: fn(Sample) -> Sample,
-}
-
-fn within_border(Sample { image, truth }: Sample) -> Sample {
-    let [columns, rows] = WITHIN_BORDER;
-    let [x, y, width, height] = [columns.start, rows.start, columns.len() as u32, rows.len() as u32];
-    let truth = match truth {
-        Truth::Depth(depth) => Truth::Depth(imageops::crop_imm(&depth, x, y, width, height).to_image()),
-        other => other,
-    };
-    Sample { image: imageops::crop_imm(&image, x, y, width, height).to_image(), truth }
-}
-
-fn known_in_eigens_crop(Sample { image, mut truth }: Sample) -> Sample {
-    let [columns, rows] = EIGEN;
-    if let Truth::Depth(depth) = &mut truth {
-        let outside = |x: u32, y: u32| !columns.contains(&x) || !rows.contains(&y);
-        depth.enumerate_pixels_mut().filter(|(x, y, _)| outside(*x, *y)).for_each(|(.., metres)| *metres = Luma([0.0]));
-    }
-    Sample { image, truth }
+    within: &'static [Range<u32>; 2],
 }
 
 impl Source for Nyu {
@@ -68,8 +50,8 @@ impl Source for Nyu {
     }
 
     fn sample(&self, index: usize) -> Result<Sample, Error> {
-        let sample = self.pictures.sample(index)?;
-        let (width, height) = sample.image.dimensions();
+        let Sample { image, mut truth } = self.pictures.sample(index)?;
+        let (width, height) = image.dimensions();
         if (width, height) != NYU {
             let problem = format!(
                 "{width} x {height} px, but nyu:DIR is for NYU Depth v2, whose pictures have {} x {} px: give \
@@ -78,7 +60,13 @@ impl Source for Nyu {
             );
             return Err(Error::invalid(self.name(index), problem));
         }
-        Ok((self.crop)(sample))
+        if let Truth::Depth(depth) = &mut truth {
+            let [columns, rows] = self.within;
+            let outside = |x: u32, y: u32| !columns.contains(&x) || !rows.contains(&y);
+            let unknown = depth.enumerate_pixels_mut().filter(|(x, y, _)| outside(*x, *y));
+            unknown.for_each(|(.., metres)| *metres = Luma([0.0]));
+        }
+        Ok(Sample { image, truth })
     }
 
     fn name(&self, index: usize) -> String {
@@ -143,8 +131,9 @@ mod tests {
         ImageBuffer::<Luma<u16>, _>::new(1, 3).save(&path).unwrap();
         assert!(refused().contains("1.png: it has 1 x 3 pixels, and its picture, turned upright, has 3 x 1"));
     }
+
     #[test]
-    fn nyus_crops_leave_the_border_out() {
+    fn nyu_is_known_in_parts() {
         let folder = tempfile::tempdir().unwrap();
         // A picture and a depth that tell their columns and rows.
         let picture = RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x / 3) as u8, (y / 2) as u8, 0]));
@@ -162,18 +151,16 @@ mod tests {
             Sample { image, truth: Truth::Depth(depth) } => (image, depth),
             _ => panic!("a depth"),
         };
-        let (image, depth) = sample(&data.train);
-        assert_eq!((image.dimensions(), depth.dimensions()), ((565, 427), (565, 427)));
-        assert_eq!((depth.get_pixel(0, 0)[0], depth.get_pixel(564, 426)[0]), (metres(43, 45), metres(607, 471)));
-        assert_eq!(
-            (image.get_pixel(0, 0), image.get_pixel(564, 426)),
-            (picture.get_pixel(43, 45), picture.get_pixel(607, 471))
-        );
-        let (image, depth) = sample(&data.val);
-        assert_eq!(image, picture);
-        let known = depth.enumerate_pixels().filter(|(.., metres)| metres[0] > 0.0).map(|(x, y, _)| [x, y]);
-        let known: Vec<[u32; 2]> = known.collect();
-        assert_eq!((known[0], known[known.len() - 1], known.len()), ([41, 45], [600, 470], 560 * 426));
-        assert_eq!(depth.get_pixel(600, 470)[0], metres(600, 470));
+        let known_from_to = |source: &Arc<dyn Source>| {
+            let (image, depth) = sample(source);
+            assert_eq!(image, picture);
+            let known = depth.enumerate_pixels().filter(|(.., metres)| metres[0] > 0.0);
+            let known: Vec<[u32; 2]> = known.map(|(x, y, _)| [x, y]).collect();
+            let last = known[known.len() - 1];
+            assert_eq!(depth.get_pixel(last[0], last[1])[0], metres(last[0], last[1]));
+            (known[0], last, known.len())
+        };
+        assert_eq!(known_from_to(&data.train), ([43, 45], [607, 471], 565 * 427));
+        assert_eq!(known_from_to(&data.val), ([41, 45], [600, 470], 560 * 426));
     }
 }
