@@ -140,6 +140,9 @@ impl Shown for Segmentation {
     }
 }
 
+/// The greatest depth that 16 bits tell in millimetres.
+const MOST_METRES: f32 = 65.535;
+
 impl Shown for Depths {
     fn fields(&self, _wishes: Wishes) -> Map<String, Value> {
         let range = self.range();
@@ -156,7 +159,14 @@ impl Shown for Depths {
     }
 
     fn numbers(&self) -> Option<(&'static str, Numbers)> {
-        let millimetres = self.metres.iter().map(|metres| (1e3 * metres).round() as u16).collect();
+        let beyond = self.metres.iter().filter(|metres| **metres > MOST_METRES).count();
+        if beyond > 0 {
+            log::warn!(
+                "{beyond} pixels are more than {MOST_METRES} m away, more than the PNG can tell: they are 0 there"
+            );
+        }
+        let told = |metres: &f32| if *metres > MOST_METRES { 0 } else { (1e3 * metres).round() as u16 };
+        let millimetres = self.metres.iter().map(told).collect();
         Some(("depth", Numbers::Deep(self.metres.width(), self.metres.height(), millimetres)))
     }
 }

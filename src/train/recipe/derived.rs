@@ -211,6 +211,7 @@ impl Recipe {
                     DepthLossName::Silog => DepthLossKind::SiLog { focus: 0.85 },
                     DepthLossName::Sigloss => DepthLossKind::SigLoss,
                 },
+                max_m: self.max_depth as f32,
             }),
         }
     }

@@ -160,7 +160,7 @@ pub fn of_config(config: &Config) -> Arc<dyn Task> {
         Purpose::Classify => Arc::new(Classify::default()),
         Purpose::Detect => Arc::new(Detect),
         Purpose::Segment => Arc::new(Segment),
-        Purpose::Depth => Arc::new(Depth::default()),
+        Purpose::Depth => Arc::new(Depth { max_m: depth::max_m(config), ..Depth::default() }),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::train::Numbers;
 /// The least depth that counts, metres: the usual range of NYU v2.
 const LEAST_M: f32 = 1e-3;
 
+/// The share of the known depths that may be too far away to count without a warning.
+const MOST_BEYOND: f64 = 0.01;
+
 /// Names of the errors, in order.
 const NAMES: [&str; 7] = ["delta1", "delta2", "delta3", "abs_rel", "rmse", "log10", "silog"];
 
@@ -21,6 +24,8 @@ pub(super) struct Errors {
     sums: [f64; 7],
     /// Pictures with a known depth.
     pictures: usize,
+    /// Pixels whose depth is known, and those of them that are too far away to count.
+    known: [u64; 2],
     loss: f64,
     batches: usize,
     worst: Vec<Worst>,
@@ -54,7 +59,7 @@ pub struct Worst {
 impl Errors {
     pub(super) fn new(max_m: f32, keep: Option<usize>) -> Self {
         let (sums, worst) = ([0.0; 7], Vec::new());
-        Self { max_m, sums, pictures: 0, loss: 0.0, batches: 0, worst, keep }
+        Self { max_m, sums, pictures: 0, known: [0; 2], loss: 0.0, batches: 0, worst, keep }
     }
 
     /// The errors by name, NaN without pictures.
@@ -69,15 +74,20 @@ fn millimetres(metres: f32) -> u32 {
     (1e3 * metres).round() as u32
 }
 
-/// The errors of a picture's depths, in the order of [`NAMES`]; `None` if no depth is known. Truths count between 1 mm
-/// and `max_m`, and predictions are clamped to that range.
+/// Whether a true depth counts: if it is between 1 mm and `max_m`.
+fn counts(metres: f32, max_m: f32) -> bool {
+    metres > LEAST_M && metres < max_m
+}
+
+/// The errors of a picture's depths, in the order of [`NAMES`]; `None` if no depth counts. Predictions are clamped to
+/// the range of the depths that count.
 fn errors(predicted: &[f32], truth: &[f32], max_m: f32) -> Option<[f64; 7]> {
+    let counted = || {
+        let pairs = predicted.iter().zip(truth).filter(|(_, truth)| counts(**truth, max_m));
+        pairs.map(|(predicted, truth)| (f64::from(predicted.clamp(LEAST_M, max_m)), f64::from(*truth)))
+    };
     let (mut sums, mut of_ln, mut count) = ([0.0; 6], 0.0, 0.0);
-    for (&predicted, &truth) in predicted.iter().zip(truth) {
-        if !(truth > LEAST_M && truth < max_m) {
-            continue;
-        }
-        let (p, g) = (f64::from(predicted.clamp(LEAST_M, max_m)), f64::from(truth));
+    for (p, g) in counted() {
         let (ratio, ln) = ((p / g).max(g / p), (p / g).ln());
         let within = [1, 2, 3].map(|power| f64::from(u8::from(ratio < 1.25f64.powi(power))));
         let terms = [within[0], within[1], within[2], (p - g).abs() / g, (p - g).powi(2), ln.abs() / 10f64.ln()];
@@ -91,12 +101,7 @@ fn errors(predicted: &[f32], truth: &[f32], max_m: f32) -> Option<[f64; 7]> {
     let [d1, d2, d3, relative, squared, log10] = sums.map(|sum| sum / count);
     // The variance in a second pass, since the mean of the logarithms may be far from 0.
     let mean = of_ln / count;
-    let deviation = |(&p, &g): (&f32, &f32)| {
-        let known = g > LEAST_M && g < max_m;
-        let ln = || (f64::from(p.clamp(LEAST_M, max_m)) / f64::from(g)).ln();
-        if known { (ln() - mean).powi(2) } else { 0.0 }
-    };
-    let variance = predicted.iter().zip(truth).map(deviation).sum::<f64>() / count;
+    let variance = counted().map(|(p, g)| ((p / g).ln() - mean).powi(2)).sum::<f64>() / count;
     Some([d1, d2, d3, relative, squared.sqrt(), log10, 100.0 * variance.sqrt()])
 }
 
@@ -109,6 +114,8 @@ impl Metric for Errors {
         for (((predicted, truth), view), &index) in pictures {
             let Truth::Depth(truth) = truth else { unreachable!("the data was opened for its depths") };
             let truth = view.depth_to_input(truth);
+            let of_truth = |from: f32| truth.iter().filter(|metres| **metres > 0.0 && **metres >= from).count() as u64;
+            self.known.iter_mut().zip([0.0, self.max_m]).for_each(|(sum, from)| *sum += of_truth(from));
             let Some(errors) = errors(predicted, &truth, self.max_m) else { continue };
             self.sums.iter_mut().zip(errors).for_each(|(sum, error)| *sum += error);
             self.pictures += 1;
@@ -120,8 +127,8 @@ impl Metric for Errors {
                     |worst| worst.delta1,
                     delta1,
                     || {
-                        let known = truth.iter().copied().filter(|&metres| metres > LEAST_M && metres < self.max_m);
-                        let ends = known.fold([f32::INFINITY, 0.0f32], |[l, h], m| [l.min(m), h.max(m)]);
+                        let counted = truth.iter().copied().filter(|&metres| counts(metres, self.max_m));
+                        let ends = counted.fold([f32::INFINITY, 0.0f32], |[l, h], m| [l.min(m), h.max(m)]);
                         let (size, predicted) = worst::smaller(batch.size, predicted);
                         let predicted_mm = predicted.into_iter().map(millimetres).collect();
                         Worst { index, delta1, truth_mm: ends.map(millimetres), size, predicted_mm }
@@ -131,8 +138,16 @@ impl Metric for Errors {
         }
     }
 
-    /// The loss is a mean over the batches.
+    /// The loss is a mean over the batches. Warns if many depths do not count.
     fn numbers(&self) -> Numbers {
+        let [known, beyond] = self.known.map(|pixels| pixels as f64);
+        if beyond > MOST_BEYOND * known {
+            log::warn!(
+                "{:.1} % of the known depths are {} m away or more and do not count: train with a larger --max-depth",
+                100.0 * beyond / known,
+                self.max_m
+            );
+        }
         self.errors().with("loss", self.loss / self.batches.max(1) as f64)
     }
 

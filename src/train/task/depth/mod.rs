@@ -12,7 +12,7 @@ use super::{Loss, Metric, Remarks, Table, Task};
 use crate::data::{self, Dataset, Encode, Geometry, Mixed, Source, Targets, Truth, TruthKind};
 use crate::graph::op::{DepthLoss, DepthLossKind};
 use crate::graph::{DType, Graph, Port, Spec, TensorId, autodiff};
-use crate::models::{self, Config, Head};
+use crate::models::{self, Config, DenseDepth, Head};
 use crate::train::report::Section;
 use crate::train::{Error, Measure, Recipe};
 use crate::weights::ModelCard;
@@ -22,12 +22,15 @@ use crate::weights::ModelCard;
 pub struct Depth {
     /// The loss.
     pub loss: DepthLossKind,
+    /// Depths of this many metres or more do not count: the network cannot predict them.
+    pub max_m: f32,
 }
 
 impl Default for Depth {
-    /// BTS's loss (Lee et al. 2019, arXiv 1907.10326): logarithms, with the common factor of all depths counted at 15 %.
+    /// BTS's loss (Lee et al. 2019, arXiv 1907.10326): logarithms, with the common factor of all depths counted at
+    /// 15 %. The depths of rooms, up to 10 m.
     fn default() -> Self {
-        Self { loss: DepthLossKind::SiLog { focus: 0.85 } }
+        Self { loss: DepthLossKind::SiLog { focus: 0.85 }, max_m: DenseDepth::default().max_m }
     }
 }
 
@@ -42,10 +45,12 @@ const MEASURES: [Measure; 7] = [
 ];
 
 impl Encode for Depth {
-    /// `truth` `[N, H, W]`, f32: the depth of each of the input's pixels in metres, 0 where it is unknown.
+    /// `truth` `[N, H, W]`, f32: the depth of each of the input's pixels in metres, 0 where it is unknown or does not
+    /// count.
     fn encode(&self, truths: &[Truth], views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
+        let counted = |metres: f32| if metres < self.max_m { metres } else { 0.0 };
         let depth = |(truth, view): (&Truth, &Geometry)| match truth {
-            Truth::Depth(depth) => Ok(view.depth_to_input(depth).into_raw()),
+            Truth::Depth(depth) => Ok(view.depth_to_input(depth).into_raw().into_iter().map(counted).collect()),
             Truth::Unknown => Ok(vec![0.0; view.size[0] * view.size[1]]),
             _ => Err(data::Error::OtherTruth { truth: TruthKind::Depth }),
         };
@@ -55,8 +60,8 @@ impl Encode for Depth {
 }
 
 /// The greatest depth that the network predicts, metres.
-fn max_m(card: &ModelCard) -> f32 {
-    match card.config.head {
+pub(super) fn max_m(config: &Config) -> f32 {
+    match config.head {
         Head::DenseDepth(head) => head.max_m,
         _ => f32::INFINITY,
     }
@@ -102,14 +107,14 @@ impl Task for Depth {
     }
 
     fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric> {
-        Box::new(metric::Errors::new(max_m(card), keep))
+        Box::new(metric::Errors::new(max_m(&card.config), keep))
     }
 
     fn remarks(&self, _settings: &toml::Table, card: &ModelCard) -> Remarks {
         let numbers = format!(
             "Delta 1 is the share of the pixels whose depth is wrong by less than a factor of 1.25, a mean over the \
              pictures. Pixels whose depth is unknown do not count, nor do those that are {} m away or more.",
-            max_m(card)
+            max_m(&card.config)
         );
         let whole = super::shown_whole(card) + " Depths are compared at that size.";
         Remarks { numbers: vec![numbers, whole], settings: Vec::new() }
@@ -121,5 +126,24 @@ impl Task for Depth {
 
     fn tables(&self, findings: &Value, _card: &ModelCard, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
         section::tables(findings, dataset)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use image::Luma;
+
+    use super::*;
+    use crate::data::DepthMap;
+
+    /// The network cannot predict them, and errors do not count there either.
+    #[test]
+    fn depths_beyond_the_range_are_not_learnt() {
+        let task = Depth { max_m: 5.0, ..Depth::default() };
+        let truth = DepthMap::from_fn(4, 1, |x, _| Luma([[0.0, 4.5, 5.0, 60.0][x as usize]]));
+        let targets = task.encode(&[Truth::Depth(truth)], &[Geometry::whole([1, 4])], None).unwrap();
+        let (name, values) = targets.iter().next().unwrap();
+        assert_eq!((name, values.floats()), ("truth", &[0.0, 4.5, 0.0, 0.0][..]));
     }
 }
