@@ -227,7 +227,7 @@ mod tests {
     fn truths_move_with_the_pixels_of_training_pictures() {
         let scale = Augment::Scale { least: 0.7, most: 1.6, hflip: 0.5, border: [0; 3] };
         let mut whole = 0;
-        for crop in [Augment::None, Augment::Standard { shift: 0.125, hflip: 0.5 }, scale] {
+        for crop in [Augment::default(), Augment::Standard { shift: 0.125, hflip: 0.5 }, scale] {
             for (epoch, small) in (0..20).flat_map(|epoch| [(epoch, false), (epoch, true)]) {
                 let augmentation = Augmentation { crop, ..Augmentation::default() };
                 let (input, geometry) = augmentation.picture(&scene().0, [96, 128], small, (5, epoch, 0));

@@ -8,11 +8,10 @@ use super::super::geometry::Geometry;
 use super::super::resize::{Interpolation, Placement, Region, View, evaluation_view, placed, resize};
 
 /// How a training picture is cropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Augment {
-    /// The largest central square, resized, never flipped. Unlike the evaluation transform it keeps the whole square.
-    #[default]
-    None,
+    /// As an evaluation shows it, never flipped.
+    View(View),
     /// Random crops and horizontal flips. Small pictures are shifted by up to a share of their side. Of larger ones a
     /// random part (8 to 100 % of the area, aspect ratio 3/4 to 4/3) is resized (tensorflow/tpu,
     /// models/official/resnet/resnet_preprocessing.py).
@@ -38,6 +37,13 @@ pub enum Augment {
     },
 }
 
+impl Default for Augment {
+    /// The largest central square, resized, never flipped.
+    fn default() -> Self {
+        Self::View(View::center(1.0))
+    }
+}
+
 /// Crops and resizes a training picture to `size` (height, width), and returns the geometry of the result.
 pub(super) fn training_crop(
     picture: &RgbImage,
@@ -47,7 +53,7 @@ pub(super) fn training_crop(
     rng: &mut Pcg64Mcg,
 ) -> (RgbImage, Geometry) {
     let ((mut crop, mut geometry), hflip) = match augment {
-        Augment::None => return evaluation_view(picture, size, View::center(1.0)),
+        Augment::View(view) => return evaluation_view(picture, size, view),
         Augment::Standard { shift, hflip } if small => {
             (shifted(evaluation_view(picture, size, View::center(1.0)), shift, rng), hflip)
         }

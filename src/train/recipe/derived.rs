@@ -311,8 +311,9 @@ impl Recipe {
         };
         let augmentation = Augmentation {
             crop: match self.augment {
-                Augment::None if dense => data::Augment::Scale { least: 1.0, most: 1.0, hflip: 0.0, border },
-                Augment::None => data::Augment::None,
+                // Boxes, masks and depths are learnt from whole pictures.
+                Augment::None if dense => data::Augment::View(card.view()),
+                Augment::None => data::Augment::default(),
                 Augment::Standard | Augment::Randaug if dense => {
                     let [least, most] = self.scale;
                     data::Augment::Scale { least, most, hflip: self.hflip.unwrap_or(0.5) as f32, border }
