@@ -100,6 +100,13 @@ impl Precision {
         Self { classes, coco, voc, loss: 0.0, pictures: 0, worst: Vec::new(), keep }
     }
 
+    /// COCO's twelve numbers, without those that have no objects.
+    fn coco_numbers(&self) -> Numbers {
+        let named = coco::NAMES.iter().zip(self.coco.numbers());
+        let known = named.filter_map(|(name, number)| Some((*name, number?)));
+        known.fold(Numbers::default(), |numbers, (name, number)| numbers.with(name, number))
+    }
+
     /// Numbers of a class without its curve; `None` if it has no objects.
     fn of_class(&self, class: usize) -> Option<OfClass> {
         let precisions = self.coco.precisions(class)?;
@@ -122,9 +129,9 @@ impl Precision {
         let found = Selection::default().detections(&logits, &deltas, anchors, batch.size);
         let (view, size) = (&batch.views[n], batch.picture_sizes[n]);
         let in_picture = |found: Detection| {
-            // The background is never a target, so a box of it is noise.
-            let class = found.class.checked_sub(1)?;
-            Some(Detection { class, bounds: view.bounds_to_picture(found.bounds, size), ..found })
+            // The background is never a target, so a box of it is noise. One in the border is no part of the picture.
+            let (class, bounds) = (found.class.checked_sub(1)?, view.bounds_to_picture(found.bounds, size));
+            (boxes::area(bounds) > 0.0).then_some(Detection { class, bounds, ..found })
         };
         found.into_iter().filter_map(in_picture).collect()
     }
@@ -167,22 +174,19 @@ impl Metric for Precision {
     fn by_class(&self, classes: &[String]) -> serde_json::Map<String, Value> {
         let of_class = |class: usize| (Names(classes).of(class), serde_json::json!(self.of_class(class)));
         let per_class = (0..self.classes - 1).map(of_class).collect::<serde_json::Map<_, _>>();
-        std::iter::once(("per_class".to_owned(), per_class.into())).collect()
+        let members = [("coco", serde_json::json!(self.coco_numbers())), ("per_class", per_class.into())];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     fn findings(&self) -> Value {
         let Some(_) = self.keep else { return Value::Object(serde_json::Map::new()) };
-        let named = coco::NAMES.iter().zip(self.coco.numbers());
         let rounded = |precision: f64| (1e4 * precision).round() / 1e4;
         let of_class = |class| {
             let curve = self.coco.precisions(class)?.into_iter().map(rounded).collect();
             Some(OfClass { curve, ..self.of_class(class)? })
         };
         let findings = Findings {
-            coco: named.fold(Numbers::default(), |numbers, (name, number)| match number {
-                Some(number) => numbers.with(*name, number),
-                None => numbers,
-            }),
+            coco: self.coco_numbers(),
             classes: (0..self.classes - 1).map(of_class).collect(),
             worst: self.worst.clone(),
         };

@@ -87,7 +87,8 @@ impl Metric for Overlap {
         for ((confusion, predicted), &index) in pictures.zip(&batch.indices) {
             let confusion: Vec<u64> = confusion.iter().map(|&pixels| pixels.into()).collect();
             self.confusion.iter_mut().zip(&confusion).for_each(|(sum, pixels)| *sum += pixels);
-            if let Some(keep) = self.keep {
+            let counts = confusion.iter().any(|&pixels| pixels > 0);
+            if let Some(keep) = self.keep.filter(|_| counts) {
                 let right = accuracy(&confusion, classes);
                 worst::keep(
                     &mut self.worst,
@@ -132,6 +133,7 @@ impl Metric for Overlap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Targets, Truth};
 
     #[test]
     fn overlaps_have_the_names_of_their_classes() {
@@ -139,6 +141,31 @@ mod tests {
         let metric = Overlap { confusion, ..Overlap::new(3, None) };
         let json = Value::from(metric.by_class(&["sky".to_owned()]));
         assert_eq!(json, serde_json::json!({"iou": {"sky": 0.75, "1": 4.0 / 6.0, "2": null}}));
+    }
+
+    /// Of the second picture no pixel counts, so that it has no right and no wrong ones.
+    #[test]
+    fn pictures_without_a_pixel_that_counts_are_not_the_worst() {
+        let batch = Batch {
+            pixels: vec![0; 4],
+            size: [2, 1],
+            truths: vec![Truth::Unknown, Truth::Unknown],
+            views: Vec::new(),
+            picture_sizes: vec![[2, 1]; 2],
+            targets: Targets::default(),
+            indices: vec![4, 7],
+            broken: Vec::new(),
+        };
+        let mut metric = Overlap::new(2, Some(5));
+        let outputs = [
+            Elements::from(&[0u32, 1, 0, 1][..]),
+            Elements::from(&[1u32, 1, 0, 0, 0, 0, 0, 0][..]),
+            Elements::from(&[0.5f32][..]),
+            Elements::from(&[2.0f32][..]),
+        ];
+        metric.add(&batch, &outputs);
+        let kept: Vec<(usize, f64)> = metric.worst.iter().map(|worst| (worst.index, worst.right)).collect();
+        assert_eq!(kept, [(4, 0.5)]);
     }
 
     #[test]
