@@ -36,21 +36,20 @@ pub(super) struct Pairs {
 /// or the other way round: `images/train` and `masks/train`, or `train/images` and `train/masks`. For validation alone
 /// the training pairs are not looked for.
 pub(super) fn find(directory: &Path, files: &Files, wanted: Wanted) -> Result<[Pairs; 2], Error> {
-    let of_split = |split| match (wanted, split) {
-        (Wanted::Validation, Split::Train) => Ok(Pairs::default()),
-        _ => match (places(directory, files, split)?, wanted) {
-            (Some([pictures, truths]), _) => {
-                let split = split_name(directory, &pictures);
-                let pairs = Pairs::of(&pictures, &truths, split, files.thing)?;
-                if pairs.files.is_empty() && wanted != Wanted::Everything {
-                    let problem = format!("no pictures here ({}): {}", ENDINGS.join(", "), contents(&pictures));
-                    return Err(Error::invalid(pictures, problem));
-                }
-                Ok(pairs)
-            }
-            (None, Wanted::Everything) => Ok(Pairs::default()),
-            (None, _) => Err(missing_split(directory, files, split)),
-        },
+    let of_split = |split| {
+        if (wanted, split) == (Wanted::Validation, Split::Train) {
+            return Ok(Pairs::default());
+        }
+        let must_have_pictures = wanted != Wanted::Everything;
+        let Some([pictures, truths]) = places(directory, files, split)? else {
+            return if must_have_pictures { Err(missing_split(directory, files, split)) } else { Ok(Pairs::default()) };
+        };
+        let pairs = Pairs::of(&pictures, &truths, split_name(directory, &pictures), files.thing)?;
+        if pairs.files.is_empty() && must_have_pictures {
+            let problem = format!("no pictures here ({}): {}", ENDINGS.join(", "), contents(&pictures));
+            return Err(Error::invalid(pictures, problem));
+        }
+        Ok(pairs)
     };
     Ok([of_split(Split::Train)?, of_split(Split::Val)?])
 }

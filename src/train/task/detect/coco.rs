@@ -136,28 +136,19 @@ impl Class {
     fn add(&mut self, objects: &[&Object], detections: &[&Detection]) {
         let rows = |d: &&Detection| -> Vec<f64> { objects.iter().map(|o| overlap(d.bounds, o)).collect() };
         let overlaps: Vec<Vec<f64>> = detections.iter().map(rows).collect();
-        let judged =
-            |(place, d): (usize, &&Detection)| Judged { score: d.score, place: place as u8, ..Judged::default() };
-        let mut judged: Vec<Judged> = detections.iter().enumerate().map(judged).collect();
+        let places = detections.iter().zip(0..);
+        let mut judged: Vec<Judged> =
+            places.map(|(d, place)| Judged { score: d.score, place, ..Judged::default() }).collect();
         for (size, &[least, most]) in SIZES.iter().enumerate() {
             let is_other = |area: f64| area < least || area > most;
             let skipped: Vec<bool> = objects.iter().map(|o| o.crowd || is_other(f64::from(o.area))).collect();
             self.objects[size] += skipped.iter().filter(|&&skipped| !skipped).count();
             for (bit, &threshold) in OVERLAPS.iter().enumerate() {
-                let mut taken = vec![false; objects.len()];
-                for ((detection, overlaps), judged) in detections.iter().zip(&overlaps).zip(&mut judged) {
-                    let is_free = |&o: &usize| !taken[o] || objects[o].crowd;
-                    // The last of the highest, as pycocotools.
-                    let best = |skip: bool| {
-                        let those = (0..objects.len()).filter(|&o| skipped[o] == skip && overlaps[o] >= threshold);
-                        those.filter(is_free).max_by(|&a, &b| overlaps[a].total_cmp(&overlaps[b]))
-                    };
-                    match best(false).or_else(|| best(true)) {
-                        Some(object) => {
-                            judged.hit[size] |= u16::from(!skipped[object]) << bit;
-                            taken[object] = true;
-                        }
-                        None => judged.miss[size] |= u16::from(!is_other(sides(detection.bounds))) << bit,
+                let found = found(objects, &skipped, &overlaps, threshold);
+                for ((judged, found), detection) in judged.iter_mut().zip(found).zip(detections) {
+                    match found {
+                        Some(object) => judged.hit[size] |= u16::from(!skipped[object]) << bit,
+                        None => judged.miss[size] |= u16::from(!is_other(area(detection.bounds))) << bit,
                     }
                 }
             }
@@ -197,13 +188,31 @@ impl Class {
     }
 }
 
+/// The object that each detection finds, from its `overlaps` with them: of those that overlap by the threshold or more
+/// and that no detection with a higher score has found, the one that overlaps most, the last of equal ones. An object
+/// that is `skipped` is found where no other can be, and a crowd is found any number of times (pycocotools).
+fn found(objects: &[&Object], skipped: &[bool], overlaps: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
+    let mut taken = vec![false; objects.len()];
+    let found = |overlaps: &Vec<f64>| {
+        let best = |skip: bool| {
+            let those = (0..objects.len()).filter(|&o| skipped[o] == skip && overlaps[o] >= threshold);
+            let free = those.filter(|&o| !taken[o] || objects[o].crowd);
+            free.max_by(|&a, &b| overlaps[a].total_cmp(&overlaps[b]))
+        };
+        let object = best(false).or_else(|| best(true))?;
+        taken[object] = true;
+        Some(object)
+    };
+    overlaps.iter().map(found).collect()
+}
+
 /// The precisions of a raised curve at 101 recalls.
 fn precisions(curve: &[Point]) -> impl Iterator<Item = f64> {
     (0..=100).map(|hundredths| precision_at(curve, f64::from(hundredths) * 0.01))
 }
 
-/// Width times height, in px².
-fn sides(bounds: Bounds) -> f64 {
+/// The area of a box in px².
+fn area(bounds: Bounds) -> f64 {
     let [left, top, right, bottom] = bounds.map(f64::from);
     (right - left) * (bottom - top)
 }
@@ -215,6 +224,6 @@ fn overlap(detection: Bounds, object: &Object) -> f64 {
     if width <= 0.0 || height <= 0.0 {
         return 0.0;
     }
-    let (shared, area) = (width * height, sides(detection));
-    if object.crowd { shared / area } else { shared / (area + sides(object.bounds) - shared) }
+    let (shared, own) = (width * height, area(detection));
+    if object.crowd { shared / own } else { shared / (own + area(object.bounds) - shared) }
 }

@@ -66,17 +66,17 @@ impl Lesson {
     }
 
     /// Objects that are difficult or crowds are no targets: anchors on them are ignored.
-    fn of(objects: &[(u32, Bounds, bool)], anchors: &Anchors) -> Self {
-        let [learnt, passed]: [Vec<_>; 2] =
-            [true, false].map(|wanted| objects.iter().filter(|(.., learnt)| *learnt == wanted).collect());
-        let bounds = |objects: &[&(u32, Bounds, bool)]| objects.iter().map(|object| object.1).collect::<Vec<_>>();
+    fn of(objects: &[Object], anchors: &Anchors) -> Self {
+        let (learnt, passed): (Vec<&Object>, Vec<&Object>) =
+            objects.iter().partition(|object| !object.difficult && !object.crowd);
+        let bounds = |objects: &[&Object]| objects.iter().map(|object| object.bounds).collect::<Vec<Bounds>>();
         let mut lesson = Self::none(anchors);
         let found = matches(&anchors.boxes, &bounds(&learnt));
         let mut count = 0;
         for (i, found) in found.into_iter().enumerate() {
             lesson.labels[i] = match found {
                 Match::Truth(truth) => {
-                    let (class, bounds, _) = *learnt[truth as usize];
+                    let Object { class, bounds, .. } = *learnt[truth as usize];
                     lesson.deltas[i] = boxes::encode(bounds, anchors.boxes[i]);
                     count += 1;
                     // The first class is the background.
@@ -105,10 +105,7 @@ impl Encode for Detect {
         let Some(anchors) = anchors else { return Ok(Targets::default()) };
         let lesson = |(truth, view): (&Truth, &Geometry)| match truth {
             Truth::Objects(objects) => {
-                let seen = |object: &Object| {
-                    let bounds = view.bounds_to_input(object.bounds)?;
-                    Some((object.class, bounds, !object.difficult && !object.crowd))
-                };
+                let seen = |object: &Object| Some(Object { bounds: view.bounds_to_input(object.bounds)?, ..*object });
                 Ok(Lesson::of(&objects.iter().filter_map(seen).collect::<Vec<_>>(), &anchors))
             }
             Truth::Unknown => Ok(Lesson::none(&anchors)),
@@ -135,10 +132,10 @@ fn levels(outputs: &[Port], name: &'static str) -> Result<Vec<TensorId>, models:
 }
 
 /// The losses of classes and boxes, and the inputs for their targets.
-fn losses(graph: &mut Graph, logits: &[TensorId], boxes: &[TensorId]) -> Result<[TensorId; 2], models::Error> {
-    let n = graph.spec(boxes[0]).shape[0];
+fn losses(graph: &mut Graph, logits: &[TensorId], predicted: &[TensorId]) -> Result<[TensorId; 2], models::Error> {
+    let n = graph.spec(predicted[0]).shape[0];
     let cells = |&map: &TensorId| graph.spec(map).shape[1..3].iter().product::<usize>();
-    let anchors = boxes.iter().map(cells).sum::<usize>() * boxes::PER_CELL;
+    let anchors = predicted.iter().map(cells).sum::<usize>() * boxes::PER_CELL;
     let classes = graph.spec(logits[0]).last() / boxes::PER_CELL;
     let labels = graph.input("labels", Spec::plain([n, anchors], DType::U32))?;
     let deltas = graph.input("deltas", Spec::plain([n, anchors, 4], DType::F32))?;
@@ -146,7 +143,7 @@ fn losses(graph: &mut Graph, logits: &[TensorId], boxes: &[TensorId]) -> Result<
     let focal = FocalLoss { classes, alpha: ALPHA, gamma: GAMMA };
     let of_classes = graph.apply1("class_loss", focal, &[&[labels, normalisers], logits].concat())?;
     let l1 = BoxLoss { classes, kind: BoxLossKind::L1 };
-    let of_boxes = graph.apply1("box_loss", l1, &[&[labels, normalisers, deltas], boxes].concat())?;
+    let of_boxes = graph.apply1("box_loss", l1, &[&[labels, normalisers, deltas], predicted].concat())?;
     Ok([of_classes, of_boxes])
 }
 

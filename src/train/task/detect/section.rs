@@ -187,12 +187,12 @@ pub(super) fn tables(findings: &Value, card: &ModelCard, dataset: &Dataset) -> s
     let findings = Findings::deserialize(findings)?;
     let names = super::of_data(card);
     let names = Names(if names.is_empty() { &dataset.classes } else { names });
-    let worst = |worst: &Worst| {
+    let row = |worst: &Worst| {
         let numbers = [worst.index, worst.objects, worst.right, worst.found.len() - worst.right];
         numbers.map(|number| number.to_string()).into_iter().chain([dataset.val.name(worst.index)]).collect()
     };
     let header = vec!["picture", "objects", "found", "false alarms", "name"];
-    let worst = Table { header, rows: findings.worst.iter().map(worst).collect() };
+    let worst = Table { header, rows: findings.worst.iter().map(row).collect() };
     Ok(vec![classes(&findings, names), coco(&findings), worst])
 }
 
