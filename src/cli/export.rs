@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::weights::Source;
+use super::weights::{Source, output_stride};
 use super::{Error, Global};
 use crate::files;
-use crate::models::{Input, Mode, Network};
+use crate::models::{Input, Mode, Network, Purpose};
 use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 
 /// Write weights for other tools, checked: f32 safetensors under timm's names, or the network as an ONNX file
@@ -41,6 +41,10 @@ pub(super) struct Export {
     /// network's: 0 for the RetinaNet that torchvision released. The written file keeps it
     #[arg(long, value_name = "EPS")]
     bn_eps: Option<f32>,
+    /// Stride of a segmentation network's last map, px, which the weights cannot tell unless this program wrote them.
+    /// The written file keeps it
+    #[arg(long, value_name = "8|16|32", value_parser = output_stride)]
+    output_stride: Option<usize>,
 }
 
 /// A side in px, for both sides, or a height and a width.
@@ -65,6 +69,14 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
     }
     let TrainedNetwork { path, weights, mut card } = args.weights.load(global)?;
     card.config.bn_eps = args.bn_eps.or(card.config.bn_eps);
+    let purpose = card.config.head.purpose();
+    if args.output_stride.is_some() && purpose != Purpose::Segment {
+        let found = purpose.network();
+        return Err(Error::usage(format!(
+            "--output-stride is for a segmentation network; these weights are those of a {found}"
+        )));
+    }
+    card.config.output_stride = args.output_stride.unwrap_or(card.config.output_stride);
     if let Some([height, width]) = args.res {
         if height != width && !as_onnx {
             return Err(Error::usage(format!("{}: --res must be one side here", args.out.display())));

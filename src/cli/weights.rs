@@ -25,6 +25,12 @@ impl From<OsString> for Source {
     }
 }
 
+/// The stride of a network's last map.
+pub(super) fn output_stride(text: &str) -> Result<usize, String> {
+    let stride = text.parse().ok().filter(|stride| matches!(stride, 8 | 16 | 32));
+    stride.ok_or_else(|| "an output stride is 8, 16 or 32".to_owned())
+}
+
 impl Source {
     /// Reads the weights, and downloads them first if they are on the hub.
     pub(super) fn load(&self, global: &Global) -> Result<TrainedNetwork, Error> {

@@ -185,7 +185,12 @@ impl Config {
         check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)?;
         let eps = self.bn_eps.unwrap_or_default();
         check("BN epsilon", (0.0..=1.0).contains(&eps), "from 0 to 1", eps)?;
-        check("output stride", matches!(self.output_stride, 8 | 16 | 32), "8, 16 or 32", self.output_stride)
+        let strides = match self.head {
+            // Its anchors are those of a pyramid with halves at every level.
+            Head::RetinaNet(_) => (&[32][..], "32 under RetinaNet"),
+            _ => (&[8, 16, 32][..], "8, 16 or 32"),
+        };
+        check("output stride", strides.0.contains(&self.output_stride), strides.1, self.output_stride)
     }
 }
 

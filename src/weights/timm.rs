@@ -157,7 +157,7 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     if card.config.head.purpose() == Purpose::Segment {
         log::warn!(
             "{}: the tensors do not tell the output stride; {} is assumed, that of the released networks with this \
-             head. If yours has another one, give predict --output-stride",
+             head. If yours has another one, give --output-stride to predict, or once to export, whose file keeps it",
             path.display(),
             card.config.output_stride
         );

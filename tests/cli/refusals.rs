@@ -169,6 +169,8 @@ fn bad_flags_are_refused() {
         ("--recipe @nowhere.toml", "@nowhere.toml"),
         ("--init @nowhere", "@nowhere"),
         ("--batch 1000000", "--batch"),
+        ("--goal miou", "--goal is miou, which --task classify does not measure: choose one of top1, top5"),
+        ("--task detect --output-stride 16", "output stride must be 32 under RetinaNet"),
     ] {
         f.refuses(&format!("train --data shapes --out @new {flags}"), expected);
     }
@@ -196,6 +198,10 @@ fn bad_flags_are_refused() {
     f.refuses(&format!("export {weights} @out.onnx --res 64x"), "HEIGHTxWIDTH, each from 1 to 4096 px");
     f.refuses(&format!("export {weights} @out.onnx --with-nms"), "last.safetensors: only a detector has detections");
     f.refuses(&format!("export {weights} @out.onnx --bn-eps 2"), "BN epsilon must be from 0 to 1");
+    f.refuses(
+        &format!("export {weights} @out.onnx --output-stride 8"),
+        "--output-stride is for a segmentation network",
+    );
     f.refuses(&format!("export {weights} @out.safetensors --with-nms"), "--with-nms is for .onnx files alone");
     f.refuses(&format!("export {weights} @out.safetensors --res 32x64"), "--res must be one side here");
     f.refuses(&format!("quantize {weights} @out.onnx"), "@out.onnx: only .safetensors");

@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::answers::{Shown, Wishes};
 use self::drawings::Drawings;
-use super::weights::Source;
+use super::weights::{Source, output_stride};
 use super::{Error, Global, output};
 use crate::data::pictures_in;
 use crate::exec::SessionOptions;
@@ -49,7 +49,7 @@ pub(super) struct Predict {
     #[arg(long, value_name = "DIR", conflicts_with = "tensor")]
     out: Option<PathBuf>,
     /// Stride of a segmentation network's last map, px, which the weights cannot tell unless this program wrote them
-    #[arg(long, value_name = "8|16|32", value_parser = stride)]
+    #[arg(long, value_name = "8|16|32", value_parser = output_stride)]
     output_stride: Option<usize>,
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
@@ -100,12 +100,6 @@ pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
 fn score(text: &str) -> Result<f32, String> {
     let score = text.parse().ok().filter(|score| (0.0..=1.0).contains(score));
     score.ok_or_else(|| "a score is a number from 0 to 1".to_owned())
-}
-
-/// The stride of a network's last map.
-fn stride(text: &str) -> Result<usize, String> {
-    let stride = text.parse().ok().filter(|stride| matches!(stride, 8 | 16 | 32));
-    stride.ok_or_else(|| "an output stride is 8, 16 or 32".to_owned())
 }
 
 impl Predict {
