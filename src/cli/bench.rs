@@ -65,7 +65,8 @@ struct Asked {
         long,
         value_enum,
         conflicts_with_all = [
-            "models", "res", "batch", "mode", "precision", "recompute", "classes", "depths", "width",
+            "models", "res", "batch", "mode", "precision", "recompute", "task", "head", "head_channels",
+            "decoder_widths", "output_stride", "classes", "depths", "width",
         ]
     )]
     suite: Option<Suite>,
@@ -78,7 +79,7 @@ struct Asked {
         value_parser = Preset::find
     )]
     models: Vec<&'static Preset>,
-    /// Sides of the pictures, px [default: the model's]
+    /// Sides of the pictures, px [default: the model's; detect 512, segment 513, depth 480]
     #[arg(long, value_name = "PX,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=8192))]
     res: Vec<u32>,
     /// Pictures in a batch
@@ -120,7 +121,8 @@ impl Asked {
         }
         let mut workloads = Vec::new();
         for preset in &self.models {
-            let res = if self.res.is_empty() { &[preset.res][..] } else { &self.res };
+            let usual = [self.network.res().unwrap_or(preset.res)];
+            let res = if self.res.is_empty() { &usual[..] } else { &self.res };
             let (model, config) = (self.network.name(preset), self.network.config(preset)?);
             for (&mode, &precision) in self.mode.iter().flat_map(|mode| self.precision.iter().map(move |p| (mode, p))) {
                 for &res in res {

@@ -189,6 +189,9 @@ fn bad_flags_are_refused() {
         f.refuses(&format!("bench --models {flags}"), expected);
     }
     f.refuses("bench --models efficientnet-b0 --depths 1,1,1,1", "efficientnet-b0 has no depths");
+    f.refuses("bench --suite quick --task detect", "--task");
+    f.refuses("bench --suite quick --output-stride 8", "--output-stride");
+    f.refuses("ablate --data shapes --task segment --out @new", "both studies compare top-1: leave out --task");
     f.refuses("scale --res 32", "--latency-ms");
     f.refuses("scale --latency-ms -1", "--latency-ms");
     f.refuses("profile small --train", "layer4.0.bn2: batch_norm");
