@@ -133,8 +133,8 @@ fn other_tasks_start_from_a_classifier() {
     ] {
         let (init, run) = (path("first/last.safetensors"), path(task));
         let told = succeed(&format!(
-            "train --task {task} --data shapes --model small {head} --res 64 --batch 8 --max-steps 2 --frozen-norm --init {} \
-             --out {}",
+            "train --task {task} --data shapes --model small {head} --res 64 --batch 8 --max-steps 2 --frozen-norm \
+             --init {} --out {}",
             init.display(),
             run.display()
         ));
@@ -153,6 +153,24 @@ fn other_tasks_start_from_a_classifier() {
         };
         assert!(of_class.is_number(), "{task}: {found}");
     }
+}
+
+/// The averages of few steps differ from the last weights, so that four numbers are compared.
+#[test]
+fn the_goal_decides_the_best_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    idx_folder(&path("data"), 64, 32);
+    let ended = json(&train(&path("data"), &path("run"), "--batch 16 --epochs 2 --ema 0.5 --goal top5 --keep 1"));
+    let reached = |name: &str| {
+        let lines = metrics(&path("run"), name);
+        lines.iter().map(|line| line[name].as_f64().unwrap()).fold(0.0, f64::max)
+    };
+    let best = reached("val_top5").max(reached("ema_top5"));
+    assert_eq!(ended["best_top5"], best, "{ended}");
+    assert!(best > reached("val_top1").max(reached("ema_top1")));
+    let kept = std::fs::read_dir(path("run/top")).unwrap().next().unwrap().unwrap().file_name();
+    assert!(kept.to_string_lossy().starts_with(&format!("{best:.6}-epoch")), "{kept:?}");
 }
 
 /// The precision is a setting like others: changing it needs --force, and then the run continues where it stopped.
