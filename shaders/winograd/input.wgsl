@@ -43,6 +43,7 @@ struct Params {
     tiles_down: u32, // of an image
     tiles_across: u32,
     padding: i32,
+    dilation: u32,   // distance of the pixels in a patch
     n: u32,          // {{ n }}, for loops alone
 }
 
@@ -77,8 +78,9 @@ fn patch_row(left: i32, y: i32, image: u32, pair: u32) -> Line {
     let row_inside = u32(y) < p.height;
     let row_at = (image + select(0u, u32(y), row_inside)) * p.width * p.pairs;
 #for c in range(n)
-    let inside{{ c }} = u32(left + {{ c }}) < p.width;
-    let at{{ c }} = row_at + (select(0u, u32(left + {{ c }}), inside{{ c }}) * p.pairs + pair);
+    let x{{ c }} = u32(left + {{ c }}{{ " * i32(p.dilation)" if dilated }});
+    let inside{{ c }} = x{{ c }} < p.width;
+    let at{{ c }} = row_at + (select(0u, x{{ c }}, inside{{ c }}) * p.pairs + pair);
 #endfor
     return transform(Line(
 #for c in range(n)
@@ -91,7 +93,13 @@ fn each(i: u32) {
     let pair = i % p.pairs;
     let tile = i / p.pairs;
     let line = tile / p.tiles_across;
-    let corner = {{ m }} * vec2<i32>(vec2<u32>(tile % p.tiles_across, line % p.tiles_down)) - p.padding;
+    let place = vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
+#if dilated
+    // Every p.dilation'th pixel down and across makes a map of its own; neighbouring tiles are of neighbouring maps.
+    let corner = vec2<i32>({{ m }}u * p.dilation * (place / p.dilation) + place % p.dilation) - p.padding;
+#else
+    let corner = {{ m }} * vec2<i32>(place) - p.padding;
+#endif
     let image = line / p.tiles_down * p.height;
 #if rolled
 #for r in range(n)
@@ -101,7 +109,7 @@ fn each(i: u32) {
 #for k in range(n - 1)
         row{{ k }} = row{{ k + 1 }};
 #endfor
-        row{{ n - 1 }} = patch_row(corner.x, corner.y + i32(r), image, pair);
+        row{{ n - 1 }} = patch_row(corner.x, corner.y + i32(r{{ " * p.dilation" if dilated }}), image, pair);
     }
     for (var c = 0u; c < p.n; c++) {
         let column = transform(Line({% for r in range(n) %}row{{ r }}[0], {% endfor %}));
@@ -112,7 +120,7 @@ fn each(i: u32) {
     }
 #else
 #for r in range(n)
-    let row{{ r }} = patch_row(corner.x, corner.y + {{ r }}, image, pair);
+    let row{{ r }} = patch_row(corner.x, corner.y + {{ r }}{{ " * i32(p.dilation)" if dilated }}, image, pair);
 #endfor
 #for c in range(n)
     let column{{ c }} = transform(Line({% for r in range(n) %}row{{ r }}[{{ c }}], {% endfor %}));

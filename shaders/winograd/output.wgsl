@@ -19,6 +19,7 @@ struct Params {
     width: u32,
     tiles_down: u32, // of an image
     tiles_across: u32,
+    dilation: u32,   // distance of the pixels in a tile
     n: u32,          // {{ n }}, for loops alone
 }
 
@@ -52,10 +53,18 @@ fn row_of_sums(r: u32, i: u32) -> Line {
     );
 }
 
-// A result beyond the map's edge is stored at the edge. The pixel that belongs there overwrites it, since a tile is
-// stored from its far corner on. That costs less than a test for each pixel.
 fn store(sum: vec4<f32>, place: vec2<u32>, image: u32, quad: u32) {
+#if dilated
+    // The pixel at the map's edge may belong to another tile.
+    if any(place >= vec2<u32>(p.width, p.height)) {
+        return;
+    }
+    let pixel = place;
+#else
+    // A result beyond the map's edge is stored at the edge. The pixel that belongs there overwrites it, since a tile is
+    // stored from its far corner on. That costs less than a test for each pixel.
     let pixel = min(place, vec2<u32>(p.width, p.height) - 1u);
+#endif
     let at = ((image * p.height + pixel.y) * p.width + pixel.x) * p.quads + quad;
     y[at] = narrow(finish(sum, image, quad, at));
 }
@@ -65,7 +74,15 @@ fn each(i: u32) {
     let tile = i / p.quads;
     let line = tile / p.tiles_across;
     let image = line / p.tiles_down;
-    let corner = {{ m }}u * vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
+    let place = vec2<u32>(tile % p.tiles_across, line % p.tiles_down);
+#if dilated
+    // Every p.dilation'th pixel down and across makes a map of its own; neighbouring tiles are of neighbouring maps.
+    let apart = p.dilation;
+    let corner = {{ m }}u * apart * (place / apart) + place % apart;
+#else
+    const apart = 1u;
+    let corner = {{ m }}u * place;
+#endif
 #if bias
     let start = from_full(bias[quad]);
 #endif
@@ -82,7 +99,7 @@ fn each(i: u32) {
     for (var c = p.n - 2u; c > 0u; c--) {
         let column = transform({% for r in range(n) %}row{{ r }}[{{ m - 1 }}]{{ ", " if not loop.last }}{% endfor %});
 #for r in range(m)|reverse
-        store(column[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>(c - 1u, {{ r }}u), image, quad);
+        store(column[{{ r }}]{{ " + start" if bias }}, corner + apart * vec2<u32>(c - 1u, {{ r }}u), image, quad);
 #endfor
 #for r in range(n)
         row{{ r }} = Line(row{{ r }}[{{ m - 1 }}],
@@ -96,7 +113,7 @@ fn each(i: u32) {
 #for c in range(m)|reverse
     let column{{ c }} = transform({% for r in range(n) %}row{{ r }}[{{ c }}]{{ ", " if not loop.last }}{% endfor %});
 #for r in range(m)|reverse
-    store(column{{ c }}[{{ r }}]{{ " + start" if bias }}, corner + vec2<u32>({{ c }}u, {{ r }}u), image, quad);
+    store(column{{ c }}[{{ r }}]{{ " + start" if bias }}, corner + apart * vec2<u32>({{ c }}u, {{ r }}u), image, quad);
 #endfor
 #endfor
 #endif

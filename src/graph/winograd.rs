@@ -16,25 +16,25 @@ struct Convolution<'n> {
     /// The operands of the epilogue.
     rest: &'n [TensorId],
     padding: usize,
+    dilation: usize,
     flipped: bool,
     epilogue: Epilogue,
 }
 
 impl<'n> Convolution<'n> {
     fn of(graph: &Graph, node: &'n Node) -> Option<Self> {
-        let (padding, flipped, epilogue) = match &node.op {
-            Op::Conv2d(op) => (WinogradTile::padding(&op.window)?, false, op.epilogue),
-            Op::Conv2dInputGrad(op) => {
-                // dx[y] = sum over k of dy[y + padding - k] w[k]; for the rotated kernel, dy[y + k - (2 - padding)].
-                let padding = (TAPS - 1).checked_sub(WinogradTile::padding(&op.window)?)?;
-                (padding, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE })
-            }
+        let (window, flipped, epilogue) = match &node.op {
+            Op::Conv2d(op) => (&op.window, false, op.epilogue),
+            Op::Conv2dInputGrad(op) => (&op.window, true, Epilogue { shortcut: op.addend, ..Epilogue::NONE }),
             _ => return None,
         };
+        let [padding, dilation] = WinogradTile::padding_and_dilation(window)?;
+        // dx[y] = sum over k of dy[y + padding - k d] w[k]; for the rotated kernel, dy[y + k d - (2 d - padding)].
+        let padding = if flipped { (dilation * (TAPS - 1)).checked_sub(padding)? } else { padding };
         let [map, weights, rest @ ..] = &node.inputs[..] else { return None };
         let (x, w) = (graph.spec(*map), graph.spec(*weights));
         let fits = x.dtype == DType::F32 && w.dtype == DType::F32;
-        fits.then_some(Self { map: *map, weights: *weights, rest, padding, flipped, epilogue })
+        fits.then_some(Self { map: *map, weights: *weights, rest, padding, dilation, flipped, epilogue })
     }
 }
 
@@ -51,16 +51,16 @@ pub fn rewrite(graph: &mut Graph, tile: impl Fn(&Graph, &Node) -> Option<Winogra
             rewritten.push(node);
             continue;
         };
-        let Convolution { map, weights, padding, flipped, epilogue, .. } = conv;
+        let Convolution { map, weights, padding, dilation, flipped, epilogue, .. } = conv;
         let result = graph.tensor(node.outputs[0]);
         let (role, [n, h, w, _]) = (result.role, result.spec.as_map());
         let first = graph.nodes().len();
         let mut push = |op: Op, inputs: &[TensorId]| graph.push(&node.name, op, inputs, &[], role).map(|out| out[0]);
         let u = push(WinogradWeights { tile, flipped }.into(), &[weights])?;
-        let v = push(WinogradInput { tile, padding }.into(), &[map])?;
+        let v = push(WinogradInput { tile, padding, dilation }.into(), &[map])?;
         let products = push(WinogradProduct.into(), &[v, u])?;
         rewritten.extend_from_slice(&graph.nodes()[first..]);
-        let op = WinogradOutput { tile, size: [n, h, w], epilogue }.into();
+        let op = WinogradOutput { tile, size: [n, h, w], dilation, epilogue }.into();
         let inputs = [&[products], conv.rest].concat();
         rewritten.push(Node {
             name: node.name.clone(),

@@ -45,11 +45,12 @@ impl Costs {
 /// Whether the algorithm can serve a convolution: each of its tensors must fit one binding, since none can be cut by
 /// images.
 pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
-    let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad)
-        && WinogradTile::padding(&shape.window).is_some_and(|zeros| zeros < TAPS);
+    let Some([zeros, dilation]) = WinogradTile::padding_and_dilation(&shape.window) else { return false };
+    let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad) && zeros < TAPS * dilation;
     let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
-    // A result may be larger than its map by two pixels each way.
-    let rows = [n * (h + 2) * (w + 2), tile.positions() * tiles, tile.positions() * 4 * shape.in_quads()];
+    // A result may be larger than its map by as much as the window is larger than a pixel.
+    let more = dilation * (TAPS - 1);
+    let rows = [n * (h + more) * (w + more), tile.positions() * tiles, tile.positions() * 4 * shape.in_quads()];
     let row_bytes = 16 * shape.in_quads().max(shape.out_quads());
     fits && tiles <= WinogradProduct::MAX_TILES
         && rows.iter().all(|rows| (rows * row_bytes) as u64 <= MAX_BINDING_BYTES)
@@ -76,8 +77,8 @@ pub(super) fn preferred(target: Target, shape: &ConvShape) -> Option<WinogradTil
 
 /// The number of tiles in the output map.
 fn tiles_of(tile: WinogradTile, shape: &ConvShape) -> usize {
-    let [height, width] = shape.result();
-    tile.tiles([shape.input[0], height, width])
+    let ([height, width], [dilation, _]) = (shape.result(), shape.window.dilation);
+    tile.tiles([shape.input[0], height, width], dilation)
 }
 
 /// Settings of a tile's kernels. On CPU adapters their text has loops, since compilation takes longer than many runs
@@ -86,9 +87,9 @@ fn set(kernel: Kernel, tile: WinogradTile, target: Target) -> Kernel {
     kernel.with("m", Setting::Number(tile.results())).with("rolled", Setting::Flag(target.family == Family::Registers))
 }
 
-/// Tiles down and across the result's map.
-fn tiles(tile: WinogradTile, [_, height, width]: [usize; 3]) -> [usize; 2] {
-    [height, width].map(|length| length.div_ceil(tile.results()))
+/// A kernel whose tiles lie in a map. An ordinary convolution does not divide by its dilation.
+fn set_in_map(kernel: Kernel, tile: WinogradTile, dilation: usize, target: Target) -> Kernel {
+    set(kernel, tile, target).with("dilated", Setting::Flag(dilation > 1))
 }
 
 /// Number of quads in all tiles: tiles times quads of channels.
@@ -109,8 +110,9 @@ pub(super) fn weights(l: &mut Lowering<'_>, op: &WinogradWeights) {
 pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
     let (x, v) = (l.input(0), l.output(0));
     let [_, height, width, _] = x.spec.as_map();
-    let [tiles_down, tiles_across] = tiles(op.tile, op.output(x.spec));
-    let kernel = set(l.kernel_in_full("winograd/input"), op.tile, l.target);
+    let [_, down, across] = op.output(x.spec.as_map());
+    let [tiles_down, tiles_across] = [down, across].map(|length| op.tile.tiles_along(length, op.dilation));
+    let kernel = set_in_map(l.kernel_in_full("winograd/input"), op.tile, op.dilation, l.target);
     let params = words! {
         pairs: 2 * x.spec.quads(),
         height,
@@ -118,6 +120,7 @@ pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
         tiles_down,
         tiles_across,
         padding: op.padding as i32,
+        dilation: op.dilation,
         n: op.tile.patch(),
     };
     l.each(kernel, vec![x.whole(), v.whole()], 2 * quads(&v), params);
@@ -126,8 +129,9 @@ pub(super) fn input(l: &mut Lowering<'_>, op: &WinogradInput) {
 pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
     let (m, y) = (l.input(0), l.output(0));
     let [_, height, width, _] = y.spec.as_map();
-    let [tiles_down, tiles_across] = tiles(op.tile, op.size);
-    let kernel = with_epilogue(set(l.kernel("winograd/output"), op.tile, l.target), &op.epilogue);
+    let [tiles_down, tiles_across] = [height, width].map(|length| op.tile.tiles_along(length, op.dilation));
+    let kernel = set_in_map(l.kernel("winograd/output"), op.tile, op.dilation, l.target);
+    let kernel = with_epilogue(kernel, &op.epilogue);
     let mut views = vec![m.whole(), y.whole()];
     views.extend((1..l.node.inputs.len()).map(|i| l.input(i).whole()));
     let params = words! {
@@ -136,6 +140,7 @@ pub(super) fn output(l: &mut Lowering<'_>, op: &WinogradOutput) {
         width,
         tiles_down,
         tiles_across,
+        dilation: op.dilation,
         n: op.tile.patch(),
     };
     l.each(kernel, views, quads(&m), params);

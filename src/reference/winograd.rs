@@ -42,15 +42,14 @@ pub(super) fn weights(op: &WinogradWeights, w: View<'_>) -> Vec<f64> {
 /// `v[0, p, t, i] = (Bt d B)[p]` for the patch d of each tile.
 pub(super) fn input(op: &WinogradInput, x: View<'_>) -> Vec<f64> {
     let [n, height, width, channels] = x.dims();
-    let (results, patch) = (op.tile.results(), op.tile.patch());
-    let tiles = |length: usize| (length + 2 * op.padding + 1 - TAPS).div_ceil(results);
-    let (down, across) = (tiles(height), tiles(width));
+    let (patch, [_, rows, columns]) = (op.tile.patch(), op.output(x.dims()));
+    let [down, across] = [rows, columns].map(|length| op.tile.tiles_along(length, op.dilation));
     by_position(op.tile.positions(), n * down * across * channels, |at| {
         let (tile, i) = (at / channels, at % channels);
         let (n, ty, tx) = (tile / across / down, tile / across % down, tile % across);
         let pixel = |r: usize, c: usize| {
-            let y = (ty * results + r).checked_sub(op.padding).filter(|&y| y < height)?;
-            let x_at = (tx * results + c).checked_sub(op.padding).filter(|&x| x < width)?;
+            let y = op.tile.pixel(ty, r, op.dilation).checked_sub(op.padding).filter(|&y| y < height)?;
+            let x_at = op.tile.pixel(tx, c, op.dilation).checked_sub(op.padding).filter(|&x| x < width)?;
             Some(x.data[((n * height + y) * width + x_at) * channels + i])
         };
         let d: Vec<f64> = (0..patch * patch).map(|p| pixel(p / patch, p % patch).unwrap_or(0.0)).collect();
@@ -78,7 +77,7 @@ pub(super) fn output(op: &WinogradOutput, inputs: &[View<'_>]) -> Vec<f64> {
     let m = inputs[0];
     let [_, positions, tiles, co] = m.dims();
     let ([n, height, width], results) = (op.size, op.tile.results());
-    let across = width.div_ceil(results);
+    let [down, across] = [height, width].map(|length| op.tile.tiles_along(length, op.dilation));
     let [bias, gate, shortcut] = op.epilogue.operands(&inputs[1..]);
     let blocks: Vec<Vec<f64>> = (0..tiles * co)
         .into_par_iter()
@@ -90,8 +89,9 @@ pub(super) fn output(op: &WinogradOutput, inputs: &[View<'_>]) -> Vec<f64> {
     let finish = |at: usize| {
         let (pixel, o) = (at / co, at % co);
         let (n, y, x) = (pixel / width / height, pixel / width % height, pixel % width);
-        let tile = (n * height.div_ceil(results) + y / results) * across + x / results;
-        let sum = blocks[tile * co + o][y % results * results + x % results] + bias.map_or(0.0, |b| b.data[o]);
+        let [(ty, r), (tx, c)] = [y, x].map(|pixel| op.tile.tile_and_place(pixel, op.dilation));
+        let tile = (n * down + ty) * across + tx;
+        let sum = blocks[tile * co + o][r * results + c] + bias.map_or(0.0, |b| b.data[o]);
         let scaled = sum * gate.map_or(1.0, |g| g.data[n * co + o]);
         activate(op.epilogue.activation, scaled + shortcut.map_or(0.0, |s| s.data[at]))
     };

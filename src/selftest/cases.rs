@@ -20,7 +20,7 @@ mod random;
 pub use convolutions::small_windows;
 use draft::fitting;
 use half::f16;
-use ops::{Join, Layer};
+use ops::{ConvCase, Join, Layer};
 
 use crate::graph::half::{store_half, store_half_maps};
 use crate::graph::op::{
@@ -124,26 +124,41 @@ fn winograd() -> Vec<Case> {
         for flipped in [false, true] {
             cases.extend([[1, 3], [36, 68]].map(|channels| ops::winograd_weights(tile, flipped, channels, 0)));
         }
-        // A single pixel; tiles clipped at one end, at both, at none.
-        for (padding, shape) in [(1, [1, 1, 1, 1]), (0, [2, 9, 7, 5]), (1, [3, 10, 9, 36]), (2, [1, 6, 14, 8])] {
-            cases.push(ops::winograd_input(tile, padding, shape, 0));
+        // A single pixel; tiles clipped at one end, at both, at none; pixels apart, also farther than the map is wide.
+        let of_maps = [
+            ([1, 1], [1, 1, 1, 1]),
+            ([0, 1], [2, 9, 7, 5]),
+            ([1, 1], [3, 10, 9, 36]),
+            ([2, 1], [1, 6, 14, 8]),
+            ([2, 2], [2, 9, 7, 5]),
+            ([6, 3], [1, 6, 14, 8]),
+            ([7, 7], [1, 5, 9, 4]),
+        ];
+        for (padding_and_dilation, shape) in of_maps {
+            cases.push(ops::winograd_input(tile, padding_and_dilation, shape, 0));
         }
         // Around the 64 rows of a GPU's tile and the 32 of a CPU adapter's.
         for (tiles, channels) in [(1, [1, 1]), (33, [12, 40]), (65, [64, 132])] {
             cases.push(ops::winograd_product(tile, tiles, channels, 0));
         }
         for (shape, epilogue) in [([1, 1, 1, 1], Epilogue::NONE), ([2, 9, 7, 5], relu), ([3, 8, 12, 36], all)] {
-            cases.push(ops::winograd_output(tile, shape, epilogue, 0));
+            for dilation in [1, 2, 5] {
+                cases.push(ops::winograd_output(tile, dilation, shape, epilogue, 0));
+            }
         }
         cases.extend(wide(all).map(|case| by_tiles(tile, case)));
     }
     cases
 }
 
-/// Convolutions that Winograd's algorithm can serve.
-fn wide(epilogue: Epilogue) -> [Case; 2] {
-    let case = convolutions::square([3, 9, 8, 20], 3, 68, 1, 1);
-    [ops::conv2d(case, epilogue, 0), ops::conv2d_input_grad(case, true, 0)]
+/// Convolutions that Winograd's algorithm can serve: an ordinary one, and two with dilation, of which the second reaches
+/// beyond its map.
+fn wide(epilogue: Epilogue) -> impl Iterator<Item = Case> {
+    let cases = [1, 3, 8].map(|dilation| {
+        let case = convolutions::square([3, 9, 8, 20], 3, 68, 1, dilation);
+        ConvCase { window: Window { dilation: [dilation; 2], ..case.window }, ..case }
+    });
+    cases.into_iter().flat_map(move |case| [ops::conv2d(case, epilogue, 0), ops::conv2d_input_grad(case, true, 0)])
 }
 
 fn by_tiles(tile: WinogradTile, mut case: Case) -> Case {
@@ -467,7 +482,9 @@ mod tests {
     #[test]
     fn winograds_algorithm_gives_the_same_sums() {
         let epilogue = Epilogue { bias: true, gate: true, shortcut: true, activation: Activation::Silu };
-        for (tile, direct) in WinogradTile::ALL.into_iter().flat_map(|tile| wide(epilogue).map(|case| (tile, case))) {
+        for (tile, direct) in
+            WinogradTile::ALL.into_iter().flat_map(|tile| wide(epilogue).map(move |case| (tile, case)))
+        {
             let case = by_tiles(tile, direct.clone());
             assert!(case.graph.nodes().len() > direct.graph.nodes().len());
             let [want, got] = [&direct, &case].map(|case| reference(case, &case.feeds));

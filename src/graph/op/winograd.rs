@@ -13,6 +13,9 @@
 //! results then takes `n * n` multiply-adds per channel instead of `9 * m * m`: 2.25 times fewer for tiles of 2, 4
 //! times fewer for tiles of 4. There are four operations, for the weights, the map, the product and the result.
 //! `graph/winograd` replaces a convolution by them.
+//!
+//! A kernel whose taps lie `s` pixels apart (its dilation) is an ordinary one for each of the `s * s` maps that every
+//! `s`th pixel down and across makes. So the pixels of its tiles and patches lie `s` apart, too.
 
 use super::window::MAX_SIDE;
 use super::{Activation, Epilogue, Padding, Rule, Window, arity, map, same};
@@ -97,9 +100,26 @@ impl WinogradTile {
         self.patch() * self.patch()
     }
 
+    /// Number of tiles along a side of a result: those of the pixels that lie `dilation` apart, from each of the first
+    /// `dilation` pixels on; see [`Self::pixel`].
+    pub fn tiles_along(self, length: usize, dilation: usize) -> usize {
+        dilation * length.div_ceil(dilation).div_ceil(self.results())
+    }
+
+    /// Where pixel `i` of tile `t` lies along a side of the result.
+    pub fn pixel(self, t: usize, i: usize, dilation: usize) -> usize {
+        (t / dilation * self.results() + i) * dilation + t % dilation
+    }
+
+    /// The tile of a pixel along a side of the result, and the pixel's place in it.
+    pub fn tile_and_place(self, pixel: usize, dilation: usize) -> (usize, usize) {
+        let (among, first) = (pixel / dilation, pixel % dilation);
+        (among / self.results() * dilation + first, among % self.results())
+    }
+
     /// Number of tiles that cover a result of `[n, h, w]`.
-    pub fn tiles(self, [n, h, w]: [usize; 3]) -> usize {
-        n * h.div_ceil(self.results()) * w.div_ceil(self.results())
+    pub fn tiles(self, [n, h, w]: [usize; 3], dilation: usize) -> usize {
+        n * self.tiles_along(h, dilation) * self.tiles_along(w, dilation)
     }
 
     /// The transforms along one side.
@@ -110,15 +130,15 @@ impl WinogradTile {
         }
     }
 
-    /// The zeros on each side of a map, if the algorithm can compute convolutions with this window.
-    pub fn padding(window: &Window) -> Option<usize> {
+    /// The zeros on each side of a map, and the dilation, if the algorithm can compute convolutions with this window.
+    pub fn padding_and_dilation(window: &Window) -> Option<[usize; 2]> {
         match *window {
             Window {
                 kernel: [TAPS, TAPS],
                 stride: [1, 1],
-                dilation: [1, 1],
+                dilation: [dilation, other],
                 padding: Padding::Zeros([down, across]),
-            } if down == across => Some(down),
+            } if dilation == other && down == across => Some([down, dilation]),
             _ => None,
         }
     }
@@ -174,13 +194,15 @@ pub struct WinogradInput {
     pub tile: WinogradTile,
     /// Zeros around the map, the same on every side.
     pub padding: usize,
+    /// Distance of the kernel's taps, in pixels.
+    pub dilation: usize,
 }
 
 impl WinogradInput {
-    /// `[N, OH, OW]` of the convolution's result.
-    pub fn output(&self, x: &Spec) -> [usize; 3] {
-        let [n, h, w, _] = x.as_map();
-        [n, h + 2 * self.padding - (TAPS - 1), w + 2 * self.padding - (TAPS - 1)]
+    /// `[N, OH, OW]` of the convolution's result, for a map `[N, H, W, C]`.
+    pub fn output(&self, [n, h, w, _]: [usize; 4]) -> [usize; 3] {
+        let [height, width] = [h, w].map(|side| side + 2 * self.padding - self.dilation * (TAPS - 1));
+        [n, height, width]
     }
 }
 
@@ -192,10 +214,12 @@ impl Rule for WinogradInput {
     fn infer(&self, inputs: &[&Spec]) -> Result<Vec<Spec>, String> {
         arity(inputs, 1)?;
         let [_, h, w, c] = map(inputs[0])?;
-        if h.min(w) + 2 * self.padding < TAPS {
-            return Err(format!("a window of {TAPS} does not fit {h} x {w} pixels padded by {}", self.padding));
+        let side = self.dilation * (TAPS - 1) + 1;
+        if h.min(w) + 2 * self.padding < side {
+            return Err(format!("a window of {side} does not fit {h} x {w} pixels padded by {}", self.padding));
         }
-        Ok(vec![Spec::channels([1, self.tile.positions(), self.tile.tiles(self.output(inputs[0])), c])])
+        let tiles = self.tile.tiles(self.output(inputs[0].as_map()), self.dilation);
+        Ok(vec![Spec::channels([1, self.tile.positions(), tiles, c])])
     }
 }
 
@@ -241,6 +265,8 @@ pub struct WinogradOutput {
     pub tile: WinogradTile,
     /// `[N, OH, OW]` of the result.
     pub size: [usize; 3],
+    /// Distance of the kernel's taps, in pixels.
+    pub dilation: usize,
     /// Fused work on the result.
     pub epilogue: Epilogue,
 }
@@ -258,7 +284,11 @@ impl Rule for WinogradOutput {
         arity(inputs, 1 + self.epilogue.arity())?;
         let [n, h, w] = self.size;
         let c = inputs[0].last();
-        same("the products", &inputs[0].shape, &[1, self.tile.positions(), self.tile.tiles(self.size), c])?;
+        same(
+            "the products",
+            &inputs[0].shape,
+            &[1, self.tile.positions(), self.tile.tiles(self.size, self.dilation), c],
+        )?;
         let output = [n, h, w, c];
         self.epilogue.check(&inputs[1..], output)?;
         Ok(vec![Spec::channels(output)])
@@ -285,6 +315,18 @@ mod tests {
                 assert!((a - b).abs() < 1e-12, "{tile:?}: {a} instead of {b}");
             }
         }
+    }
+
+    #[test]
+    fn every_pixel_has_a_tile() {
+        for (tile, dilation) in WinogradTile::ALL.into_iter().flat_map(|tile| (1..8).map(move |d| (tile, d))) {
+            for pixel in 0..23 {
+                let (t, place) = tile.tile_and_place(pixel, dilation);
+                assert!(t < tile.tiles_along(23, dilation) && place < tile.results());
+                assert_eq!(tile.pixel(t, place, dilation), pixel);
+            }
+        }
+        assert_eq!(WinogradTile::Four.tiles_along(23, 1), 6);
     }
 
     #[test]

@@ -168,11 +168,16 @@ pub(super) fn winograd_weights(tile: WinogradTile, flipped: bool, [ci, co]: [usi
 
 /// K: a transform's terms along both sides, weighted by the squares of their factors: at most 42 (of 4, -5 and 1) along
 /// each.
-pub(super) fn winograd_input(tile: WinogradTile, padding: usize, shape: [usize; 4], seed: u32) -> Case {
+pub(super) fn winograd_input(
+    tile: WinogradTile,
+    [padding, dilation]: [usize; 2],
+    shape: [usize; 4],
+    seed: u32,
+) -> Case {
     let mut draft = Draft::new(seed);
     let x = draft.input("x", Spec::channels(shape));
-    draft.node(WinogradInput { tile, padding }, &[x], &[], &[42]);
-    draft.case(format!("winograd_input {tile:?} padding {padding} of {}", label(shape)))
+    draft.node(WinogradInput { tile, padding, dilation }, &[x], &[], &[42]);
+    draft.case(format!("winograd_input {tile:?} padding {padding} dilation {dilation} of {}", label(shape)))
 }
 
 /// K: input channels.
@@ -185,14 +190,24 @@ pub(super) fn winograd_product(tile: WinogradTile, tiles: usize, [ci, co]: [usiz
 }
 
 /// K: a transform's terms along both sides, and one for each part of the epilogue.
-pub(super) fn winograd_output(tile: WinogradTile, shape: [usize; 4], epilogue: Epilogue, seed: u32) -> Case {
+pub(super) fn winograd_output(
+    tile: WinogradTile,
+    dilation: usize,
+    shape: [usize; 4],
+    epilogue: Epilogue,
+    seed: u32,
+) -> Case {
     let (mut draft, [n, h, w, c]) = (Draft::new(seed), shape);
     let size = [n, h, w];
-    let mut inputs = vec![draft.input("m", Spec::channels([1, tile.positions(), tile.tiles(size), c]))];
+    let mut inputs = vec![draft.input("m", Spec::channels([1, tile.positions(), tile.tiles(size, dilation), c]))];
     let parts = epilogue_inputs(&mut draft, &mut inputs, epilogue, shape);
     let k = tile.positions() + 3 + roundings(epilogue.activation);
-    draft.node(WinogradOutput { tile, size, epilogue }, &inputs, &[], &[k]);
-    draft.case(format!("winograd_output {tile:?} of {}{parts}, {:?}", label(shape), epilogue.activation))
+    draft.node(WinogradOutput { tile, size, dilation, epilogue }, &inputs, &[], &[k]);
+    draft.case(format!(
+        "winograd_output {tile:?} dilation {dilation} of {}{parts}, {:?}",
+        label(shape),
+        epilogue.activation
+    ))
 }
 
 pub(super) fn label([n, h, w, c]: [usize; 4]) -> String {

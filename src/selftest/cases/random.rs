@@ -43,9 +43,9 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
         ops::depthwise_input_grad(d.convolution(), d.flag(), seed),
         ops::depthwise_weight_grad(d.convolution(), seed),
         ops::winograd_weights(d.tile(), d.flag(), [d.length(70), d.length(70)], seed),
-        ops::winograd_input(d.tile(), d.number(1, 2), d.map(), seed),
+        ops::winograd_input(d.tile(), d.padding_and_dilation(), d.map(), seed),
         ops::winograd_product(d.tile(), d.length(40), [d.length(70), d.length(70)], seed),
-        ops::winograd_output(d.tile(), d.map(), d.epilogue(), seed),
+        ops::winograd_output(d.tile(), d.number(1, 4), d.map(), d.epilogue(), seed),
         ops::batch_norm(d.batch(), d.activation(), 0.0, seed),
         ops::batch_norm_grad(d.batch(), d.activation(), STATISTICS[d.number(0, 2)], seed),
         ops::bias_grad(d.map(), d.flag(), seed),
@@ -176,6 +176,12 @@ impl Draw {
     fn kernel(&mut self) -> Spec {
         let [kh, kw, ci, co] = [self.number(1, 4), self.number(1, 4), self.length(70), self.length(70)];
         if self.flag() { Spec::weights([kh, kw, ci, co]) } else { Spec::depthwise([kh, kw, co]) }
+    }
+
+    /// Enough zeros that the window fits into any map.
+    fn padding_and_dilation(&mut self) -> [usize; 2] {
+        let dilation = self.number(1, 4);
+        [dilation * self.number(1, 2), dilation]
     }
 
     fn tile(&mut self) -> WinogradTile {
