@@ -6,6 +6,7 @@ use clap::Args;
 use image::RgbImage;
 
 use super::{Error, Global, output};
+use crate::boxes;
 use crate::data::{Dataset, Object, Truth, TruthKind};
 use crate::drawing::{overlay, png};
 use crate::files;
@@ -87,7 +88,8 @@ fn drawn(picture: &RgbImage, truth: &Truth, classes: &[String]) -> Result<Option
             let outline = |object: &Object| {
                 let class = object.class as usize;
                 let text = classes.get(class).cloned().unwrap_or_else(|| class.to_string());
-                overlay::Outline { bounds: object.bounds, text, colour: overlay::box_colour(class) }
+                let bounds = boxes::clip(object.bounds, [picture.height() as usize, picture.width() as usize]);
+                overlay::Outline { bounds, text, colour: overlay::box_colour(class) }
             };
             let (mut picture, outlines) = (picture.clone(), objects.iter().map(outline).collect::<Vec<_>>());
             let drawn = overlay::boxes(&mut picture, &outlines);

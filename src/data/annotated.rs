@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::walk::name_within;
 use super::{Error, Object, Sample, Source, Truth, decode};
+use crate::boxes;
 
 /// A split of pictures with objects.
 #[derive(Default)]
@@ -11,6 +12,9 @@ pub(super) struct Annotated {
     /// The folder that names are paths within.
     pub(super) folder: PathBuf,
     pub(super) pictures: Vec<Picture>,
+    /// Whether boxes are cut at the edges of their picture, as for training (torchvision's `coco_utils.py`). A metric
+    /// compares boxes as they are noted.
+    pub(super) cut: bool,
 }
 
 /// A picture's file and what is noted on it.
@@ -49,7 +53,11 @@ impl Source for Annotated {
     /// that the picture is to be turned, and whoever drew the boxes saw it unturned.
     fn truth(&self, index: usize, size: [u32; 2]) -> Option<Result<Truth, Error>> {
         let picture = &self.pictures[index];
-        let objects = picture.objects().map(|objects| Truth::Objects(objects.clone()));
+        let seen = |object: &Object| match self.cut {
+            true => Object { bounds: boxes::clip(object.bounds, [size[1] as usize, size[0] as usize]), ..*object },
+            false => *object,
+        };
+        let objects = picture.objects().map(|objects| Truth::Objects(objects.iter().map(seen).collect()));
         Some(match picture.size {
             Some(noted) if noted != size => {
                 let [[width, height], [noted_width, noted_height]] = [size, noted];

@@ -1,4 +1,4 @@
-//! `depth:DIR`: pictures and depths of the same names. `nyu:DIR`: the same, where NYU Depth v2 is known.
+//! `depth:DIR`: pictures and depths of the same names. `nyu:DIR`: the same for NYU Depth v2, of which parts are used.
 
 use std::ops::Range;
 use std::path::Path;

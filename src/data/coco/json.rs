@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::annotated::area;
 use super::super::{Error, Object};
+use crate::boxes::clip;
 use crate::files;
 
 /// A file as it is written. Outlines and what else there is are passed over, so that COCO's 450 MB take little memory.
@@ -124,10 +125,9 @@ fn notes(file: File) -> Result<Notes, String> {
 /// picture's edges, since COCO's evaluation compares such boxes whole.
 fn object(annotation: &Annotation, class: u32, [width, height]: [u32; 2]) -> Option<Object> {
     let [left, top, across, down] = annotation.bbox;
-    let [right, bottom] = [left + across, top + down];
-    let overlaps = |from: f64, to: f64, side: u32| from.max(0.0) < to.min(f64::from(side));
-    let bounds = [left, top, right, bottom].map(|place| place as f32);
-    (overlaps(left, right, width) && overlaps(top, bottom, height)).then(|| Object {
+    let bounds = [left, top, left + across, top + down].map(|place| place as f32);
+    let seen = clip(bounds, [height as usize, width as usize]);
+    (bounds.iter().all(|place| place.is_finite()) && area(seen) > 0.0 && across > 0.0 && down > 0.0).then(|| Object {
         class,
         bounds,
         area: annotation.area.map_or_else(|| area(bounds), |area| area as f32),
@@ -198,13 +198,26 @@ mod tests {
 
     #[test]
     fn boxes_stay_as_they_are_and_those_without_area_are_named() {
-        let boxes = [[-3, 5, 9, 50], [1, 1, 0, 5], [1, 1, 5, -2], [20, 0, 5, 5], [0, -9, 5, 9], [19, 19, 9, 9]];
-        let annotations: Vec<Value> =
-            boxes.iter().map(|bbox| json!({ "image_id": 2, "category_id": 7, "bbox": bbox })).collect();
+        let boxes = json!([
+            [-3, 5, 9, 50],
+            [1, 1, 0, 5],
+            [1, 1, 5, -2],
+            [20, 0, 5, 5],
+            [0, -9, 5, 9],
+            [19, 19, 9, 9],
+            [0, 0, 1e39, 1],
+            [15, 1, 1e-9, 5]
+        ]);
+        let annotations: Vec<Value> = boxes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bbox| json!({ "image_id": 2, "category_id": 7, "bbox": bbox }))
+            .collect();
         let notes = read_value(&with(annotations.into())).unwrap();
         let kept: Vec<[f32; 4]> = notes.pictures[1].objects.iter().map(|object| object.bounds).collect();
         assert_eq!(kept, [[-3.0, 5.0, 6.0, 55.0], [19.0, 19.0, 28.0, 28.0]]);
-        let dropped = [2, 3, 4, 5].map(|number| format!("annotation number {number} of the list"));
+        let dropped = [2, 3, 4, 5, 7, 8].map(|number| format!("annotation number {number} of the list"));
         assert_eq!(notes.degenerate, dropped);
         assert!(notes.pictures[0].objects.is_empty(), "a picture without boxes is kept");
     }

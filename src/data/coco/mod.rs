@@ -43,17 +43,18 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         classes.extend(new);
     }
     let mut passed_over = PassedOver::default();
-    let mut list = |place: &Option<Place>, notes: Option<Notes>| match (place, notes) {
+    let mut list = |place: &Option<Place>, notes: Option<Notes>, cut: bool| match (place, notes) {
         (Some(place), Some(notes)) => {
             if let Some(first) = notes.degenerate.first() {
                 let what = format!("boxes without area within their picture (such as {first} in {})", place.name);
                 passed_over.add(&what, notes.degenerate.len());
             }
-            place.list(directory, renumbered(notes, &classes, &place.json)?)
+            place.list(directory, renumbered(notes, &classes, &place.json)?, cut)
         }
         _ => Ok(Annotated::default()),
     };
-    let (train_list, val_list) = (list(&train, train_notes)?, list(&val, val_notes)?);
+    let (train_list, val_list) =
+        (list(&train, train_notes, wanted == Wanted::Training)?, list(&val, val_notes, false)?);
     let empty_split =
         [(&train, &train_list, wanted == Wanted::Training), (&val, &val_list, wanted != Wanted::Everything)];
     for (place, list, needed) in empty_split {
@@ -120,8 +121,8 @@ impl Place {
         Ok(None)
     }
 
-    /// The pictures with their paths.
-    fn list(&self, directory: &Path, notes: Notes) -> Result<Annotated, Error> {
+    /// The pictures with their paths; `cut` is [`Annotated::cut`].
+    fn list(&self, directory: &Path, notes: Notes, cut: bool) -> Result<Annotated, Error> {
         let folder = self.folder(directory, &notes.pictures)?;
         let picture = |Noted { file_name, size, objects }| Picture {
             path: folder.join(file_name),
@@ -129,7 +130,7 @@ impl Place {
             objects: Ok(objects),
         };
         let pictures = notes.pictures.into_iter().map(picture).collect();
-        Ok(Annotated { pictures, folder })
+        Ok(Annotated { pictures, folder, cut })
     }
 
     /// The folder that the files' names are paths within: the first that holds one of them.

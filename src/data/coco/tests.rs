@@ -4,7 +4,7 @@ use image::RgbImage;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::super::{Dataset, Truth};
+use super::super::{Dataset, Source, Truth};
 use super::*;
 
 /// Pictures of 8 x 6 px, and JSONs with a box of this category for each picture of the list.
@@ -93,6 +93,24 @@ fn a_picture_of_another_size_than_noted_is_refused() {
     let message = data.val.sample(0).err().unwrap().to_string();
     assert!(message.contains("b.png: 6 x 8 px (upright, as EXIF data say), but its annotation is for 8 x 6 px"));
     assert!(data.val.truth(0, [8, 6]).unwrap().is_ok());
+}
+
+#[test]
+fn training_sees_boxes_within_their_picture() {
+    let folder = tree(&["a.png", "b.png"], &both("annotations/train.json", "annotations/val.json"));
+    for json in ["annotations/train.json", "annotations/val.json"].map(|json| folder.path().join(json)) {
+        let text = std::fs::read_to_string(&json).unwrap();
+        std::fs::write(json, text.replace("[1,1,2,2]", "[-2,1,20,2]")).unwrap();
+    }
+    let bounds = |source: &dyn Source| match source.sample(0).unwrap().truth {
+        Truth::Objects(objects) => objects[0].bounds,
+        _ => panic!("objects"),
+    };
+    let (cut, noted) = ([0.0, 1.0, 8.0, 3.0], [-2.0, 1.0, 18.0, 3.0]);
+    let data = opened(&folder).unwrap();
+    assert_eq!([bounds(&*data.train), bounds(&*data.val)], [cut, noted]);
+    let to_check = open(folder.path(), Wanted::Everything).unwrap();
+    assert_eq!(bounds(&*to_check.train), noted);
 }
 
 #[test]

@@ -41,11 +41,12 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
     } else {
         classes::sort(&mut names);
     }
-    let list = |read: Vec<Read>| Annotated {
+    let list = |read: Vec<Read>, cut: bool| Annotated {
+        cut,
         folder: directory.to_owned(),
         pictures: read.into_iter().map(|read| read.with_classes(&names)).collect(),
     };
-    let (train, val) = (list(train), list(val));
+    let (train, val) = (list(train, wanted == Wanted::Training), list(val, false));
     if wanted == Wanted::Training {
         train.check()?;
     }
