@@ -9,6 +9,7 @@ use toml::Table;
 
 use super::{Error, Global, output};
 use crate::files;
+use crate::train::Measure;
 use crate::train::report::{Overview, compare, differing, find};
 
 /// Compare training runs: results, speed, and the settings that differ
@@ -17,7 +18,7 @@ pub(super) struct Runs {
     /// Folders of runs, or folders that hold such folders
     #[arg(value_name = "DIR", required = true)]
     folders: Vec<PathBuf>,
-    /// Draw validation top-1 and loss of all runs to this SVG or PNG file
+    /// Draw the validations' goal and the loss of all runs to this SVG or PNG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -48,22 +49,27 @@ pub(super) fn run(args: Runs, global: &Global) -> Result<(), Error> {
     if global.json {
         return Ok(output::json(&rows)?);
     }
-    let goal = rows.first().map_or("best", |row| row.overview.goal.label);
-    let header = ["run", "model", "data", "steps", goal, "EMA", "loss", "images/s", "what differs"];
-    Ok(output::table(header, &rows.iter().map(cells).collect::<Vec<_>>())?)
+    let goal = overviews[0].goal;
+    let header = ["run", "model", "data", "steps", goal.label, "EMA", "loss", "images/s", "what differs"];
+    Ok(output::table(header, &rows.iter().map(|row| cells(row, goal)).collect::<Vec<_>>())?)
 }
 
-fn cells(row: &Row<'_>) -> [String; 9] {
+/// The cells of a run. Another goal than the `header`'s is named.
+fn cells(row: &Row<'_>, header: Measure) -> [String; 9] {
     let Overview { run, model, data, steps, total_steps, goal, last_loss, images_per_s, .. } = row.overview;
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
+    let reached = |best: Option<f64>| match best {
+        Some(best) if *goal != header => format!("{} ({})", goal.text(best), goal.label),
+        best => or_dash(best.map(|best| goal.text(best))),
+    };
     let settings = row.differs.iter().filter(|(key, _)| *key != "model").map(|(key, value)| format!("{key}={value}"));
     [
         run.display().to_string(),
         model.clone(),
         data.clone(),
         format!("{steps} of {}", total_steps.map_or("?".into(), |total| total.to_string())),
-        or_dash(row.overview.best().map(|best| goal.text(best))),
-        or_dash(row.overview.best_ema().map(|best| goal.text(best))),
+        reached(row.overview.best()),
+        reached(row.overview.best_ema()),
         or_dash(last_loss.map(|loss| format!("{loss:.3}"))),
         or_dash(images_per_s.map(|rate| format!("{rate:.0}"))),
         settings.collect::<Vec<_>>().join(" "),
