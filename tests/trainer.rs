@@ -146,12 +146,15 @@ fn other_tasks_start_from_a_classifier() {
             let is_norm = begun.tensors.contains_key(&format!("{layer}.running_mean"));
             assert_eq!(learnt.tensors[&format!("{prefix}{name}")] == *tensor, is_norm, "{task}: {name}");
         }
-        let found = json(&format!("eval --data shapes --weights {}", run.join("last.safetensors").display()));
+        let weights = run.join("last.safetensors");
+        let found = json(&format!("eval --data shapes --mistakes 2 --weights {}", weights.display()));
         let of_class = match task {
             "detect" => &found["per_class"]["heart"]["objects"],
             _ => &found["iou"]["heart"],
         };
         assert!(of_class.is_number(), "{task}: {found}");
+        assert_eq!(found["pictures"], found["images"]);
+        assert_eq!(found["coco"]["AP50"], found["ap50"], "both or none");
     }
 }
 
@@ -171,6 +174,11 @@ fn the_goal_decides_the_best_epoch() {
     assert!(best > reached("val_top1").max(reached("ema_top1")));
     let kept = std::fs::read_dir(path("run/top")).unwrap().next().unwrap().unwrap().file_name();
     assert!(kept.to_string_lossy().starts_with(&format!("{best:.6}-epoch")), "{kept:?}");
+
+    // The best weights by another number are gone.
+    let resume = format!("train --resume {} --goal top1 --force", path("run").display());
+    let refused = program(&words(&resume)).output().unwrap();
+    assert!(said(&refused).contains("--goal was \"top5\" and is \"top1\" now, for which the run did not keep"));
 }
 
 /// The precision is a setting like others: changing it needs --force, and then the run continues where it stopped.

@@ -239,13 +239,13 @@ pub enum Error {
         /// Steps now.
         now: u64,
     },
-    /// A resumed run was given another network or other states.
+    /// A resumed run was given another network, other states or another goal.
     #[error(
-        "{}: {changes}, which needs tensors that its checkpoint lacks. Leave it out, or start a new run from its \
+        "{}: {changes}, for which the run did not keep what is needed. Leave it out, or start a new run from its \
          weights: --init {}",
         folder.display(), folder.join("last.safetensors").display()
     )]
-    ResumeTensors {
+    ResumeOther {
         /// The run.
         folder: PathBuf,
         /// The earlier settings and the requested ones.

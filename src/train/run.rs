@@ -96,12 +96,16 @@ impl Run {
             let named = changes.iter().filter(|(name, ..)| names.contains(&name.as_str()));
             named.map(|(name, then, now)| format!("--{name} was {then} and is {now} now")).collect()
         };
-        let mut of_tensors = among(TENSORS);
-        if (stored.ema > 0.0) != (recipe.ema > 0.0) {
-            of_tensors.extend(among(&["ema"]));
+        let mut of_another = among(TENSORS);
+        // The weights that were the best by another number are not kept.
+        if stored.goal(&*stored.task()) != recipe.goal(&*recipe.task()) {
+            of_another.extend(among(&["goal"]));
         }
-        if !of_tensors.is_empty() {
-            return Err(Error::ResumeTensors { folder: folder.to_owned(), changes: of_tensors.join(", ") });
+        if (stored.ema > 0.0) != (recipe.ema > 0.0) {
+            of_another.extend(among(&["ema"]));
+        }
+        if !of_another.is_empty() {
+            return Err(Error::ResumeOther { folder: folder.to_owned(), changes: of_another.join(", ") });
         }
         let names: Vec<&str> = changes.iter().map(|(name, ..)| name.as_str()).collect();
         let of_bits: Vec<&str> = names.iter().copied().filter(|name| !HARMLESS.contains(name)).collect();

@@ -68,7 +68,7 @@ pub struct Summary {
     pub total_steps: u64,
     /// Why it ended.
     pub ended: Ended,
-    /// The best validation number, by the task's first measure.
+    /// The best validation number, by the run's goal.
     pub best: Option<f64>,
     /// Number of returns to an earlier checkpoint after a divergence; each halved the learning rate.
     pub setbacks: u32,
