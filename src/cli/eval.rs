@@ -44,12 +44,11 @@ pub(super) struct Eval {
 struct Answer {
     #[serde(flatten)]
     evaluation: Evaluation,
-    /// The number of pictures, which `images` tells as well, its name in older versions.
+    /// The same as `images`, its name in older versions.
     pictures: usize,
+    /// Numbers of each class and findings.
     #[serde(flatten)]
-    by_class: serde_json::Map<String, Value>,
-    #[serde(flatten)]
-    findings: Option<Value>,
+    more: serde_json::Map<String, Value>,
 }
 
 pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
@@ -87,7 +86,11 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     let (broken, pictures) = (evaluation.broken.clone(), source.len());
     if global.json {
         let pictures = evaluation.images;
-        output::json(&Answer { evaluation, pictures, by_class: metric.by_class(&dataset.classes), findings })?;
+        let mut more = metric.by_class(&dataset.classes);
+        if let Some(Value::Object(findings)) = findings {
+            more.extend(findings);
+        }
+        output::json(&Answer { evaluation, pictures, more })?;
     } else {
         print(&*task, &evaluation)?;
         if let Some(findings) = findings {
