@@ -46,7 +46,7 @@ impl Costs {
 /// images.
 pub(super) fn serves(tile: WinogradTile, shape: &ConvShape) -> bool {
     let Some([zeros, dilation]) = WinogradTile::padding_and_dilation(&shape.window) else { return false };
-    let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad) && zeros < TAPS * dilation;
+    let fits = matches!(shape.direction, Direction::Forward | Direction::InputGrad) && zeros <= dilation * (TAPS - 1);
     let ([n, h, w, _], tiles) = (shape.input, tiles_of(tile, shape));
     // A result may be larger than its map by as much as the window is larger than a pixel.
     let more = dilation * (TAPS - 1);

@@ -124,7 +124,8 @@ fn winograd() -> Vec<Case> {
         for flipped in [false, true] {
             cases.extend([[1, 3], [36, 68]].map(|channels| ops::winograd_weights(tile, flipped, channels, 0)));
         }
-        // A single pixel; tiles clipped at one end, at both, at none; pixels apart, also farther than the map is wide.
+        // A single pixel; tiles clipped at one end, at both, at none; with dilation, which at last exceeds the
+        // map's width.
         let of_maps = [
             ([1, 1], [1, 1, 1, 1]),
             ([0, 1], [2, 9, 7, 5]),
@@ -133,6 +134,7 @@ fn winograd() -> Vec<Case> {
             ([2, 2], [2, 9, 7, 5]),
             ([6, 3], [1, 6, 14, 8]),
             ([7, 7], [1, 5, 9, 4]),
+            ([9, 9], [1, 5, 7, 4]),
         ];
         for (padding_and_dilation, shape) in of_maps {
             cases.push(ops::winograd_input(tile, padding_and_dilation, shape, 0));
@@ -151,11 +153,11 @@ fn winograd() -> Vec<Case> {
     cases
 }
 
-/// Convolutions that Winograd's algorithm can serve: an ordinary one, and two with dilation, of which the second reaches
-/// beyond its map.
+/// Convolutions that Winograd's algorithm can serve: with and without zeros around the map, ordinary ones and those
+/// with dilation, one of which reaches beyond its map.
 fn wide(epilogue: Epilogue) -> impl Iterator<Item = Case> {
-    let cases = [1, 3, 8].map(|dilation| {
-        let case = convolutions::square([3, 9, 8, 20], 3, 68, 1, dilation);
+    let cases = [[1, 1], [1, 0], [3, 3], [2, 4], [2, 0], [10, 10]].map(|[dilation, padding]| {
+        let case = convolutions::square([3, 9, 8, 20], 3, 68, 1, padding);
         ConvCase { window: Window { dilation: [dilation; 2], ..case.window }, ..case }
     });
     cases.into_iter().flat_map(move |case| [ops::conv2d(case, epilogue, 0), ops::conv2d_input_grad(case, true, 0)])

@@ -100,8 +100,8 @@ impl WinogradTile {
         self.patch() * self.patch()
     }
 
-    /// Number of tiles along a side of a result: those of the pixels that lie `dilation` apart, from each of the first
-    /// `dilation` pixels on; see [`Self::pixel`].
+    /// Number of tiles along a side of a result: `dilation` maps of `ceil(length / dilation)` pixels, each cut into
+    /// tiles.
     pub fn tiles_along(self, length: usize, dilation: usize) -> usize {
         dilation * length.div_ceil(dilation).div_ceil(self.results())
     }
