@@ -67,7 +67,7 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
     if args.with_nms && !as_onnx {
         return Err(Error::usage(format!("{}: --with-nms is for .onnx files alone", args.out.display())));
     }
-    let TrainedNetwork { path, weights, mut card } = args.weights.load(global)?;
+    let TrainedNetwork { path, weights, mut card } = args.weights.load_as(global, args.output_stride.is_some())?;
     card.config.bn_eps = args.bn_eps.or(card.config.bn_eps);
     let purpose = card.config.head.purpose();
     if args.output_stride.is_some() && purpose != Purpose::Segment {

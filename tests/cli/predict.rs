@@ -120,6 +120,10 @@ fn segmentation_networks_write_masks() {
     assert!(said(&assumed).contains("do not tell the output stride; 8 is assumed"), "{}", said(&assumed));
     let told = succeed(&t.line("predict @a.png --weights @foreign --res 64 --output-stride 32"));
     assert!(!said(&told).contains("assumed") && told.stdout != assumed.stdout, "{}", said(&told));
+    let noting = succeed(&t.line("export --weights @foreign @noted.safetensors --output-stride 32"));
+    let noted = succeed(&t.line("predict @a.png --weights @noted.safetensors --res 64"));
+    assert!(![noting, noted.clone()].iter().any(|output| said(output).contains("assumed")));
+    assert_eq!(noted.stdout, told.stdout);
 }
 
 #[test]
