@@ -170,3 +170,17 @@ impl Shown for Depths {
         Some(("depth", Numbers::Deep(self.metres.width(), self.metres.height(), millimetres)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DepthMap;
+
+    #[test]
+    fn depths_that_16_bits_cannot_tell_are_unknown() {
+        let far = [0.0, 1.2504, 65.535, 65.6, 80.0];
+        let depths = Depths { metres: DepthMap::from_fn(5, 1, |x, _| image::Luma([far[x as usize]])) };
+        let Some(("depth", Numbers::Deep(5, 1, millimetres))) = depths.numbers() else { panic!("a depth") };
+        assert_eq!(millimetres, [0, 1250, 65535, 0, 0]);
+    }
+}

@@ -6,7 +6,8 @@ use clap::Parser;
 use proptest::prelude::*;
 
 use super::*;
-use crate::models::{Layers, PRESETS, Preset};
+use crate::data::{self, CropMode, Dataset, Transform, TruthKind};
+use crate::models::{Layers, PRESETS, Preset, Purpose};
 
 #[derive(Parser)]
 struct Cli {
@@ -255,4 +256,15 @@ proptest! {
         let text = recipe.to_toml().unwrap();
         prop_assert_eq!(resolve(&text, "").unwrap(), recipe, "{}", text);
     }
+}
+
+/// Boxes at the edges of a picture that is not square would be lost in its centre.
+#[test]
+fn dense_tasks_see_whole_pictures_without_augmentation() {
+    let dataset = Dataset::open("shapes", TruthKind::Mask).unwrap();
+    let recipe = Recipe { task: Purpose::Segment, augment: Augment::None, ..Recipe::default() };
+    let card = recipe.task().card(&recipe, &dataset).unwrap();
+    let Transform::Train { augmentation, .. } = recipe.transform(&dataset, &card) else { panic!("training") };
+    assert_eq!(augmentation.crop, data::Augment::View(card.view()));
+    assert_eq!(card.view().crop_mode, CropMode::Border);
 }

@@ -1,5 +1,7 @@
 //! Errors of predicted depths, as they are usual for NYU v2: of each picture, then their mean over the pictures.
 
+use std::sync::Once;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -138,15 +140,18 @@ impl Metric for Errors {
         }
     }
 
-    /// The loss is a mean over the batches. Warns if many depths do not count.
+    /// The loss is a mean over the batches. The first time that many depths do not count, there is a warning.
     fn numbers(&self) -> Numbers {
         let [known, beyond] = self.known.map(|pixels| pixels as f64);
+        static TOLD: Once = Once::new();
         if beyond > MOST_BEYOND * known {
+            TOLD.call_once(|| {
             log::warn!(
                 "{:.1} % of the known depths are {} m away or more and do not count: train with a larger --max-depth",
                 100.0 * beyond / known,
                 self.max_m
             );
+            });
         }
         self.errors().with("loss", self.loss / self.batches.max(1) as f64)
     }
