@@ -17,8 +17,9 @@ use crate::train::{Measure, Recipe, RecipeFlags};
 ///
 /// Each task is trained from each of the weights with the same head and the same recipe: only the start differs.
 /// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
-/// mean IoU, AP at IoU 0.5 (COCO: AP), delta 1, or --goal. Each run has a folder of its own in --out and is resumed if
-/// the command is given again. Signals stop it as they stop train, with the same exit status.
+/// mean IoU, AP at IoU 0.5 (COCO: AP), delta 1, or --goal, which all tasks must measure then. Each run has a folder of
+/// its own in --out and is resumed if the command is given again. Signals stop it as they stop train, with the same
+/// exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
     /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from
@@ -26,8 +27,8 @@ pub(super) struct Transfer {
     #[arg(long, value_name = "NAME=FILE|none", required = true, value_parser = parse_start)]
     from: Vec<Start>,
     /// A task and its data, such as segment=voc:VOCdevkit. Repeat it
-    #[arg(long, value_name = "TASK=DATA", required = true, value_parser = parse_goal)]
-    to: Vec<Goal>,
+    #[arg(long, value_name = "TASK=DATA", required = true, value_parser = parse_target)]
+    to: Vec<Target>,
     /// Runs of each pair, with seeds that count up from --seed; the table then has means and standard deviations
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     runs: u64,
@@ -63,16 +64,16 @@ fn is_word(name: &str) -> bool {
 
 /// A task with its data.
 #[derive(Clone, Debug, PartialEq)]
-struct Goal {
+struct Target {
     task: Purpose,
     data: String,
 }
 
-fn parse_goal(text: &str) -> Result<Goal, String> {
+fn parse_target(text: &str) -> Result<Target, String> {
     let wrong = || "expected TASK=DATA, such as detect=coco:DIR, with classify, segment, detect or depth".to_owned();
     let (task, data) = text.split_once('=').ok_or_else(wrong)?;
     let task = <Purpose as clap::ValueEnum>::from_str(task, false).map_err(|_| wrong())?;
-    Ok(Goal { task, data: data.to_owned() })
+    Ok(Target { task, data: data.to_owned() })
 }
 
 /// The runs of one start on one task.
@@ -97,8 +98,8 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     if let Some(missing) = args.from.iter().filter_map(|start| start.file.as_ref()).find(|file| !file.exists()) {
         return Err(Error::failed(format!("{}: there is no such file", missing.display())));
     }
-    let recipes = args.to.iter().map(|goal| {
-        let flags = RecipeFlags { task: Some(goal.task), ..args.flags.clone() };
+    let recipes = args.to.iter().map(|target| {
+        let flags = RecipeFlags { task: Some(target.task), ..args.flags.clone() };
         Recipe::resolve(args.recipe.as_deref(), &flags)
     });
     let recipes = recipes.collect::<Result<Vec<Recipe>, _>>()?;
@@ -107,16 +108,16 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     let pairs = args.to.iter().zip(&recipes).enumerate();
     let pairs: Vec<_> = pairs.flat_map(|(i, pair)| args.from.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (n, (column, (goal, recipe), start)) in pairs.iter().enumerate() {
+    for (n, (column, (target, recipe), start)) in pairs.iter().enumerate() {
         let (mut trained, mut runs) = (Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
             let folder =
-                args.out.join(format!("{}-{}-from-{}-seed-{}", column + 1, goal.task, start.name, recipe.seed));
+                args.out.join(format!("{}-{}-from-{}-seed-{}", column + 1, target.task, start.name, recipe.seed));
             if !global.quiet {
-                eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), goal.task, start.name, recipe.seed);
+                eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), target.task, start.name, recipe.seed);
             }
-            let settings = (&*goal.data, &recipe, start.file.as_deref());
+            let settings = (&*target.data, &recipe, start.file.as_deref());
             let Some(one) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
                     eprintln!("stopped in {}: give the same command again to go on", folder.display());
@@ -128,8 +129,8 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
         }
         outcomes.extend(trained.first().map(|first| Outcome {
             from: start.name.clone(),
-            task: goal.task,
-            data: goal.data.clone(),
+            task: target.task,
+            data: target.data.clone(),
             measure: first.goal,
             numbers: trained.iter().map(|one| one.number).collect(),
             runs,
@@ -146,22 +147,24 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
 
 /// A row for each start and a column for each task.
 fn markdown(args: &Transfer, outcomes: &[Outcome]) -> String {
-    let of = |goal: &Goal, start: Option<&Start>| {
+    let of = |target: &Target, start: Option<&Start>| {
         let fits = |outcome: &&Outcome| {
-            outcome.task == goal.task && outcome.data == goal.data && start.is_none_or(|s| s.name == outcome.from)
+            outcome.task == target.task && outcome.data == target.data && start.is_none_or(|s| s.name == outcome.from)
         };
         outcomes.iter().find(fits)
     };
     let mut heads = vec!["Start".to_owned()];
-    heads.extend(args.to.iter().map(|goal| {
-        let measure = of(goal, None).map_or(String::new(), |outcome| outcome.measure.label_with_unit());
-        format!("{} ({}): {measure}", goal.task, goal.data)
+    heads.extend(args.to.iter().map(|target| {
+        let measure = of(target, None).map_or(String::new(), |outcome| outcome.measure.label_with_unit());
+        format!("{} ({}): {measure}", target.task, target.data)
     }));
     let mut table = Table::new(&heads);
     for start in &args.from {
         let mut cells = vec![start.name.clone()];
         cells.extend(
-            args.to.iter().map(|goal| of(goal, Some(start)).map_or("-".to_owned(), |o| cell(o.measure, &o.numbers))),
+            args.to
+                .iter()
+                .map(|target| of(target, Some(start)).map_or("-".to_owned(), |o| cell(o.measure, &o.numbers))),
         );
         table.row(&cells);
     }
@@ -194,9 +197,9 @@ mod tests {
         assert_eq!(parse_start("none").unwrap(), Start { name: "none".into(), file: None });
         assert_eq!(parse_start("rs-50=a=b").unwrap(), Start { name: "rs-50".into(), file: Some("a=b".into()) });
         assert!(["run/best.safetensors", "a/b=c", "=c", ""].iter().all(|text| parse_start(text).is_err()));
-        let goal = Goal { task: Purpose::Segment, data: "voc:D".into() };
-        assert_eq!(parse_goal("segment=voc:D").unwrap(), goal);
-        assert!(["voc:D", "segments=voc:D"].iter().all(|text| parse_goal(text).is_err()));
+        let target = Target { task: Purpose::Segment, data: "voc:D".into() };
+        assert_eq!(parse_target("segment=voc:D").unwrap(), target);
+        assert!(["voc:D", "segments=voc:D"].iter().all(|text| parse_target(text).is_err()));
     }
 
     #[test]
