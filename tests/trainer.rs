@@ -242,12 +242,12 @@ fn a_run_goes_on_only_where_it_stands() {
     succeed(&train(&folder.path().join("data"), &run, "--batch 16 --epochs 2 --max-steps 2 --ema 0"));
     for (flags, expected) in [
         ("--batch 32", "an epoch had 4 steps when the run began and has 2 now"),
-        ("--width 0.5", "--width was 0.25 and is 0.5 now, which needs tensors that its checkpoint lacks"),
+        ("--width 0.5", "--width was 0.25 and is 0.5 now, for which the run did not keep what is needed"),
         (
             "--optimizer adamw",
-            "--optimizer was \"sgd\" and is \"adamw\" now, which needs tensors that its checkpoint lacks",
+            "--optimizer was \"sgd\" and is \"adamw\" now, for which the run did not keep what is needed",
         ),
-        ("--ema 0.9", "--ema was 0.0 and is 0.9 now, which needs tensors that its checkpoint lacks"),
+        ("--ema 0.9", "--ema was 0.0 and is 0.9 now, for which the run did not keep what is needed"),
     ] {
         let output = program(&words(&format!("train --resume {} {flags} --force", run.display()))).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
