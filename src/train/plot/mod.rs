@@ -97,7 +97,7 @@ impl Picture {
         (self.width, heading + legend + panels)
     }
 
-    /// Columns of the legend: as many as its longest name lets fit, with a gap as wide as the margin.
+    /// Number of columns of the legend. Each is as wide as the longest name and a gap, which is as wide as the margin.
     fn legend_columns(&self) -> usize {
         let longest = self.legend.iter().map(|(name, _)| width(name, 14)).max().unwrap_or(0);
         ((self.width - MARGIN) / (LEGEND_NAME + longest + MARGIN)).max(1) as usize
