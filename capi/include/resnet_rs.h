@@ -1,4 +1,4 @@
-// resnet-rs from C: load a network, show it pictures. Made by cbindgen from capi/src/lib.rs and dense.rs; do not edit.
+// resnet-rs from C: load a network, show it pictures. Made by cbindgen from the files in capi/src; do not edit.
 //
 // No panic crosses into C, though running out of memory may abort the process. Functions that fail return NULL, 0 or a
 // status other than RESNET_RS_STATUS_OK, and resnet_rs_last_error() says why, to each thread its own. One network may
@@ -24,6 +24,9 @@ typedef enum {
 // A network on a GPU, with the names of its classes.
 typedef struct resnet_rs_network resnet_rs_network;
 
+// What a network answered for standardised pictures: tensors with names.
+typedef struct resnet_rs_outputs resnet_rs_outputs;
+
 // A class, and how likely it is, 0 to 1.
 typedef struct {
   // Index of the class.
@@ -47,6 +50,18 @@ typedef struct {
   // Bottom edge in pixels of the picture.
   float bottom;
 } resnet_rs_object;
+
+// A tensor of a network's outputs. The pointers are valid as long as the outputs.
+typedef struct {
+  // Its name, such as "logits".
+  const char *name;
+  // Its elements, row by row: the last dimension is the innermost.
+  const float *values;
+  // The lengths of its dimensions, of which the first is the number of pictures.
+  const size_t *shape;
+  // Number of dimensions.
+  size_t dimensions;
+} resnet_rs_tensor;
 
 #ifdef __cplusplus
 extern "C" {
@@ -221,6 +236,44 @@ resnet_rs_status resnet_rs_depth_file(const resnet_rs_network *network,
                                       const char *path,
                                       float *metres,
                                       size_t pixels);
+
+// Computes the outputs of any network for `count` standardised pictures, `[count, 3, height, width]` floats in
+// PyTorch's order: what torchvision's and timm's models return for the same tensor.
+//
+// The outputs, by name, with N for `count` and K for resnet_rs_class_count(): a classifier has `logits` `[N, K]`; a
+// detector `boxes` `[N, A, 4]` and `logits` `[N, A, K]`, which are changes of its A anchors and scores before the
+// sigmoid; a segmentation network `logits` `[N, K, height, width]`; a depth network `depth`
+// `[N, 1, height / 2, width / 2]` in metres. Returns NULL if that fails; otherwise free the result with
+// resnet_rs_outputs_free().
+//
+// # Safety
+// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width`
+// floats.
+resnet_rs_outputs *resnet_rs_run(const resnet_rs_network *network,
+                                 const float *pictures,
+                                 size_t count,
+                                 size_t height,
+                                 size_t width);
+
+// Number of outputs; 0 for NULL.
+//
+// # Safety
+// `outputs` is NULL, or comes from resnet_rs_run().
+size_t resnet_rs_output_count(const resnet_rs_outputs *outputs);
+
+// Writes one of the outputs to `tensor`; they are in the order of their names, and `index` counts from 0.
+//
+// # Safety
+// `outputs` is NULL, or comes from resnet_rs_run(). `tensor` is NULL or has room for one.
+resnet_rs_status resnet_rs_output(const resnet_rs_outputs *outputs,
+                                  size_t index,
+                                  resnet_rs_tensor *tensor);
+
+// Frees outputs. NULL is ignored.
+//
+// # Safety
+// `outputs` is NULL, or comes from resnet_rs_run() and is not used any more.
+void resnet_rs_outputs_free(resnet_rs_outputs *outputs);
 
 #ifdef __cplusplus
 }  // extern "C"

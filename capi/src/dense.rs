@@ -51,7 +51,7 @@ pub unsafe extern "C" fn resnet_rs_detect(
         // SAFETY: as the caller promises.
         let picture = || unsafe { picture(rgba, width, height, stride_bytes) };
         // SAFETY: as the caller promises.
-        unsafe { detect(borrow(network)?, picture, score, objects, capacity, count) }
+        unsafe { detect(borrow("network", network)?, picture, score, objects, capacity, count) }
     }))
 }
 
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn resnet_rs_detect_file(
     count: *mut usize,
 ) -> Status {
     // SAFETY: as the caller promises.
-    status(guard(|| unsafe { detect(borrow(network)?, || file(path), score, objects, capacity, count) }))
+    status(guard(|| unsafe { detect(borrow("network", network)?, || file(path), score, objects, capacity, count) }))
 }
 
 /// Writes width and height of a picture file in pixels, upright as its EXIF data or XMP say.
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn resnet_rs_segment(
         // SAFETY: as the caller promises.
         let picture = || unsafe { picture(rgba, width, height, stride_bytes) };
         // SAFETY: as the caller promises.
-        unsafe { segment(borrow(network)?, picture, classes, pixels) }
+        unsafe { segment(borrow("network", network)?, picture, classes, pixels) }
     }))
 }
 
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn resnet_rs_segment_file(
     pixels: usize,
 ) -> Status {
     // SAFETY: as the caller promises.
-    status(guard(|| unsafe { segment(borrow(network)?, || file(path), classes, pixels) }))
+    status(guard(|| unsafe { segment(borrow("network", network)?, || file(path), classes, pixels) }))
 }
 
 /// Tells the depth of each pixel of a picture; see resnet_rs_classify() for its pixels.
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn resnet_rs_depth(
         // SAFETY: as the caller promises.
         let picture = || unsafe { picture(rgba, width, height, stride_bytes) };
         // SAFETY: as the caller promises.
-        unsafe { depth(borrow(network)?, picture, metres, pixels) }
+        unsafe { depth(borrow("network", network)?, picture, metres, pixels) }
     }))
 }
 
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn resnet_rs_depth_file(
     pixels: usize,
 ) -> Status {
     // SAFETY: as the caller promises.
-    status(guard(|| unsafe { depth(borrow(network)?, || file(path), metres, pixels) }))
+    status(guard(|| unsafe { depth(borrow("network", network)?, || file(path), metres, pixels) }))
 }
 
 /// # Safety

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Size { width: u32, height: u32, stride_bytes: usize },
     /// A tensor of more elements than memory can hold.
     Shape([usize; 4]),
+    /// An output that the network does not have.
+    Output { index: usize, there: usize },
     /// A bug in this library.
     Panic,
     /// An error from the library.
@@ -57,6 +59,7 @@ impl Failure {
                 )
             }
             Self::Shape(shape) => format!("a tensor of shape {shape:?} is larger than memory"),
+            Self::Output { index, there } => format!("there are {there} outputs, and none has the index {index}"),
             Self::Panic => {
                 "resnet-rs has failed in a way that it should not: please report it, with what it wrote to stderr"
                     .into()

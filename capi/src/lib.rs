@@ -2,13 +2,15 @@
 
 mod dense;
 mod last_error;
+mod outputs;
 mod pointers;
 
 use std::ffi::{CString, c_char};
 
 pub use dense::Object;
 use last_error::Failure;
-use pointers::{borrow, check, file, guard, picture, slice, status, text, write};
+pub use outputs::{Outputs, Tensor};
+use pointers::{borrow, check, file, free, guard, picture, standardised, status, text, write};
 use resnet_rs::models::Purpose;
 use resnet_rs::weights::{ModelCard, TrainedNetwork};
 use resnet_rs::{
@@ -139,14 +141,8 @@ pub unsafe extern "C" fn resnet_rs_load(weights: *const c_char, device: *const c
 /// `network` is NULL, or comes from resnet_rs_load() and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_free(network: *mut Network) {
-    let freed = guard(|| {
-        if !network.is_null() {
-            // SAFETY: it was made by Box::into_raw, and the caller gives it up.
-            drop(unsafe { Box::from_raw(network) });
-        }
-        Ok(())
-    });
-    let _ = freed; // only a panic, which last_error has
+    // SAFETY: as the caller promises.
+    unsafe { free(network) }
 }
 
 /// Number of classes of the network, of a detector with the background, its class 0; 1 of a depth network; 0 for NULL.
@@ -156,7 +152,7 @@ pub unsafe extern "C" fn resnet_rs_free(network: *mut Network) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn resnet_rs_class_count(network: *const Network) -> usize {
     // SAFETY: as the caller promises.
-    let count = guard(|| Ok(unsafe { borrow(network) }?.card().config.classes));
+    let count = guard(|| Ok(unsafe { borrow("network", network) }?.card().config.classes));
     count.unwrap_or(0)
 }
 
@@ -168,7 +164,7 @@ pub unsafe extern "C" fn resnet_rs_class_count(network: *const Network) -> usize
 pub unsafe extern "C" fn resnet_rs_label(network: *const Network, class_index: usize) -> *const c_char {
     let label = guard(|| {
         // SAFETY: as the caller promises.
-        let network = unsafe { borrow(network) }?;
+        let network = unsafe { borrow("network", network) }?;
         Ok(network.labels.get(class_index).map_or(std::ptr::null(), |label| label.as_ptr()))
     });
     label.unwrap_or(std::ptr::null())
@@ -194,7 +190,7 @@ pub unsafe extern "C" fn resnet_rs_classify(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        unsafe { classify(borrow(network)?, || picture(rgba, width, height, stride_bytes), guesses, count) }
+        unsafe { classify(borrow("network", network)?, || picture(rgba, width, height, stride_bytes), guesses, count) }
     }))
 }
 
@@ -215,7 +211,7 @@ pub unsafe extern "C" fn resnet_rs_classify_file(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        unsafe { classify(borrow(network)?, || file(path), guesses, count) }
+        unsafe { classify(borrow("network", network)?, || file(path), guesses, count) }
     }))
 }
 
@@ -257,13 +253,10 @@ pub unsafe extern "C" fn resnet_rs_logits(
 ) -> Status {
     status(guard(|| {
         // SAFETY: as the caller promises.
-        let classifier = unsafe { borrow(network) }?.classifier()?;
+        let classifier = unsafe { borrow("network", network) }?.classifier()?;
         let shape = [count, 3, height, width];
-        let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
-        let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();
-        let elements = elements.filter(fits).ok_or(Failure::Shape(shape))?;
-        // SAFETY: the caller promises this many floats.
-        let pictures = unsafe { slice("pictures", pictures, elements) }?;
+        // SAFETY: as the caller promises.
+        let pictures = unsafe { standardised(pictures, shape) }?;
         check("logits", logits)?;
         // SAFETY: the caller promises room for one row of classes per picture, which is the number of logits.
         unsafe { write("logits", logits, &classifier.logits(pictures, shape)?) }

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use resnet_rs::Picture;
 
+use crate::Status;
 use crate::last_error::{self, Failure};
-use crate::{Network, Status};
 
 /// Runs a call's work. A failure, panics included, becomes this thread's last error.
 pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
@@ -18,11 +18,28 @@ pub(crate) fn status(done: Option<()>) -> Status {
     if done.is_some() { Status::Ok } else { Status::Failed }
 }
 
+/// Something that this library made for the caller.
+///
 /// # Safety
-/// `network` is NULL, or comes from resnet_rs_load() and lives as long as it is borrowed.
-pub(crate) unsafe fn borrow<'n>(network: *const Network) -> Result<&'n Network, Failure> {
+/// `made` is NULL, or was made by Box::into_raw and lives as long as it is borrowed.
+pub(crate) unsafe fn borrow<'m, T>(name: &'static str, made: *const T) -> Result<&'m T, Failure> {
     // SAFETY: as the caller promises.
-    unsafe { network.as_ref() }.ok_or(Failure::Null("network"))
+    unsafe { made.as_ref() }.ok_or(Failure::Null(name))
+}
+
+/// Frees something that this library made for the caller.
+///
+/// # Safety
+/// `made` is NULL, or was made by Box::into_raw and is not used any more.
+pub(crate) unsafe fn free<T>(made: *mut T) {
+    let freed = guard(|| {
+        if !made.is_null() {
+            // SAFETY: as the caller promises.
+            drop(unsafe { Box::from_raw(made) });
+        }
+        Ok(())
+    });
+    let _ = freed; // only a panic, which last_error has
 }
 
 /// # Safety
@@ -39,10 +56,22 @@ pub(crate) unsafe fn text<'t>(name: &'static str, text: *const c_char) -> Result
 /// # Safety
 /// `first` is NULL, or points to `length` elements that live as long as they are borrowed. Together they are no longer
 /// than `isize::MAX` bytes.
-pub(crate) unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Result<&'s [T], Failure> {
+unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Result<&'s [T], Failure> {
     check(name, first)?;
     // SAFETY: not NULL, aligned, and otherwise as the caller promises.
     Ok(unsafe { std::slice::from_raw_parts(first, length) })
+}
+
+/// Standardised pictures of this shape.
+///
+/// # Safety
+/// `pictures` is NULL, or points to as many floats as the shape has elements, which live as long as they are borrowed.
+pub(crate) unsafe fn standardised<'p>(pictures: *const f32, shape: [usize; 4]) -> Result<&'p [f32], Failure> {
+    let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+    let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();
+    let elements = elements.filter(fits).ok_or(Failure::Shape(shape))?;
+    // SAFETY: the caller promises this many floats.
+    unsafe { slice("pictures", pictures, elements) }
 }
 
 /// Copies results to memory that may be uninitialised.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use resnet_rs::models::{Config, DenseDepth, Fcn, Head, Preset, RetinaNet};
-use resnet_rs::weights::ModelCard;
+use resnet_rs::weights::{HostTensor, ModelCard};
 use resnet_rs::{Classifier, DepthEstimator, Detector, Found, Gpu, GpuOptions, Segmenter};
 
 /// Largest logit error as a share of the largest logit.
@@ -116,9 +116,12 @@ fn networks_for_other_tasks_answer() {
 
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
     let picture = resnet_rs::Picture::open(&turned).unwrap();
-    let detections = Detector::load(&gpu, at("detector")).unwrap().detect(picture.clone()).unwrap();
-    let segmentation = Segmenter::load(&gpu, at("segmenter")).unwrap().segment(picture.clone()).unwrap();
-    let depths = DepthEstimator::load(&gpu, at("depth")).unwrap().estimate(picture.clone()).unwrap();
+    let detector = Detector::load(&gpu, at("detector")).unwrap();
+    let segmenter = Segmenter::load(&gpu, at("segmenter")).unwrap();
+    let estimator = DepthEstimator::load(&gpu, at("depth")).unwrap();
+    let detections = detector.detect(picture.clone()).unwrap();
+    let segmentation = segmenter.segment(picture.clone()).unwrap();
+    let depths = estimator.estimate(picture.clone()).unwrap();
     let [width, height] = picture.size();
     let line = |found: &Found| {
         let [left, top, right, bottom] = found.bounds;
@@ -128,7 +131,23 @@ fn networks_for_other_tasks_answer() {
     assert!(!found.is_empty());
     let sum: usize = segmentation.classes.iter().map(|&class| usize::from(class)).sum();
     let metres = depths.metres.iter().map(|&metres| f64::from(metres)).sum::<f64>() / f64::from(width * height);
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{width} {height}\n{found}{sum} {metres:.2}\n"));
+    let shape = [2, 3, 64, 64];
+    let pictures: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 8.0 - 1.0).collect();
+    let outputs = [
+        detector.outputs(&pictures, shape).unwrap(),
+        segmenter.outputs(&pictures, shape).unwrap(),
+        estimator.outputs(&pictures, shape).unwrap(),
+    ];
+    let line = |(name, tensor): (&String, &HostTensor)| {
+        let shape: String = tensor.shape.iter().map(|side| format!(" {side}")).collect();
+        let sum: f64 = tensor.data.iter().map(|&value| f64::from(value).abs()).sum();
+        format!("{name}{shape} {:.4}\n", sum / tensor.data.len() as f64)
+    };
+    let outputs: String = outputs.iter().flatten().map(line).collect();
+    let names: Vec<&str> = outputs.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["boxes", "logits", "logits", "depth"]);
+    let expected = format!("{width} {height}\n{found}{sum} {metres:.2}\n{outputs}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 
     let example = compile("examples/detect.c", folder.path(), &SHARED);
     let output = Command::new(example).args([&at("detector"), &turned]).output().unwrap();

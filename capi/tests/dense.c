@@ -8,7 +8,7 @@
 
 #include "resnet_rs.h"
 
-enum { WIDTH = 30, HEIGHT = 20, STRIDE = 4 * WIDTH };
+enum { WIDTH = 30, HEIGHT = 20, STRIDE = 4 * WIDTH, SIDE = 64, PICTURES = 2, FLOATS = PICTURES * 3 * SIDE * SIDE };
 
 static uint8_t pixels[STRIDE * HEIGHT];
 
@@ -18,6 +18,40 @@ static void refused(int failed, const char *words) {
         fprintf(stderr, "expected an error with \"%s\", got \"%s\"\n", words, resnet_rs_last_error());
         exit(1);
     }
+}
+
+// Prints name, shape and mean size of each output for standardised pictures.
+static void print_outputs(const resnet_rs_network *network) {
+    static float pictures[FLOATS];
+    for (size_t i = 0; i < FLOATS; i++) {
+        pictures[i] = (float)(i % 17) / 8 - 1;
+    }
+    resnet_rs_outputs *outputs = resnet_rs_run(network, pictures, PICTURES, SIDE, SIDE);
+    assert(outputs);
+    size_t count = resnet_rs_output_count(outputs);
+    for (size_t i = 0; i < count; i++) {
+        resnet_rs_tensor tensor;
+        assert(resnet_rs_output(outputs, i, &tensor) == RESNET_RS_STATUS_OK);
+        printf("%s", tensor.name);
+        size_t elements = 1;
+        for (size_t d = 0; d < tensor.dimensions; d++) {
+            printf(" %zu", tensor.shape[d]);
+            elements *= tensor.shape[d];
+        }
+        double sum = 0;
+        for (size_t e = 0; e < elements; e++) {
+            sum += tensor.values[e] < 0 ? -tensor.values[e] : tensor.values[e];
+        }
+        printf(" %.4f\n", sum / elements);
+    }
+    resnet_rs_tensor tensor;
+    refused(resnet_rs_output(outputs, count, &tensor), "none has the index");
+    refused(resnet_rs_output(outputs, 0, NULL), "tensor is NULL");
+    refused(resnet_rs_output(NULL, 0, &tensor), "outputs is NULL");
+    refused(!resnet_rs_run(network, NULL, PICTURES, SIDE, SIDE), "pictures is NULL");
+    refused(!resnet_rs_run(network, pictures, SIZE_MAX, SIDE, SIDE), "is larger than memory");
+    resnet_rs_outputs_free(outputs);
+    resnet_rs_outputs_free(NULL);
 }
 
 int main(int argc, char **argv) {
@@ -53,6 +87,10 @@ int main(int argc, char **argv) {
         metres_sum += metres[i];
     }
     printf("%zu %.2f\n", sum, metres_sum / count);
+
+    print_outputs(detector);
+    print_outputs(segmenter);
+    print_outputs(depth);
 
     // Pixels in memory.
     for (size_t i = 0; i < sizeof pixels; i++) {
