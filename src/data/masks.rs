@@ -27,7 +27,7 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         false => (numbered(&pairs, directory, wanted)?, directory),
     };
     let number = classes.len();
-    if number > usize::from(IGNORED) || (number < 2 && wanted == Wanted::Training) {
+    if number > usize::from(IGNORED) || (number < 2 && wanted != Wanted::Validation) {
         let problem = format!(
             "{number} classes, where masks need 2 to {IGNORED}, such as the background (0) and one kind of thing (1); \
              {IGNORED} does not count"
@@ -37,8 +37,8 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     Ok(pairs::dataset(pairs, classes, Arc::new(move |path| Ok(Truth::Mask(read_mask(path, number)?)))))
 }
 
-/// The numbers of the classes in all masks. Training needs at least half of them to occur: masks that were painted in
-/// greys, such as 0 and 128, would make classes that nobody meant.
+/// The numbers of the classes in all masks. At least half of them must occur, but in a validation, whose network knows
+/// the classes: masks that were painted in greys, such as 0 and 128, would make classes that nobody meant.
 fn numbered(pairs: &[Pairs; 2], directory: &Path, wanted: Wanted) -> Result<Vec<String>, Error> {
     let masks: Vec<&Path> = pairs.iter().flat_map(|pairs| &pairs.files).map(|[_, mask]| mask.as_path()).collect();
     let labels = |mask: &&Path| -> Result<[bool; 256], Error> {
@@ -50,7 +50,7 @@ fn numbered(pairs: &[Pairs; 2], directory: &Path, wanted: Wanted) -> Result<Vec<
     let occurs = |label: &u8| each.iter().any(|mask| mask[usize::from(*label)]);
     let found: Vec<u8> = (0..IGNORED).filter(occurs).collect();
     let classes = found.last().map_or(0, |largest| usize::from(*largest) + 1);
-    if wanted == Wanted::Training && 2 * found.len() < classes {
+    if wanted != Wanted::Validation && 2 * found.len() < classes {
         let problem = format!(
             "of the classes 0 to {} only {} occur in the masks. If these are greys, replace them by 0, 1 and so on; if \
              the other classes exist, name all of them in classes.txt, one a line",
@@ -141,13 +141,15 @@ mod tests {
 
     #[test]
     fn masks_without_classes_are_refused() {
-        let message = |masks: &[_]| open(folder(masks).path(), Wanted::Training).unwrap_err().to_string();
-        let one = message(&[("train", [0, 0]), ("val", [255, 0])]);
-        assert!(one.contains(": 1 classes, where masks need 2 to 255, such as"), "{one}");
         let greys = [("train", [0, 128]), ("train", [255, 128]), ("val", [0, 128])];
-        let refused = message(&greys);
-        assert!(refused.contains("of the classes 0 to 128 only 0, 128 occur in the masks. If these are"), "{refused}");
-        assert_eq!(open(folder(&greys).path(), Wanted::Everything).unwrap().classes.len(), 129, "to look at them");
+        for wanted in [Wanted::Training, Wanted::Everything] {
+            let message = |masks: &[_]| open(folder(masks).path(), wanted).unwrap_err().to_string();
+            let one = message(&[("train", [0, 0]), ("val", [255, 0])]);
+            assert!(one.contains(": 1 classes, where masks need 2 to 255, such as"), "{one}");
+            let greys = message(&greys);
+            assert!(greys.contains("of the classes 0 to 128 only 0, 128 occur in the masks. If these are"), "{greys}");
+        }
+        assert_eq!(open(folder(&greys).path(), Wanted::Validation).unwrap().classes.len(), 129, "the network decides");
         let folder = folder(&[("train", [0, 1]), ("val", [0, 1])]);
         let path = folder.path().join("annotations/val/1.png");
         RgbImage::new(2, 1).save(&path).unwrap();
