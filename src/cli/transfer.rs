@@ -1,5 +1,6 @@
 //! `transfer`: what several pre-trainings are worth for other tasks.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::signals::Stop;
 use super::study::{Table, train};
+use super::weights::Source;
 use super::{Error, Global, output};
 use crate::files;
 use crate::models::Purpose;
@@ -22,9 +24,9 @@ use crate::train::{Measure, Recipe, RecipeFlags};
 /// exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
-    /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors; none starts from
-    /// random weights. Repeat it
-    #[arg(long, value_name = "NAME=FILE|none", required = true, value_parser = parse_start)]
+    /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors or
+    /// rs=hf:timm/resnetrs50.tf_in1k; none starts from random weights. Repeat it
+    #[arg(long, value_name = "NAME=FILE|NAME=hf:OWNER/NAME|none", required = true, value_parser = parse_start)]
     from: Vec<Start>,
     /// A task and its data, such as segment=voc:VOCdevkit. Repeat it
     #[arg(long, value_name = "TASK=DATA", required = true, value_parser = parse_target)]
@@ -46,14 +48,18 @@ pub(super) struct Transfer {
 #[derive(Clone, Debug, PartialEq)]
 struct Start {
     name: String,
-    file: Option<PathBuf>,
+    weights: Option<Source>,
 }
 
 fn parse_start(text: &str) -> Result<Start, String> {
     match text.split_once('=') {
-        None if text == "none" => Ok(Start { name: text.to_owned(), file: None }),
-        Some((name, file)) if is_word(name) => Ok(Start { name: name.to_owned(), file: Some(file.into()) }),
-        _ => Err("expected NAME=FILE with a name of letters, digits, - and _, or none".to_owned()),
+        None if text == "none" => Ok(Start { name: text.to_owned(), weights: None }),
+        Some((name, weights)) if is_word(name) => {
+            Ok(Start { name: name.to_owned(), weights: Some(OsString::from(weights).into()) })
+        }
+        _ => {
+            Err("expected NAME=FILE or NAME=hf:OWNER/NAME with a name of letters, digits, - and _, or none".to_owned())
+        }
     }
 }
 
@@ -95,20 +101,24 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     if let Some(twice) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
         return Err(Error::usage(format!("--from has the name {twice} twice: give each start a name of its own")));
     }
-    if let Some(missing) = args.from.iter().filter_map(|start| start.file.as_ref()).find(|file| !file.exists()) {
-        return Err(Error::failed(format!("{}: there is no such file", missing.display())));
-    }
     let recipes = args.to.iter().map(|target| {
         let flags = RecipeFlags { task: Some(target.task), ..args.flags.clone() };
         Recipe::resolve(args.recipe.as_deref(), &flags)
     });
     let recipes = recipes.collect::<Result<Vec<Recipe>, _>>()?;
+    // Missing weights are told, and those of the hub downloaded, before the first run.
+    let file = |start: &Start| start.weights.as_ref().map(|weights| weights.file(global)).transpose();
+    let files = args.from.iter().map(file).collect::<Result<Vec<Option<PathBuf>>, _>>()?;
+    if let Some(missing) = files.iter().flatten().find(|file| !file.exists()) {
+        return Err(Error::failed(format!("{}: there is no such file", missing.display())));
+    }
     let gpu = global.gpu()?;
     let stop = Stop::on_signal(global.quiet)?;
+    let starts: Vec<_> = args.from.iter().zip(&files).collect();
     let pairs = args.to.iter().zip(&recipes).enumerate();
-    let pairs: Vec<_> = pairs.flat_map(|(i, pair)| args.from.iter().map(move |start| (i, pair, start))).collect();
+    let pairs: Vec<_> = pairs.flat_map(|(i, pair)| starts.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (n, (column, (target, recipe), start)) in pairs.iter().enumerate() {
+    for (n, (column, (target, recipe), (start, weights))) in pairs.iter().enumerate() {
         let (mut trained, mut runs) = (Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
@@ -117,7 +127,7 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
             if !global.quiet {
                 eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), target.task, start.name, recipe.seed);
             }
-            let settings = (&*target.data, &recipe, start.file.as_deref());
+            let settings = (&*target.data, &recipe, weights.as_deref());
             let Some(one) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
                     eprintln!("stopped in {}: give the same command again to go on", folder.display());
@@ -194,8 +204,11 @@ mod tests {
 
     #[test]
     fn starts_and_tasks_are_read() {
-        assert_eq!(parse_start("none").unwrap(), Start { name: "none".into(), file: None });
-        assert_eq!(parse_start("rs-50=a=b").unwrap(), Start { name: "rs-50".into(), file: Some("a=b".into()) });
+        let start = |name: &str, weights| Start { name: name.into(), weights };
+        assert_eq!(parse_start("none").unwrap(), start("none", None));
+        assert_eq!(parse_start("rs-50=a=b").unwrap(), start("rs-50", Some(Source::File("a=b".into()))));
+        let hub = Source::Hub("timm/resnetrs50.tf_in1k@main".into());
+        assert_eq!(parse_start("rs=hf:timm/resnetrs50.tf_in1k@main").unwrap(), start("rs", Some(hub)));
         assert!(["run/best.safetensors", "a/b=c", "=c", ""].iter().all(|text| parse_start(text).is_err()));
         let target = Target { task: Purpose::Segment, data: "voc:D".into() };
         assert_eq!(parse_target("segment=voc:D").unwrap(), target);

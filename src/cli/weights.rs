@@ -9,7 +9,7 @@ use crate::weights::{TrainedNetwork, weight_file};
 
 /// A file or folder, or a repository on the Hugging Face hub. A file whose name begins with `hf:` is given as
 /// `./hf:...`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Source {
     File(PathBuf),
     /// `OWNER/NAME` or `OWNER/NAME@REVISION`.
