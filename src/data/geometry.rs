@@ -36,6 +36,9 @@ pub struct Geometry {
     pub size: [usize; 2],
     /// From the input to the picture.
     pub(super) map: Affine,
+    /// How much larger the picture is shown than the network usually sees it: what is shown twice as large looks half
+    /// as far away.
+    pub(super) zoom: f64,
 }
 
 impl Geometry {
@@ -55,7 +58,7 @@ impl Geometry {
         let [left, top, part_width, part_height] = part;
         let [x, y, width, height] = target.map(f64::from);
         let (across, down) = (part_width / width, part_height / height);
-        Self { size, map: [across, 0.0, left - x * across, 0.0, down, top - y * down] }
+        Self { size, map: [across, 0.0, left - x * across, 0.0, down, top - y * down], zoom: 1.0 }
     }
 
     /// Maps a point of the input to the picture.

@@ -53,15 +53,19 @@ impl Geometry {
         ClassMap::from_raw(picture[1] as u32, picture[0] as u32, classes).expect(WHOLE)
     }
 
-    /// The input's depths, from the picture's: nearest pixels, and 0 outside of the picture. An object in a picture
-    /// that is enlarged keeps its depth, as in DenseDepth's and other training code, though it looks nearer.
+    /// The input's depths, from the picture's: nearest pixels, and 0 outside of the picture. In a picture that a
+    /// training shows larger or smaller than usual, they are what they look like: the depths over that factor.
     pub fn depth_to_input(&self, depth: &DepthMap) -> DepthMap {
-        let metres = nearest(depth, self.map, self.size, 0.0);
+        let mut metres = nearest(depth, self.map, self.size, 0.0);
+        if self.zoom != 1.0 {
+            metres.iter_mut().for_each(|metres| *metres /= self.zoom as f32);
+        }
         DepthMap::from_raw(self.size[1] as u32, self.size[0] as u32, metres).expect(WHOLE)
     }
 
     /// The depths of a picture of this height and width, from the input's: bilinear between the centres of pixels, and
-    /// 0 where the input did not show the picture. Where one of four depths is unknown, the nearest is taken.
+    /// 0 where the input did not show the picture. Where one of four depths is unknown, the nearest is taken. The
+    /// inverse of [`Self::depth_to_input`].
     pub fn depth_to_picture(&self, depth: &DepthMap, picture: [usize; 2]) -> DepthMap {
         let (to_input, (width, height)) = (inverse(self.map), depth.dimensions());
         let mut result = DepthMap::new(picture[1] as u32, picture[0] as u32);
@@ -73,10 +77,11 @@ impl Geometry {
                 let of_row = |y: u32| [depth.get_pixel(left, y)[0], depth.get_pixel(right, y)[0]];
                 let rows = [of_row(above), of_row(below)];
                 let between = |[a, b]: [f32; 2], share: f32| a + (b - a) * share;
-                metres[0] = match rows.as_flattened().contains(&0.0) {
+                let of_input = match rows.as_flattened().contains(&0.0) {
                     true => depth.get_pixel(column, row)[0],
                     false => between(rows.map(|row| between(row, across)), down),
                 };
+                metres[0] = of_input * self.zoom as f32;
             }
         }
         result
@@ -201,7 +206,8 @@ mod tests {
             }
             let shown = [pixel[0], pixel[1]].map(|v| f64::from(v) + 0.5);
             // 0.13 m a pixel, and half a pixel from the nearest centre.
-            assert!((metres_here - metres(shown)).abs() <= 0.13 * (off + 0.5) + 1e-5, "{what}: {x}, {y}");
+            let of_picture = metres_here * geometry.zoom;
+            assert!((of_picture - metres(shown)).abs() <= 0.13 * (off + 0.5) + 1e-5, "{what}: {x}, {y}");
             let around = [-off, off].map(|dx| [-off, off].map(|dy| in_box([shown[0] + dx, shown[1] + dy])));
             if around.as_flattened().iter().all(|inside| *inside == around[0][0]) {
                 assert_eq!(label, u8::from(around[0][0]), "{what}: {x}, {y} shows {shown:?}");
@@ -299,6 +305,25 @@ mod tests {
         }
         let outside = geometry.bounds_to_picture([70.0, 70.0, 80.0, 80.0], [50, 40]);
         assert_eq!(outside, [40.0, 50.0, 40.0, 50.0], "from 45, 55 on");
+    }
+
+    /// A picture that is shown twice as large as it fits looks half as far away, whatever its size and the input's.
+    #[test]
+    fn what_is_shown_larger_is_nearer() {
+        let metres = 6.0;
+        let depth = DepthMap::from_pixel(SIZE[0], SIZE[1], Luma([metres]));
+        for factor in [0.5, 1.0, 1.5, 2.0] {
+            let crop = Augment::Scale { least: factor, most: factor, hflip: 0.5, border: [0; 3] };
+            let augmentation = Augmentation { crop, ..Augmentation::default() };
+            for (size, small) in [([96, 128], false), ([40; 2], true)] {
+                let (_, geometry) = augmentation.picture(&scene().0, size, small, (5, 0, 0));
+                let seen = geometry.depth_to_input(&depth);
+                let known: Vec<f32> = seen.iter().copied().filter(|&metres| metres > 0.0).collect();
+                assert!(!known.is_empty() && known.iter().all(|&m| m == metres / factor), "{factor}, {size:?}");
+                let back = geometry.depth_to_picture(&seen, [SIZE[1] as usize, SIZE[0] as usize]);
+                assert!(back.iter().all(|&m| m == 0.0 || (m - metres).abs() < 1e-5), "{factor}, {size:?}");
+            }
+        }
     }
 
     #[test]

@@ -158,7 +158,8 @@ pub struct RecipeFlags {
     /// Farthest that crops of small pictures move, as a share of the side [default: 0.125]
     #[arg(long, value_name = "SHARE")]
     pub crop_shift: Option<f64>,
-    /// Scale pictures by a factor from A to B, in tasks with places in the picture [default: 0.5,2]
+    /// Scale pictures by a factor from A to B, in tasks with places in the picture, and divide depths by it; 1,1 shows
+    /// each whole, within a border [default: 0.5,2]
     #[arg(long, value_name = "A,B", value_parser = parse_numbers::<f32, 2>)]
     pub scale: Option<[f32; 2]>,
     /// Random brightness, contrast and saturation: 1 changes each by up to 40 % [default: 0]

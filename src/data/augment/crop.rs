@@ -25,6 +25,7 @@ pub enum Augment {
     /// models/official/detection/dataloader; its detectors draw from 0.8 to 1.2, large jitter from 0.1 to 2). The
     /// picture is fitted into the input, whatever its size, with its aspect ratio, and scaled by a factor that is drawn
     /// evenly. Where it is larger then, a random part is seen; where it is smaller, it has a random place in a border.
+    /// Depths are divided by the factor, since what is larger is nearer (Eigen et al. 2014, section 3.3).
     Scale {
         /// The least factor, above 0.
         least: f32,
@@ -63,9 +64,10 @@ pub(super) fn training_crop(
             ((crop, Geometry::of_part(part, size)), hflip)
         }
         Augment::Scale { least, most, hflip, border } => {
-            let placement = scaled(picture.dimensions(), size, f64::from(rng.random_range(least..=most)), rng);
+            let zoom = f64::from(rng.random_range(least..=most));
+            let placement = scaled(picture.dimensions(), size, zoom, rng);
             let crop = placed(picture, placement, size, Interpolation::Bilinear, border);
-            ((crop, Geometry::of_placement(placement, size)), hflip)
+            ((crop, Geometry { zoom, ..Geometry::of_placement(placement, size) }), hflip)
         }
     };
     // The largest numbers flip: with a probability of 1/2 the highest bit alone decides.
