@@ -120,8 +120,10 @@ fn usual_batch(res: u32) -> u32 {
 }
 
 fn print(task: &dyn Task, result: &Evaluation) -> Result<(), Error> {
-    let measure = |measure: &Measure| Some([measure.label.to_owned(), measure.text(result.numbers.get(measure.name)?)]);
-    let mut rows: Vec<[String; 2]> = task.measures().iter().filter_map(measure).collect();
+    let known = |measure: &Measure| result.numbers.get(measure.name).filter(|number| !number.is_nan());
+    let number = |measure: &Measure| known(measure).map_or("-".to_owned(), |number| measure.text(number));
+    let row = |measure: &Measure| [measure.label.to_owned(), number(measure)];
+    let mut rows: Vec<[String; 2]> = task.measures().iter().map(row).collect();
     rows.extend(result.numbers.get("loss").map(|loss| ["loss".into(), format!("{loss:.4}")]));
     rows.push(["pictures".into(), result.images.to_string()]);
     rows.push(["images/s".into(), format!("{:.1}", result.images_per_s)]);

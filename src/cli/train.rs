@@ -32,7 +32,8 @@ pub(super) struct Train {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init", "recipe"])]
     resume: Option<PathBuf>,
     /// Start from these weights: a safetensors file of the same network, timm's or one's own, or a repository on the
-    /// Hugging Face hub; with another number of classes the classifier starts anew
+    /// Hugging Face hub; with another number of classes the classifier starts anew, and so does a head that the file
+    /// lacks
     #[arg(long, visible_alias = "weights", value_name = "FILE|hf:OWNER/NAME[@REVISION]")]
     init: Option<Source>,
     /// Go on with other settings than the run was under way with
@@ -117,6 +118,9 @@ pub(super) fn run(args: Train, global: &Global) -> Result<(), Error> {
     }
     if summary.ended == Ended::Interrupted { Err(stop.error()) } else { Ok(()) }
 }
+
+/// How many of a task's measures the line of an epoch has: the first. All are in the metrics file.
+const SHOWN: usize = 5;
 
 /// The progress bar on stderr: kernels, then steps with loss, rate and time left; and one line per epoch.
 pub(super) struct Display {
@@ -256,12 +260,13 @@ impl Observer for Display {
 
     fn epoch(&self, line: &EpochLine) {
         let goal = self.goal;
-        let number = |measure: &Measure| line.val(measure.name).map(|number| measure.text(number));
-        let mut said = format!("{} {}", goal.label, number(&goal).unwrap_or_default());
+        let known = |measure: &Measure| line.val(measure.name).filter(|number| !number.is_nan());
+        let number = |measure: &Measure| known(measure).map(|number| measure.text(number));
+        let mut said = format!("{} {}", goal.label, number(&goal).unwrap_or("unknown".into()));
         if let Some(averaged) = line.ema(goal.name) {
             said += &format!(", averaged weights {}", goal.text(averaged));
         }
-        for measure in self.measures.iter().filter(|measure| measure.name != goal.name) {
+        for measure in self.measures.iter().take(SHOWN).filter(|measure| measure.name != goal.name) {
             said += &number(measure).map_or(String::new(), |number| format!(", {} {number}", measure.label));
         }
         let loss = line.val("loss").map_or(String::new(), |loss| format!(", loss {loss:.3}"));

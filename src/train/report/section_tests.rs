@@ -79,7 +79,7 @@ fn detections(classes: usize) -> detect::Findings {
     let found = vec![(0, 0.75, [2.0, 14.0, 20.0, 30.0]), (2, 0.5, [20.0, 14.0, 30.0, 30.0])];
     let worst = |index| detect::Worst { index, objects: 2, right: 1, found: found.clone() };
     detect::Findings {
-        coco: Numbers::default().with("AP", 0.25).with("AR100", 0.625),
+        coco: Numbers::default().with("ap", 0.25).with("ar100", 0.625),
         classes: (0..classes).map(of_class).collect(),
         worst: vec![worst(1), worst(2)],
     }
@@ -105,8 +105,8 @@ fn detections_are_tables_curves_and_boxes() {
             "&lt;b&gt;0&lt;&#x2f;b&gt;</td><td>7</td><td> 50.0 %</td><td> 25.0 %</td><td>-</td>",
             "&lt;b&gt;1&lt;&#x2f;b&gt;</td><td>0</td><td>-</td>",
             "mean</td><td>14</td><td> 37.5 %</td>",
-            "AP</td><td> 25.0 %</td><td>mean over IoU 0.5 to 0.95<",
-            "AR100</td><td> 62.5 %</td><td>recall with 100 boxes<",
+            "ap</td><td> 25.0 %</td><td>mean over IoU 0.5 to 0.95<",
+            "ar100</td><td> 62.5 %</td><td>recall with 100 boxes<",
             "1 of 2 found",
             "1 false alarm",
             "#1<",
@@ -267,7 +267,7 @@ fn tables_for_a_terminal_name_classes_and_pictures() {
     };
     let found = serde_json::to_value(detections(2)).unwrap();
     let [classes, coco, worst] = tables(&Detect, found, &with_background(2)).try_into().unwrap();
-    assert!(classes.contains("<b>0</b>|7| 50.0 %| 25.0 %|-") && coco.contains("AP| 25.0 %|mean over IoU 0.5 to 0.95"));
+    assert!(classes.contains("<b>0</b>|7| 50.0 %| 25.0 %|-") && coco.contains("ap| 25.0 %|mean over IoU 0.5 to 0.95"));
     assert_eq!(worst, "1|2|1|1|picture 1\n2|2|1|1|picture 2");
     let found = serde_json::to_value(masks(2)).unwrap();
     let [classes, pairs, worst] = tables(&Segment, found, &[]).try_into().unwrap();

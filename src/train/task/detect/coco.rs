@@ -4,12 +4,29 @@ use std::array;
 
 use super::curve::{Point, curve, mean, precision_at, raise, ranked};
 use crate::boxes::{Bounds, Detection, Object};
+use crate::train::Measure;
 
-/// The names of the twelve numbers of [`Coco::numbers`], in order: average precision, at an overlap of 50 % and 75 %,
-/// of small, medium and large objects; average recall with 1, 10 and 100 detections, and of small, medium and large
+/// What the twelve numbers of [`Coco::numbers`] are, in order: average precision, at an overlap of 50 % and 75 %, of
+/// small, medium and large objects; average recall with 1, 10 and 100 detections, and of small, medium and large
 /// objects.
-pub const NAMES: [&str; 12] =
-    ["AP", "AP50", "AP75", "AP S", "AP M", "AP L", "AR1", "AR10", "AR100", "AR S", "AR M", "AR L"];
+pub const MEASURES: [Measure; 12] = [
+    share("ap", "AP"),
+    share("ap50", "AP at IoU 0.5"),
+    share("ap75", "AP at IoU 0.75"),
+    share("ap_small", "AP of small objects"),
+    share("ap_medium", "AP of medium objects"),
+    share("ap_large", "AP of large objects"),
+    share("ar1", "recall with 1 box"),
+    share("ar10", "recall with 10 boxes"),
+    share("ar100", "recall with 100 boxes"),
+    share("ar_small", "recall of small objects"),
+    share("ar_medium", "recall of medium objects"),
+    share("ar_large", "recall of large objects"),
+];
+
+const fn share(name: &'static str, label: &'static str) -> Measure {
+    Measure { name, label, is_share: true, higher_is_better: true }
+}
 
 /// Intersections over union from which on a detection is a hit; numpy's `linspace(0.5, 0.95, 10)`.
 const OVERLAPS: [f64; 10] = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.899_999_999_999_999_9, 0.95];
@@ -64,7 +81,7 @@ impl Coco {
         }
     }
 
-    /// The numbers that [`NAMES`] lists, each 0 to 1: means over the classes that have objects. `None`, for which
+    /// The numbers that [`MEASURES`] lists, each 0 to 1: means over the classes that have objects. `None`, for which
     /// pycocotools writes -1, if no class has any.
     pub fn numbers(&self) -> [Option<f64>; 12] {
         const SMALL: usize = 1;

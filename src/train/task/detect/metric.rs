@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::{Metric, worst};
 use super::coco::{self, Coco};
-use super::voc::{Average, Rule, Voc};
+use super::voc::{self, Average, Rule, Voc};
 use crate::boxes::{self, Anchors, Detection, Object, Selection};
 use crate::data::{Batch, Truth};
 use crate::graph::Elements;
@@ -31,7 +31,7 @@ pub(super) struct Precision {
 /// What a validation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
-    /// COCO's twelve numbers by [name](coco::NAMES); those without objects are left out.
+    /// COCO's twelve [numbers](coco::MEASURES); NaN where there are no objects.
     pub coco: Numbers,
     /// Of each class of the data, or `None` for a class without objects.
     pub classes: Vec<Option<OfClass>>,
@@ -100,11 +100,13 @@ impl Precision {
         Self { classes, coco, voc, loss: 0.0, pictures: 0, worst: Vec::new(), keep }
     }
 
-    /// COCO's twelve numbers, without those that have no objects.
+    /// COCO's twelve numbers; NaN where there are no objects.
     fn coco_numbers(&self) -> Numbers {
-        let named = coco::NAMES.iter().zip(self.coco.numbers());
-        let known = named.filter_map(|(name, number)| Some((*name, number?)));
-        known.fold(Numbers::default(), |numbers, (name, number)| numbers.with(name, number))
+        let mut numbers = Numbers::default();
+        for (measure, number) in coco::MEASURES.iter().zip(self.coco.numbers()) {
+            numbers.push(measure.name, number.unwrap_or(f64::NAN));
+        }
+        numbers
     }
 
     /// Numbers of a class without its curve; `None` if it has no objects.
@@ -163,19 +165,17 @@ impl Metric for Precision {
     }
 
     fn numbers(&self) -> Numbers {
-        let [ap, ap50, ap75, ..] = self.coco.numbers();
-        let [voc, voc07] = [Average::Area, Average::ElevenPoints].map(|average| self.voc.mean(average));
-        // Without objects there is no precision.
-        let precisions = [("ap50", ap50), ("ap", ap), ("ap75", ap75), ("voc_ap50", voc), ("voc07_ap50", voc07)];
-        let numbers = precisions.into_iter().fold(Numbers::default(), |n, (name, ap)| n.with(name, ap.unwrap_or(0.0)));
+        let mut numbers = self.coco_numbers();
+        for (measure, average) in voc::MEASURES.iter().zip([Average::Area, Average::ElevenPoints]) {
+            numbers.push(measure.name, self.voc.mean(average).unwrap_or(f64::NAN));
+        }
         numbers.with("loss", self.loss / self.pictures.max(1) as f64)
     }
 
     fn by_class(&self, classes: &[String]) -> serde_json::Map<String, Value> {
         let of_class = |class: usize| (Names(classes).of(class), serde_json::json!(self.of_class(class)));
         let per_class = (0..self.classes - 1).map(of_class).collect::<serde_json::Map<_, _>>();
-        let members = [("coco", serde_json::json!(self.coco_numbers())), ("per_class", per_class.into())];
-        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        std::iter::once(("per_class".to_owned(), per_class.into())).collect()
     }
 
     fn findings(&self) -> Value {
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(findings.classes[1], None);
         let curve = &findings.classes[0].as_ref().unwrap().curve;
         assert_eq!((curve.len(), curve[0], curve[50], curve[51]), (101, 1.0, 1.0, 0.0));
-        assert!((findings.coco.get("AP50").unwrap() - ap).abs() < 1e-12);
+        assert!((findings.coco.get("ap50").unwrap() - ap).abs() < 1e-12);
     }
 
     #[test]

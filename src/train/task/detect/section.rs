@@ -9,11 +9,11 @@ use crate::boxes::Object;
 use crate::data::{Dataset, Source, Truth};
 use crate::drawing::overlay::{Outline, box_colour, boxes};
 use crate::drawing::{INK, PALETTE};
-use crate::train::Error;
 use crate::train::plot::{Curve, Panel, Picture};
 use crate::train::report::parts::{Names, Scene, Shown, css, table, worst};
 use crate::train::report::{Section, render};
 use crate::train::task::Table;
+use crate::train::{Error, Measure};
 use crate::weights::ModelCard;
 use crate::words::count;
 
@@ -22,7 +22,7 @@ const CURVES: usize = 8;
 /// Colours of curves beside those of boxes; the palette's last one is too near to the mean's.
 const MORE: [RGBColor; 2] = [RGBColor(0x8a, 0x4b, 0x08), RGBColor(0x7b, 0x4b, 0xc9)];
 
-/// What COCO's numbers are, in the order of [`super::coco::NAMES`].
+/// What COCO's numbers are, in the order of [`super::coco::MEASURES`].
 const MEANINGS: [&str; 12] = [
     "mean over IoU 0.5 to 0.95",
     "at IoU 0.5",
@@ -177,9 +177,11 @@ fn classes(findings: &Findings, names: Names<'_>) -> Table {
 
 /// COCO's numbers.
 fn coco(findings: &Findings) -> Table {
-    let row =
-        |(name, meaning): (&&str, &str)| vec![(*name).to_owned(), share(findings.coco.get(name)), meaning.to_owned()];
-    Table { header: vec!["COCO", "", ""], rows: super::coco::NAMES.iter().zip(MEANINGS).map(row).collect() }
+    let row = |(measure, meaning): (&Measure, &str)| {
+        let number = findings.coco.get(measure.name).filter(|number| number.is_finite());
+        vec![measure.name.to_owned(), share(number), meaning.to_owned()]
+    };
+    Table { header: vec!["COCO", "", ""], rows: super::coco::MEASURES.iter().zip(MEANINGS).map(row).collect() }
 }
 
 /// Tables of the classes, COCO's numbers, and the worst pictures.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::coco::{Coco, NAMES};
+use super::coco::{Coco, MEASURES};
 use super::voc::{Average, Rule, Voc};
 use crate::boxes::{Bounds, Detection, Object};
 
@@ -62,7 +62,7 @@ fn cocos_twelve_numbers() {
     let mut coco = Coco::new(CLASSES);
     pictures(&golden).iter().for_each(|(objects, detections)| coco.add(objects, detections));
     let want = &golden["expected"]["coco AP, AP50, AP75, S, M, L, AR1, AR10, AR100, S, M, L"];
-    for (i, (name, got)) in NAMES.iter().zip(coco.numbers()).enumerate() {
+    for (i, (name, got)) in MEASURES.iter().map(|measure| measure.name).zip(coco.numbers()).enumerate() {
         assert_known(name, got, &want[i]);
     }
     let of_classes = (0..CLASSES).filter_map(|class| coco.average_precision(class)).sum::<f64>() / 3.0;

@@ -2,6 +2,14 @@
 
 use super::curve::{Point, curve, mean, precision_at, raise, ranked};
 use crate::boxes::{Bounds, Detection, Object};
+use crate::train::Measure;
+
+/// Means over the classes, with boxes whose right and bottom edges count: [`Average::Area`] and
+/// [`Average::ElevenPoints`].
+pub const MEASURES: [Measure; 2] = [
+    Measure { name: "voc_ap50", label: "VOC's AP", is_share: true, higher_is_better: true },
+    Measure { name: "voc07_ap50", label: "VOC 2007's AP", is_share: true, higher_is_better: true },
+];
 
 /// When a detection is a hit.
 #[derive(Clone, Copy, Debug, PartialEq)]
