@@ -7,7 +7,7 @@ use super::task::Task;
 use super::trainer::Observer;
 use crate::Error;
 use crate::graph::Tensor;
-use crate::models::{Head, Input, Layers, Mode, Network, Preset, ResNet};
+use crate::models::{Input, Layers, Mode, Network, Preset, ResNet};
 use crate::weights::{HostTensor, ModelCard, StateDict, TrainedNetwork, timm};
 use crate::{train, weights};
 
@@ -28,20 +28,28 @@ pub(super) fn read(
         Err(weights::Error::Mismatch { .. }) => (timm::read(path)?, None),
         Err(error) => return Err(error.into()),
     };
-    if let Some(flags) = theirs.as_ref().and_then(|theirs| other_network(&theirs.config.layers, &card.config.layers)) {
+    // The file's layers, and the prefix of its backbone's names if it has no head or that of another task.
+    let (layers, backbone) = match &theirs {
+        Some(ModelCard { config, .. }) => {
+            let is_other = discriminant(&config.head) != discriminant(&card.config.head);
+            (Some(config.layers), is_other.then(|| config.head.backbone_prefix()))
+        }
+        None => timm::headless(path, &weights).unzip(),
+    };
+    if let Some(flags) = layers.and_then(|layers| other_network(&layers, &card.config.layers)) {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());
     }
     let network = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?;
     let mut wanted: Vec<_> = network.graph.persistent().map(|id| network.graph.tensor(id)).collect();
-    match theirs.as_ref().map(|theirs| &theirs.config.head) {
-        Some(head) if discriminant(head) != discriminant(&card.config.head) => {
+    match backbone {
+        Some(prefix) => {
             let stages = card.config.layers.stages().len();
             wanted.retain(|tensor| network.parts.of(&tensor.name).is_some_and(|part| part < stages));
-            take_backbone(&mut weights, [head, &card.config.head].map(Head::backbone_prefix), &wanted);
+            take_backbone(&mut weights, [prefix, card.config.head.backbone_prefix()], &wanted);
             let (path, count) = (path.display(), wanted.len());
             observer.note(&format!("{path}: its backbone is taken, {count} tensors; the head starts anew"));
         }
-        _ => {
+        None => {
             let anew = task.adapt_weights(path, &mut weights, theirs.as_ref(), card);
             wanted.retain(|tensor| !anew.iter().any(|prefix| tensor.name.starts_with(prefix)));
         }

@@ -183,7 +183,37 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
 pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let (head, classes) =
         heads::recognise(path, weights)?.map_or((Head::Classifier, None), |(head, n)| (head, Some(n)));
-    let named = |name: &str| format!("{}{name}", head.backbone_prefix());
+    let layers = layers(path, weights, head.backbone_prefix())?;
+    let classifier = classifier(&layers);
+    let of_classifier = || weights.tensors.get(&classifier).and_then(|t| t.shape.first().copied());
+    let classes = classes.or_else(of_classifier).filter(|&n| n > 0).ok_or_else(|| Error::Mismatch {
+        path: path.to_owned(),
+        tensor: classifier.clone(),
+        problem: "is missing: the file has no head for any task. To train one, give the file to train --init".into(),
+    })?;
+    let config = Config { head, ..Config::new(layers, classes) };
+    let last = config.class_layers().0.first().map_or("decoder.first.weight".into(), |layer| format!("{layer}.weight"));
+    Ok(heads::complete(valid(path, &last, config)?))
+}
+
+/// The layers of a file that has a backbone and no head, as pre-training without labels leaves it, and the prefix of
+/// the backbone's names; `None` for any other file.
+pub(crate) fn headless(path: &Path, weights: &StateDict) -> Option<(Layers, &'static str)> {
+    if !matches!(heads::recognise(path, weights), Ok(None)) {
+        return None;
+    }
+    let found = ["", "backbone."].into_iter().find_map(|prefix| Some((layers(path, weights, prefix).ok()?, prefix)));
+    found.filter(|(layers, _)| !weights.tensors.contains_key(&classifier(layers)))
+}
+
+/// The name of the classifier's weights.
+fn classifier(layers: &Layers) -> String {
+    format!("{}.weight", layers.classifier())
+}
+
+/// The layers of a backbone whose tensors' names have this prefix.
+fn layers(path: &Path, weights: &StateDict, prefix: &str) -> Result<Layers, Error> {
+    let named = |name: &str| format!("{prefix}{name}");
     let shape = |name: &str| weights.tensors.get(&named(name)).map(|t| t.shape.as_slice());
     let missing = |tensor: &str| Error::Mismatch {
         path: path.to_owned(),
@@ -191,20 +221,18 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
         problem: "is missing: these are not the weights of a ResNet with bottleneck blocks under timm's names".into(),
     };
     if let Some(head) = shape("conv_head.weight").and_then(|s| s.first()) {
-        return efficientnet(path, weights, *head);
+        return efficientnet(path, weights, prefix, *head);
     }
-    let first = |name: &'static str| {
-        shape(name).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(name))
-    };
     let blocks =
         |stage: usize| (0..).take_while(|b| shape(&format!("layer{stage}.{b}.conv1.weight")).is_some()).count();
     let depths = [1, 2, 3, 4].map(blocks);
     if let Some(stage) = depths.iter().position(|&d| d == 0) {
         return Err(missing(&format!("layer{}.0.conv1.weight", stage + 1)));
     }
-    let planes = first("layer1.0.conv1.weight")?;
+    let first = "layer1.0.conv1.weight";
+    let planes = shape(first).and_then(|s| s.first().copied()).filter(|&n| n > 0).ok_or_else(|| missing(first))?;
     let inner = shape("layer1.0.se.fc1.weight").and_then(|s| s.first().copied()).unwrap_or(0);
-    let layers = ResNet {
+    Ok(Layers::ResNet(ResNet {
         se_ratio: inner as f64 / (4 * planes) as f64,
         stem: if shape("conv1.weight").is_some() { Stem::Plain } else { Stem::Deep },
         stem_downsampling: if shape("maxpool.0.weight").is_some() {
@@ -214,11 +242,7 @@ pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard
         },
         shortcut: if shape("layer1.0.downsample.0.weight").is_some() { Shortcut::Strided } else { Shortcut::Pooled },
         ..ResNet::rs(depths, planes as f64 / 64.0)
-    };
-    let classes = classes.map_or_else(|| first("fc.weight"), Ok)?;
-    let config = Config { head, ..Config::new(layers, classes) };
-    let last = config.class_layers().0.first().map_or("decoder.first.weight".into(), |layer| format!("{layer}.weight"));
-    Ok(heads::complete(valid(path, &last, config)?))
+    }))
 }
 
 /// The card of a network that can be built; else an error that names `tensor`.
@@ -230,27 +254,22 @@ fn valid(path: &Path, tensor: &str, config: Config) -> Result<ModelCard, Error> 
 }
 
 /// The EfficientNet whose last convolution has `head` channels and whose stages have as many blocks as the file's.
-fn efficientnet(path: &Path, weights: &StateDict, head: usize) -> Result<ModelCard, Error> {
+fn efficientnet(path: &Path, weights: &StateDict, prefix: &str, head: usize) -> Result<Layers, Error> {
     let has = |name: String| weights.tensors.contains_key(&name);
-    let blocks = |stage: usize| (0..).take_while(|b| has(format!("blocks.{stage}.{b}.conv_dw.weight"))).count();
+    let blocks = |stage: usize| (0..).take_while(|b| has(format!("{prefix}blocks.{stage}.{b}.conv_dw.weight"))).count();
     let depths: Vec<usize> = (0..7).map(blocks).collect();
     let fits = |layers: &Layers| match layers {
         Layers::EfficientNet(net) => net.head_channels() == head && layers.depths() == depths,
         Layers::ResNet(_) => false,
     };
-    let classes = weights.tensors.get("classifier.weight").and_then(|t| t.shape.first().copied());
-    let layers = PRESETS.iter().map(|preset| preset.layers).find(fits);
-    match (layers, classes) {
-        (Some(layers), Some(classes)) => valid(path, "classifier.weight", Config::new(layers, classes)),
-        _ => Err(Error::Mismatch {
-            path: path.to_owned(),
-            tensor: "conv_head.weight".into(),
-            problem: format!(
-                "has {head} channels behind stages of {depths:?} blocks: these are not the weights of an EfficientNet \
-                 B0 to B7"
-            ),
-        }),
-    }
+    PRESETS.iter().map(|preset| preset.layers).find(fits).ok_or_else(|| Error::Mismatch {
+        path: path.to_owned(),
+        tensor: format!("{prefix}conv_head.weight"),
+        problem: format!(
+            "has {head} channels behind stages of {depths:?} blocks: these are not the weights of an EfficientNet B0 \
+             to B7"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -269,6 +288,12 @@ mod tests {
             let mut weights = StateDict { tensors, ..StateDict::default() };
             let card = recognise(Path::new("w"), &weights).unwrap();
             assert_eq!((card.config.layers, card.config.classes), (preset.layers, 10), "{}", preset.name);
+            let head = weights.tensors.remove(&classifier(&preset.layers)).unwrap();
+            let bare = recognise(Path::new("w"), &weights).unwrap_err().to_string();
+            assert!(bare.contains("the file has no head for any task"), "{}: {bare}", preset.name);
+            assert_eq!(headless(Path::new("w"), &weights), Some((preset.layers, "")), "{}", preset.name);
+            weights.tensors.insert(classifier(&preset.layers), head);
+            assert_eq!(headless(Path::new("w"), &weights), None, "{}", preset.name);
             weights.tensors.retain(|name, _| !name.contains("layer3.0") && !name.contains("blocks.3.0"));
             let refused = recognise(Path::new("w"), &weights).unwrap_err().to_string();
             assert!(refused.contains("these are not the weights of"), "{}: {refused}", preset.name);
