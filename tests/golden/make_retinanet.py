@@ -14,19 +14,15 @@ Made with torchvision 0.29.2, torch 2.15.0 and timm 1.0.31.
 """
 
 from collections import OrderedDict
-from functools import partial
 
 import synth
 import torch
-from safetensors.torch import save_file
-from timm.layers import get_attn
-from timm.models.resnet import Bottleneck, ResNet
+from tiny import SEED, filled, levels, resnet_rs, save
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
-SEED = 1
 SIZE = (128, 160)
 TRUTHS = [([[10.0, 12.0, 60.0, 80.0], [55.0, 20.0, 140.0, 95.0]], [1, 3]), ([[5.0, 30.0, 50.0, 120.0]], [2])]
 
@@ -34,34 +30,16 @@ TRUTHS = [([[10.0, 12.0, 60.0, 80.0], [55.0, 20.0, 140.0, 95.0]], [1, 3]), ([[5.
 class Backbone(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = ResNet(
-            Bottleneck,
-            (1, 1, 1, 1),
-            num_classes=5,
-            channels=(16, 32, 64, 128),
-            stem_width=8,
-            stem_type="deep",
-            replace_stem_pool=True,
-            avg_down=True,
-            block_args=dict(attn_layer=partial(get_attn("se"), rd_ratio=0.25)),
-        )
+        self.body = resnet_rs()
         self.fpn = FeaturePyramidNetwork([128, 256, 512], 32, LastLevelP6P7(32, 32))
         self.out_channels = 32
 
     def forward(self, x):
-        body, maps = self.body, OrderedDict()
-        x = body.maxpool(body.act1(body.bn1(body.conv1(x))))
-        for i, layer in enumerate((body.layer1, body.layer2, body.layer3, body.layer4)):
-            x = maps[str(i)] = layer(x)
-        del maps["0"]
-        return self.fpn(maps)
+        return self.fpn(OrderedDict((str(i), map) for i, map in enumerate(levels(self.body, x)[2:])))
 
 
 net = RetinaNet(Backbone(), 4, score_thresh=0.05, topk_candidates=100, detections_per_img=20)
-state = synth.state_dict(net, SEED)
-state["head.classification_head.cls_logits.bias"].fill_(-2.0)
-net.load_state_dict(state)
-net.double()
+filled(net, head_classification_head_cls_logits_bias=-2.0)
 pictures = torch.from_numpy(synth.images("input", (2, 3, *SIZE), SEED)).double()
 truths = [{"boxes": torch.tensor(boxes).double(), "labels": torch.tensor(labels)} for boxes, labels in TRUTHS]
 
@@ -76,8 +54,8 @@ def run():
 net.eval()
 with torch.no_grad():
     out, anchors, per_level = run()
-    levels = {name: list(values.split(per_level, 1)) for name, values in out.items()}
-    found = net.postprocess_detections(levels, [list(boxes.split(per_level)) for boxes in anchors], [SIZE] * 2)
+    by_level = {name: list(values.split(per_level, 1)) for name, values in out.items()}
+    found = net.postprocess_detections(by_level, [list(boxes.split(per_level)) for boxes in anchors], [SIZE] * 2)
 known = {"anchors": anchors[0], "eval_logits": out["cls_logits"], "eval_boxes": out["bbox_regression"]}
 for i, detections in enumerate(found):
     known |= {f"found.{i}.{name}": values for name, values in detections.items()}
@@ -88,10 +66,7 @@ known |= {"logits": out["cls_logits"], "boxes": out["bbox_regression"]}
 losses = net.compute_loss(truths, out, anchors)
 known |= {"loss_class": losses["classification"].reshape(1), "loss_box": losses["bbox_regression"].reshape(1)}
 sum(losses.values()).backward()
-zero = torch.zeros(()).double()
-known["grad_norms"] = torch.stack([zero if p.grad is None else p.grad.norm() for p in net.parameters()])
 for i, (truth, boxes) in enumerate(zip(truths, anchors)):
     known[f"matched.{i}"] = net.proposal_matcher(box_iou(truth["boxes"], boxes)).to(torch.int32)
 
-known = {name: values.detach().contiguous().clone() for name, values in known.items()}
-save_file({name: v.float() if v.is_floating_point() else v for name, v in known.items()}, "retinanet.safetensors")
+save("retinanet", known, net)
