@@ -6,8 +6,8 @@ use super::{DType, Error, Graph, Layout, Node, Spec};
 /// The element type in which maps and weights are stored; kernels compute in f32 either way.
 ///
 /// f16 halves the memory and the traffic, and rounds each stored number to 11 significant bits. Its largest number is
-/// 65504. Activations of ResNets stay far below; larger numbers are stored as 65504 with their sign. Biases, pooled
-/// features, gates and logits stay f32: they are small.
+/// 65504. Activations of ResNets stay far below; larger numbers are stored as 65504 with their sign. Biases, gates,
+/// and the pooled features and logits of classifiers stay f32: they are small.
 ///
 /// For inference, f16 stores maps and weights. For training ("mixed precision", Micikevicius et al. 2018), f16 stores
 /// maps and their gradients; weights, statistics, losses and the optimiser's state stay f32. A gradient beyond the

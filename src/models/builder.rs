@@ -19,13 +19,16 @@ pub(super) struct Style {
     pub(super) gate_bias_init: fn(usize) -> Init,
 }
 
-/// The style of heads for dense predictions, torchvision's. They have no classifier and no gates.
-const HEAD_STYLE: Style = Style {
-    bn_eps: 1e-5,
-    padding: |kernel| Padding::from(kernel / 2),
-    classifier_init: |inputs, _| [pytorch_init(inputs); 2],
-    gate_bias_init: pytorch_init,
-};
+impl Style {
+    /// PyTorch's: that of ResNets, as in timm/models/resnet.py, and of torchvision's heads. Linear layers start with
+    /// PyTorch's default values; the weights of gates do not.
+    pub(super) const PYTORCH: Self = Self {
+        bn_eps: 1e-5,
+        padding: |kernel| Padding::from(kernel / 2),
+        classifier_init: |inputs, _| [pytorch_init(inputs); 2],
+        gate_bias_init: pytorch_init,
+    };
+}
 
 /// PyTorch's default initial values of a layer whose outputs are sums of this many inputs.
 pub(super) fn pytorch_init(inputs: usize) -> Init {
@@ -106,7 +109,7 @@ impl Builder<'_> {
 
     /// Ends the backbone: the layers to come are those of a head.
     pub(super) fn begin_head(&mut self) {
-        self.style = HEAD_STYLE;
+        self.style = Style::PYTORCH;
         self.prefix = "";
         self.norm = Norm::Batch;
     }
@@ -120,23 +123,18 @@ impl Builder<'_> {
         }
     }
 
-    /// The map of the first level with this stride.
-    pub(super) fn level_of(&self, stride: usize) -> Result<TensorId, Error> {
-        let level = self.levels.iter().find(|level| level.stride == stride);
-        level.map(|level| level.map).ok_or(Error::Levels { wanted: 5, found: self.levels.len() })
-    }
-
     /// Notes a map of the part under construction that others may build on.
     pub(super) fn level(&mut self, stride: usize, map: TensorId) {
         self.levels.push(Level { name: self.parts.names()[self.parts.built()], stride, map });
     }
 
-    /// Ends a part with its result and begins the next. When the last frozen part ends, all frozen parts are fused.
-    pub(super) fn end_part(&mut self, end: TensorId) -> Result<(), Error> {
-        self.parts.end(&self.graph, end);
+    /// Ends a part with its results, of which the last is computed last, and begins the next. When the last frozen part
+    /// ends, all frozen parts are fused.
+    pub(super) fn end_part(&mut self, results: &[TensorId]) -> Result<(), Error> {
+        self.parts.end(&self.graph, results[results.len() - 1]);
         if self.parts.built() == self.frozen() {
             let levels = self.levels.iter().map(|level| level.map);
-            let kept: Vec<TensorId> = self.parts.ends().iter().copied().chain(levels).collect();
+            let kept: Vec<TensorId> = self.parts.ends().iter().chain(results).copied().chain(levels).collect();
             fuse::for_inference(&mut self.graph, &kept)?;
             self.parts.pass_over(&self.graph);
         }
@@ -367,7 +365,7 @@ impl Builder<'_> {
         let shape = [self.channels(pooled), self.config.classes];
         let init = (self.style.classifier_init)(shape[0], shape[1]);
         let logits = self.linear(name, pooled, &shape, init, Activation::Identity)?;
-        self.end_part(logits)?;
+        self.end_part(&[logits])?;
         Ok(logits)
     }
 }

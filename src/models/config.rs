@@ -13,7 +13,7 @@ pub struct Config {
     pub layers: Layers,
     /// Classes that the head tells apart, at most 20,000: the loss walks three times over them
     /// ([`crate::graph::op::MAX_LOOP_ITERATIONS`]). A detector's first class is the background, which is never found;
-    /// a depth has 1.
+    /// a depth network has 1.
     pub classes: usize,
     /// Probability of dropping a feature in front of the last layer of a head that classifies; in an FCN a fifth of
     /// it, so that 0.5 gives torchvision's rates.
@@ -179,14 +179,15 @@ impl Config {
         }
         self.head.validate()?;
         let classes = self.head.fewest_classes()..=20_000;
-        check("classes", classes.contains(&self.classes), "from 2 to 20000", self.classes)?;
+        let range = if *classes.start() == 1 { "from 1 to 20000" } else { "from 2 to 20000" };
+        check("classes", classes.contains(&self.classes), range, self.classes)?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "at least 0 and below 1", self.dropout)?;
         check("drop path", (0.0..1.0).contains(&self.drop_path), "at least 0 and below 1", self.drop_path)?;
         check("BN momentum", (0.0..=1.0).contains(&self.bn_momentum), "from 0 to 1", self.bn_momentum)?;
         let eps = self.bn_eps.unwrap_or_default();
         check("BN epsilon", (0.0..=1.0).contains(&eps), "from 0 to 1", eps)?;
         let strides = match self.head {
-            // Its anchors are those of a pyramid with halves at every level.
+            // Its anchors are those of a pyramid whose maps halve from level to level.
             Head::RetinaNet(_) => (&[32][..], "32 under RetinaNet"),
             _ => (&[8, 16, 32][..], "8, 16 or 32"),
         };

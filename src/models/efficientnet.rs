@@ -93,7 +93,7 @@ impl Backbone for EfficientNet {
 
     fn stages(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let mut x = b.conv_bn(["conv_stem", "bn1"], x, (3, self.channels(STEM), 2), Activation::Silu)?;
-        b.end_part(x)?;
+        b.end_part(&[x])?;
         let depths = self.depths();
         let blocks: usize = depths.iter().sum();
         let (mut before, mut reach) = (0, Reach::new(b.config.output_stride, 2));
@@ -108,14 +108,14 @@ impl Backbone for EfficientNet {
             if STAGES.get(i + 1).is_none_or(|next| next.stride == 2) {
                 b.level(reach.total, x);
             }
-            b.end_part(x)?;
+            b.end_part(&[x])?;
         }
         Ok(x)
     }
 
     fn top(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let x = b.conv_bn(["conv_head", "bn2"], x, (1, self.head_channels(), 1), Activation::Silu)?;
-        b.end_part(x)?;
+        b.end_part(&[x])?;
         Ok(x)
     }
 }

@@ -1,4 +1,5 @@
-//! Networks as graphs: ResNet-RS and every switch of its authors' studies, the ResNets before it, and EfficientNet.
+//! Networks as graphs: ResNet-RS and every switch of its authors' studies, the ResNets before it, and EfficientNet; and
+//! the heads with which they find objects, segment pictures and estimate depths.
 
 mod builder;
 mod config;

@@ -144,6 +144,8 @@ pub fn output(outputs: &[Port], name: &'static str) -> Result<TensorId, Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::super::{
         DeepLabV3, DeepLabV3Plus, DenseDepth, Fcn, Preset, ResNet, RetinaNet, Shortcut, Stem, StemDownsampling, UNet,
     };
@@ -295,6 +297,35 @@ mod tests {
         assert!(eps(Some(0.0)).iter().any(|(of_head, _)| *of_head));
         let refused = Config { bn_eps: Some(-1e-5), ..Config::resnet_rs([1; 4], 0.25, 5) }.validate().unwrap_err();
         assert!(refused.to_string().contains("BN epsilon must be from 0 to 1"), "{refused}");
+    }
+
+    /// Fusion of frozen parts leaves every map that the others read.
+    #[test]
+    fn every_head_builds_on_every_number_of_frozen_parts() {
+        let heads = [
+            Head::Classifier,
+            Head::RetinaNet(RetinaNet::default()),
+            Head::DeepLabV3(DeepLabV3::default()),
+            Head::DeepLabV3Plus(DeepLabV3Plus::default()),
+            Head::Fcn(Fcn { auxiliary: true }),
+            Head::UNet(UNet::default()),
+            Head::DenseDepth(DenseDepth::default()),
+        ];
+        for (model, head) in ["small", "efficientnet-b0"].into_iter().flat_map(|model| heads.map(|head| (model, head)))
+        {
+            let config = Config { head, ..Preset::find(model).unwrap().config(5) };
+            for frozen in 0..config.parts().len() {
+                let mode = Mode::Training { frozen, norm: Norm::Batch };
+                let graph = Network::build(&config, 2, [64; 2], Input::Tensor, mode).unwrap().graph;
+                let mut known: HashSet<TensorId> = graph.persistent().collect();
+                known.extend(["input", "clock"].into_iter().filter_map(|name| graph.find(name)));
+                for node in graph.nodes() {
+                    let unknown = node.inputs.iter().find(|id| !known.contains(id)).map(|&id| &graph.tensor(id).name);
+                    assert_eq!(unknown, None, "{model}, {head:?}, {frozen} frozen parts: {}", node.name);
+                    known.extend(&node.outputs);
+                }
+            }
+        }
     }
 
     /// RS-50 at 160 px, as in timm.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::builder::{Builder, Style, pytorch_init};
+use super::builder::{Builder, Style};
 use super::config::{Reach, check};
 use super::network::Backbone;
 use crate::graph::op::{AvgPool, MaxPool, Padding, ScaleAdd, Window};
@@ -178,21 +178,15 @@ fn round_to_8(channels: f64) -> usize {
 }
 
 impl Backbone for ResNet {
-    /// Linear layers start with PyTorch's default values, as in timm/models/resnet.py; the weights of gates do not.
     fn style(&self) -> Style {
-        Style {
-            bn_eps: 1e-5,
-            padding: |kernel| Padding::from(kernel / 2),
-            classifier_init: |inputs, _| [pytorch_init(inputs); 2],
-            gate_bias_init: pytorch_init,
-        }
+        Style::PYTORCH
     }
 
     fn stages(&self, b: &mut Builder<'_>, x: TensorId) -> Result<TensorId, Error> {
         let halved = self.stem(b, x)?;
         b.level(2, halved);
         let mut x = self.quarter(b, halved)?;
-        b.end_part(x)?;
+        b.end_part(&[x])?;
         let halved_already = self.stem_downsampling != StemDownsampling::FirstBlock;
         let mut reach = Reach::new(b.config.output_stride, if halved_already { 4 } else { 2 });
         for (stage, &blocks) in self.depths.iter().enumerate() {
@@ -201,7 +195,7 @@ impl Backbone for ResNet {
                 x = self.bottleneck(b, x, [stage, block], reach)?;
             }
             b.level(reach.total, x);
-            b.end_part(x)?;
+            b.end_part(&[x])?;
         }
         Ok(x)
     }

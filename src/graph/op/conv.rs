@@ -93,8 +93,8 @@ impl Rule for Conv2d {
         self.epilogue.activation
     }
 
-    /// A convolution with an epilogue belongs to a frozen part, of which only the result is read, or it ends in a bias,
-    /// and its result is the map that others build on.
+    /// A convolution with an epilogue is kept: it belongs to a frozen part, of which only the result is read, or it is
+    /// one of a head's, which ends in a bias.
     fn kept_by_recomputation(&self, inputs: &[&Spec]) -> bool {
         let [kh, kw, ci, _] = inputs[1].as_map();
         self.epilogue != Epilogue::NONE || kh * kw * ci > CHEAP_MACS

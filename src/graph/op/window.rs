@@ -114,8 +114,7 @@ impl Window {
         Ok([0, 1].map(|d| (padded[d] - extent[d]) / stride[d] + 1))
     }
 
-    /// Like [`Self::windows`], for a pool. A pool does not count zeros, so each of its windows must read a pixel of the
-    /// map.
+    /// Like [`Self::windows`], for a pool: each of its windows must read a pixel of the map.
     pub(crate) fn pools(&self, size: [usize; 2]) -> Result<[usize; 2], String> {
         let windows = self.windows(size)?;
         let axes = self.over(size);

@@ -10,7 +10,8 @@ use crate::graph::{Activation, TensorId};
 /// Channels of the decoder's five maps, coarsest first, each a multiple of 4.
 pub(super) type Widths = [usize; 5];
 
-/// DenseDepth halves its widths from 2048 (RS-50: 54 million parameters); from 512 it has an eighth of the parameters.
+/// DenseDepth has 2048 channels and their halves (54 million parameters with RS-50); these have an eighth of the
+/// parameters.
 pub(super) const USUAL: Widths = [512, 256, 128, 64, 32];
 
 pub(super) fn validate(widths: &Widths) -> Result<(), Error> {

@@ -17,8 +17,8 @@ use crate::graph::{Graph, Port, TensorId};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseDepth {
-    /// Channels of its five maps, coarsest first, each a multiple of 4. DenseDepth halves them from 2048 (RS-50: 54
-    /// million parameters); from 512 it has an eighth of the parameters.
+    /// Channels of its five maps, coarsest first, each a multiple of 4. DenseDepth halves them from 2048; the default,
+    /// from 512, has an eighth of the parameters.
     pub widths: [usize; 5],
     /// The largest depth, metres.
     pub max_m: f32,
@@ -26,6 +26,9 @@ pub struct DenseDepth {
 
 /// The least depth as a share of the largest, so that its logarithm is finite.
 const FLOOR: f32 = 1e-4;
+
+/// The least depth in metres: what f16 stores as a normal number. Devices may take smaller ones for 0.
+const LEAST_M: f32 = 6.2e-5;
 
 impl Default for DenseDepth {
     fn default() -> Self {
@@ -41,8 +44,9 @@ impl DenseDepth {
 
     pub(super) fn build(self, b: &mut Builder<'_>) -> Result<Vec<Port>, Error> {
         let x = decoder::build(b, &self.widths, 1)?;
-        let depth = b.graph.apply1("decoder.depth", ScaledSigmoid { scale: self.max_m, floor: FLOOR }, &[x])?;
-        b.end_part(depth)?;
+        let floor = FLOOR.max(LEAST_M / self.max_m).min(1.0);
+        let depth = b.graph.apply1("decoder.depth", ScaledSigmoid { scale: self.max_m, floor }, &[x])?;
+        b.end_part(&[depth])?;
         Ok(vec![Port { name: "depth", id: depth }])
     }
 }

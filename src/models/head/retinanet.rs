@@ -42,14 +42,14 @@ impl RetinaNet {
 
     pub(super) fn build(self, b: &mut Builder<'_>) -> Result<Vec<Port>, Error> {
         let pyramid = self.pyramid(b)?;
-        b.end_part(pyramid[pyramid.len() - 1])?;
+        b.end_part(&pyramid)?;
 
         let classes = PER_CELL * b.config.classes;
         let prior = Init::Constant(-((1.0 - PRIOR) / PRIOR).ln());
         let logits = self.subnet(b, "head.classification_head", "cls_logits", classes, prior, &pyramid)?;
         let boxes = 4 * PER_CELL;
         let boxes = self.subnet(b, "head.regression_head", "bbox_reg", boxes, Init::Constant(0.0), &pyramid)?;
-        b.end_part(boxes[boxes.len() - 1])?;
+        b.end_part(&boxes)?;
         let ports = |name, ids: Vec<TensorId>| ids.into_iter().map(move |id| Port { name, id });
         Ok(ports("logits", logits).chain(ports("boxes", boxes)).collect())
     }

@@ -94,7 +94,7 @@ impl DeepLabV3 {
         let x = aspp::build(b, "classifier.0", last, self.channels, false)?;
         let x = b.conv_bn(["classifier.1", "classifier.2"], x, (3, self.channels, 1), Activation::Relu)?;
         let logits = logits(b, "classifier.4", x, size)?;
-        b.end_part(logits)?;
+        b.end_part(&[logits])?;
         Ok(ports(b, logits, aux))
     }
 }
@@ -103,7 +103,7 @@ impl Fcn {
     pub(super) fn build(self, b: &mut Builder<'_>, last: TensorId, size: [usize; 2]) -> Result<Vec<Port>, Error> {
         let aux = auxiliary(b, self.auxiliary, size)?;
         let logits = fcn(b, "classifier", last, size)?;
-        b.end_part(logits)?;
+        b.end_part(&[logits])?;
         Ok(ports(b, logits, aux))
     }
 }
@@ -119,7 +119,8 @@ impl DeepLabV3Plus {
         let x = b.separable("decoder.aspp.1", x, (3, self.channels), 1)?;
         let x = b.batch_norm("decoder.aspp.2", x, 1.0, relu)?;
 
-        let fine = b.level_of(4)?;
+        // The levels have strides of 2, 4 and so on.
+        let [_, fine, ..] = b.last_levels::<5>()?;
         let fine = b.conv_bn(["decoder.block1.0", "decoder.block1.1"], fine, (1, FINE_CHANNELS, 1), relu)?;
         let [_, h, w, _] = b.graph.spec(fine).as_map();
         let x = resized(b, "decoder.up", x, [h, w])?;
@@ -127,7 +128,7 @@ impl DeepLabV3Plus {
         let x = b.separable("decoder.block2.0", x, (3, self.channels), 1)?;
         let x = b.batch_norm("decoder.block2.1", x, 1.0, relu)?;
         let logits = logits(b, "segmentation_head.0", x, size)?;
-        b.end_part(logits)?;
+        b.end_part(&[logits])?;
         Ok(ports(b, logits, None))
     }
 }
@@ -140,7 +141,7 @@ impl UNet {
     pub(super) fn build(self, b: &mut Builder<'_>, size: [usize; 2]) -> Result<Vec<Port>, Error> {
         let x = decoder::build(b, &self.widths, b.config.classes)?;
         let logits = resized(b, "decoder.up", x, size)?;
-        b.end_part(logits)?;
+        b.end_part(&[logits])?;
         Ok(ports(b, logits, None))
     }
 }
@@ -152,7 +153,7 @@ fn auxiliary(b: &mut Builder<'_>, wanted: bool, size: [usize; 2]) -> Result<Opti
     }
     let [before, _] = b.last_levels::<2>()?;
     let aux = fcn(b, "aux_classifier", before, size)?;
-    b.end_part(aux)?;
+    b.end_part(&[aux])?;
     Ok(Some(aux))
 }
 
