@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::backbone::Seen;
-use crate::boxes::{Anchors, Bounds, Detection, Selection, area};
+use crate::boxes::{Anchors, Bounds, Detection, Selection};
 use crate::classifier::label;
 use crate::graph::Elements;
 use crate::inference::Answer;
@@ -133,11 +133,10 @@ fn reader(card: &ModelCard, selection: Selection) -> impl Fn(&Seen<'_>) -> Detec
         let joined = |levels: &[_]| levels.iter().flat_map(Elements::floats).copied().collect::<Vec<f32>>();
         let (logits, deltas) = outputs.split_at(outputs.len() / 2);
         let found = selection.detections(&joined(logits), &joined(deltas), &anchors, input);
-        let object = |Detection { class, score, bounds }: Detection| {
-            let (class, bounds) = (class as usize, geometry.bounds_to_picture(bounds, *size));
-            // The background is never a target, so a box of it is noise. One in the border is no part of the picture.
-            let counts = class > 0 && area(bounds) > 0.0;
-            counts.then(|| Found { class, label: label(&names, class), score, bounds })
+        let object = |found: Detection| {
+            let Detection { class, score, bounds } = found.in_picture(geometry, *size)?;
+            let class = class as usize;
+            Some(Found { class, label: label(&names, class), score, bounds })
         };
         Detections { objects: found.into_iter().filter_map(object).collect() }
     }

@@ -11,8 +11,8 @@ use resnet_rs::gpu::{Gpu, Target};
 use resnet_rs::graph::plan::{Home, Scratch};
 use resnet_rs::graph::{Graph, TensorId, fuse};
 use resnet_rs::kernels;
-use resnet_rs::models::{Config, EfficientNet, Input, Mode, Network, Preset, ResNet};
-use resnet_rs::train::task::Classify;
+use resnet_rs::models::{Config, DeepLabV3, EfficientNet, Head, Input, Mode, Network, Preset, ResNet, RetinaNet};
+use resnet_rs::train::task::{Classify, Detect, Segment, Task};
 use resnet_rs::train::{Step, StepOptions};
 
 const PIXELS: Input = Input::Pixels { mean: [0.5; 3], std: [0.25; 3] };
@@ -46,6 +46,23 @@ fn slots_of_training_steps_are_hardly_larger_than_what_lives_in_them() {
         let step = training_step(model, batch, res);
         let ratio = overhead(&step.graph, loss(&step));
         assert!(ratio <= 1.05, "{model}, batch {batch}: {ratio}");
+    }
+}
+
+/// A detector and a segmentation network as they are trained on photographs.
+#[test]
+fn slots_of_dense_steps_are_hardly_larger_than_what_lives_in_them() {
+    let retinanet = Head::RetinaNet(RetinaNet::default());
+    let deeplab = Head::DeepLabV3(DeepLabV3::default());
+    let cases: [(&dyn Task, Head, usize, usize, usize); 2] =
+        [(&Detect::default(), retinanet, 2, 512, 32), (&Segment, deeplab, 4, 513, 16)];
+    for (task, head, batch, res, output_stride) in cases {
+        let config = Config { head, output_stride, ..Preset::find("resnet-rs-50").unwrap().config(21) };
+        let step = || Step::build(&config, batch, [res; 2], PIXELS, task, &StepOptions::default()).unwrap();
+        for step in [step(), step().recomputing().unwrap()] {
+            let ratio = overhead(&step.graph, loss(&step));
+            assert!(ratio <= 1.10, "{task:?}: {ratio}");
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Anchors {
         let mut boxes = Vec::with_capacity(maps.iter().map(|[rows, columns]| rows * columns * PER_CELL).sum());
         for (level, &[rows, columns]) in maps.iter().enumerate() {
             let cell = cell(level);
-            // The strides of a level differ if the sides of the picture are not multiples of both.
+            // A level's strides down and across differ where a side of the picture is no multiple of its stride.
             let (down, across) = (height / rows.max(1), width / columns.max(1));
             for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
                 let (x, y) = ((column * across) as f32, (row * down) as f32);

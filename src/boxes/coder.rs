@@ -22,7 +22,9 @@ pub fn encode(bounds: Bounds, anchor: Bounds) -> [f32; 4] {
 pub fn decode([x, y, width, height]: [f32; 4], anchor: Bounds) -> Bounds {
     let [ax, ay, across, down] = centred(anchor);
     let (x, y) = (x * across + ax, y * down + ay);
-    let side = |log: f32, of_anchor: f32| 0.5 * (log.min(LARGEST).exp() * of_anchor);
+    // Unlike min, this keeps what is not a number.
+    let log = |log: f32| if log > LARGEST { LARGEST } else { log };
+    let side = |side: f32, of_anchor: f32| 0.5 * (log(side).exp() * of_anchor);
     let (width, height) = (side(width, across), side(height, down));
     [x - width, y - height, x + width, y + height]
 }

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Anchors, Bounds, clip, decode, overlap};
+use super::{Anchors, Bounds, area, clip, decode, overlap};
+use crate::data::Geometry;
 
 /// An object that a detector found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +14,15 @@ pub struct Detection {
     pub score: f32,
     /// Its box, inside the picture.
     pub bounds: Bounds,
+}
+
+impl Detection {
+    /// A detector's detection in its picture of `[height, width]`, of which the input is this view. `None` for the
+    /// background, which is never a target and thus noise, and for what lies in the border around the picture.
+    pub(crate) fn in_picture(self, view: &Geometry, size: [usize; 2]) -> Option<Self> {
+        let bounds = view.bounds_to_picture(self.bounds, size);
+        (self.class > 0 && area(bounds) > 0.0).then_some(Self { bounds, ..self })
+    }
 }
 
 /// Which predictions become detections.

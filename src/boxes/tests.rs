@@ -29,7 +29,7 @@ fn number(found: &Match) -> i32 {
 
 fn assert_close(what: &str, got: &[Bounds], want: &[Bounds], tolerance: f32) {
     assert_eq!(got.len(), want.len(), "{what}");
-    let off = |(got, want): (&Bounds, &Bounds)| (0..4).any(|i| (got[i] - want[i]).abs() > tolerance);
+    let off = |(got, want): (&Bounds, &Bounds)| !(0..4).all(|i| (got[i] - want[i]).abs() <= tolerance);
     let worst = got.iter().zip(want).find(|&pair| off(pair));
     assert_eq!(worst, None, "{what}: got and wanted");
 }
@@ -148,7 +148,10 @@ fn outputs_that_are_not_numbers_are_no_detections() {
     let anchors = Anchors::new(&[[2, 2]], [64, 64]);
     let (count, selection) = (anchors.boxes.len(), Selection::default());
     assert_eq!(selection.detections(&vec![f32::NAN; 3 * count], &vec![0.0; 4 * count], &anchors, [64, 64]), []);
-    assert_eq!(selection.detections(&vec![5.0; 3 * count], &vec![f32::NAN; 4 * count], &anchors, [64, 64]), []);
+    for broken in 0..4 {
+        let deltas: Vec<f32> = (0..4 * count).map(|i| if i % 4 == broken { f32::NAN } else { 0.0 }).collect();
+        assert_eq!(selection.detections(&vec![5.0; 3 * count], &deltas, &anchors, [64, 64]), [], "delta {broken}");
+    }
     assert_eq!(selection.detections(&vec![-9.0; 3 * count], &vec![0.0; 4 * count], &anchors, [64, 64]), []);
     assert_eq!(selection.detections(&[], &[], &Anchors::new(&[], [64, 64]), [64, 64]), []);
     let found = selection.detections(&vec![f32::INFINITY; count], &vec![f32::INFINITY; 4 * count], &anchors, [64, 64]);

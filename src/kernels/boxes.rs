@@ -12,7 +12,7 @@ use crate::graph::op::{
 /// of the 256 bytes at which a binding may start.
 const ALIGNED: usize = 64;
 
-/// Most bytes that a row of labels or targets takes before the first that a launch needs, by [`ALIGNED`].
+/// Most bytes that a binding of labels or targets holds before the first row that a launch needs, by [`ALIGNED`].
 const SLACK_BYTES: u64 = 16 * ALIGNED as u64;
 
 /// Least quads in a chunk.

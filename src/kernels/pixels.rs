@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::{EACH_WORKGROUP, Kernel, Lowering, Setting, View, fold, words};
 use crate::graph::Spec;
-use crate::graph::op::{Confusion, MAX_BINDING_BYTES, MAX_LOOP_ITERATIONS, PixelCrossEntropy, PixelCrossEntropyGrad};
+use crate::graph::op::{Confusion, MAX_BINDING_BYTES, PixelCrossEntropy, PixelCrossEntropyGrad};
 
 /// Alignment of a run of pixels: 64 labels take the 256 bytes at which a binding may start.
 const ALIGNED_PIXELS: usize = 64;
 
 /// How the sum over all pixels is cut into chunks.
 pub(super) struct Chunks {
-    /// Pixels in every chunk but perhaps the last. One invocation may walk through all classes of a chunk twice.
+    /// Pixels in every chunk but perhaps the last.
     pub(super) chunk_pixels: usize,
     /// Number of chunks.
     pub(super) chunks: usize,
@@ -19,7 +19,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn over(logits: &Spec) -> Self {
-        let chunk_pixels = (MAX_LOOP_ITERATIONS / (2 * logits.quads() + 2)).clamp(1, 1024);
+        let chunk_pixels = PixelCrossEntropy::chunk_pixels(logits.quads());
         Self { chunk_pixels, chunks: logits.rows().div_ceil(chunk_pixels) }
     }
 }

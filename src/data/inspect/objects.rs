@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{Known, Named, Seen};
-use crate::data::annotated::area;
+use crate::boxes::area;
+use crate::data::annotated::reaches_beyond_a_pixel;
 use crate::data::{Object, Split};
 
 /// What an inspection finds in objects.
@@ -21,6 +22,8 @@ pub struct ObjectFacts {
     pub val_sides: Option<Quartiles>,
     /// Boxes without area within their picture: class and sides.
     pub empty: Vec<Named>,
+    /// Whether no training box reaches beyond the first pixel: then boxes are in shares of the picture.
+    pub in_shares: bool,
     /// Other boxes that reach more than a pixel beyond their picture.
     pub beyond: Vec<Named>,
 }
@@ -61,8 +64,7 @@ impl Boxes {
     /// Whether a box has no area within the picture.
     fn is_empty(&self, Object { bounds: [left, top, right, bottom], .. }: &Object) -> bool {
         let [width, height] = self.size;
-        let inside = [left.max(0.0), top.max(0.0), right.min(width), bottom.min(height)];
-        inside[0] >= inside[2] || inside[1] >= inside[3] || area(inside).is_nan()
+        area([left.max(0.0), top.max(0.0), right.min(width), bottom.min(height)]) <= 0.0
     }
 
     fn is_beyond(&self, Object { bounds: [left, top, right, bottom], .. }: &Object) -> bool {
@@ -97,6 +99,12 @@ impl ObjectFacts {
                 }
             }
         }
+        let training = seen.iter().filter(|picture| picture.split == Split::Train);
+        let mut boxes = training.filter_map(|picture| match &picture.known {
+            Known::Objects(boxes) => Some(&boxes.objects),
+            _ => None,
+        });
+        facts.in_shares = !sides[0].is_empty() && !boxes.any(|objects| objects.iter().any(reaches_beyond_a_pixel));
         let [train, val] = sides;
         (facts.train_sides, facts.val_sides) = (Quartiles::of(train), Quartiles::of(val));
         facts

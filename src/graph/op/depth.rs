@@ -171,8 +171,8 @@ pub struct ScaledSigmoid {
 impl ScaledSigmoid {
     fn check(&self) -> Result<(), String> {
         let Self { scale, floor } = *self;
-        if !scale.is_finite() || !(0.0..=1.0).contains(&floor) {
-            return Err(format!("takes a finite scale and a floor from 0 to 1, got {scale} and {floor}"));
+        if !(scale > 0.0 && scale.is_finite() && (0.0..=1.0).contains(&floor)) {
+            return Err(format!("takes a scale above 0 and a floor from 0 to 1, got {scale} and {floor}"));
         }
         Ok(())
     }

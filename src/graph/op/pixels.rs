@@ -1,6 +1,6 @@
 //! The classes of a map's pixels: their cross-entropy, where some pixels are ignored, and the likeliest ones.
 
-use super::{Half, Rule, map, same};
+use super::{Half, MAX_LOOP_ITERATIONS, Rule, map, same};
 use crate::graph::autodiff::{Backward, Seed};
 use crate::graph::{DType, Error, Node, Spec};
 
@@ -19,6 +19,12 @@ pub struct PixelCrossEntropy {
 impl PixelCrossEntropy {
     /// The most classes, and the most pixels of a batch, which an f32 counts exactly.
     pub const MOST: [usize; 2] = [8192, 1 << 24];
+
+    /// How many pixels with this many quads of classes one invocation adds up: it may walk twice through all classes of
+    /// each.
+    pub(crate) fn chunk_pixels(quads: usize) -> usize {
+        (MAX_LOOP_ITERATIONS / (2 * quads + 2)).clamp(1, 1024)
+    }
 }
 
 fn check(inputs: &[&Spec]) -> Result<[usize; 4], String> {
@@ -30,6 +36,11 @@ fn check(inputs: &[&Spec]) -> Result<[usize; 4], String> {
     let [classes, pixels] = PixelCrossEntropy::MOST;
     if k > classes || n * h * w > pixels {
         return Err(format!("takes up to {classes} classes and {pixels} pixels, got {k} and {}", n * h * w));
+    }
+    // One invocation may add the sums of all chunks.
+    let most = MAX_LOOP_ITERATIONS * PixelCrossEntropy::chunk_pixels(inputs[0].quads());
+    if n * h * w > most {
+        return Err(format!("takes up to {most} pixels of {k} classes, got {}", n * h * w));
     }
     Ok([n, h, w, k])
 }

@@ -60,14 +60,20 @@ impl Levels {
     }
 }
 
-/// K: the numbers that one invocation or one team adds up in a row.
+/// How many of so many numbers are added up in a row: quads in chunks of 1024, then the chunks' sums (`boxes/sum.wgsl`).
+fn added_in_a_row(numbers: usize) -> usize {
+    let quads = numbers.div_ceil(4);
+    quads.min(1024 + quads.div_ceil(1024))
+}
+
+/// K: an element's operations, and the numbers that are added up in a row.
 pub(super) fn focal_loss(levels: &Levels, op: FocalLoss, magnitude: f64, seed: u32) -> Case {
     let mut draft = Draft::new(seed);
     let mut inputs = levels.labelled(&mut draft);
     let made = 0..levels.sizes.len();
     let maps: Vec<TensorId> = made.map(|i| levels.level(&mut draft, i, op.classes, |_, v| magnitude * v)).collect();
     inputs.extend(&maps);
-    draft.node(op, &inputs, &[], &[32 + levels.pictures * levels.total() * op.classes]);
+    draft.node(op, &inputs, &[], &[32 + added_in_a_row(levels.pictures * levels.total() * op.classes)]);
     draft.differentiable(&maps);
     draft.case(format!("focal_loss {}, within {magnitude}, alpha {}, gamma {}", levels.label(), op.alpha, op.gamma))
 }
@@ -110,13 +116,13 @@ fn deltas(levels: &Levels, draft: &mut Draft, i: usize, kind: BoxLossKind) -> Te
     })
 }
 
-/// K: the numbers that one invocation or one team adds up in a row.
+/// K: an element's operations, and the numbers that are added up in a row.
 pub(super) fn box_loss(levels: &Levels, kind: BoxLossKind, seed: u32) -> Case {
     let (mut draft, op) = (Draft::new(seed), BoxLoss { classes: levels.classes, kind });
     let mut inputs = boxed(levels, &mut draft, kind);
     let maps: Vec<TensorId> = (0..levels.sizes.len()).map(|i| deltas(levels, &mut draft, i, kind)).collect();
     inputs.extend(&maps);
-    draft.node(op, &inputs, &[], &[32 + levels.pictures * levels.total() * 4]);
+    draft.node(op, &inputs, &[], &[32 + added_in_a_row(levels.pictures * levels.total() * 4)]);
     draft.differentiable(&maps);
     draft.case(format!("box_loss {}, {kind:?}", levels.label()))
 }
