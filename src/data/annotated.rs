@@ -1,6 +1,6 @@
 //! Pictures with their objects: what `voc:DIR` and `coco:DIR` read their annotations into.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::walk::name_within;
 use super::{Error, Object, Sample, Source, Truth, decode};
@@ -31,6 +31,29 @@ impl Annotated {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.pictures.iter().try_for_each(|picture| picture.objects().map(|_| ()))
     }
+
+    /// Fails if there is no object that a detector can learn. `source` is the file or folder to name.
+    pub(super) fn check_for_training(&self, source: &Path) -> Result<(), Error> {
+        let objects = || self.pictures.iter().filter_map(|picture| picture.objects.as_ref().ok()).flatten();
+        let problem = match objects().next() {
+            None => "the training pictures have no objects: there is nothing to learn",
+            Some(_) if !objects().any(reaches_beyond_a_pixel) => IN_SHARES,
+            Some(_) if !objects().any(|object| !object.difficult && !object.crowd) => {
+                "all objects of the training pictures are difficult or crowds, which are not learnt"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Error::invalid(source, problem))
+    }
+}
+
+/// The fault of boxes whose unit is not the pixel.
+pub(super) const IN_SHARES: &str = "no training object reaches beyond the first pixel of its picture: boxes are in \
+                                    pixels, not in shares of the picture";
+
+/// Whether a box reaches beyond the first pixel of its picture, as no share of a side does, however it is rounded.
+pub(super) fn reaches_beyond_a_pixel(object: &Object) -> bool {
+    object.bounds[2].max(object.bounds[3]) > 1.5
 }
 
 impl Picture {
@@ -86,9 +109,4 @@ impl Source for Annotated {
     fn bytes(&self, index: usize) -> Option<Result<Vec<u8>, Error>> {
         Some(super::decode::read(&self.pictures[index].path))
     }
-}
-
-/// The area of a box in pixels.
-pub(super) fn area([left, top, right, bottom]: [f32; 4]) -> f32 {
-    (right - left) * (bottom - top)
 }

@@ -1,6 +1,7 @@
 //! Pictures that cannot be read, and what takes their place.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -30,13 +31,16 @@ pub struct Broken {
 }
 
 impl Broken {
+    /// The problem names a file only if that is not the picture's own, but such as its mask.
     pub(super) fn new(source: &dyn Source, index: usize, error: &Error) -> Self {
+        let picture = source.name(index);
+        let is_own = |path: &Path| path.ends_with(&picture);
         let problem = match error {
-            Error::Picture { problem, .. } | Error::Invalid { problem, .. } => problem.clone(),
-            Error::Read { source, .. } => source.to_string(),
+            Error::Picture { path, problem } | Error::Invalid { path, problem } if is_own(path) => problem.clone(),
+            Error::Read { path, source } if is_own(path) => source.to_string(),
             other => other.to_string(),
         };
-        Self { index, picture: source.name(index), problem }
+        Self { index, picture, problem }
     }
 }
 

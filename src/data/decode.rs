@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub deep: bool,
     /// Whether it has an alpha channel, or one colour that is transparent.
     pub alpha: bool,
+    /// Whether its EXIF data or XMP turn or mirror it.
+    pub turned: bool,
 }
 
 /// As [`decode`], for the content of a file.
@@ -90,14 +92,15 @@ pub(crate) fn decode_bytes_with_facts(bytes: &[u8]) -> Result<(RgbImage, Facts),
 
 fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
     let jpeg = Jpeg::new(bytes)?;
+    let notes = Notes { exif: jpeg.exif.map(Into::into), xmp: jpeg.xmp.map(Into::into) };
     let facts = Facts {
         format: "JPEG",
         grey: jpeg.colours == Colours::Grey,
         cmyk: matches!(jpeg.colours, Colours::Cmyk | Colours::Ycck),
         deep: false,
         alpha: false,
+        turned: notes.turn(),
     };
-    let notes = Notes { exif: jpeg.exif.map(Into::into), xmp: jpeg.xmp.map(Into::into) };
     check_size(jpeg.size(), 0, jpeg.memory_bytes(), &notes, bytes)?;
     Ok((upright(jpeg.decode()?, &notes), facts))
 }
@@ -146,6 +149,7 @@ pub(super) fn stored_by_image(
         cmyk: matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16),
         deep: colours.bytes_per_pixel() > colours.channel_count(),
         alpha: colours.has_alpha(),
+        turned: notes.turn(),
     };
     Ok((DynamicImage::from_decoder(decoder).map_err(damaged)?, facts))
 }

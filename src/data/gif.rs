@@ -40,5 +40,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(RgbImage, Facts), String> {
         }
     }
     let grey = palette.is_none_or(|palette| palette.iter().all(|[r, g, b]| r == g && g == b));
-    Ok((picture, Facts { format: "GIF", grey, cmyk: false, deep: false, alpha: frame.transparent.is_some() }))
+    let alpha = frame.transparent.is_some();
+    Ok((picture, Facts { format: "GIF", grey, cmyk: false, deep: false, alpha, turned: false }))
 }

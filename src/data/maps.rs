@@ -39,13 +39,6 @@ impl Geometry {
         GrayImage::from_raw(self.size[1] as u32, self.size[0] as u32, labels).expect(WHOLE)
     }
 
-    /// The mask of a picture of this height and width, from the input's: nearest pixels as in [`Self::mask_to_input`],
-    /// and [`IGNORED`] where the input did not show the picture.
-    pub fn mask_to_picture(&self, mask: &GrayImage, picture: [usize; 2]) -> GrayImage {
-        let labels = nearest(mask, inverse(self.map), picture, IGNORED);
-        GrayImage::from_raw(picture[1] as u32, picture[0] as u32, labels).expect(WHOLE)
-    }
-
     /// The classes of the pixels of a picture of this height and width, from the input's: nearest pixels, and `unseen`
     /// where the input did not show the picture.
     pub fn classes_to_picture(&self, classes: &ClassMap, picture: [usize; 2], unseen: u16) -> ClassMap {
@@ -53,8 +46,8 @@ impl Geometry {
         ClassMap::from_raw(picture[1] as u32, picture[0] as u32, classes).expect(WHOLE)
     }
 
-    /// The input's depths, from the picture's: nearest pixels, and 0 outside of the picture. In a picture that a
-    /// training shows larger or smaller than usual, they are what they look like: the depths over that factor.
+    /// The input's depths, from the picture's: nearest pixels, and 0 outside of the picture. If a training shows
+    /// the picture larger or smaller than usual by a factor, depths are divided by it.
     pub fn depth_to_input(&self, depth: &DepthMap) -> DepthMap {
         let mut metres = nearest(depth, self.map, self.size, 0.0);
         if self.zoom != 1.0 {
@@ -273,9 +266,11 @@ mod tests {
                 let [x, y] = geometry.to_input([f64::from(x) + 0.5, f64::from(y) + 0.5]);
                 (0.0..600.0).contains(&x) && (0.0..513.0).contains(&y)
             };
-            let back = geometry.mask_to_picture(&geometry.mask_to_input(&mask), size);
+            let of_input = geometry.mask_to_input(&mask);
+            let classes = ClassMap::from_fn(600, 513, |x, y| Luma([u16::from(of_input.get_pixel(x, y)[0])]));
+            let back = geometry.classes_to_picture(&classes, size, u16::MAX);
             for (x, y, label) in back.enumerate_pixels() {
-                let want = if shown(x, y) { mask.get_pixel(x, y)[0] } else { IGNORED };
+                let want = if shown(x, y) { u16::from(mask.get_pixel(x, y)[0]) } else { u16::MAX };
                 assert_eq!(label[0], want, "{crop_mode:?}: {x}, {y}");
             }
             let back = geometry.depth_to_picture(&geometry.depth_to_input(&depth), size);

@@ -17,6 +17,9 @@ const MASKS: Files = Files { thing: "mask", folders: &["masks", "labels", "annot
 /// The most labels that a message lists.
 const MOST_LABELS: usize = 10;
 
+/// The most numbers that are classes without names. Greys of a picture that was resized are more.
+const MOST_NUMBERS: usize = 64;
+
 /// Opens a folder of pictures and masks. The lines of `classes.txt` name the classes; without that file, every mask is
 /// read once, and the classes are the numbers from 0 to the largest label.
 pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
@@ -27,39 +30,55 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         false => (numbered(&pairs, directory, wanted)?, directory),
     };
     let number = classes.len();
-    if number > usize::from(IGNORED) || (number < 2 && wanted != Wanted::Validation) {
+    // Whatever its masks are, the network of a validation knows its classes.
+    let strict = wanted != Wanted::Validation;
+    if number > usize::from(IGNORED) || (number < 2 && strict) {
         let problem = format!(
             "{number} classes, where masks need 2 to {IGNORED}, such as the background (0) and one kind of thing (1); \
              {IGNORED} does not count"
         );
         return Err(Error::invalid(source, problem));
     }
+    // A mask that cannot be read is told as that of its picture.
+    if strict && number == 2 && labels(&pairs).is_ok_and(|labels| labels == [0, IGNORED]) {
+        let problem = format!(
+            "the masks have the labels 0 and {IGNORED} alone, and {IGNORED} does not count: give pixels of {} the label 1",
+            classes[1]
+        );
+        return Err(Error::invalid(directory, problem));
+    }
     Ok(pairs::dataset(pairs, classes, Arc::new(move |path| Ok(Truth::Mask(read_mask(path, number)?)))))
 }
 
-/// The numbers of the classes in all masks. At least half of them must occur, but in a validation, whose network knows
-/// the classes: masks that were painted in greys, such as 0 and 128, would make classes that nobody meant.
+/// The numbers of the classes in all masks. Masks that were painted in greys, such as 0 and 128, or resized with their
+/// edges blurred, would make classes that nobody meant: most numbers must occur, and be few, except in a validation.
 fn numbered(pairs: &[Pairs; 2], directory: &Path, wanted: Wanted) -> Result<Vec<String>, Error> {
-    let masks: Vec<&Path> = pairs.iter().flat_map(|pairs| &pairs.files).map(|[_, mask]| mask.as_path()).collect();
-    let labels = |mask: &&Path| -> Result<[bool; 256], Error> {
-        let mut occurs = [false; 256];
-        read_labels(mask)?.iter().for_each(|&label| occurs[usize::from(label)] = true);
-        Ok(occurs)
-    };
-    let each = masks.par_iter().map(labels).collect::<Result<Vec<_>, _>>()?;
-    let occurs = |label: &u8| each.iter().any(|mask| mask[usize::from(*label)]);
-    let found: Vec<u8> = (0..IGNORED).filter(occurs).collect();
+    let mut found = labels(pairs)?;
+    found.retain(|label| *label != IGNORED);
     let classes = found.last().map_or(0, |largest| usize::from(*largest) + 1);
-    if wanted != Wanted::Validation && 2 * found.len() < classes {
+    if wanted != Wanted::Validation && (2 * found.len() < classes || found.len() > MOST_NUMBERS) {
         let problem = format!(
-            "of the classes 0 to {} only {} occur in the masks. If these are greys, replace them by 0, 1 and so on; if \
-             the other classes exist, name all of them in classes.txt, one a line",
+            "the masks have {} labels from 0 to {}: {}. If these are greys, replace them by 0, 1 and so on; if they are \
+             classes, name all of them in classes.txt, one a line",
+            found.len(),
             classes - 1,
             listed(found.iter(), MOST_LABELS)
         );
         return Err(Error::invalid(directory, problem));
     }
     Ok((0..classes).map(|class| class.to_string()).collect())
+}
+
+/// The labels that occur in the masks of both splits, in order.
+fn labels(pairs: &[Pairs; 2]) -> Result<Vec<u8>, Error> {
+    let masks: Vec<&Path> = pairs.iter().flat_map(|pairs| &pairs.files).map(|[_, mask]| mask.as_path()).collect();
+    let of_mask = |mask: &&Path| -> Result<[bool; 256], Error> {
+        let mut occurs = [false; 256];
+        read_labels(mask)?.iter().for_each(|&label| occurs[usize::from(label)] = true);
+        Ok(occurs)
+    };
+    let each = masks.par_iter().map(of_mask).collect::<Result<Vec<_>, _>>()?;
+    Ok((0..=u8::MAX).filter(|label| each.iter().any(|mask| mask[usize::from(*label)])).collect())
 }
 
 /// Classes of ADE20K's scene parsing challenge.
@@ -120,7 +139,7 @@ mod tests {
         folder
     }
 
-    fn labels(data: &Dataset, index: usize) -> Vec<u8> {
+    fn labels_of(data: &Dataset, index: usize) -> Vec<u8> {
         let Truth::Mask(mask) = data.train.sample(index).unwrap().truth else { panic!("a mask") };
         mask.into_raw()
     }
@@ -130,7 +149,7 @@ mod tests {
         let folder = folder(&[("train", [0, 2]), ("train", [1, 255]), ("val", [3, 0])]);
         let data = open(folder.path(), Wanted::Training).unwrap();
         assert_eq!((data.classes.len(), &*data.classes[3]), (4, "3"), "val has the largest label");
-        assert_eq!([0, 1].map(|index| labels(&data, index)), [[0, 2], [1, 255]]);
+        assert_eq!([0, 1].map(|index| labels_of(&data, index)), [[0, 2], [1, 255]]);
         std::fs::write(folder.path().join("classes.txt"), "ground\ncat\ndog\nowl\nemu\n").unwrap();
         assert_eq!(open(folder.path(), Wanted::Training).unwrap().classes, ["ground", "cat", "dog", "owl", "emu"]);
         // A label without a class is found when its mask is read.
@@ -147,9 +166,17 @@ mod tests {
             let one = message(&[("train", [0, 0]), ("val", [255, 0])]);
             assert!(one.contains(": 1 classes, where masks need 2 to 255, such as"), "{one}");
             let greys = message(&greys);
-            assert!(greys.contains("of the classes 0 to 128 only 0, 128 occur in the masks. If these are"), "{greys}");
+            assert!(greys.contains("the masks have 2 labels from 0 to 128: 0, 128. If these are greys"), "{greys}");
+            let blurred: Vec<(&str, [u8; 2])> = (0..65).map(|grey| ("train", [grey, 0])).collect();
+            let blurred = message(&[&blurred[..], &[("val", [0, 1])]].concat());
+            assert!(blurred.contains("the masks have 65 labels from 0 to 64: 0, 1, 2"), "{blurred}");
         }
         assert_eq!(open(folder(&greys).path(), Wanted::Validation).unwrap().classes.len(), 129, "the network decides");
+        // A list of two classes, and the second painted in white.
+        let white = folder(&[("train", [0, 255]), ("val", [255, 0])]);
+        std::fs::write(white.path().join("classes.txt"), "ground\ncat").unwrap();
+        let refused = open(white.path(), Wanted::Training).unwrap_err().to_string();
+        assert!(refused.contains("255 does not count: give pixels of cat the label 1"), "{refused}");
         let folder = folder(&[("train", [0, 1]), ("val", [0, 1])]);
         let path = folder.path().join("annotations/val/1.png");
         RgbImage::new(2, 1).save(&path).unwrap();
@@ -166,7 +193,7 @@ mod tests {
         let folder =
             folder(&[("training", [0, 1]), ("training", [150, 2]), ("training", [151, 2]), ("validation", [9, 9])]);
         let data = open_ade20k(folder.path(), Wanted::Training).unwrap();
-        assert_eq!([0, 1].map(|index| labels(&data, index)), [[255, 0], [149, 1]]);
+        assert_eq!([0, 1].map(|index| labels_of(&data, index)), [[255, 0], [149, 1]]);
         let error = data.train.sample(2).err().unwrap().to_string();
         assert!(error.contains("label 151 at column 0, row 0"), "{error}");
         assert_eq!((data.classes.len(), &*data.classes[149], &*data.split_names[1]), (150, "149", "validation"));

@@ -71,6 +71,11 @@ impl<'a> Notes<'a> {
         value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
     }
 
+    /// Whether the picture is turned or mirrored.
+    pub(super) fn turn(&self) -> bool {
+        self.orientation() != Orientation::NoTransforms
+    }
+
     /// Whether turning swaps width and height.
     pub(super) fn turns_sideways(&self) -> bool {
         use Orientation::*;

@@ -145,11 +145,15 @@ fn by_name(folder: &Path, found: &Found) -> Result<BTreeMap<PathBuf, PathBuf>, E
     for path in &found.pictures {
         let name = path.strip_prefix(folder).unwrap_or(path).with_extension("");
         if let Some(other) = by_name.insert(name, path.clone()) {
-            let problem = format!("has the name of {}, but for the ending: rename one of them", other.display());
-            return Err(Error::invalid(path, problem));
+            return Err(same_name(path, &other));
         }
     }
     Ok(by_name)
+}
+
+/// The error for two pictures whose names differ in their endings alone.
+pub(super) fn same_name(path: &Path, other: &Path) -> Error {
+    Error::invalid(path, format!("has the same name as {} except for the ending: rename one of them", other.display()))
 }
 
 /// How many others have a fault, in words.
@@ -225,8 +229,8 @@ impl Source for Paired {
 
 impl Paired {
     fn truth_of_size(&self, index: usize, picture: (u32, u32)) -> Result<Truth, Error> {
-        let path = &self.files[index][1];
-        let truth = (self.read)(path)?;
+        let [_, path] = &self.files[index];
+        let truth = (self.read)(path).map_err(|error| self.of_truth(index, error))?;
         let size = match &truth {
             Truth::Mask(mask) => mask.dimensions(),
             Truth::Depth(depth) => depth.dimensions(),
@@ -239,7 +243,15 @@ impl Paired {
         let problem = format!(
             "it has {w} x {h} pixels, and its picture, turned upright, has {wide} x {high}: save both in one size"
         );
-        Err(Error::invalid(path, problem))
+        Err(self.of_truth(index, Error::invalid(path, problem)))
+    }
+
+    /// The error of a picture for that of its truth, whose name may be the same.
+    fn of_truth(&self, index: usize, error: Error) -> Error {
+        match error {
+            Error::Invalid { .. } => Error::invalid(&self.files[index][0], format!("its mask or depths: {error}")),
+            other => other,
+        }
     }
 }
 
@@ -337,7 +349,7 @@ mod tests {
             ),
             (
                 with(&["images/val/2.png"]),
-                "images/val/2.png: has the name of images/val/2.jpg, but for the ending: rename one of them",
+                "images/val/2.png: has the same name as images/val/2.jpg except for the ending: rename one of them",
             ),
             (
                 [without("val/2"), vec!["images/val/notes.txt", "masks/val/notes.txt"]].concat(),

@@ -56,8 +56,13 @@ impl Run {
             return Err(Error::RunExists { found: folder.join(found), folder: folder.to_owned() });
         }
         let data_from = std::env::current_dir().ok();
-        let coco = recipe.task == Purpose::Detect && data.starts_with("coco:");
-        let goal = recipe.goal.or_else(|| coco.then(|| "ap".to_owned()));
+        // Each data set of objects has the measure of its challenge. VOC's leaves difficult objects out.
+        let usual = match data.split_once(':') {
+            Some(("coco", _)) if recipe.task == Purpose::Detect => Some("ap".to_owned()),
+            Some(("voc", _)) if recipe.task == Purpose::Detect => Some("voc_ap50".to_owned()),
+            _ => None,
+        };
+        let goal = recipe.goal.or(usual);
         let recipe = Recipe { goal, ..recipe };
         Ok(Self { folder: folder.to_owned(), data: data.to_owned(), data_from, recipe })
     }
@@ -147,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn coco_ranks_by_ap_unless_told_otherwise() {
+    fn a_data_set_has_the_goal_of_its_challenge_unless_told_otherwise() {
         let goal = |data, task, goal: Option<&str>| {
             let recipe = Recipe { task, goal: goal.map(str::to_owned), ..Recipe::default() };
             let run = Run::new(Path::new("no such run"), data, recipe).unwrap();
@@ -155,7 +160,9 @@ mod tests {
         };
         assert_eq!(goal("coco:photos", Purpose::Detect, None), "ap");
         assert_eq!(goal("coco:photos", Purpose::Detect, Some("ap75")), "ap75");
-        assert_eq!(goal("voc:VOCdevkit", Purpose::Detect, None), "ap50");
+        assert_eq!(goal("voc:VOCdevkit", Purpose::Detect, None), "voc_ap50");
+        assert_eq!(goal("shapes", Purpose::Detect, None), "ap50");
+        assert_eq!(goal("voc:VOCdevkit", Purpose::Segment, None), "miou");
         assert_eq!(goal("masks:scans", Purpose::Segment, None), "miou");
     }
 }

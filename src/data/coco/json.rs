@@ -6,9 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::super::annotated::area;
 use super::super::{Error, Object};
-use crate::boxes::clip;
+use crate::boxes::{area, clip};
 use crate::files;
 
 /// A file as it is written. Outlines and what else there is are passed over, so that COCO's 450 MB take little memory.
@@ -93,6 +92,14 @@ fn notes(file: File) -> Result<Notes, String> {
     let mut places = HashMap::with_capacity(images.len());
     if let Some(twice) = images.iter().enumerate().find_map(|(at, image)| places.insert(image.id, at).map(|_| image)) {
         return Err(format!("two pictures have the id {}; the second is {}", twice.id, twice.file_name));
+    }
+    let mut files = HashSet::new();
+    if let Some(twice) = images.iter().find(|image| !files.insert(&image.file_name)) {
+        return Err(format!(
+            "{} is listed twice, the second time with the id {}: each would take the other's objects for background. \
+             Give all of its annotations one image_id",
+            twice.file_name, twice.id
+        ));
     }
     let noted = |Image { file_name, width, height, .. }| Noted { file_name, size: [width, height], objects: vec![] };
     let mut notes = Notes {
@@ -233,6 +240,8 @@ mod tests {
         twice_name["categories"][0]["name"] = "cat".into();
         let mut twice_picture = with(json!([]));
         twice_picture["images"][1]["id"] = 9.into();
+        let mut twice_file = with(json!([]));
+        twice_file["images"][1]["file_name"] = twice_file["images"][0]["file_name"].clone();
         for (file, problem) in [
             (
                 annotation(17.into(), 5, 7),
@@ -250,6 +259,11 @@ mod tests {
             (twice_id, "two categories have the id 7: dog and cat"),
             (twice_name, "two categories are called cat: rename or remove one of them"),
             (twice_picture, "two pictures have the id 9; the second is a.jpg"),
+            (
+                twice_file,
+                "b.jpg is listed twice, the second time with the id 2: each would take the other's objects for \
+                 background. Give all of its annotations one image_id",
+            ),
         ] {
             assert_eq!(read_value(&file).unwrap_err(), problem);
         }

@@ -62,6 +62,9 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
             return Err(Error::invalid(&place.json, "it lists no pictures: add them to its images"));
         }
     }
+    if let (Some(place), Wanted::Training) = (&train, wanted) {
+        train_list.check_for_training(&place.json)?;
+    }
     let name = |place: Option<Place>, split: Split| place.map_or_else(|| split.name().to_owned(), |place| place.name);
     let (mean, std) = IMAGENET_MEAN_STD;
     Ok(Dataset {

@@ -126,6 +126,19 @@ fn boxes_without_area_are_reported() {
 }
 
 #[test]
+fn training_needs_boxes_in_pixels() {
+    let folder = tree(&["a.png", "b.png"], &both("annotations/train.json", "annotations/val.json"));
+    let path = folder.path().join("annotations/train.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[1,1,2,2]", "[0.123457,0.125,0.876544,0.25]")).unwrap();
+    let message = opened(&folder).unwrap_err();
+    assert!(message.contains("train.json: no training object reaches beyond the first pixel"), "{message}");
+    for wanted in [Wanted::Validation, Wanted::Everything] {
+        assert!(open(folder.path(), wanted).is_ok());
+    }
+}
+
+#[test]
 fn a_split_without_pictures_is_refused_where_it_is_needed() {
     for [train, val] in [[&[][..], &["b.png"]], [&["a.png"], &[]]] {
         let jsons = [("annotations/train.json", train, "dog"), ("annotations/val.json", val, "dog")];

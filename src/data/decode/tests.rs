@@ -53,12 +53,12 @@ fn odd_files_have_the_pixels_that_pillow_sees() {
 #[test]
 fn what_a_file_held_is_told() {
     let facts = |name: &str| decode_bytes_with_facts(&odd_file(name)).unwrap().1;
-    let plain = Facts { format: "JPEG", grey: false, cmyk: false, deep: false, alpha: false };
+    let plain = Facts { format: "JPEG", grey: false, cmyk: false, deep: false, alpha: false, turned: false };
     assert_eq!(facts("interleaved-420.jpg"), plain);
     assert_eq!(facts("grey-2x2.jpg"), Facts { grey: true, ..plain });
     assert_eq!(facts("ycck.jpg"), Facts { cmyk: true, ..plain });
     assert_eq!(facts("inks.tif"), Facts { format: "TIFF", cmyk: true, ..plain });
-    assert_eq!(facts("deep.tif"), Facts { format: "TIFF", deep: true, ..plain });
+    assert_eq!(facts("deep.tif"), Facts { format: "TIFF", deep: true, turned: true, ..plain });
     assert_eq!(facts("white-is-zero.tif"), Facts { format: "TIFF", grey: true, ..plain });
     assert_eq!(facts("frame-transparent.gif"), Facts { format: "GIF", alpha: true, ..plain });
     assert_eq!(facts("565.bmp"), Facts { format: "BMP", ..plain });

@@ -2,14 +2,15 @@
 
 use super::{ClassCounts, Inspection, ODD_RATIO, TruthFacts};
 use crate::data::Split;
+use crate::data::annotated::IN_SHARES;
 use crate::words::{self, listed};
 
 /// The most names of classes that a line lists.
 const MOST_NAMES: usize = 10;
 
-/// The greatest depth that is taken for metres: data sets of rooms and streets end below it, and a room's millimetres
-/// do not.
-const MOST_METRES: f32 = 1000.0;
+/// The most that 16 bits of millimetres tell, in metres. Other units, and depths that are shares of the largest, reach
+/// it; millimetres of rooms and streets hardly do.
+const MOST_METRES: f32 = 65.535;
 
 /// The fault of a data set without training pictures.
 pub(super) const NOTHING_TO_LEARN: &str = "no training pictures: put most of each class into train/CLASS. \
@@ -66,9 +67,10 @@ impl Inspection {
                 usize::from(self.classes.len() < 2),
                 "fewer than 2 classes: there is nothing to tell apart".to_owned(),
             ),
-            Some(TruthFacts::Objects(_)) => {
+            Some(TruthFacts::Objects(objects)) => {
                 let none = self.train > 0 && self.classes.iter().all(|class| class.train == 0);
                 faults.add(usize::from(none), "no objects in the training pictures".to_owned());
+                faults.add(usize::from(objects.in_shares), IN_SHARES.to_owned());
             }
             Some(TruthFacts::Depths(_)) => {}
         }
@@ -125,6 +127,16 @@ impl Inspection {
         remarks.add(self.cmyk, format!("{} in CMYK, converted to RGB", pictures(self.cmyk)));
         remarks.add(self.alpha, format!("{} with transparency, which is ignored", pictures(self.alpha)));
         remarks.add(self.deep, format!("{} of more than 8 bits a channel, reduced to 8", pictures(self.deep)));
+        let what = match &self.truths {
+            None => None,
+            Some(TruthFacts::Objects(_)) => Some("boxes"),
+            Some(TruthFacts::Masks(_)) => Some("masks"),
+            Some(TruthFacts::Depths(_)) => Some("depths"),
+        };
+        if let Some(what) = what {
+            let upright = format!("their {what} must be those of the upright pictures");
+            remarks.add(self.turned, format!("{} turned by their EXIF data: {upright}", pictures(self.turned)));
+        }
         remarks.add(usize::from(!self.passed_over.is_empty()), format!("passed over: {}", self.passed_over));
         remarks.0
     }
@@ -150,9 +162,10 @@ impl TruthFacts {
             Self::Depths(depths) => {
                 let empty = depths.empty.len();
                 remarks.add(empty, format!("{} without any known depth", pictures(empty)));
-                if let Some([_, most]) = depths.metres.filter(|[_, most]| *most > MOST_METRES) {
-                    remarks.add(1, format!("depths up to {most} m: are they in another unit?"));
-                }
+                let full = depths.metres.is_some_and(|[_, most]| most >= MOST_METRES);
+                let unit =
+                    format!("depths up to {MOST_METRES} m, the most that the files can tell: are they in millimetres?");
+                remarks.add(usize::from(full), unit);
             }
         }
     }

@@ -53,6 +53,8 @@ pub struct Inspection {
     pub alpha: usize,
     /// Pictures with more than 8 bits a channel, which are reduced to 8.
     pub deep: usize,
+    /// Pictures that their EXIF data or XMP turn or mirror.
+    pub turned: usize,
     /// Readable pictures with one side more than four times the other.
     pub odd_shapes: Vec<Named>,
     /// Pictures that cannot be read.
@@ -240,6 +242,7 @@ pub fn inspect(dataset: &Dataset, truth: TruthKind, progress: &(dyn Fn(usize, us
         cmyk: count(|facts| facts.cmyk),
         alpha: count(|facts| facts.alpha),
         deep: count(|facts| facts.deep),
+        turned: count(|facts| facts.turned),
         odd_shapes: odd.iter().map(|s| Named { picture: name(s), note: size(s.size) }).collect(),
         broken,
         without_truth,

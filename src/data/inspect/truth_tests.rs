@@ -113,8 +113,10 @@ fn objects_are_counted_and_measured_and_odd_ones_named() {
 
 #[test]
 fn one_class_of_objects_is_enough_and_none_is_a_fault() {
-    let one = || vec![objects(&[object(0, [0.0, 0.0, 1.0, 1.0])])];
-    assert_eq!(inspected(TruthKind::Objects, &["cat"], one(), one()).faults(), [""; 0]);
+    let one = |side: f32| vec![objects(&[object(0, [0.0, 0.0, side, side])])];
+    assert_eq!(inspected(TruthKind::Objects, &["cat"], one(2.0), one(2.0)).faults(), [""; 0]);
+    let in_shares = inspected(TruthKind::Objects, &["cat"], one(0.5), one(0.5)).faults();
+    assert!(in_shares[0].ends_with("boxes are in pixels, not in shares of the picture"), "{in_shares:?}");
     let none = inspected(TruthKind::Objects, &["cat"], vec![objects(&[])], vec![]);
     assert_eq!(none.faults(), ["no objects in the training pictures", "no validation pictures"]);
 }
@@ -152,6 +154,8 @@ fn depths_have_a_range_and_may_be_unknown() {
     assert_eq!((facts.metres, facts.unknown), (Some([0.5, 9.5]), 0.375));
     assert_eq!(facts.empty[0].picture, "train/picture 2");
     assert_eq!((found.faults(), found.remarks()), (vec![], vec!["1 picture without any known depth".to_owned()]));
-    let millimetres = inspected(TruthKind::Depth, &[], vec![depth(0.0, 2500.0)], vec![depth(0.0, 700.0)]);
-    assert_eq!(millimetres.remarks(), ["depths up to 2500 m: are they in another unit?"]);
+    // What a file of 16 bits that holds shares of the largest depth is read as.
+    let shares = inspected(TruthKind::Depth, &[], vec![depth(0.0, 65.535)], vec![depth(0.0, 65.5)]);
+    let unit = "depths up to 65.535 m, the most that the files can tell: are they in millimetres?";
+    assert_eq!(shares.remarks(), [unit]);
 }

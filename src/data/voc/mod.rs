@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::pairs::same_name;
 use super::split::{Split, Wanted};
 use super::walk::{self, Kind, PassedOver, contents};
 use super::{Dataset, Error, IMAGENET_MEAN_STD};
@@ -66,8 +67,13 @@ fn years(directory: &Path) -> Result<Vec<Year>, Error> {
         return Err(Error::invalid(directory, problem));
     }
     let year = |folder: PathBuf| {
-        let pictures = walk::items(&folder.join(PICTURES))?.into_iter().filter(|item| item.kind == Kind::Picture);
-        let pictures = pictures.filter_map(|item| Some((item.path.file_stem()?.to_owned(), item.path))).collect();
+        let mut pictures = HashMap::new();
+        for item in walk::items(&folder.join(PICTURES))?.into_iter().filter(|item| item.kind == Kind::Picture) {
+            let Some(name) = item.path.file_stem() else { continue };
+            if let Some(other) = pictures.insert(name.to_owned(), item.path.clone()) {
+                return Err(same_name(&item.path, &other));
+            }
+        }
         Ok(Year { folder, pictures })
     };
     folders.into_iter().map(year).collect()

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::super::annotated::{Annotated, Picture, area};
+use super::super::annotated::{Annotated, Picture};
 use super::super::{Object, classes};
 use super::xml::{self, Annotation};
 use super::{CLASSES, Dataset, Error, IMAGENET_MEAN_STD, PassedOver, Wanted, Year, check_lists, years};
+use crate::boxes::area;
 use crate::files;
 
 const KIND: &str = "Main";
+/// The list of a year's test.
+const TEST: &str = "test";
 
 /// Opens a year, or a folder of years, which join. Where there is `test.txt` with its annotations, `trainval.txt` of
-/// all years trains and `test.txt` validates, as usual for VOC 2007 and 2012; else `train.txt` and `val.txt` do.
+/// all years trains and such tests validate, as usual for VOC 2007 and 2012; else `train.txt` and `val.txt` do.
 ///
 /// The classes are VOC's twenty if all objects are of them, else those of the training pictures, sorted.
 pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
@@ -25,6 +28,9 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
         let mut read = Vec::new();
         for year in &years {
             let names = year.names(KIND, list)?;
+            if list == TEST && !is_annotated(year, &names) {
+                continue;
+            }
             read.par_extend(names.par_iter().map(|name| Read::of(year, name)));
         }
         Ok(read)
@@ -49,6 +55,7 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
     let (train, val) = (list(train, wanted == Wanted::Training), list(val, false));
     if wanted == Wanted::Training {
         train.check()?;
+        train.check_for_training(directory)?;
     }
     if wanted != Wanted::Everything {
         val.check()?;
@@ -70,17 +77,21 @@ pub(in super::super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset
 /// The lists of the training and of the validation pictures.
 fn lists(years: &[Year]) -> Result<(&'static str, &'static str), Error> {
     let has = |name: &str| years.iter().any(|year| year.list(KIND, name).is_file());
-    // VOC's tests since 2008 have lists, and no annotations that are public.
     let mut tested = false;
     for year in years {
-        let names = year.names(KIND, "test")?;
-        tested |= names.first().is_some_and(|name| annotation(year, name).is_file());
+        tested |= is_annotated(year, &year.names(KIND, TEST)?);
     }
     Ok(match () {
-        () if tested && has("trainval") => ("trainval", "test"),
-        () if tested && !has("val") => ("train", "test"),
+        () if tested && has("trainval") => ("trainval", TEST),
+        () if tested && !has("val") => ("train", TEST),
         () => ("train", "val"),
     })
+}
+
+/// Whether the objects of a list's pictures are noted. VOC's tests since 2008 have lists, and no annotations that are
+/// public.
+fn is_annotated(year: &Year, names: &[String]) -> bool {
+    names.first().is_some_and(|name| annotation(year, name).is_file())
 }
 
 fn annotation(year: &Year, name: &str) -> std::path::PathBuf {
@@ -99,7 +110,7 @@ impl Read {
         let path = annotation(year, name);
         let noted = match path.exists() {
             true => files::read_text(&path).map_err(|error| error.to_string()).and_then(|text| xml::parse(&text)),
-            false => Err("this list's picture has no annotation".to_owned()),
+            false => Err("a list in ImageSets/Main names this picture, but this file does not exist".to_owned()),
         };
         Self { picture: year.picture(name), annotation: path, noted }
     }

@@ -72,8 +72,9 @@ fn years_join_and_the_test_of_2007_validates() {
     let object = Object { class: 11, bounds: [1.0, 1.0, 4.0, 4.0], area: 9.0, difficult: false, crowd: false };
     assert_eq!((sample.truth, sample.image.dimensions()), (Truth::Objects(vec![object]), (8, 6)));
 
-    // A year alone; its test has a list and no annotations.
+    // The test of 2012 has a list and no annotations. It is passed over, beside 2007 and alone.
     put(&folder, "VOC2012/ImageSets/Main/test.txt", "2008_9\n");
+    assert_eq!(names(&open(&folder).unwrap())[1], place("VOC2007", "003"));
     let data = open_objects(&folder.path().join("VOC2012"), Wanted::Training).unwrap();
     assert_eq!(names(&data), ["JPEGImages/2008_1.jpg", "JPEGImages/2008_2.jpg"]);
     // The test of 2007 alone is enough to evaluate.
@@ -123,7 +124,39 @@ fn wrong_annotations_are_named_and_left_for_inspection() {
     assert!(data.train.sample(1).err().unwrap().to_string().contains("no <bndbox>"));
 
     std::fs::remove_file(folder.path().join("Annotations/b.xml")).unwrap();
-    assert!(open(&folder).unwrap_err().ends_with("Annotations/b.xml: this list's picture has no annotation"));
+    let message = open(&folder).unwrap_err();
+    assert!(
+        message
+            .ends_with("Annotations/b.xml: a list in ImageSets/Main names this picture, but this file does not exist")
+    );
+}
+
+#[test]
+fn data_without_objects_to_learn_is_refused() {
+    let folder = years_of(&[(".", "train", "a"), (".", "val", "b")]);
+    let object = std::fs::read_to_string(folder.path().join("Annotations/a.xml")).unwrap();
+    let without = |from: &str, to: &str| {
+        put(&folder, "Annotations/a.xml", &object.replace(from, to));
+        assert!(open_objects(folder.path(), Wanted::Everything).is_ok());
+        open(&folder).unwrap_err()
+    };
+    let empty = without("object", "part");
+    assert!(empty.contains("the training pictures have no objects"), "{empty}");
+    let difficult = without("<bndbox>", "<difficult>1</difficult><bndbox>");
+    assert!(difficult.contains("all objects of the training pictures are difficult or crowds"), "{difficult}");
+    let pixels = "<xmin>2</xmin><ymin>2</ymin><xmax>4</xmax><ymax>4</ymax>";
+    let shares = without(pixels, "<xmin>0.5</xmin><ymin>0.25</ymin><xmax>0.75</xmax><ymax>1</ymax>");
+    assert!(shares.contains("boxes are in pixels, not in shares of the picture"), "{shares}");
+}
+
+#[test]
+fn two_pictures_of_one_name_are_refused() {
+    let folder = years_of(&[(".", "train", "a"), (".", "val", "b")]);
+    put(&folder, "JPEGImages/a.png", "");
+    let message = open(&folder).unwrap_err();
+    assert!(
+        message.contains("has the same name as ") && message.ends_with("except for the ending: rename one of them")
+    );
 }
 
 #[test]

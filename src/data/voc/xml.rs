@@ -24,18 +24,25 @@ pub(super) struct Noted {
     pub(super) difficult: bool,
 }
 
-/// Reads the text of a file. An error names the line, or the object by its place in the file and its class.
-pub(super) fn parse(text: &str) -> Result<Annotation, String> {
+/// Reads a file from its text. An error names the line, or the object by its place in the file and its class.
+pub(super) fn parse(file: &str) -> Result<Annotation, String> {
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).map_err(|error| format!("is no sound XML: {error}"))?;
+    let document = Document::parse_with_options(file, options).map_err(|error| format!("is no sound XML: {error}"))?;
     let root = document.root_element();
     if !root.has_tag_name("annotation") {
         return Err(format!("starts with <{}>; VOC's files start with <annotation>", root.tag_name().name()));
     }
-    let size = child(root, "size").and_then(|size| {
-        let side = |name: &str| child(size, name)?.text()?.trim().parse().ok().filter(|&side| side > 0);
-        Some([side("width")?, side("height")?])
-    });
+    // Some tools write 0 where they do not know the size, and some write decimals.
+    let side = |name: &str| match child(root, "size").and_then(|size| text(size, name)) {
+        None | Some("") => Ok(None),
+        Some(value) => match value.parse::<f64>() {
+            Ok(side) if side.fract() == 0.0 && (0.0..1e9).contains(&side) => {
+                Ok(Some(side as u32).filter(|&side| side > 0))
+            }
+            _ => Err(format!("<{name}> of its <size> is {value:?}, which is no number of pixels")),
+        },
+    };
+    let size = side("width")?.zip(side("height")?).map(|(width, height)| [width, height]);
     // Parts of an object, such as heads, are `part` elements within it and have boxes of their own.
     let objects = root.children().filter(|node| node.has_tag_name("object"));
     let objects = (1..).zip(objects).map(|(number, node)| object(node).map_err(|why| format!("object {number}{why}")));
@@ -89,6 +96,20 @@ mod tests {
     fn boxed(name: &str, [xmin, ymin, xmax, ymax]: [&str; 4]) -> String {
         let bounds = format!("<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>");
         format!("<object><name>{name}</name><bndbox>{bounds}</bndbox></object>")
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers_or_unknown() {
+        let size = |width: &str| {
+            let text = with_objects("").replace("<width>50</width>", width);
+            parse(&text).map(|read| read.size)
+        };
+        assert_eq!(size("<width>50.0</width>"), Ok(Some([50, 40])));
+        assert_eq!([size("<width>0</width>"), size("")], [Ok(None), Ok(None)]);
+        for wrong in ["50.5", "-50", "fifty"] {
+            let problem = size(&format!("<width>{wrong}</width>")).unwrap_err();
+            assert_eq!(problem, format!("<width> of its <size> is {wrong:?}, which is no number of pixels"));
+        }
     }
 
     #[test]
