@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::weights::{Source, output_stride};
+use super::weights::{Source, Untold};
 use super::{Error, Global};
 use crate::files;
-use crate::models::{Input, Mode, Network, Purpose};
+use crate::models::{Input, Mode, Network};
 use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 
 /// Write weights for other tools, checked: f32 safetensors under timm's names, or the network as an ONNX file
@@ -19,7 +19,7 @@ use crate::weights::{ModelCard, StateDict, TrainedNetwork, onnx, timm};
 /// pictures. The input is `input` [N, 3, H, W], standardised. The outputs are `logits` [N, classes] of pictures,
 /// `logits` [N, classes, H, W] of pixels, or `depth` [N, 1, H/2, W/2] in metres; of a detector `logits` [N, A,
 /// classes], `boxes` [N, A, 4] and `anchors` [A, 4]. The metadata says the task, how pictures are prepared, and the
-/// classes' names.
+/// classes' names. What flags tell of the weights, the written file keeps.
 #[derive(Args)]
 pub(super) struct Export {
     /// Safetensors file to read, f32, f16 or bf16, or a repository on the Hugging Face hub
@@ -41,10 +41,8 @@ pub(super) struct Export {
     /// network's: 0 for the RetinaNet that torchvision released. The written file keeps it
     #[arg(long, value_name = "EPS")]
     bn_eps: Option<f32>,
-    /// Stride of a segmentation network's last map, px, which the weights cannot tell unless this program wrote them.
-    /// The written file keeps it
-    #[arg(long, value_name = "8|16|32", value_parser = output_stride)]
-    output_stride: Option<usize>,
+    #[command(flatten)]
+    untold: Untold,
 }
 
 /// A side in px, for both sides, or a height and a width.
@@ -67,16 +65,10 @@ pub(super) fn run(args: Export, global: &Global) -> Result<(), Error> {
     if args.with_nms && !as_onnx {
         return Err(Error::usage(format!("{}: --with-nms is for .onnx files alone", args.out.display())));
     }
-    let TrainedNetwork { path, weights, mut card } = args.weights.load_as(global, args.output_stride.is_some())?;
+    let mut network = args.weights.load_as(global, args.untold.told())?;
+    args.untold.complete(&mut network)?;
+    let TrainedNetwork { path, weights, mut card } = network;
     card.config.bn_eps = args.bn_eps.or(card.config.bn_eps);
-    let purpose = card.config.head.purpose();
-    if args.output_stride.is_some() && purpose != Purpose::Segment {
-        let found = purpose.network();
-        return Err(Error::usage(format!(
-            "--output-stride is for a segmentation network; these weights are those of a {found}"
-        )));
-    }
-    card.config.output_stride = args.output_stride.unwrap_or(card.config.output_stride);
     if let Some([height, width]) = args.res {
         if height != width && !as_onnx {
             return Err(Error::usage(format!("{}: --res must be one side here", args.out.display())));

@@ -2,26 +2,27 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Serialize, Serializer};
 
 use super::signals::Stop;
-use super::study::{Table, train};
+use super::study::{Table, Trained, train};
 use super::weights::Source;
 use super::{Error, Global, output};
 use crate::files;
 use crate::models::Purpose;
 use crate::train::{Measure, Recipe, RecipeFlags};
+use crate::weights::hub::sha256;
 
 /// Compare weights to start from by what they are worth for other tasks, as the paper's table 5 does
 ///
 /// Each task is trained from each of the weights with the same head and the same recipe: only the start differs.
 /// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
-/// mean IoU, AP at IoU 0.5 (COCO: AP), delta 1, or --goal, which all tasks must measure then. Each run has a folder of
-/// its own in --out and is resumed if the command is given again. Signals stop it as they stop train, with the same
-/// exit status.
+/// mean IoU, AP at IoU 0.5 (for COCO's and VOC's data their own AP), delta 1, or --goal, which all tasks must measure then. Each
+/// run has a folder of its own in --out and is resumed if the command is given again. Signals stop it as they stop
+/// train, with the same exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
     /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors or
@@ -94,6 +95,8 @@ struct Outcome {
     /// That number after the last epoch of each run, of the averaged weights if there are any.
     numbers: Vec<f64>,
     runs: Vec<PathBuf>,
+    /// Runs that --max-minutes ended, and how far they came.
+    stopped: Vec<String>,
 }
 
 pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
@@ -112,13 +115,16 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     if let Some(missing) = files.iter().flatten().find(|file| !file.exists()) {
         return Err(Error::failed(format!("{}: there is no such file", missing.display())));
     }
+    let fingerprint = |file: &PathBuf| sha256(file).map_err(|e| files::Error::read(file, e));
+    let fingerprints = files.iter().map(|file| file.as_ref().map(fingerprint).transpose());
+    let fingerprints = fingerprints.collect::<Result<Vec<Option<String>>, _>>()?;
     let gpu = global.gpu()?;
     let stop = Stop::on_signal(global.quiet)?;
-    let starts: Vec<_> = args.from.iter().zip(&files).collect();
+    let starts: Vec<_> = args.from.iter().zip(&files).zip(&fingerprints).collect();
     let pairs = args.to.iter().zip(&recipes).enumerate();
     let pairs: Vec<_> = pairs.flat_map(|(i, pair)| starts.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (n, (column, (target, recipe), (start, weights))) in pairs.iter().enumerate() {
+    for (n, (column, (target, recipe), ((start, weights), fingerprint))) in pairs.iter().enumerate() {
         let (mut trained, mut runs) = (Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
@@ -127,6 +133,7 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
             if !global.quiet {
                 eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), target.task, start.name, recipe.seed);
             }
+            same_start(&folder, fingerprint.as_deref().unwrap_or("none"))?;
             let settings = (&*target.data, &recipe, weights.as_deref());
             let Some(one) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
@@ -143,6 +150,7 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
             data: target.data.clone(),
             measure: first.goal,
             numbers: trained.iter().map(|one| one.number).collect(),
+            stopped: stopped(&runs, &trained),
             runs,
         }));
         let text = markdown(&args, &outcomes);
@@ -153,6 +161,29 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     }
     write!(std::io::stdout().lock(), "{}", markdown(&args, &outcomes))?;
     Ok(())
+}
+
+/// The runs that time has ended, each with how far it came.
+fn stopped(runs: &[PathBuf], trained: &[Trained]) -> Vec<String> {
+    let told = |(run, one): (&PathBuf, &Trained)| Some(format!("{} {}", run.display(), one.stopped.as_ref()?));
+    runs.iter().zip(trained).filter_map(told).collect()
+}
+
+/// Notes the weights that a new run starts from, in its folder, by their SHA-256. Refuses a run that is under way from
+/// others: its result would be taken for theirs.
+fn same_start(run: &Path, weights: &str) -> Result<(), Error> {
+    let path = run.join("start.txt");
+    if run.join("checkpoint/state.safetensors").exists() && path.exists() {
+        if files::read_text(&path)?.trim() == weights {
+            return Ok(());
+        }
+        return Err(Error::failed(format!(
+            "{} holds a run from other weights of this name: give these another name, or choose another --out",
+            run.display()
+        )));
+    }
+    files::create_folder(run)?;
+    Ok(files::write_atomic(&path, |file| writeln!(file, "{weights}"))?)
 }
 
 /// A row for each start and a column for each task.
@@ -178,11 +209,18 @@ fn markdown(args: &Transfer, outcomes: &[Outcome]) -> String {
         );
         table.row(&cells);
     }
+    let stopped: Vec<&str> = outcomes.iter().flat_map(|outcome| &outcome.stopped).map(String::as_str).collect();
+    if !stopped.is_empty() {
+        table.text += &format!("\nEnded early, since --max-minutes had passed: {}.\n", stopped.join("; "));
+    }
     table.text
 }
 
 /// The mean, of shares in percent; with several numbers also their standard deviation.
 fn cell(measure: Measure, numbers: &[f64]) -> String {
+    if numbers.iter().any(|number| number.is_nan()) {
+        return "unknown".to_owned();
+    }
     let count = numbers.len() as f64;
     let mean = numbers.iter().sum::<f64>() / count;
     let digits = if measure.is_share { 1 } else { 3 };
@@ -216,10 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_under_way_stays_with_its_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("out/1-detect-from-rs-seed-0");
+        same_start(&run, "wrong").unwrap();
+        same_start(&run, "right").unwrap();
+        std::fs::create_dir(run.join("checkpoint")).unwrap();
+        std::fs::write(run.join("checkpoint/state.safetensors"), "").unwrap();
+        same_start(&run, "right").unwrap();
+        let refused = format!("{:?}", same_start(&run, "other").unwrap_err());
+        assert!(refused.contains("holds a run from other weights of this name"), "{refused}");
+    }
+
+    #[test]
     fn cells_are_means_with_deviations() {
         let top1 = Measure { name: "top1", label: "top-1", is_share: true, higher_is_better: true };
         assert_eq!(cell(top1, &[0.5]), "50.0");
         assert_eq!(cell(top1, &[0.5, 0.7]), "60.0 ± 14.1");
+        assert_eq!(cell(top1, &[0.5, f64::NAN]), "unknown");
         let rmse = Measure { name: "rmse", label: "RMSE", is_share: false, higher_is_better: false };
         assert_eq!(cell(rmse, &[0.5, 0.7]), "0.600 ± 0.141");
     }

@@ -39,6 +39,14 @@ pub(super) fn read(
     if let Some(flags) = layers.and_then(|layers| other_network(&layers, &card.config.layers)) {
         return Err(train::Error::OtherNetwork { path: path.to_owned(), flags }.into());
     }
+    if let Some(theirs) = theirs.as_ref().filter(|theirs| (theirs.mean, theirs.std) != (card.mean, card.std)) {
+        let (path, ModelCard { mean, std, .. }) = (path.display(), theirs);
+        observer.note(&format!(
+            "{path}: its pictures were standardised with the mean {mean:?} and deviation {std:?}, those of this data \
+             with {:?} and {:?}",
+            card.mean, card.std
+        ));
+    }
     let network = Network::build(&card.config, 1, [card.res as usize; 2], Input::Tensor, Mode::Inference)?;
     let mut wanted: Vec<_> = network.graph.persistent().map(|id| network.graph.tensor(id)).collect();
     match backbone {

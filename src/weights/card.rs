@@ -69,7 +69,7 @@ impl ModelCard {
     }
 
     /// The card in a file's metadata, if it has one.
-    pub(super) fn from_metadata(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Error> {
+    pub(crate) fn from_metadata(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Error> {
         let Some(json) = metadata.get(KEY) else { return Ok(None) };
         let damaged = |problem: String| Error::Malformed {
             path: path.to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Error, ModelCard, StateDict, timm};
+use super::{Error, ModelCard, StateDict, Told, heads, timm};
 use crate::data::{CropMode, Interpolation};
 use crate::files;
 use crate::models::{Layers, Preset};
@@ -55,21 +55,28 @@ enum Texts {
 }
 
 /// The network of a file's tensors, and how its pictures are prepared: from the card that this program writes into its
-/// files, else from the tensors and timm's description beside them, else from the tensors alone. If the caller
-/// `insisted` on an architecture, the description may disagree.
-pub(super) fn card(path: &Path, weights: &StateDict, insisted: bool) -> Result<ModelCard, Error> {
+/// files, else from the tensors and timm's description beside them, else from the tensors alone.
+pub(super) fn card(path: &Path, weights: &StateDict, told: Told) -> Result<ModelCard, Error> {
     if let Some(own) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(own);
     }
+    let card = described(path, weights, told)?;
+    if !told.classes && heads::are_vocs(&card.classes) {
+        log::warn!(
+            "{}: its classes have no names; VOC's are assumed. For others, give predict --labels",
+            path.display()
+        );
+    }
+    Ok(card)
+}
+
+fn described(path: &Path, weights: &StateDict, told: Told) -> Result<ModelCard, Error> {
     let Some(description) = Description::beside(path)? else {
-        return if insisted { timm::from_tensors(path, weights) } else { timm::recognise(path, weights) };
+        return timm::recognise_as(path, weights, told);
     };
-    let card = if insisted || description.architecture.is_some() {
-        timm::from_tensors(path, weights)?
-    } else {
-        timm::recognise(path, weights)?
-    };
-    if !insisted {
+    let described = Told { architecture: told.architecture || description.architecture.is_some(), ..told };
+    let card = timm::recognise_as(path, weights, described)?;
+    if !told.architecture {
         description.check_architecture(&card)?;
     }
     description.complete(card)
@@ -192,10 +199,11 @@ mod tests {
     use crate::weights::HostTensor;
 
     /// The card of a network's weights beside a config.json, or what is wrong with it.
-    fn described_as(config: &Config, json: &Value, insisted: bool) -> Result<ModelCard, String> {
+    fn described_as(config: &Config, json: &Value, architecture: bool) -> Result<ModelCard, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
-        card(&folder.path().join("w.safetensors"), &weights(config), insisted).map_err(|e| e.to_string())
+        let told = Told { architecture, ..Told::default() };
+        card(&folder.path().join("w.safetensors"), &weights(config), told).map_err(|e| e.to_string())
     }
 
     fn weights(config: &Config) -> StateDict {
@@ -313,7 +321,7 @@ mod tests {
         std::fs::write(folder.path().join("config.json"), r#"{ "architecture": "resnetblur50" }"#).unwrap();
         let own = ModelCard { crop_pct: 0.5, ..bare };
         let carded = StateDict { metadata: own.to_metadata(), ..weights(&own.config) };
-        assert_eq!(card(&folder.path().join("w.safetensors"), &carded, false).unwrap(), own);
+        assert_eq!(card(&folder.path().join("w.safetensors"), &carded, Told::default()).unwrap(), own);
     }
 
     #[test]

@@ -17,6 +17,13 @@ const VOC: &str = "background aeroplane bicycle bird boat bottle bus car cat cha
 const COCO: &str = include_str!("coco-classes.txt");
 /// Number of these.
 pub(super) const COCO_CLASSES: usize = 91;
+/// Number of VOC's classes, with the background.
+const VOC_CLASSES: usize = 21;
+
+/// Whether these are VOC's classes, which [`complete`] assumes.
+pub(super) fn are_vocs(classes: &[String]) -> bool {
+    VOC.split(' ').eq(classes)
+}
 
 /// A head, and the number of classes that it tells apart; `None` if the tensors have no head for dense predictions.
 ///
@@ -79,10 +86,9 @@ pub(super) fn complete(mut card: ModelCard) -> ModelCard {
         Head::DenseDepth(_) => 480,
         _ => 520,
     };
-    let names = |names: &str, between: char| names.split(between).map(str::to_owned).collect::<Vec<_>>();
     let classes = match card.config.classes {
-        21 => names(VOC, ' '),
-        COCO_CLASSES => names(COCO.trim_end(), '\n'),
+        VOC_CLASSES => VOC.split(' ').map(str::to_owned).collect(),
+        COCO_CLASSES => COCO.lines().map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     let (crop_mode, interpolation) = (CropMode::Border, Interpolation::Bilinear);

@@ -27,6 +27,19 @@ pub(crate) use trained::weight_file;
 
 use crate::files;
 
+/// What a caller knows better than a file of weights, which then neither contradicts it nor warns of what is assumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// The architecture, of which `config.json` may tell another.
+    pub(crate) architecture: bool,
+    /// What its classes are called.
+    pub(crate) classes: bool,
+    /// The stride of a segmentation network's last map.
+    pub(crate) output_stride: bool,
+    /// The largest depth of a depth network.
+    pub(crate) max_depth: bool,
+}
+
 /// One tensor as weight files hold it: PyTorch's dimension order, f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Error, HostTensor, ModelCard, StateDict, heads};
+use super::{Error, HostTensor, ModelCard, StateDict, Told, heads};
 use crate::graph::{Graph, Layout, Spec, Tensor};
 use crate::models::{self, Config, Head, Layers, PRESETS, Purpose, ResNet, Shortcut, Stem, StemDownsampling};
 
@@ -150,19 +150,32 @@ pub(super) fn tensors_tell(architecture: &str) -> bool {
 /// # Errors
 /// If the tensors are not those of a ResNet with bottleneck blocks, or of an EfficientNet B0 to B7.
 pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
+    recognise_as(path, weights, Told::default())
+}
+
+/// [`recognise`], without a warning of what the caller has told.
+pub(super) fn recognise_as(path: &Path, weights: &StateDict, told: Told) -> Result<ModelCard, Error> {
     if let Some(card) = ModelCard::from_metadata(path, &weights.metadata)? {
         return Ok(card);
     }
     let card = from_tensors(path, weights)?;
-    if card.config.head.purpose() == Purpose::Segment {
+    if card.config.head.purpose() == Purpose::Segment && !told.output_stride {
         log::warn!(
-            "{}: the tensors do not tell the output stride; {} is assumed, that of the released networks with this \
-             head. If yours has another one, give --output-stride to predict, or once to export, whose file keeps it",
+            "{}: the tensors do not tell the output stride; {} is assumed. If yours has another one, give \
+             --output-stride to predict, or once to export, whose file keeps it",
             path.display(),
             card.config.output_stride
         );
     }
-    if matches!(card.config.layers, Layers::EfficientNet(_)) {
+    if let (Head::DenseDepth(head), false) = (card.config.head, told.max_depth) {
+        log::warn!(
+            "{}: the tensors do not tell the largest depth; {} m are assumed. If yours was trained with another one, \
+             give --max-depth to predict, or once to export, whose file keeps it",
+            path.display(),
+            head.max_m
+        );
+    }
+    if matches!(card.config.layers, Layers::EfficientNet(_)) && !told.architecture {
         log::warn!(
             "{} is taken to be TensorFlow's EfficientNet (tf_efficientnet_b*): timm's own efficientnet_b* have the \
              same tensors, but other padding, and would be answered wrongly",
@@ -179,8 +192,8 @@ pub fn recognise(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     Ok(card)
 }
 
-/// [`recognise`] from the tensors alone, without a log message about what they leave open.
-pub(super) fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
+/// The card of a file's tensors.
+fn from_tensors(path: &Path, weights: &StateDict) -> Result<ModelCard, Error> {
     let (head, classes) =
         heads::recognise(path, weights)?.map_or((Head::Classifier, None), |(head, n)| (head, Some(n)));
     let layers = layers(path, weights, head.backbone_prefix())?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, ModelCard, StateDict, description, timm};
+use super::{Error, ModelCard, StateDict, Told, description, timm};
 use crate::files;
 
 /// A trained network in memory, from which [`crate::Classifier`] and [`crate::Features`] are made.
@@ -32,14 +32,14 @@ impl TrainedNetwork {
     /// # Errors
     /// If the file cannot be read, belongs to no network of this crate, or is not what `config.json` describes.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::read_as(path.as_ref(), false)
+        Self::read_as(path.as_ref(), Told::default())
     }
 
-    /// [`Self::read`], where `insisted` means that the caller knows the architecture better than `config.json`.
-    pub(crate) fn read_as(path: &Path, insisted: bool) -> Result<Self, Error> {
+    /// [`Self::read`] for a caller who knows some things better.
+    pub(crate) fn read_as(path: &Path, told: Told) -> Result<Self, Error> {
         let path = weight_file(path)?;
         let weights = timm::read(&path)?;
-        let card = description::card(&path, &weights, insisted)?;
+        let card = description::card(&path, &weights, told)?;
         Ok(Self { path, weights, card })
     }
 }

@@ -81,7 +81,7 @@ impl Shown for Detections {
     fn adjusted(predictor: Predictor<Self>, score: Option<f32>) -> Predictor<Self> {
         let usual = Selection::default();
         match score {
-            // The selection drops its own score, the user wants hers.
+            // The selection drops a score that equals its limit; --score keeps it.
             Some(score) if score <= usual.score => {
                 predictor.with_selection(Selection { score: score.next_down().max(0.0), ..usual })
             }

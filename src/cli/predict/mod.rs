@@ -12,13 +12,13 @@ use clap::Args;
 
 use self::answers::{Shown, Wishes};
 use self::drawings::Drawings;
-use super::weights::{Source, output_stride};
+use super::weights::{Source, Untold};
 use super::{Error, Global, output};
 use crate::data::pictures_in;
 use crate::exec::SessionOptions;
 use crate::gpu::Gpu;
 use crate::models::{Config, Layers, Preset, Purpose};
-use crate::weights::TrainedNetwork;
+use crate::weights::{Told, TrainedNetwork};
 use crate::{Depths, Detections, InferenceOptions, Precision, Prediction, Predictor, Segmentation, files};
 
 /// Classify pictures, find objects in them, segment them or estimate their depths, as the weights were trained to do
@@ -48,9 +48,8 @@ pub(super) struct Predict {
     /// Draw boxes, masks or depths into PNG files in this folder; masks also as class numbers, depths in millimetres
     #[arg(long, value_name = "DIR", conflicts_with = "tensor")]
     out: Option<PathBuf>,
-    /// Stride of a segmentation network's last map, px, which the weights cannot tell unless this program wrote them
-    #[arg(long, value_name = "8|16|32", value_parser = output_stride)]
-    output_stride: Option<usize>,
+    #[command(flatten)]
+    untold: Untold,
     /// Storage of maps and weights; f16 halves their memory
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
@@ -69,18 +68,18 @@ pub(super) struct Predict {
 }
 
 pub(super) fn run(args: Predict, global: &Global) -> Result<(), Error> {
-    let insisted = args.model.is_some() || args.output_stride.is_some();
+    let told = Told { architecture: args.model.is_some(), classes: args.labels.is_some(), ..args.untold.told() };
     // In parallel, since each takes as long as a small network's answer.
-    let (network, gpu) = rayon::join(|| args.weights.load_as(global, insisted), || global.gpu());
+    let (network, gpu) = rayon::join(|| args.weights.load_as(global, told), || global.gpu());
     let mut network = network?;
     let purpose = network.card.config.head.purpose();
     args.check(purpose)?;
+    args.untold.complete(&mut network)?;
     let card = &mut network.card;
     if let Some(model) = &args.model {
         insist(model, &card.config)?;
     }
     card.res = args.res.unwrap_or(card.res);
-    card.config.output_stride = args.output_stride.unwrap_or(card.config.output_stride);
     if let Some(path) = &args.labels {
         card.classes = labels(path, card.config.classes)?;
     }
@@ -106,10 +105,9 @@ impl Predict {
     /// Refuses flags that the network has no use for.
     fn check(&self, purpose: Purpose) -> Result<(), Error> {
         use Purpose::{Classify, Depth, Detect, Segment};
-        let flags: [(&str, bool, &[Purpose]); 4] = [
+        let flags: [(&str, bool, &[Purpose]); 3] = [
             ("--top", self.top.is_some(), &[Classify]),
             ("--score", self.score.is_some(), &[Detect]),
-            ("--output-stride", self.output_stride.is_some(), &[Segment]),
             ("--out", self.out.is_some(), &[Detect, Segment, Depth]),
         ];
         if let Some((flag, _, fitting)) = flags.iter().find(|(_, given, of)| *given && !of.contains(&purpose)) {

@@ -85,7 +85,7 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 /// A file's SHA-256, hexadecimal.
-fn sha256(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     let (mut file, mut hasher, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK_BYTES]);
     loop {
         match file.read(&mut chunk)? {

@@ -16,9 +16,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::TrainedNetwork;
+use super::{Told, TrainedNetwork};
 
 use cache::Cache;
+#[cfg(feature = "program")]
+pub(crate) use download::sha256;
 pub use error::Error;
 use repository::Repository;
 use server::Server;
@@ -90,11 +92,16 @@ impl fmt::Debug for HubOptions<'_> {
 /// An invalid name, a repository without `model.safetensors` or without read access, no answer and nothing cached, a
 /// download that broke off or is not what the hub announced, or weights of a network that this crate does not know.
 pub fn fetch(repository: &str, options: &HubOptions<'_>) -> Result<TrainedNetwork, Error> {
-    fetch_as(repository, options, false)
+    fetch_as(repository, options, Told::default())
 }
 
-/// [`fetch`], where `insisted` means that the caller knows the architecture better than `config.json`.
-pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: bool) -> Result<TrainedNetwork, Error> {
+/// [`fetch`] for a caller who knows some things better.
+pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, told: Told) -> Result<TrainedNetwork, Error> {
+    Ok(TrainedNetwork::read_as(&fetch_file(repository, options)?, told)?)
+}
+
+/// The path of a repository's weights, downloaded if need be. They are not read.
+pub(crate) fn fetch_file(repository: &str, options: &HubOptions<'_>) -> Result<PathBuf, Error> {
     let repository = Repository::parse(repository)?;
     let cache = Cache::new(&repository, options.cache)?;
     let offline = options.offline || environment::offline();
@@ -115,7 +122,7 @@ pub(crate) fn fetch_as(repository: &str, options: &HubOptions<'_>, insisted: boo
             "{CONFIG} of {repository} is not in the cache: how pictures are prepared is guessed from the tensors"
         );
     }
-    Ok(TrainedNetwork::read_as(&folder.join(WEIGHTS), insisted)?)
+    Ok(folder.join(WEIGHTS))
 }
 
 /// Brings the cache up to date and returns the folder of the newest commit.
