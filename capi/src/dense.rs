@@ -8,6 +8,9 @@ use crate::last_error::Failure;
 use crate::pointers::{borrow, check, file, guard, picture, status, write};
 use crate::{Network, Predictor, Status};
 
+/// Less certain detections are dropped as soon as they are decoded, as in torchvision.
+const LEAST_SCORE: f32 = 0.05;
+
 /// An object that a detector found.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +192,9 @@ unsafe fn detect(
     let Predictor::Detector(net) = &network.predictor else { return Err(network.other_task()) };
     check("objects", objects)?;
     check("count", count)?;
+    if !(LEAST_SCORE..=1.0).contains(&score) {
+        return Err(Failure::Score(score));
+    }
     let detections = net.detect(picture()?)?;
     let object = |found: &resnet_rs::Found| {
         let [left, top, right, bottom] = found.bounds;

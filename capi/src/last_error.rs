@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     OtherTask { found: &'static str, call: &'static str },
     /// Room for another number of pixels than the picture has.
     Pixels { pixels: usize, there: usize },
+    /// A score that is not a number, or beyond the detector's limits.
+    Score(f32),
     /// A picture of more bytes than memory can hold.
     Size { width: u32, height: u32, stride_bytes: usize },
     /// A tensor of more elements than memory can hold.
@@ -53,6 +55,7 @@ impl Failure {
             Self::Pixels { pixels, there } => {
                 format!("room for {pixels} pixels, the picture has {there}: ask resnet_rs_picture_size()")
             }
+            Self::Score(score) => format!("the score is {score}: it must be from 0.05 to 1"),
             Self::Size { width, height, stride_bytes } => {
                 format!(
                     "a picture of {width} x {height} pixels with rows {stride_bytes} bytes apart is larger than memory"

@@ -116,6 +116,7 @@ int main(int argc, char **argv) {
     refused(resnet_rs_detect_file(segmenter, picture, 0.5f, objects, 50, &found), "call resnet_rs_segment()");
     refused(resnet_rs_detect_file(detector, picture, 0.5f, NULL, 50, &found), "objects is NULL");
     refused(resnet_rs_detect_file(detector, picture, 0.5f, objects, 50, NULL), "count is NULL");
+    refused(resnet_rs_detect_file(detector, picture, 0.01f, objects, 50, &found), "from 0.05 to 1");
     refused(resnet_rs_detect_file(detector, NULL, 0.5f, objects, 50, &found), "path is NULL");
     refused(resnet_rs_segment_file(segmenter, picture, classes, count - 1), "ask resnet_rs_picture_size()");
     refused(resnet_rs_segment_file(segmenter, picture, NULL, count), "classes is NULL");
