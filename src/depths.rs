@@ -1,4 +1,4 @@
-//! How far away what a picture shows is.
+//! The depth of each pixel.
 
 use std::sync::Arc;
 

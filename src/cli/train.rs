@@ -39,7 +39,7 @@ pub(super) struct Train {
     /// Go on with other settings than the run was under way with
     #[arg(long, requires = "resume")]
     force: bool,
-    /// Settings: small, paper, tpu, tfm, timm, efficientnet-rs or a TOML file; flags win over it
+    /// Settings: small, paper, tpu, tfm, timm, efficientnet-rs, detect, segment, depth or a TOML file; flags win over it
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     #[command(flatten)]
@@ -260,10 +260,10 @@ impl Observer for Display {
 
     fn epoch(&self, line: &EpochLine) {
         let goal = self.goal;
-        let known = |measure: &Measure| line.val(measure.name).filter(|number| !number.is_nan());
-        let number = |measure: &Measure| known(measure).map(|number| measure.text(number));
+        let known = |number: Option<f64>| number.filter(|number| !number.is_nan());
+        let number = |measure: &Measure| known(line.val(measure.name)).map(|number| measure.text(number));
         let mut said = format!("{} {}", goal.label, number(&goal).unwrap_or("unknown".into()));
-        if let Some(averaged) = line.ema(goal.name) {
+        if let Some(averaged) = known(line.ema(goal.name)) {
             said += &format!(", averaged weights {}", goal.text(averaged));
         }
         for measure in self.measures.iter().take(SHOWN).filter(|measure| measure.name != goal.name) {

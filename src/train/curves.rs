@@ -133,7 +133,8 @@ impl Series {
                     series.steps = step + 1.0;
                 }
                 Line::Epoch(line) => {
-                    let at = |number: Option<f64>| number.map(|number| (series.steps, number));
+                    let known = |number: Option<f64>| number.filter(|number| !number.is_nan());
+                    let at = |number: Option<f64>| known(number).map(|number| (series.steps, number));
                     series.val_loss.extend(at(line.val("loss")));
                     series.val.extend(at(line.val(goal.name).map(|number| goal.scaled(number))));
                     series.ema.extend(at(line.ema(goal.name).map(|number| goal.scaled(number))));

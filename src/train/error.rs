@@ -16,8 +16,8 @@ pub enum Error {
     Weights(#[from] weights::Error),
     /// The given recipe is neither a built-in name nor a file.
     #[error(
-        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm, timm \
-         and efficientnet-rs"
+        "no recipe {name}: give the path of a TOML file, or one of the built-in recipes small, paper, tpu, tfm, \
+         timm, efficientnet-rs, detect, segment and depth"
     )]
     UnknownRecipe {
         /// What was given.

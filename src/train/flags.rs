@@ -7,7 +7,9 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Augment, Decay, DepthLossName, Error, FrozenNorm, HeadName, OptimizerName, Schedule, TrainingPrecision};
+use super::{
+    Augment, BoxLossName, Decay, DepthLossName, Error, FrozenNorm, HeadName, OptimizerName, Schedule, TrainingPrecision,
+};
 use crate::data::Convention;
 use crate::models::{ActivationChoice, DropPathSchedule, Preset, Purpose, Shortcut, Stem, StemDownsampling};
 
@@ -50,7 +52,8 @@ pub struct RecipeFlags {
     /// The last BatchNorm of each branch starts at zero, of ResNets unless said otherwise [default: the model's]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub zero_init_last: Option<bool>,
-    /// Head of another task than classify: retinanet; deeplabv3, deeplabv3-plus, fcn; densedepth [default: the task's]
+    /// Head of another task than classify: retinanet; deeplabv3, deeplabv3-plus, fcn, unet; densedepth [default:
+    /// the task's]
     #[arg(long, hide_possible_values = true, value_name = "NAME")]
     pub head: Option<HeadName>,
     /// Channels of the head's maps, a multiple of 4 [default: the head's]
@@ -63,6 +66,9 @@ pub struct RecipeFlags {
     /// The largest depth, metres [default: 10]
     #[arg(long, value_name = "METRES")]
     pub max_depth: Option<f64>,
+    /// Loss of boxes: absolute differences, Huber's, generalised IoU [default: l1]
+    #[arg(long, hide_possible_values = true, value_name = "l1|huber|giou")]
+    pub box_loss: Option<BoxLossName>,
     /// Loss of depths: Eigen's, BTS's, AdaBins' [default: silog]
     #[arg(long, hide_possible_values = true, value_name = "scale-invariant|silog|sigloss")]
     pub depth_loss: Option<DepthLossName>,

@@ -33,7 +33,9 @@ pub(crate) use flags::parse_numbers;
 pub use metrics::{EpochLine, Line, Metrics, StepLine};
 pub use numbers::{Measure, Numbers};
 pub use optimizer::{AdamW, Optimizer, Sgd};
-pub use recipe::{Augment, Decay, DepthLossName, FrozenNorm, HeadName, OptimizerName, Recipe, TrainingPrecision};
+pub use recipe::{
+    Augment, BoxLossName, Decay, DepthLossName, FrozenNorm, HeadName, OptimizerName, Recipe, TrainingPrecision,
+};
 pub use run::Run;
 pub use schedule::{LearningRate, Schedule};
 pub use step::{Step, StepOptions, When};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Augment, DepthLossName, FrozenNorm, HeadName, OptimizerName, Recipe, TrainingPrecision};
+use super::{Augment, BoxLossName, DepthLossName, FrozenNorm, HeadName, OptimizerName, Recipe, TrainingPrecision};
 use crate::data::{self, Augmentation, Dataset, RandAugment, Transform};
 use crate::graph::Precision;
-use crate::graph::op::DepthLossKind;
+use crate::graph::op::{BoxLossKind, DepthLossKind};
 use crate::models::{
     self, ActivationChoice, Config, DeepLabV3, DeepLabV3Plus, DenseDepth, DropPathSchedule, EfficientNet, Fcn, Head,
     Layers, Norm, Preset, Purpose, ResNet, RetinaNet, UNet,
@@ -204,7 +204,13 @@ impl Recipe {
                 Arc::new(Classify { label_smoothing: self.label_smoothing as f32, mixed })
             }
             Purpose::Segment => Arc::new(Segment),
-            Purpose::Detect => Arc::new(Detect),
+            Purpose::Detect => Arc::new(Detect {
+                box_loss: match self.box_loss {
+                    BoxLossName::L1 => BoxLossKind::L1,
+                    BoxLossName::Huber => BoxLossKind::Huber { delta: 0.1 },
+                    BoxLossName::Giou => BoxLossKind::Giou,
+                },
+            }),
             Purpose::Depth => Arc::new(Depth {
                 loss: match self.depth_loss {
                     DepthLossName::ScaleInvariant => DepthLossKind::ScaleInvariant { lambda: 0.5 },

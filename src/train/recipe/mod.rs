@@ -82,6 +82,19 @@ pub enum FrozenNorm {
     All,
 }
 
+/// The loss of boxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoxLossName {
+    /// The absolute differences of the four numbers that are predicted (torchvision's `retinanet_resnet50_fpn`).
+    #[default]
+    L1,
+    /// Their squares up to 0.1, the absolute differences beyond (TF Model Garden, with its factor).
+    Huber,
+    /// What boxes share and enclose (Rezatofighi et al. 2019; torchvision's `retinanet_resnet50_fpn_v2`).
+    Giou,
+}
+
 /// The loss of depths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -173,6 +186,8 @@ pub struct Recipe {
     pub decoder_widths: Option<[usize; 5]>,
     /// The largest depth, metres.
     pub max_depth: f64,
+    /// The loss of boxes.
+    pub box_loss: BoxLossName,
     /// The loss of depths.
     pub depth_loss: DepthLossName,
     /// Stride of the backbone's last map, px: 32, or 16 or 8 by dilation; 16 for DeepLab and FCN unless it is set.
@@ -273,7 +288,8 @@ pub struct Recipe {
     /// Epochs without a better validation after which the run is over.
     pub patience: Option<u32>,
     /// The measure that decides which epoch is the best, by its name in `metrics.jsonl` without `val_`; `None` is the
-    /// task's first one. [`Run::new`](crate::train::Run::new) sets `ap` for objects in COCO's format, as COCO ranks.
+    /// task's first one. [`Run::new`](crate::train::Run::new) sets `ap` for objects in COCO's format and `voc_ap50` in
+    /// VOC's, as those challenges rank.
     pub goal: Option<String>,
     /// Number of best epochs whose weights are kept, besides the best one's.
     pub keep: u32,
@@ -299,6 +315,7 @@ impl Default for Recipe {
             head_channels: None,
             decoder_widths: None,
             max_depth: 10.0,
+            box_loss: BoxLossName::L1,
             depth_loss: DepthLossName::Silog,
             output_stride: None,
             res: None,

@@ -37,7 +37,7 @@ impl Recipe {
             range(setting, value.to_string(), "from 0 to 2", (0.0..=2.0).contains(&value))?;
         }
         let metres = self.max_depth;
-        range("max-depth", metres.to_string(), "above 0 and at most 10000 m", metres > 0.0 && metres <= 1e4)?;
+        range("max-depth", metres.to_string(), "from 0.01 to 10000 m", (0.01..=1e4).contains(&metres))?;
         let stride = self.output_stride.unwrap_or(32);
         range("output-stride", stride.to_string(), "8, 16 or 32", matches!(stride, 8 | 16 | 32))?;
         self.check_head()?;

@@ -74,7 +74,7 @@ impl Overview {
             data,
             steps: steps as u64,
             total_steps: epochs.zip(steps_per_epoch(lines)).map(|(epochs, steps)| epochs.saturating_mul(steps)),
-            epochs: val.len(),
+            epochs: lines.iter().filter(|line| matches!(line, Line::Epoch(_))).count(),
             goal,
             best: Numbers::default()
                 .with(format!("best_{}", goal.name), best(&val))

@@ -96,7 +96,7 @@ fn objects() -> Truth {
 
 #[test]
 fn detections_are_tables_curves_and_boxes() {
-    let section = section(&Detect, detections(3), &with_background(3), objects()).unwrap();
+    let section = section(&Detect::default(), detections(3), &with_background(3), objects()).unwrap();
     let html = &section.html;
     assert_shown(
         html,
@@ -134,13 +134,13 @@ fn detections_are_tables_curves_and_boxes() {
     assert_eq!((names_of(&section), section.footnote.trim()), (vec!["precision.png", "worst.png"], ""));
     assert_eq!(picture(&section, "precision.png").width(), 960);
     let none = detect::Findings { coco: Numbers::default(), classes: vec![None], worst: vec![] };
-    let empty = super::section_tests::section(&Detect, none, &with_background(1), objects()).unwrap();
+    let empty = super::section_tests::section(&Detect::default(), none, &with_background(1), objects()).unwrap();
     assert!(names_of(&empty) == ["precision.png"] && !empty.html.contains("The worst pictures"), "{}", empty.html);
 }
 
 #[test]
 fn of_many_classes_the_worst_have_curves() {
-    let section = section(&Detect, detections(20), &with_background(20), objects()).unwrap();
+    let section = section(&Detect::default(), detections(20), &with_background(20), objects()).unwrap();
     assert!(section.html.contains("the classes that are found worst"));
     let marked = |class: usize| {
         let name = format!("</span> &lt;b&gt;{class}&lt;");
@@ -236,7 +236,9 @@ fn depths_are_a_table_and_pictures_of_one_scale() {
 /// No font serves right-to-left scripts, since they are not supported.
 #[test]
 fn boxes_of_names_without_a_font_have_numbers() {
-    let named = |name: &str| section(&Detect, detections(1), &["background".into(), name.into()], objects()).unwrap();
+    let named = |name: &str| {
+        section(&Detect::default(), detections(1), &["background".into(), name.into()], objects()).unwrap()
+    };
     let (by_number, by_name) = (named("class 0"), named("قط"));
     assert!(picture(&by_number, "worst.png") == picture(&by_name, "worst.png"));
     assert!(by_name.footnote.contains("In precision.png and the boxes") && by_name.footnote.contains("class 0 is قط."));
@@ -244,7 +246,7 @@ fn boxes_of_names_without_a_font_have_numbers() {
 
 #[test]
 fn findings_and_pictures_of_another_task_are_told_apart() {
-    let tasks: [&dyn Task; 3] = [&Detect, &Segment, &Depth::default()];
+    let tasks: [&dyn Task; 3] = [&Detect::default(), &Segment, &Depth::default()];
     for task in tasks {
         let error = section(task, json!({"mistakes": []}), &names(3), objects()).unwrap_err().to_string();
         assert!(error.contains("validation.json: ") && error.contains("delete that file"), "{error}");
@@ -266,7 +268,7 @@ fn tables_for_a_terminal_name_classes_and_pictures() {
         tables.into_iter().map(text).collect()
     };
     let found = serde_json::to_value(detections(2)).unwrap();
-    let [classes, coco, worst] = tables(&Detect, found, &with_background(2)).try_into().unwrap();
+    let [classes, coco, worst] = tables(&Detect::default(), found, &with_background(2)).try_into().unwrap();
     assert!(classes.contains("<b>0</b>|7| 50.0 %| 25.0 %|-") && coco.contains("ap| 25.0 %|mean over IoU 0.5 to 0.95"));
     assert_eq!(worst, "1|2|1|1|picture 1\n2|2|1|1|picture 2");
     let found = serde_json::to_value(masks(2)).unwrap();

@@ -135,7 +135,7 @@ mod tests {
             let dataset = Dataset::open("shapes", task.truth()).unwrap();
             task.as_noted(&BTreeMap::new(), "shapes", dataset).map(|_| ())
         };
-        for task in [&Classify::default() as &dyn Task, &Detect, &Segment] {
+        for task in [&Classify::default() as &dyn Task, &Detect::default(), &Segment] {
             assert!(matches!(resumed(task), Err(Error::Notes { key }) if key == "classes"), "{task:?}");
         }
         assert!(resumed(&Depth::default()).is_ok());

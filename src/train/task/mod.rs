@@ -81,8 +81,8 @@ pub trait Task: Encode + fmt::Debug {
         "Ask about a picture"
     }
 
-    /// What a network with this card knows of the data's classes; `None` if the task has no classes. Of the methods
-    /// below all but [`Self::as_noted`] follow from it.
+    /// What a network with this card knows of the data's classes; `None` if the task has no classes. The defaults
+    /// of the methods below use it, except that of [`Self::as_noted`].
     fn classes<'c>(&self, _card: &'c ModelCard) -> Option<Classes<'c>> {
         None
     }
@@ -158,7 +158,7 @@ pub fn of_network(card: &ModelCard) -> Arc<dyn Task> {
 pub fn of_config(config: &Config) -> Arc<dyn Task> {
     match config.head.purpose() {
         Purpose::Classify => Arc::new(Classify::default()),
-        Purpose::Detect => Arc::new(Detect),
+        Purpose::Detect => Arc::new(Detect::default()),
         Purpose::Segment => Arc::new(Segment),
         Purpose::Depth => Arc::new(Depth { max_m: depth::max_m(config), ..Depth::default() }),
     }

@@ -38,6 +38,12 @@ impl Trainer<'_> {
             },
             false => None,
         };
+        if number.is_nan() && self.best.is_none() {
+            self.observer.notice(&format!(
+                "the validation pictures have nothing to measure \"{}\" by: no epoch is the best. Choose another --goal",
+                goal.label
+            ));
+        }
         let line = EpochLine::new(epoch, &raw.numbers, averaged.as_ref().map(|averaged| &averaged.numbers));
         self.metrics.write(&Line::Epoch(line.clone()))?;
         report::Validation { epoch, findings: found }.write(&self.run.folder)?;

@@ -145,12 +145,12 @@ impl Metric for Errors {
         let [known, beyond] = self.known.map(|pixels| pixels as f64);
         static TOLD: Once = Once::new();
         if beyond > MOST_BEYOND * known {
+            let (percent, most) = (100.0 * beyond / known, self.max_m);
             TOLD.call_once(|| {
-            log::warn!(
-                "{:.1} % of the known depths are {} m away or more and do not count: train with a larger --max-depth",
-                100.0 * beyond / known,
-                self.max_m
-            );
+                log::warn!(
+                    "{percent:.1} % of the known depths are {most} m away or more and do not count: train with a larger \
+                     --max-depth"
+                );
             });
         }
         self.errors().with("loss", self.loss / self.batches.max(1) as f64)

@@ -74,7 +74,7 @@ fn errors(findings: &Findings) -> Table {
     Table { header: vec!["error", "", ""], rows: MEASURES.iter().zip(MEANINGS).map(row).collect() }
 }
 
-/// A table of the worst pictures; the errors are an evaluation's numbers already.
+/// A table of the worst pictures: an evaluation prints the errors already.
 pub(super) fn tables(findings: &Value, dataset: &Dataset) -> serde_json::Result<Vec<Table>> {
     let findings = Findings::deserialize(findings)?;
     let row = |worst: &Worst| {

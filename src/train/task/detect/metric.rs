@@ -20,6 +20,8 @@ const DRAWN: f32 = 0.3;
 pub(super) struct Precision {
     /// Classes of the network, with the background.
     classes: usize,
+    /// The factor of the loss of boxes.
+    box_weight: f32,
     coco: Coco,
     voc: Voc,
     loss: f64,
@@ -94,10 +96,10 @@ impl Worst {
 }
 
 impl Precision {
-    pub(super) fn new(classes: usize, keep: Option<usize>) -> Self {
+    pub(super) fn new(classes: usize, box_weight: f32, keep: Option<usize>) -> Self {
         let coco = Coco::new(classes - 1);
         let voc = Voc::new(classes - 1, Rule { overlap: 0.5, inclusive: true });
-        Self { classes, coco, voc, loss: 0.0, pictures: 0, worst: Vec::new(), keep }
+        Self { classes, box_weight, coco, voc, loss: 0.0, pictures: 0, worst: Vec::new(), keep }
     }
 
     /// COCO's twelve numbers; NaN where there are no objects.
@@ -131,9 +133,8 @@ impl Precision {
         let found = Selection::default().detections(&logits, &deltas, anchors, batch.size);
         let (view, size) = (&batch.views[n], batch.picture_sizes[n]);
         let in_picture = |found: Detection| {
-            // The background is never a target, so a box of it is noise. One in the border is no part of the picture.
-            let (class, bounds) = (found.class.checked_sub(1)?, view.bounds_to_picture(found.bounds, size));
-            (boxes::area(bounds) > 0.0).then_some(Detection { class, bounds, ..found })
+            let found = found.in_picture(view, size)?;
+            Some(Detection { class: found.class - 1, ..found })
         };
         found.into_iter().filter_map(in_picture).collect()
     }
@@ -146,7 +147,7 @@ impl Metric for Precision {
         let anchors = Anchors::of_picture(batch.size);
         // The network's batch: there may be fewer pictures.
         let count = maps[0].len() / (anchors.levels[0] * self.classes);
-        let loss: f32 = losses.iter().map(|loss| loss.floats()[0]).sum();
+        let loss = losses[0].floats()[0] + self.box_weight * losses[1].floats()[0];
         // Padding has no loss.
         self.loss += f64::from(loss) * count as f64;
         let this = &*self;
@@ -205,7 +206,7 @@ mod tests {
     /// Two objects of class 0, one of which is found.
     #[test]
     fn classes_have_their_numbers_by_name() {
-        let mut metric = Precision::new(3, Some(1));
+        let mut metric = Precision::new(3, 1.0, Some(1));
         let (objects, found) = ([LEFT, RIGHT].map(|bounds| Object::new(0, bounds)), [(0, LEFT), (1, RIGHT)]);
         let found = found.map(|(class, bounds)| Detection { class, score: 0.9, bounds });
         metric.coco.add(&objects, &found);

@@ -30,8 +30,18 @@ use crate::train::{Error, Measure, Recipe};
 use crate::weights::ModelCard;
 
 /// The task of detection.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Detect;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detect {
+    /// The loss of boxes.
+    pub box_loss: BoxLossKind,
+}
+
+impl Default for Detect {
+    /// The absolute differences, as torchvision's `retinanet_resnet50_fpn` is trained.
+    fn default() -> Self {
+        Self { box_loss: BoxLossKind::L1 }
+    }
+}
 
 /// The name of the class that a detector never finds, the first of its card.
 pub const BACKGROUND: &str = "background";
@@ -47,12 +57,20 @@ const MEASURES: [Measure; 14] = {
     [ap50, ap, ap75, voc, voc07, small, medium, large, ar1, ar10, ar100, ar_small, ar_medium, ar_large]
 };
 
+impl Detect {
+    /// The factor of the loss of boxes. TF Model Garden's 50, of which four numbers have a mean.
+    fn box_weight(&self) -> f32 {
+        if matches!(self.box_loss, BoxLossKind::Huber { .. }) { 12.5 } else { 1.0 }
+    }
+}
+
 /// What the anchors of one picture learn.
 struct Lesson {
     /// The network's class of each anchor, [`FocalLoss::BACKGROUND`] or [`FocalLoss::IGNORED`].
     labels: Vec<u32>,
-    /// The change that turns each anchor into its box, where it has one.
-    deltas: Vec<[f32; 4]>,
+    /// What each anchor learns to predict where it has a box: the change that turns it into the box, or for GIoU the
+    /// box itself.
+    targets: Vec<[f32; 4]>,
     /// 1 over the number of anchors with a class.
     normaliser: f32,
 }
@@ -61,11 +79,11 @@ impl Lesson {
     /// Nothing to learn: the picture is padding.
     fn none(anchors: &Anchors) -> Self {
         let count = anchors.boxes.len();
-        Self { labels: vec![FocalLoss::IGNORED; count], deltas: vec![[0.0; 4]; count], normaliser: 1.0 }
+        Self { labels: vec![FocalLoss::IGNORED; count], targets: vec![[0.0; 4]; count], normaliser: 1.0 }
     }
 
     /// Objects that are difficult or crowds are no targets: anchors on them are ignored.
-    fn of(objects: &[Object], anchors: &Anchors) -> Self {
+    fn of(objects: &[Object], anchors: &Anchors, box_loss: BoxLossKind) -> Self {
         let (learnt, passed): (Vec<&Object>, Vec<&Object>) =
             objects.iter().partition(|object| !object.difficult && !object.crowd);
         let bounds = |objects: &[&Object]| objects.iter().map(|object| object.bounds).collect::<Vec<Bounds>>();
@@ -76,7 +94,10 @@ impl Lesson {
             lesson.labels[i] = match found {
                 Match::Truth(truth) => {
                     let Object { class, bounds, .. } = *learnt[truth as usize];
-                    lesson.deltas[i] = boxes::encode(bounds, anchors.boxes[i]);
+                    lesson.targets[i] = match box_loss {
+                        BoxLossKind::Giou => bounds,
+                        BoxLossKind::L1 | BoxLossKind::Huber { .. } => boxes::encode(bounds, anchors.boxes[i]),
+                    };
                     count += 1;
                     // The first class is the background.
                     class + 1
@@ -98,23 +119,28 @@ impl Lesson {
 }
 
 impl Encode for Detect {
-    /// `labels` `[N, T]`, u32; `deltas` `[N, T, 4]` and `normalisers` `[N]`, f32, over the T anchors of a picture.
+    /// `labels` `[N, T]`, u32; `targets` `[N, T, 4]` and `normalisers` `[N]`, f32, over the T anchors of a picture; for
+    /// GIoU also `anchors` `[T, 4]`.
     fn encode(&self, truths: &[Truth], views: &[Geometry], _mixed: Option<Mixed>) -> Result<Targets, data::Error> {
         let anchors = views.first().map(|view| Anchors::of_picture(view.size));
         let Some(anchors) = anchors else { return Ok(Targets::default()) };
         let lesson = |(truth, view): (&Truth, &Geometry)| match truth {
             Truth::Objects(objects) => {
                 let seen = |object: &Object| Some(Object { bounds: view.bounds_to_input(object.bounds)?, ..*object });
-                Ok(Lesson::of(&objects.iter().filter_map(seen).collect::<Vec<_>>(), &anchors))
+                Ok(Lesson::of(&objects.iter().filter_map(seen).collect::<Vec<_>>(), &anchors, self.box_loss))
             }
             Truth::Unknown => Ok(Lesson::none(&anchors)),
             _ => Err(data::Error::OtherTruth { truth: TruthKind::Objects }),
         };
         let lessons = (truths, views).into_par_iter().map(lesson).collect::<Result<Vec<Lesson>, _>>()?;
         let labels: Vec<u32> = lessons.iter().flat_map(|lesson| &lesson.labels).copied().collect();
-        let deltas: Vec<f32> = lessons.iter().flat_map(|lesson| lesson.deltas.as_flattened()).copied().collect();
+        let of_boxes: Vec<f32> = lessons.iter().flat_map(|lesson| lesson.targets.as_flattened()).copied().collect();
         let normalisers: Vec<f32> = lessons.iter().map(|lesson| lesson.normaliser).collect();
-        let targets = vec![("labels", labels.into()), ("deltas", deltas.into()), ("normalisers", normalisers.into())];
+        let mut targets =
+            vec![("labels", labels.into()), ("targets", of_boxes.into()), ("normalisers", normalisers.into())];
+        if self.box_loss == BoxLossKind::Giou {
+            targets.push(("anchors", anchors.boxes.as_flattened().to_vec().into()));
+        }
         Ok(Targets::new(targets))
     }
 }
@@ -131,18 +157,27 @@ fn levels(outputs: &[Port], name: &'static str) -> Result<Vec<TensorId>, models:
 }
 
 /// The losses of classes and boxes, and the inputs for their targets.
-fn losses(graph: &mut Graph, logits: &[TensorId], predicted: &[TensorId]) -> Result<[TensorId; 2], models::Error> {
+fn losses(
+    graph: &mut Graph,
+    logits: &[TensorId],
+    predicted: &[TensorId],
+    kind: BoxLossKind,
+) -> Result<[TensorId; 2], models::Error> {
     let n = graph.spec(predicted[0]).shape[0];
     let cells = |&map: &TensorId| graph.spec(map).shape[1..3].iter().product::<usize>();
     let anchors = predicted.iter().map(cells).sum::<usize>() * boxes::PER_CELL;
     let classes = graph.spec(logits[0]).last() / boxes::PER_CELL;
     let labels = graph.input("labels", Spec::plain([n, anchors], DType::U32))?;
-    let deltas = graph.input("deltas", Spec::plain([n, anchors, 4], DType::F32))?;
+    let targets = graph.input("targets", Spec::plain([n, anchors, 4], DType::F32))?;
     let normalisers = graph.input("normalisers", Spec::plain([n], DType::F32))?;
     let focal = FocalLoss { classes, alpha: ALPHA, gamma: GAMMA };
     let of_classes = graph.apply1("class_loss", focal, &[&[labels, normalisers], logits].concat())?;
-    let l1 = BoxLoss { classes, kind: BoxLossKind::L1 };
-    let of_boxes = graph.apply1("box_loss", l1, &[&[labels, normalisers, deltas], predicted].concat())?;
+    let mut inputs = vec![labels, normalisers, targets];
+    if kind == BoxLossKind::Giou {
+        inputs.push(graph.input("anchors", Spec::plain([anchors, 4], DType::F32))?);
+    }
+    inputs.extend(predicted);
+    let of_boxes = graph.apply1("box_loss", BoxLoss { classes, kind }, &inputs)?;
     Ok([of_classes, of_boxes])
 }
 
@@ -165,12 +200,14 @@ impl Task for Detect {
         Ok(ModelCard { classes, ..super::dense_card(recipe, config, dataset)? })
     }
 
-    /// Focal loss of the classes, and the absolute error of the boxes' deltas, each divided by the number of anchors of
-    /// a picture that have a class (torchvision).
+    /// Focal loss of the classes, and the loss of the boxes, each divided by the number of anchors of a picture that
+    /// have a class (torchvision).
     fn loss(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Loss, models::Error> {
         let (logits, boxes) = (levels(outputs, "logits")?, levels(outputs, "boxes")?);
-        let [of_classes, of_boxes] = losses(graph, &logits, &boxes)?;
-        let terms = [of_classes, of_boxes].map(|id| autodiff::Loss { id, weight: 1.0 }).to_vec();
+        let [of_classes, of_boxes] = losses(graph, &logits, &boxes, self.box_loss)?;
+        let terms =
+            [(of_classes, 1.0), (of_boxes, self.box_weight())].map(|(id, weight)| autodiff::Loss { id, weight });
+        let terms = terms.to_vec();
         let reported = vec![Port { name: "class_loss", id: of_classes }, Port { name: "box_loss", id: of_boxes }];
         Ok(Loss { terms, reported })
     }
@@ -178,12 +215,12 @@ impl Task for Detect {
     /// The two losses, then logits and deltas of each level.
     fn readings(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
         let (logits, boxes) = (levels(outputs, "logits")?, levels(outputs, "boxes")?);
-        let losses = losses(graph, &logits, &boxes)?;
+        let losses = losses(graph, &logits, &boxes, self.box_loss)?;
         Ok([&losses[..], &logits, &boxes].concat())
     }
 
     fn metric(&self, card: &ModelCard, keep: Option<usize>) -> Box<dyn Metric> {
-        Box::new(metric::Precision::new(card.config.classes, keep))
+        Box::new(metric::Precision::new(card.config.classes, self.box_weight(), keep))
     }
 
     fn classes<'c>(&self, card: &'c ModelCard) -> Option<Classes<'c>> {
