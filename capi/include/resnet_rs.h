@@ -238,12 +238,12 @@ resnet_rs_status resnet_rs_depth_file(const resnet_rs_network *network,
                                       size_t pixels);
 
 // Computes the outputs of any network for `count` standardised pictures, `[count, 3, height, width]` floats in
-// PyTorch's order: what torchvision's and timm's models return for the same tensor.
+// PyTorch's order: the same numbers as the layers of PyTorch's networks give, before boxes are chosen.
 //
 // The outputs, by name, with N for `count` and K for resnet_rs_class_count(): a classifier has `logits` `[N, K]`; a
 // detector `boxes` `[N, A, 4]` and `logits` `[N, A, K]`, which are changes of its A anchors and scores before the
 // sigmoid; a segmentation network `logits` `[N, K, height, width]`; a depth network `depth`
-// `[N, 1, height / 2, width / 2]` in metres. Returns NULL if that fails; otherwise free the result with
+// `[N, 1, height / 2, width / 2]` in metres, where halves are rounded up. Returns NULL if that fails; otherwise free the result with
 // resnet_rs_outputs_free().
 //
 // # Safety

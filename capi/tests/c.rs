@@ -64,6 +64,13 @@ fn compile(source: &str, folder: &Path, link: &[&str]) -> PathBuf {
     program
 }
 
+/// Runs a program with the library that it was linked with: Cargo's search path may begin with an older one.
+fn linked(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
 const SHARED: [&str; 1] = ["-lresnet_rs_c"];
 const STATIC: [&str; 4] = ["-l:libresnet_rs_c.a", "-lm", "-ldl", "-lgcc_s"];
 
@@ -91,7 +98,7 @@ fn golden_logits_and_misuse() {
     for link in [&SHARED[..], &STATIC[..]] {
         let program = compile("tests/door.c", folder.path(), link);
         let arguments = ["rs50.safetensors", "pictures", "logits"].map(at);
-        succeeded(&Command::new(program).args(&arguments).args(["2", "64"]).output().unwrap());
+        succeeded(&linked(&program).args(&arguments).args(["2", "64"]).output().unwrap());
         golden::assert_close("logits", &floats(&fs::read(at("logits")).unwrap()), &golden["logits"], LOGITS);
     }
 }
@@ -111,7 +118,7 @@ fn networks_for_other_tasks_answer() {
     }
     let turned = here().join("../tests/golden/pictures/deep.tif");
     let program = compile("tests/dense.c", folder.path(), &SHARED);
-    let output = Command::new(program).args(heads.map(|(name, ..)| at(name))).arg(&turned).output().unwrap();
+    let output = linked(&program).args(heads.map(|(name, ..)| at(name))).arg(&turned).output().unwrap();
     succeeded(&output);
 
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
@@ -150,7 +157,7 @@ fn networks_for_other_tasks_answer() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 
     let example = compile("examples/detect.c", folder.path(), &SHARED);
-    let output = Command::new(example).args([&at("detector"), &turned]).output().unwrap();
+    let output = linked(&example).args([&at("detector"), &turned]).output().unwrap();
     succeeded(&output);
     let lines = String::from_utf8(output.stdout).unwrap().lines().count();
     assert_eq!(lines, detections.above(0.5).len().min(100));
@@ -172,7 +179,7 @@ fn the_example_classifies() {
     fs::write(at("picture.tif"), &turned).unwrap();
 
     let example = compile("examples/classify.c", folder.path(), &SHARED);
-    let run = |picture: &str| Command::new(&example).args([at("small.safetensors"), at(picture)]).output().unwrap();
+    let run = |picture: &str| linked(&example).args([at("small.safetensors"), at(picture)]).output().unwrap();
     let output = run("picture.tif");
     succeeded(&output);
     let gpu = Gpu::new(&GpuOptions::default()).unwrap();
@@ -186,7 +193,7 @@ fn the_example_classifies() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(1) && said.contains(expected), "{expected}: {said}");
     };
-    let mut without_adapter = Command::new(&example);
+    let mut without_adapter = linked(&example);
     without_adapter.envs([("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")]);
     without_adapter.args([at("small.safetensors"), at("picture.tif")]);
     refused(without_adapter.output().unwrap(), "no GPU adapter answers: install a Vulkan driver");
