@@ -52,6 +52,22 @@ struct Start {
     weights: Option<Source>,
 }
 
+/// A file of weights, and its SHA-256.
+struct Weights {
+    file: PathBuf,
+    sha256: String,
+}
+
+impl Start {
+    /// The weights, downloaded if need be; `None` if the start is random.
+    fn weights(&self, global: &Global) -> Result<Option<Weights>, Error> {
+        let Some(source) = &self.weights else { return Ok(None) };
+        let file = source.file(global)?;
+        let sha256 = sha256(&file).map_err(|e| files::Error::read(&file, e))?;
+        Ok(Some(Weights { file, sha256 }))
+    }
+}
+
 fn parse_start(text: &str) -> Result<Start, String> {
     match text.split_once('=') {
         None if text == "none" => Ok(Start { name: text.to_owned(), weights: None }),
@@ -110,21 +126,14 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
     });
     let recipes = recipes.collect::<Result<Vec<Recipe>, _>>()?;
     // Missing weights are told, and those of the hub downloaded, before the first run.
-    let file = |start: &Start| start.weights.as_ref().map(|weights| weights.file(global)).transpose();
-    let files = args.from.iter().map(file).collect::<Result<Vec<Option<PathBuf>>, _>>()?;
-    if let Some(missing) = files.iter().flatten().find(|file| !file.exists()) {
-        return Err(Error::failed(format!("{}: there is no such file", missing.display())));
-    }
-    let fingerprint = |file: &PathBuf| sha256(file).map_err(|e| files::Error::read(file, e));
-    let fingerprints = files.iter().map(|file| file.as_ref().map(fingerprint).transpose());
-    let fingerprints = fingerprints.collect::<Result<Vec<Option<String>>, _>>()?;
+    let starts = args.from.iter().map(|start| Ok((start, start.weights(global)?)));
+    let starts = starts.collect::<Result<Vec<(&Start, Option<Weights>)>, Error>>()?;
     let gpu = global.gpu()?;
     let stop = Stop::on_signal(global.quiet)?;
-    let starts: Vec<_> = args.from.iter().zip(&files).zip(&fingerprints).collect();
     let pairs = args.to.iter().zip(&recipes).enumerate();
     let pairs: Vec<_> = pairs.flat_map(|(i, pair)| starts.iter().map(move |start| (i, pair, start))).collect();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (n, (column, (target, recipe), ((start, weights), fingerprint))) in pairs.iter().enumerate() {
+    for (n, (column, (target, recipe), (start, weights))) in pairs.iter().enumerate() {
         let (mut trained, mut runs) = (Vec::new(), Vec::new());
         for run in 0..args.runs {
             let recipe = Recipe { seed: recipe.seed + run, ..(*recipe).clone() };
@@ -133,8 +142,8 @@ pub(super) fn run(args: Transfer, global: &Global) -> Result<(), Error> {
             if !global.quiet {
                 eprintln!("{} of {}: {} from {}, seed {}", n + 1, pairs.len(), target.task, start.name, recipe.seed);
             }
-            same_start(&folder, fingerprint.as_deref().unwrap_or("none"))?;
-            let settings = (&*target.data, &recipe, weights.as_deref());
+            same_start(&folder, weights.as_ref().map_or("none", |weights| &weights.sha256))?;
+            let settings = (&*target.data, &recipe, weights.as_ref().map(|weights| &*weights.file));
             let Some(one) = train(&gpu, global, &folder, settings, stop.requested())? else {
                 if !global.quiet {
                     eprintln!("stopped in {}: give the same command again to go on", folder.display());
