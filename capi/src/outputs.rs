@@ -44,8 +44,8 @@ impl Predictor {
 /// The outputs, by name, with N for `count` and K for resnet_rs_class_count(): a classifier has `logits` `[N, K]`; a
 /// detector `boxes` `[N, A, 4]` and `logits` `[N, A, K]`, which are changes of its A anchors and scores before the
 /// sigmoid; a segmentation network `logits` `[N, K, height, width]`; a depth network `depth`
-/// `[N, 1, height / 2, width / 2]` in metres, where halves are rounded up. Returns NULL if that fails; otherwise free the result with
-/// resnet_rs_outputs_free().
+/// `[N, 1, height / 2, width / 2]` in metres, where halves are rounded up. Returns NULL if that fails; otherwise free
+/// the result with resnet_rs_outputs_free().
 ///
 /// # Safety
 /// `network` is NULL or comes from resnet_rs_load(). `pictures` is NULL or points to `count * 3 * height * width`

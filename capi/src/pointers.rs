@@ -65,7 +65,7 @@ unsafe fn slice<'s, T>(name: &'static str, first: *const T, length: usize) -> Re
 /// Standardised pictures of this shape.
 ///
 /// # Safety
-/// `pictures` is NULL, or points to as many floats as the shape has elements, which live as long as they are borrowed.
+/// `pictures` is NULL, or points to one float for each element of the shape. The floats live as long as the result.
 pub(crate) unsafe fn standardised<'p>(pictures: *const f32, shape: [usize; 4]) -> Result<&'p [f32], Failure> {
     let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
     let fits = |&elements: &usize| elements <= isize::MAX as usize / size_of::<f32>();

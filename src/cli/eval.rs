@@ -113,7 +113,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     )))
 }
 
-/// How many pictures of this side an evaluation takes at a time. They have at most as many pixels as 64 pictures of
+/// The batch of an evaluation of pictures with this side: as many as have together no more pixels than 64 pictures of
 /// 256 x 256 px.
 fn usual_batch(res: u32) -> u32 {
     ((64 << 16) / u64::from(res).pow(2)).clamp(1, 64) as u32

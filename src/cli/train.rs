@@ -39,7 +39,8 @@ pub(super) struct Train {
     /// Go on with other settings than the run was under way with
     #[arg(long, requires = "resume")]
     force: bool,
-    /// Settings: small, paper, tpu, tfm, timm, efficientnet-rs, detect, segment, depth or a TOML file; flags win over it
+    /// Settings: small, paper, tpu, tfm, timm, efficientnet-rs, detect, segment, depth or a TOML file; flags win over
+    /// it
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
     #[command(flatten)]

@@ -20,9 +20,9 @@ use crate::weights::hub::sha256;
 ///
 /// Each task is trained from each of the weights with the same head and the same recipe: only the start differs.
 /// The table has a row for each start and a column for each task, with the number that the task is judged by: top-1,
-/// mean IoU, AP at IoU 0.5 (for COCO's and VOC's data their own AP), delta 1, or --goal, which all tasks must measure then. Each
-/// run has a folder of its own in --out and is resumed if the command is given again. Signals stop it as they stop
-/// train, with the same exit status.
+/// mean IoU, AP at IoU 0.5 (for COCO's and VOC's data their own AP), delta 1, or --goal, which all tasks must measure
+/// then. Each run has a folder of its own in --out and is resumed if the command is given again. Signals stop it as
+/// they stop train, with the same exit status.
 #[derive(Args)]
 pub(super) struct Transfer {
     /// Weights to start from, with a name for the table, such as supervised=run/best.safetensors or

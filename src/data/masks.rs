@@ -39,10 +39,11 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
         );
         return Err(Error::invalid(source, problem));
     }
-    // A mask that cannot be read is told as that of its picture.
+    // Here a mask that cannot be read is passed over: reading its picture reports it.
     if strict && number == 2 && labels(&pairs).is_ok_and(|labels| labels == [0, IGNORED]) {
         let problem = format!(
-            "the masks have the labels 0 and {IGNORED} alone, and {IGNORED} does not count: give pixels of {} the label 1",
+            "the masks have the labels 0 and {IGNORED} alone, and {IGNORED} does not count: give pixels of {} the label \
+             1",
             classes[1]
         );
         return Err(Error::invalid(directory, problem));
@@ -58,8 +59,8 @@ fn numbered(pairs: &[Pairs; 2], directory: &Path, wanted: Wanted) -> Result<Vec<
     let classes = found.last().map_or(0, |largest| usize::from(*largest) + 1);
     if wanted != Wanted::Validation && (2 * found.len() < classes || found.len() > MOST_NUMBERS) {
         let problem = format!(
-            "the masks have {} labels from 0 to {}: {}. If these are greys, replace them by 0, 1 and so on; if they are \
-             classes, name all of them in classes.txt, one a line",
+            "the masks have {} labels from 0 to {}: {}. If these are greys, replace them by 0, 1 and so on; if they \
+             are classes, name all of them in classes.txt, one a line",
             found.len(),
             classes - 1,
             listed(found.iter(), MOST_LABELS)

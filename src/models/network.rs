@@ -299,7 +299,7 @@ mod tests {
         assert!(refused.to_string().contains("BN epsilon must be from 0 to 1"), "{refused}");
     }
 
-    /// Fusion of frozen parts leaves every map that the others read.
+    /// Fusing the frozen parts removes no map that a later part reads.
     #[test]
     fn every_head_builds_on_every_number_of_frozen_parts() {
         let heads = [

@@ -60,7 +60,7 @@ impl Levels {
     }
 }
 
-/// How many of so many numbers are added up in a row: quads in chunks of 1024, then the chunks' sums (`boxes/sum.wgsl`).
+/// How many numbers of a sum are added up in a row: quads in chunks of 1024, then the chunks' sums (`boxes/sum.wgsl`).
 fn added_in_a_row(numbers: usize) -> usize {
     let quads = numbers.div_ceil(4);
     quads.min(1024 + quads.div_ceil(1024))

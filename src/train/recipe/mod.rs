@@ -252,8 +252,8 @@ pub struct Recipe {
     pub augment: Augment,
     /// Farthest that crops of small pictures move, as a share of the side.
     pub crop_shift: f64,
-    /// Least and greatest factor by which pictures are scaled in tasks with places in the picture. Depths are divided by
-    /// it.
+    /// Least and greatest factor by which pictures are scaled in tasks with places in the picture. Depths are divided
+    /// by it.
     pub scale: [f32; 2],
     /// Strength of random changes of brightness, contrast and saturation; 0 for none, 1 for up to 40 %.
     pub jitter: f64,

@@ -148,8 +148,8 @@ impl Metric for Errors {
             let (percent, most) = (100.0 * beyond / known, self.max_m);
             TOLD.call_once(|| {
                 log::warn!(
-                    "{percent:.1} % of the known depths are {most} m away or more and do not count: train with a larger \
-                     --max-depth"
+                    "{percent:.1} % of the known depths are {most} m away or more and do not count: train with a \
+                     larger --max-depth"
                 );
             });
         }
