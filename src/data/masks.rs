@@ -42,8 +42,8 @@ pub(super) fn open(directory: &Path, wanted: Wanted) -> Result<Dataset, Error> {
     // Here a mask that cannot be read is passed over: reading its picture reports it.
     if strict && number == 2 && labels(&pairs).is_ok_and(|labels| labels == [0, IGNORED]) {
         let problem = format!(
-            "the masks have the labels 0 and {IGNORED} alone, and {IGNORED} does not count: give pixels of {} the label \
-             1",
+            "the masks have the labels 0 and {IGNORED} alone, and {IGNORED} does not count: give pixels of {} the \
+             label 1",
             classes[1]
         );
         return Err(Error::invalid(directory, problem));

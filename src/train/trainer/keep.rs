@@ -40,7 +40,8 @@ impl Trainer<'_> {
         };
         if number.is_nan() && self.best.is_none() {
             self.observer.notice(&format!(
-                "the validation pictures have nothing to measure \"{}\" by: no epoch is the best. Choose another --goal",
+                "the validation pictures have nothing to measure \"{}\" by: no epoch is the best. Choose another \
+                 --goal",
                 goal.label
             ));
         }
