@@ -6,9 +6,10 @@
 // shares, and {{ cols }} quads of output channels for itself. All lanes walk over the same pixels of the workgroup's
 // run. Workgroup: one tap, {{ 4 * lanes }} input channels x {{ 4 * lanes * cols }} output channels.
 #else
-// The lanes lie side by side along the lines of the workgroup's run, for layers too narrow to fill them with channels:
-// each adds up every {{ lanes }}th line, and in the end the lanes' sums are added in order. Workgroup: one tap,
-// {{ 4 * own }} input channels x {{ 4 * cols }} output channels.
+// The lanes lie side by side along the pixels of the workgroup's run, for layers too narrow to fill them with channels:
+// each adds up every {{ lanes }}th pixel that the tap reaches, so that together they read what lies together in memory.
+// In the end the lanes' sums are added in order. Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output
+// channels.
 #endif
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.
@@ -30,6 +31,14 @@ fn reach(shift: u32, padding: u32, stride: u32, size: u32, outputs: u32) -> vec2
     return vec2<u32>(first, min(outputs, (limit - shift + stride - 1u) / stride));
 }
 
+#if lanes_along == "pixels"
+// The image, the line and the column of a position among images of this size.
+fn split(position: u32, height: u32, width: u32) -> vec3<u32> {
+    let line = position / max(width, 1u);
+    return vec3<u32>(line / max(height, 1u), line % max(height, 1u), position % max(width, 1u));
+}
+
+#endif
 @compute @workgroup_size({{ lanes }})
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -116,31 +125,40 @@ fn main(
 #for i in range(own)
     let quad{{ i }} = min(first_quad + {{ i }}u, g.in_quads - 1u);
 #endfor
-    let image_lines = lines.y - lines.x;
-    let all_lines = (images.y - images.x) * image_lines;
-    for (var first_line = 0u; first_line < all_lines; first_line += {{ lanes }}u) {
-        let line = first_line + lane;
-        let n = images.x + line / image_lines;
-        let oy = lines.x + line % image_lines;
-        let counts = line < all_lines && oy >= ys.x && oy < ys.y;
+    // The outputs whose tap lies inside the input: images x height x width, of which a lane visits every {{ lanes }}th.
+    let first_y = max(ys.x, lines.x);
+    let height = max(min(ys.y, lines.y), first_y) - first_y;
+    let width = max(xs.y, xs.x) - xs.x;
+    let count = (images.y - images.x) * height * width;
+    var place = split(lane, height, width);
+    let step = split({{ lanes }}u, height, width);
+    for (var first = 0u; first < count; first += {{ lanes }}u) {
+        let counts = first + lane < count;
+        let n = images.x + place.x;
+        let oy = first_y + place.y;
+        let ox = xs.x + place.z;
         let iy = oy * g.stride_h + shift_y - g.top;
-        var at = select(0u, ((n * g.in_h + iy) * g.in_w + first_x) * g.in_quads, counts);
-        var out = select(0u, ((n * g.out_h + oy) * g.out_w + xs.x) * g.out_quads, counts);
-        for (var ox = xs.x; ox < xs.y; ox++) {
+        let ix = ox * g.stride_w + shift_x - g.left;
+        let at = select(0u, ((n * g.in_h + iy) * g.in_w + ix) * g.in_quads, counts);
+        let out = select(0u, ((n * g.out_h + oy) * g.out_w + ox) * g.out_quads, counts);
 #for c in range(cols)
-            let d{{ c }} = widen(dy[out + read{{ c }}]);
+        let d{{ c }} = widen(dy[out + read{{ c }}]);
 #endfor
 #for i in range(own)
-            let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + quad{{ i }}]), counts);
+        let a{{ i }} = select(vec4<f32>(0.0), widen(x[at + quad{{ i }}]), counts);
 #endfor
 #for r in range(rows)
 #for c in range(cols)
-            sum{{ r }}_{{ c }} += a{{ r // 4 }}.{{ xyzw[r % 4] }} * d{{ c }};
+        sum{{ r }}_{{ c }} += a{{ r // 4 }}.{{ xyzw[r % 4] }} * d{{ c }};
 #endfor
 #endfor
-            at += g.stride_w * g.in_quads;
-            out += g.out_quads;
-        }
+        place += step;
+        let past_line = place.z >= width;
+        place -= select(vec3<u32>(0u), vec3<u32>(0u, 0u, width), past_line);
+        place.y += select(0u, 1u, past_line);
+        let past_image = place.y >= height;
+        place -= select(vec3<u32>(0u), vec3<u32>(0u, height, 0u), past_image);
+        place.x += select(0u, 1u, past_image);
     }
     // Stores one column after another; each iteration moves the next one up (see conv/registers.wgsl). Every lane adds
     // up all lanes' sums, and the first lane stores the total.

@@ -182,6 +182,31 @@ mod tests {
     }
 
     #[test]
+    fn narrow_weight_gradients_take_the_kernel_with_the_fewest_loads() {
+        for (channels, out_channels, kernel) in [
+            (3, 8, "1x2"),
+            (8, 8, "2x2"),
+            (8, 16, "2x4"),
+            (16, 9, "4x3"),
+            (16, 16, "4x4"),
+            (40, 16, "5x4"),
+            (96, 24, "6x3"),
+            // Two blocks of 2 x 4 would load as much.
+            (8, 24, "2x2"),
+        ] {
+            let shape = ConvShape {
+                direction: Direction::WeightGrad,
+                input: [8, 64, 64, channels],
+                window: Window::square(3, 1, 1),
+                out_channels,
+                splits: 1,
+            };
+            let method = Choices::TABLE.method(LLVMPIPE, &shape).to_string();
+            assert_eq!(method, format!("registers along pixels {kernel}"), "{channels} to {out_channels}");
+        }
+    }
+
+    #[test]
     fn names_tell_shapes_apart_and_unknown_ones_change_nothing() {
         let shape = ConvShape {
             direction: Direction::InputGrad,

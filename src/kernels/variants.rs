@@ -32,8 +32,7 @@ pub struct Tile {
 /// What a lane on a CPU adapter computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RegisterTile {
-    /// The dimension that the lanes of a workgroup lie along: `pixels`, `channels`, or the `lines` of a weight
-    /// gradient's run.
+    /// The dimension that the lanes of a workgroup lie along: `pixels` or `channels`.
     lanes_along: &'static str,
     /// Pixels, or quads of input channels, that a lane loads.
     own: usize,
@@ -82,7 +81,8 @@ const MAPS: &[Line] = &[
     lanes(registers("pixels", 8, 2), |s, _| s.out_quads() >= 2, |_, _| false),
 ];
 
-/// Gradients of weights.
+/// Gradients of weights. Loads are what the kernels along pixels wait for on llvmpipe: the one that needs the fewest
+/// was the fastest for every shape measured, and the time of all was proportional to them.
 const WEIGHTS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
@@ -90,11 +90,14 @@ const WEIGHTS: &[Line] = &[
     tiles(LARGE, |_, _| true),
     lanes(registers("channels", 1, 2), |s, t| s.out_quads() > t.lanes, |s, t| s.filled(t.lanes) > 0.7),
     lanes(registers("channels", 1, 1), |s, t| s.out_quads() >= t.lanes, |s, t| s.filled(t.lanes) > 0.7),
-    lanes(registers("lines", 2, 4), |s, _| s.in_quads() >= 2 && s.out_quads() >= 4, |_, _| true),
-    lanes(registers("lines", 2, 2), |s, _| s.in_quads() >= 2 && s.out_quads() >= 2, |_, _| true),
-    lanes(registers("lines", 1, 1), |_, _| true, |_, _| true),
-    lanes(registers("lines", 4, 4), |s, _| s.in_quads() >= 4 && s.out_quads() >= 4, |_, _| false),
-    lanes(registers("lines", 1, 4), |s, _| s.out_quads() >= 4, |_, _| false),
+    pixels::<1, 1>(),
+    pixels::<1, 2>(),
+    pixels::<2, 2>(),
+    pixels::<2, 4>(),
+    pixels::<4, 3>(),
+    pixels::<4, 4>(),
+    pixels::<5, 4>(),
+    pixels::<6, 3>(),
 ];
 
 const fn tiles(tile: Tile, preferred: fn(&ConvShape, Target) -> bool) -> Line {
@@ -107,6 +110,33 @@ const fn lanes(
     preferred: fn(&ConvShape, Target) -> bool,
 ) -> Line {
     Line { variant: ConvVariant::Registers(tile), fits, preferred }
+}
+
+/// A weight gradient's kernel along pixels, for the shapes where no other such kernel needs fewer loads. Of several, the
+/// first line is the smallest kernel, which compiles the fastest.
+const fn pixels<const OWN: usize, const COLS: usize>() -> Line {
+    lanes(
+        registers("pixels", OWN, COLS),
+        |s, _| s.in_quads() >= OWN && s.out_quads() >= COLS,
+        |s, t| lines(t, s).filter_map(|line| line.loads(s)).all(|loads| pixel_loads(s, OWN, COLS) <= loads),
+    )
+}
+
+/// Quads that a weight gradient's kernel along pixels loads for each pixel and tap.
+fn pixel_loads(shape: &ConvShape, own: usize, cols: usize) -> usize {
+    shape.in_quads().div_ceil(own) * shape.out_quads().div_ceil(cols) * (own + cols)
+}
+
+impl Line {
+    /// Of a weight gradient's kernel along pixels; `None` for others.
+    fn loads(&self, shape: &ConvShape) -> Option<usize> {
+        match self.variant {
+            ConvVariant::Registers(RegisterTile { lanes_along: "pixels", own, cols }) => {
+                Some(pixel_loads(shape, own, cols))
+            }
+            _ => None,
+        }
+    }
 }
 
 const fn registers(lanes_along: &'static str, own: usize, cols: usize) -> RegisterTile {
@@ -149,7 +179,7 @@ impl ConvVariant {
     pub(super) fn weight_block(&self, lanes: usize) -> [usize; 2] {
         match *self {
             Self::Tiles(tile) => [tile.rows / 4, tile.quads],
-            Self::Registers(RegisterTile { lanes_along: "lines", own, cols }) => [own, cols],
+            Self::Registers(RegisterTile { lanes_along: "pixels", own, cols }) => [own, cols],
             Self::Registers(tile) => [tile.own * lanes, tile.cols * lanes],
         }
     }
