@@ -9,8 +9,8 @@ use crate::boxes::PER_CELL;
 type Map<'m> = (&'m [usize], Vec<f32>);
 
 /// Outputs by name, of which `described` has names and shapes, and `values` the elements. Maps `[N, H, W, C]` become
-/// `[N, C, H, W]`. If several have the same name, they are the levels of a detector, finest first, and become one tensor
-/// `[N, A, C / 9]` for the A anchors of all levels.
+/// `[N, C, H, W]`. If several have the same name, they are the levels of a detector, finest first, and become one
+/// tensor `[N, A, C / 9]` for the A anchors of all levels.
 pub(crate) fn named_outputs(
     described: &[(&'static str, Vec<usize>)],
     values: Vec<Vec<f32>>,

@@ -8,8 +8,8 @@ Segmentation: two pictures, 4 classes; the first five rows of the masks do not c
 auxiliary loss counts half. DeepLabV3+ has the decoder of segmentation-models-pytorch; maps are enlarged by half-pixel
 positions, where that has aligned corners.
 
-Depth: two pictures whose first three rows are unknown, and DenseDepth's decoder: a 1x1 convolution, four fusions with the
-maps before, and a sigmoid of up to 10 m. The loss is BTS's at the input's size.
+Depth: two pictures whose first three rows are unknown, and DenseDepth's decoder: a 1x1 convolution, four fusions with
+the maps before, and a sigmoid of up to 10 m. The loss is BTS's at the input's size.
 
 Made with torchvision 0.29.2, torch 2.15.0, timm 1.0.31 and segmentation-models-pytorch 0.6.0.
 """

@@ -68,9 +68,9 @@ pub(super) fn section(
     };
     let mut html = render("section.html", include_str!("section.html"), &page).map_err(Error::draw)?;
     let note = format!(
-        "The validation pictures with the fewest objects found and the most false alarms after epoch {}: the true boxes \
-         on the left, on the right the boxes found with a score above 0.3. Wrong and missing boxes in the data show up \
-         here first.",
+        "The validation pictures with the fewest objects found and the most false alarms after epoch {}: the true \
+         boxes on the left, on the right the boxes found with a score above 0.3. Wrong and missing boxes in the data \
+         show up here first.",
         found.epoch
     );
     let worst_found = findings.worst.iter().map(|worst| (worst.index, worst));

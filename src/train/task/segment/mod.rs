@@ -88,7 +88,7 @@ impl Task for Segment {
         Ok(Loss { terms, reported: vec![Port { name: "pixel_accuracy", id: of_logits[1] }] })
     }
 
-    /// The class of each pixel, the confusion matrix of each picture, the mean loss and the number of pixels that count.
+    /// The class of each pixel, the confusion matrix of each picture, the mean loss, and how many pixels count.
     fn readings(&self, graph: &mut Graph, outputs: &[Port]) -> Result<Vec<TensorId>, models::Error> {
         let logits = models::output(outputs, "logits")?;
         let classes = graph.spec(logits).last();

@@ -38,9 +38,9 @@ pub(super) fn section(
     let confusion = Confusion { counts: &findings.confusion, counted: Counted::Pixels, names };
     html += &confusion.html(found.epoch)?;
     let note = format!(
-        "The validation pictures with the fewest right pixels after epoch {}: the picture, the true mask, the network's, \
-         in the colours of the classes above. Class 0 has no colour, nor have pixels that do not count. Wrong masks in \
-         the data show up here first.",
+        "The validation pictures with the fewest right pixels after epoch {}: the picture, the true mask, the \
+         network's, in the colours of the classes above. Class 0 has no colour, nor have pixels that do not count. \
+         Wrong masks in the data show up here first.",
         found.epoch
     );
     let worst_found = findings.worst.into_iter().map(|worst| (worst.index, worst));
