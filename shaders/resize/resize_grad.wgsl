@@ -5,7 +5,9 @@
 // i: a quad of dx.
 #include "shared/storage.wgsl"
 #include "shared/each.wgsl"
-#include "resize/taps.wgsl"
+#if filter == "bilinear"
+#include "resize/position.wgsl"
+#endif
 
 struct Params {
     count: u32,  // quads in dx
@@ -22,8 +24,10 @@ struct Params {
 #endif
 
 fn each(i: u32) {
-    let pixel = i / p.step % p.pixels;
-    let row = i / p.step / p.pixels * p.out;
+    let place = i / p.step;
+    let image = place / p.pixels;
+    let pixel = place - image * p.pixels;
+    let between = i - place * p.step;
     // Only these pixels of dy may be made from this pixel.
 #if filter == "nearest"
     let first = (pixel * p.out + p.pixels - 1u) / p.pixels;
@@ -31,13 +35,21 @@ fn each(i: u32) {
 #else
     let first = (max(2u * pixel, 1u) - 1u) * p.out / (2u * p.pixels);
     let end = select(min((2u * pixel + 3u) * p.out / (2u * p.pixels) + 1u, p.out), p.out, pixel + 1u == p.pixels);
+    let unit = 2u * p.out;
+    let here = pixel * unit;
 #endif
     var sum = vec4<f32>(0.0);
     for (var o = first; o < end; o++) {
-        let made = taps(o, p.pixels, p.out);
-        let weight = select(0.0, 1.0 - made.share, made.pixels.x == pixel)
-            + select(0.0, made.share, made.pixels.y == pixel);
-        sum += weight * widen(dy[(row + o) * p.step + i % p.step]);
+        let gradient = widen(dy[(image * p.out + o) * p.step + between]);
+#if filter == "nearest"
+        sum += gradient;
+#else
+        // The weight falls from 1 at the pixel to 0 at its neighbours. Past the last pixel there is none.
+        let at = position(o, p.pixels, p.out);
+        let distance = max(at, here) - min(at, here);
+        let nearness = select(unit - min(distance, unit), unit, at > here && pixel + 1u == p.pixels);
+        sum += f32(nearness) / f32(unit) * gradient;
+#endif
     }
     dx[i] = narrow(sum{{ " + widen(addend[i])" if addend else "" }});
 }
