@@ -81,8 +81,8 @@ const MAPS: &[Line] = &[
     lanes(registers("pixels", 8, 2), |s, _| s.out_quads() >= 2, |_, _| false),
 ];
 
-/// Gradients of weights. Loads are what the kernels along pixels wait for on llvmpipe: the one that needs the fewest
-/// was the fastest for every shape measured, and the time of all was proportional to them.
+/// Gradients of weights. Kernels along pixels wait for their loads on llvmpipe: the one that needs the fewest was the
+/// fastest for every shape measured.
 const WEIGHTS: &[Line] = &[
     tiles(NARROW, |s, _| s.out_quads() <= NARROW.quads),
     tiles(FLAT, |s, _| s.rows() <= FLAT.rows),
