@@ -8,8 +8,8 @@
 #else
 // The lanes lie side by side along the pixels of the workgroup's run, for layers too narrow to fill them with channels:
 // each adds up every {{ lanes }}th pixel that the tap reaches, so that together they read what lies together in memory.
-// In the end the lanes' sums are added in order. Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }} output
-// channels.
+// In the end the lanes' sums are added in order. Workgroup: one tap, {{ 4 * own }} input channels x {{ 4 * cols }}
+// output channels.
 #endif
 //
 // x: [N, H, W, Ci], dy: [N, OH, OW, Co] in quads, partial: [runs, KH, KW, Ci, Co] in vec4.

@@ -1,5 +1,5 @@
-// A map resized to another height and width. Nearest: pixel o is pixel floor(o * length / out) of the axis. Bilinear: it
-// is the weighted sum of the two pixels around its position.
+// A map resized to another height and width. Nearest: pixel o is pixel floor(o * length / out) of the axis. Bilinear:
+// it is the weighted sum of the two pixels around its position.
 //
 // x: [N, H, W, C], y: [N, OH, OW, C], in quads. i: a quad of y.
 #include "shared/storage.wgsl"

@@ -112,8 +112,8 @@ const fn lanes(
     Line { variant: ConvVariant::Registers(tile), fits, preferred }
 }
 
-/// A weight gradient's kernel along pixels, for the shapes where no other such kernel needs fewer loads. Of several, the
-/// first line is the smallest kernel, which compiles the fastest.
+/// A weight gradient's kernel along pixels, for the shapes where no other such kernel needs fewer loads. Of several,
+/// the first line is the smallest kernel, which compiles the fastest.
 const fn pixels<const OWN: usize, const COLS: usize>() -> Line {
     lanes(
         registers("pixels", OWN, COLS),
