@@ -113,8 +113,8 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
     )))
 }
 
-/// The batch of an evaluation of pictures with this side: as many as have together no more pixels than 64 pictures of
-/// 256 x 256 px.
+/// Pictures in a batch of an evaluation, from 1 to 64, where each has this side in px. Their pixels together do not
+/// exceed those of 64 pictures of 256 x 256 px.
 fn usual_batch(res: u32) -> u32 {
     ((64 << 16) / u64::from(res).pow(2)).clamp(1, 64) as u32
 }
