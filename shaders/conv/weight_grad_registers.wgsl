@@ -154,10 +154,10 @@ fn main(
 #endfor
         place += step;
         let past_line = place.z >= width;
-        place -= select(vec3<u32>(0u), vec3<u32>(0u, 0u, width), past_line);
+        place.z -= select(0u, width, past_line);
         place.y += select(0u, 1u, past_line);
         let past_image = place.y >= height;
-        place -= select(vec3<u32>(0u), vec3<u32>(0u, height, 0u), past_image);
+        place.y -= select(0u, height, past_image);
         place.x += select(0u, 1u, past_image);
     }
     // Stores one column after another; each iteration moves the next one up (see conv/registers.wgsl). Every lane adds
