@@ -114,7 +114,7 @@ pub(super) fn run(args: Eval, global: &Global) -> Result<(), Error> {
 }
 
 /// Pictures in a batch of an evaluation, from 1 to 64, where each has this side in px. Their pixels together do not
-/// exceed those of 64 pictures of 256 x 256 px.
+/// exceed those of 64 pictures of 256 x 256 px, unless one alone does.
 fn usual_batch(res: u32) -> u32 {
     ((64 << 16) / u64::from(res).pow(2)).clamp(1, 64) as u32
 }
